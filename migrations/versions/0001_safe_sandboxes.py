@@ -1,0 +1,14 @@
+"""Organisations, credentials, repositories, sandboxes, the git journal, the ledger; row-level security on all of it."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    for part in ("tenancy", "tables", "ledger", "moves"):
+        sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
+        op.get_bind().connection.driver_connection.execute(sql)

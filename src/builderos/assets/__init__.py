@@ -1,0 +1,1 @@
+"""What people and agents build: repositories, sandboxes, files, tasks, memory."""

@@ -1,0 +1,1 @@
+"""The git engine: objects, stores, and the journal through which branches move."""

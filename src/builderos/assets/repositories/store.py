@@ -1,0 +1,169 @@
+"""Where the bytes of repositories lie: bare repositories on disk, one per sandbox, over one base per repository.
+
+A sandbox's store borrows the base's objects through `objects/info/alternates` and shares nothing else: nobody can
+read an object of another sandbox, because it is not in any store they can open. The base holds `main`, the base branch,
+backups of main, and merged objects.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Final
+
+import pygit2
+
+from builderos.core.problems import Problem
+
+_CONFIG: Final = """[core]
+\trepositoryformatversion = 0
+\tbare = true
+\tlogAllRefUpdates = false
+\talternateRefsCommand = true
+[gc]
+\tauto = 0
+[receive]
+\tautogc = false
+"""
+_OPEN_PER_THREAD: Final = 64
+STALE_LOCK_S: Final = 30.0
+
+
+class RepositoryStore:
+    """Paths, creation and opening of bare repositories below one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._local = threading.local()
+
+    @staticmethod
+    def base_folder(org_id: str, repo_id: str) -> str:
+        """Folder of a repository's base, relative to the root."""
+        return f"{org_id}/{repo_id}/base.git"
+
+    @staticmethod
+    def branch_folder(org_id: str, repo_id: str, branch_id: str) -> str:
+        """Folder of a sandbox's or dev branch's own store; the id's last two letters spread the folders."""
+        return f"{org_id}/{repo_id}/branches/{branch_id[-2:]}/{branch_id}.git"
+
+    def path(self, folder: str) -> Path:
+        """The absolute path of a store folder."""
+        return self.root / folder
+
+    def open(self, folder: str) -> pygit2.Repository:
+        """The repository at `folder`, kept open per thread (libgit2 handles are not shared between threads)."""
+        cache: OrderedDict[str, pygit2.Repository] | None = getattr(self._local, "cache", None)
+        if cache is None:
+            cache = self._local.cache = OrderedDict()
+        repo = cache.get(folder)
+        if repo is None:
+            try:
+                repo = pygit2.Repository(str(self.root / folder), pygit2.enums.RepositoryOpenFlag.BARE)
+            except pygit2.GitError as error:
+                raise Problem(
+                    "unavailable", "the repository's files cannot be opened", hint="Ask an administrator to run `builderos doctor`."
+                ) from error
+            cache[folder] = repo
+            if len(cache) > _OPEN_PER_THREAD:
+                cache.popitem(last=False)
+        else:
+            cache.move_to_end(folder)
+        return repo
+
+    def forget(self, folder: str) -> None:
+        """Close this thread's handle, e.g. after a pack was added behind libgit2's back."""
+        cache: OrderedDict[str, pygit2.Repository] | None = getattr(self._local, "cache", None)
+        if cache is not None:
+            cache.pop(folder, None)
+
+    def exists(self, folder: str) -> bool:
+        """Whether the store has been created completely."""
+        return os.path.exists(self.root / folder / "HEAD")
+
+    def create(self, folder: str, *, head: str, refs: dict[str, str], alternates: str | None) -> None:
+        """Create a bare store with these refs (`refs/heads/x` → sha); safe to repeat. It appears whole or not at all."""
+        target = self.root / folder
+        if self.exists(folder):
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+        try:
+            for sub in ("objects/info", "objects/pack", "refs/heads"):
+                (draft / sub).mkdir(parents=True)
+            (draft / "config").write_text(_CONFIG)
+            if alternates is not None:
+                (draft / "objects/info/alternates").write_text(f"{self.root / alternates / 'objects'}\n")
+            for ref, sha in refs.items():
+                (draft / ref).write_text(sha + "\n")
+            (draft / "HEAD").write_text(f"ref: {head}\n")
+            draft.chmod(0o755)
+            draft.rename(target)
+        except OSError:
+            shutil.rmtree(draft, ignore_errors=True)
+            if not self.exists(folder):  # another thread created it in the meantime
+                raise
+
+    def remove(self, folder: str) -> None:
+        """Delete a store with everything in it."""
+        self.forget(folder)
+        shutil.rmtree(self.root / folder, ignore_errors=False)
+
+    def read_ref(self, folder: str, ref: str) -> str | None:
+        """The sha that a ref holds on disk, loose or packed."""
+        try:
+            text = (self.root / folder / ref).read_text().strip()
+            if len(text) == 40:
+                return text
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        try:
+            packed = (self.root / folder / "packed-refs").read_text()
+        except FileNotFoundError:
+            return None
+        for line in packed.splitlines():
+            if line.endswith(f" {ref}"):
+                return line[:40]
+        return None
+
+    def write_ref(self, folder: str, ref: str, sha: str) -> None:
+        """Set a ref with git's own lock protocol, so that pack-refs and other git commands may run beside us.
+
+        A lock file that a killed process left is removed once it is older than `STALE_LOCK_S`. Raises `Problem("busy")`.
+        """
+        path = self.root / folder / ref
+        lock = f"{path}.lock"
+        for attempt in range(200):
+            try:
+                fd = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                break
+            except FileExistsError:
+                _break_stale(lock)
+                time.sleep(0.001 * min(attempt, 20))
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            raise Problem("busy", f"{ref} is locked by another process", hint="Repeat the call.")
+        try:
+            os.write(fd, sha.encode() + b"\n")
+            os.close(fd)
+            os.rename(lock, path)
+        except OSError as error:
+            os.unlink(lock)
+            raise Problem("storage_full", "the disk took no more", hint="Free disk space.") from error
+
+    def delete_ref(self, folder: str, ref: str) -> None:
+        """Remove a ref, loose and packed."""
+        reference = self.open(folder).references.get(ref)
+        if reference is not None:
+            reference.delete()
+
+
+def _break_stale(lock: str) -> None:
+    try:
+        if time.time() - os.stat(lock).st_mtime > STALE_LOCK_S:
+            os.unlink(lock)
+    except FileNotFoundError:
+        pass

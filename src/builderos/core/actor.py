@@ -1,0 +1,32 @@
+"""Who acts: the facts that a credential proves, nothing that a client claims."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["owner", "api_key", "sandbox", "share", "anonymous", "system"]
+Profile = Literal["minimal", "standard", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A caller as the credential proves it.
+
+    `name` is a pseudonym fit for git and the ledger (`sandbox-golden-otter`, `owner`), never a person's data.
+    `repo_id`/`sandbox_id`/`branch` are set where the credential is bound to one sandbox.
+    """
+
+    role: Role
+    id: str
+    name: str
+    org_id: str
+    profile: Profile = "standard"
+    scopes: frozenset[str] = frozenset()
+    credential_id: str | None = None
+    repo_id: str | None = None
+    sandbox_id: str | None = None
+    branch: str | None = None
+
+
+def system_actor(org_id: str) -> Actor:
+    """The server itself: schedules, settling after a crash."""
+    return Actor(role="system", id="act_system", name="builderos", org_id=org_id, profile="full")

@@ -1,0 +1,108 @@
+"""Brings a database to the schema of this version: roles first, then the numbered migrations in `migrations/`."""
+
+import hmac
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import conninfo, sql
+
+from .database import DatabaseKeys
+
+HEAD = "0001"
+_LOCK = 0x62756964  # serialises several servers that start on one database
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What the server needs after migrating: the restricted role's access, and the engine's."""
+
+    keys: DatabaseKeys
+    engine_url: str
+
+
+def migrations_dir() -> Path:
+    """The folder of migrations: beside the sources in a checkout, inside the package in a wheel."""
+    packaged = Path(str(resources.files("builderos"))) / "_migrations"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "migrations"
+
+
+def role_password(secret: bytes, role: str) -> str:
+    """The same on every machine that shares the secret key, so that nobody has to distribute it."""
+    return hmac.digest(secret, b"role:" + role.encode(), "sha256").hex()
+
+
+def migrate(admin: str, secret: bytes) -> Migrated:
+    """Create roles and schema as the administrative connection `admin` (URL or conninfo); safe to repeat and to race."""
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute("select pg_advisory_lock(%s)", (_LOCK,))
+        if _version(conn) != HEAD:
+            _roles(conn, secret)
+            _upgrade(admin)
+        row = conn.execute("select k from priv.unit_key").fetchone()
+        assert row is not None
+        return Migrated(DatabaseKeys(_url(admin, "bos_app", secret), bytes(row[0])), _url(admin, "bos_engine", secret))
+
+
+def _version(conn: psycopg.Connection[Any]) -> str | None:
+    if conn.execute("select to_regclass('priv.schema_version')").fetchone() == (None,):
+        return None
+    row = conn.execute("select version_num from priv.schema_version").fetchone()
+    return row[0] if row else None
+
+
+def _roles(conn: psycopg.Connection[Any], secret: bytes) -> None:
+    """Roles belong to the whole cluster: another database of it may have made them already."""
+    wanted = {
+        "bos_owner": "nologin",
+        "bos_definer": "nologin bypassrls",
+        "bos_app": "login nosuperuser nobypassrls noinherit",
+        "bos_engine": "login nosuperuser nobypassrls",
+    }
+    for role, options in wanted.items():
+        known = conn.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone()
+        verb = "alter" if known else "create"
+        statement = sql.SQL(f"{verb} role {{}} {options}").format(sql.Identifier(role))  # pyright: ignore[reportArgumentType]
+        if " login" in f" {options}":
+            statement = statement + sql.SQL(" password {}").format(sql.Literal(role_password(secret, role)))
+        try:
+            conn.execute(statement)
+        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation, psycopg.errors.InternalError_):
+            pass  # another database of this cluster is being migrated at this moment and made the same role
+        if not known and not _is_superuser(conn):
+            conn.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
+    database = sql.Identifier(conn.info.dbname)
+    conn.execute("create schema if not exists priv")
+    conn.execute("revoke all on schema public from public")
+    conn.execute("create schema if not exists dbos authorization bos_engine")
+    conn.execute(sql.SQL("grant create on database {} to bos_engine").format(database))
+
+
+def _is_superuser(conn: psycopg.Connection[Any]) -> bool:
+    return conn.info.parameter_status("is_superuser") == "on"
+
+
+def _upgrade(admin: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(admin))
+    config = Config()
+    config.set_main_option("script_location", str(migrations_dir()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+def _url(admin: str, role: str, secret: bytes) -> str:
+    parts: dict[str, Any] = conninfo.conninfo_to_dict(admin)
+    parts.pop("options", None)
+    query = {k: str(v) for k, v in parts.items() if k not in {"user", "password", "dbname"}}
+    url = sa.URL.create(
+        "postgresql+psycopg", role, role_password(secret, role), database=parts.get("dbname", "postgres"), query=query
+    )
+    return url.render_as_string(hide_password=False)

@@ -1,0 +1,112 @@
+"""One declaration per operation: HTTP routes, MCP tools, `/actions/list`, the chat schema and `builderos api` are made from it.
+
+A room declares its operations in `routes.py`:
+
+    routes = Operations("git")
+
+    @routes.post("/git/log", "gitLog", effect="read", profile="standard")
+    def git_log(unit: Unit, body: LogIn) -> LogOut:
+        \"\"\"Show the history of a branch, newest first.\"\"\"
+        return history.log(unit, body)
+
+The docstring is the sentence a user reads everywhere.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from .schema import In
+
+Effect = Literal["read", "write"]
+ToolProfile = Literal["minimal", "standard", "platform"]
+Credential = Literal["required", "optional"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Download:
+    """A reply that is a stream of bytes instead of a JSON document."""
+
+    chunks: Iterator[bytes]
+    media_type: str
+    filename: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A JSON reply whose status differs from the operation's own, e.g. 202 when something waits."""
+
+    status: int
+    body: Any
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one operation is; `handler(unit, body)` does it."""
+
+    name: str
+    method: str
+    path: str
+    handler: Callable[..., Any]
+    body: type[In]
+    reply: Any
+    summary: str
+    description: str
+    group: str
+    effect: Effect
+    profile: ToolProfile
+    consequential: bool = False
+    credential: Credential = "required"
+    status: int = 200
+    deprecated: bool = False
+    version: str = "1"
+    secret_reply: bool = False
+    implied: dict[str, Any] = field(default_factory=dict[str, Any])
+    media_types: tuple[str, ...] = ()
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        """Names in braces in the path."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
+
+
+class Operations:
+    """The operations of one group, in the order they are declared."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.items: list[Operation] = []
+
+    def route(self, method: str, path: str, name: str, *, effect: Effect, **options: Any) -> Callable[[F], F]:
+        """Declare `handler(unit, body: In) -> Out` as an operation."""
+
+        def enrol(handler: F) -> F:
+            hints = get_type_hints(handler)
+            doc = inspect.cleandoc(handler.__doc__ or "")
+            summary, _, description = doc.partition("\n\n")
+            options.setdefault("profile", "platform")
+            self.items.append(
+                Operation(
+                    name=name, method=method, path=path, handler=handler, body=hints["body"], reply=hints["return"],
+                    summary=" ".join(summary.split()), description=description.strip(), group=self.group,
+                    effect=effect, **options,
+                )
+            )  # fmt: skip
+            return handler
+
+        return enrol
+
+    def get(self, path: str, name: str, **options: Any) -> Callable[[F], F]:
+        """A read over GET: path and query make the body."""
+        return self.route("GET", path, name, effect="read", **options)
+
+    def post(self, path: str, name: str, *, effect: Effect = "write", **options: Any) -> Callable[[F], F]:
+        """A call over POST with a JSON body."""
+        return self.route("POST", path, name, effect=effect, **options)
+
+    def delete(self, path: str, name: str, **options: Any) -> Callable[[F], F]:
+        """A removal over DELETE: path and query make the body."""
+        return self.route("DELETE", path, name, effect="write", **options)

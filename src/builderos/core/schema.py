@@ -1,0 +1,89 @@
+"""Base types of the words that go in and out: strict about what enters, so that nothing below has to be."""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_DEPTH = 32
+T = TypeVar("T")
+
+
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+def _bounded_json(value: Any, depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"must not nest deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate cannot be stored
+        return _no_nul(value)
+    if isinstance(value, dict):
+        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+            _bounded_json(key, depth + 1)
+            _bounded_json(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            _bounded_json(item, depth + 1)
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+Line = Annotated[str, StringConstraints(max_length=500), AfterValidator(_one_line)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line)]
+Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Json = Annotated[Any, AfterValidator(_bounded_json)]
+
+
+class In(BaseModel):
+    """What a caller sends. Unknown members are refused: a typo must not be obeyed in silence."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=12_000_000, hide_input_in_errors=True)
+
+
+class ToolIn(In):
+    """Members that every tool route accepts beside its own (SPEC §2): credentials and versions may stand in the body."""
+
+    reuse_token: Annotated[
+        str | None, Field(description="Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.")
+    ] = None
+    tool_version: Annotated[str | None, Field(description="Pins a version of this tool, e.g. 1.", max_length=20)] = None
+
+
+class WriteIn(ToolIn):
+    """A tool call that changes something."""
+
+    idempotency_key: Annotated[
+        str | None,
+        Field(description="Same key and body: same reply, one effect, for 24 h.", min_length=1, max_length=200),
+        AfterValidator(lambda v: None if v is None else _one_line(v)),
+    ] = None
+
+
+class Out(BaseModel):
+    """What the server answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ToolOut(Out):
+    """Every tool reply names where it happened and says it in plain words (SPEC §2)."""
+
+    repo_name: str
+    branch: str
+    message: str
+
+
+class Page(Out, Generic[T]):
+    """One page of a list."""
+
+    items: list[T]
+    next_cursor: str | None = None

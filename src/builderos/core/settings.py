@@ -1,0 +1,98 @@
+"""Every setting in one frozen object, read once from the environment by the composition root.
+
+Each field is an environment variable: `BUILDEROS_` + the upper-case name, except the few with an alias (SPEC §17).
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_home() -> Path:
+    """The platform's state folder. For root a system folder, because PostgreSQL runs there as another user."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        return Path("/var/lib/builderos")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "builderos"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "builderos"
+
+
+class Settings(BaseSettings):
+    """All limits are per SPEC §3.7; sizes in bytes, times in seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="BUILDEROS_", frozen=True, populate_by_name=True, extra="ignore")
+
+    home: Path = Field(default_factory=default_home, description="State folder: database, repositories, keys.")
+    host: str = Field("127.0.0.1", description="Address to bind.")
+    port: int = Field(
+        8420, validation_alias=AliasChoices("PORT", "port"), ge=0, le=65535, description="Port; 0 picks a free one."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="Administrative URL of a PostgreSQL ≥ 15; the embedded one when unset."
+    )
+    secret_key: SecretStr | None = Field(
+        None, description="Pepper of credential hashes and database roles; made and kept in the home when unset."
+    )
+    public_url: str | None = Field(None, description="The address users see, when a proxy stands in front.")
+    anonymous: bool = Field(True, description="Whether somebody without a credential may open a sandbox.")
+    default_write_branch: str | None = Field(
+        None,
+        validation_alias=AliasChoices("DEFAULT_WRITE_BRANCH", "default_write_branch"),
+        description="Branch for writes of members and API keys that name none; never for anonymous users.",
+    )
+    base_branch: str = Field("sandbox", description="Branch that new sandboxes start from.")
+    token_profile: str = Field("standard", description="Tool profile of new tokens: standard or minimal.")
+
+    max_text_file: int = Field(1024 * 1024, description="Largest file of a commit.")
+    max_files_per_commit: int = Field(100, description="Files in one commit.")
+    max_files_per_sandbox: int = Field(500, description="Files a sandbox may add or change against its base.")
+    max_commits_per_sandbox: int = Field(1000, description="Commits in one sandbox.")
+    max_message: int = Field(20_000, description="Characters of a commit message.")
+    max_push: int = Field(20 * 1024 * 1024, description="Bytes of one pushed pack.")
+    max_batch_files: int = Field(50, description="Files of one batch read.")
+    max_batch_chars: int = Field(90_000, description="Characters of one batch read.")
+    max_body: int = Field(8 * 1024 * 1024, description="Bytes of one request body.")
+    large_diff_lines: int = Field(400, description="Changed lines that raise the alert large_diff.")
+    memory_reply: int = Field(16_000, description="Bytes of one memory reply.")
+
+    rate_per_token: int = Field(60, description="Requests per token and minute.")
+    rate_per_org: int = Field(600, description="Requests per organisation and minute.")
+    rate_invalid_tokens: int = Field(20, description="Invalid tokens per caller and minute.")
+    rate_anonymous_inits: int = Field(10, description="Anonymous sandboxes per caller and hour.")
+
+    token_ttl_days: int = Field(90, description="Inactivity after which a token expires.")
+    grace_days: int = Field(30, description="Days after expiry in which a sandbox can be renewed.")
+    idempotency_hours: int = Field(24, description="How long an idempotency key is remembered.")
+    approval_hours: int = Field(24, description="How long an approval request stays open.")
+    backup_daily: int = Field(30, description="Daily backups of main that are kept.")
+    backup_monthly: int = Field(12, description="Monthly backups of main that are kept.")
+    prbot: bool = Field(False, description="Whether PRBot comments and approves tiny changes outside main.")
+    prbot_max_lines: int = Field(4, description="Largest change PRBot may approve, added plus deleted lines.")
+
+    workers: int = Field(8, ge=1, le=64, description="Threads that serve requests.")
+    engine: bool = Field(True, description="Whether this process runs schedules and the outbox.")
+    signing_key: Path | None = Field(None, description="SSH private key that signs the server's commits.")
+
+    @model_validator(mode="after")
+    def _main_is_never_a_default(self) -> Self:
+        branch = (self.default_write_branch or "").removeprefix("refs/heads/")
+        if self.anonymous and branch in {"main", "master", self.base_branch}:
+            raise ValueError(
+                f"DEFAULT_WRITE_BRANCH={branch} with anonymous mode on would let strangers write a shared branch; "
+                "choose a dev branch or set BUILDEROS_ANONYMOUS=false"
+            )
+        return self
+
+    @property
+    def home_dir(self) -> Path:
+        """The absolute state folder."""
+        return self.home.expanduser().absolute()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment; `overrides` win (used by tests and by CLI flags)."""
+    return Settings(**overrides)

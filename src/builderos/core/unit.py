@@ -1,0 +1,143 @@
+"""The unit of work: one transaction, one actor, one instant. Verbs take it first and never commit."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+
+from .actor import Actor, system_actor
+from .clock import utcnow
+from .context import Context
+from .database import Database, Transaction, busy
+from .ids import new_id
+from .settings import Settings
+
+T = TypeVar("T")
+_MAX_ATTEMPTS = 40
+Presented = Literal["none", "valid", "expired", "revoked", "invalid"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the edge knows of one call beside its body."""
+
+    actor: Actor
+    presented: Presented = "none"
+    request_id: str = ""
+    tool: str = ""
+    secret: str | None = None  # the credential as sent, for the one reply that echoes it
+    door: str = "http"
+
+
+class Retry(Exception):
+    """The verb lost a race it can win by starting over in a new unit; never leaves the runner."""
+
+
+class Unit:
+    """A transaction with its actor and its one `now`.
+
+    `keep(write)` runs `write(unit)` whatever becomes of the verb: in this transaction when it succeeds, in one of its
+    own when it raises. `after_commit(effect)` runs after the log is on disk and before the reply leaves.
+    """
+
+    def __init__(self, transaction: Transaction, context: Context, call: Call, now: datetime) -> None:
+        self._transaction = transaction
+        self.context = context
+        self.call = call
+        self.actor = call.actor
+        self.now = now
+        self.kept: list[Callable[[Unit], None]] = []
+        self.effects: list[Callable[[], None]] = []
+
+    @property
+    def org_id(self) -> str:
+        """The organisation whose rows this unit sees."""
+        return self.actor.org_id
+
+    @property
+    def settings(self) -> Settings:
+        """The server's settings."""
+        return self.context.get(Settings)
+
+    @property
+    def driver(self) -> psycopg.Connection[Any]:
+        """The psycopg connection, for the few hot statements that go around SQLAlchemy (core and the journal)."""
+        return self._transaction.driver
+
+    def get(self, kind: type[T]) -> T:
+        """An adapter or store of the composition root."""
+        return self.context.get(kind)
+
+    def execute(self, statement: sa.Executable) -> sa.CursorResult[Any]:
+        """Run one SQLAlchemy Core statement."""
+        return self._transaction.connection.execute(statement)
+
+    def keep(self, write: "Callable[[Unit], None]") -> None:
+        """Write this whatever happens (a refusal's ledger line, a counter of bad tokens, an approval request)."""
+        self.kept.append(write)
+
+    def after_commit(self, effect: Callable[[], None]) -> None:
+        """Do this once the transaction is durable (settle a branch, wake a waiter)."""
+        self.effects.append(effect)
+
+    def commit(self) -> None:
+        """For the edge alone: write what is kept, commit durably, then run the effects."""
+        for write in self.kept:
+            write(self)
+        self._transaction.commit()
+        self.kept.clear()
+        for effect in self.effects:
+            effect()
+
+
+@contextmanager
+def open_unit(context: Context, call: Call, *, read_only: bool = False) -> Iterator[Unit]:
+    """A unit for the edge. Without `commit()` it rolls back on leaving."""
+    with context.get(Database).transaction(call.actor.org_id, read_only=read_only) as transaction:
+        yield Unit(transaction, context, call, utcnow())
+
+
+def perform(context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool = False) -> T:
+    """Run `verb` in a unit of its own and commit; on an exception write only what it asked to keep.
+
+    A verb that lost a race (`Retry`) starts over, a bounded number of times. Used by every door and by schedules.
+    """
+    for attempt in range(_MAX_ATTEMPTS):
+        kept: list[Callable[[Unit], None]] = []
+        try:
+            with open_unit(context, call, read_only=read_only) as unit:
+                kept = unit.kept
+                result = verb(unit)
+                if not read_only:
+                    unit.commit()
+                    return result
+            keep_only(context, call, kept)  # a reading transaction cannot write
+            return result
+        except Retry:
+            if attempt == _MAX_ATTEMPTS - 1:
+                raise busy() from None
+        except BaseException:
+            keep_only(context, call, kept)
+            raise
+    raise AssertionError("unreachable")
+
+
+def keep_only(context: Context, call: Call, kept: list[Callable[[Unit], None]]) -> None:
+    """Write what a verb asked to keep, in a transaction of its own."""
+    if not kept:
+        return
+    with open_unit(context, call) as unit:
+        for write in kept:
+            write(unit)
+        unit.commit()
+
+
+def as_system(context: Context, org_id: str, verb: Callable[[Unit], T]) -> T:
+    """Run `verb` as the server itself in one organisation."""
+    call = Call(actor=system_actor(org_id), presented="valid", request_id=new_id("req"), tool="server", door="engine")
+    return perform(context, call, verb)
+

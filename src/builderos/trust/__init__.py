@@ -1,0 +1,1 @@
+"""Who may do what, who said yes, and the record that proves it."""

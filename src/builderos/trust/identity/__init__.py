@@ -1,0 +1,1 @@
+"""Actors and the hashes of their credentials: facts only, no rules."""

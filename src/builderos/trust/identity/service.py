@@ -1,0 +1,170 @@
+"""Credentials: opaque random secrets, stored only as a keyed hash; a credential proves an `Actor`."""
+
+import hmac
+import re
+import secrets
+import string
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+
+from builderos.core.actor import Actor, Profile, Role
+from builderos.core.clock import utcnow
+from builderos.core.database import Database
+from builderos.core.ids import new_id
+from builderos.core.keys import ServerKeys
+from builderos.core.unit import Presented, Unit
+
+from .model import credentials, orgs
+
+CredentialKind = Literal["reuse_token", "owner", "api_key", "share"]
+PREFIX: Final[dict[CredentialKind, str]] = {
+    "reuse_token": "bos_rt_",
+    "owner": "bos_ow_",
+    "api_key": "bos_ak_",
+    "share": "bos_sh_",
+}
+ROLE: Final[dict[str, Role]] = {"reuse_token": "sandbox", "owner": "owner", "api_key": "api_key", "share": "share"}
+SECRET: Final = re.compile(r"bos_(?:rt|ow|ak|sh)_[0-9A-Za-z]{43}")
+_BASE62: Final = string.digits + string.ascii_letters
+DEFAULT_ORG_SLUG: Final = "local"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a presented secret turned out to be. `actor` is set when it is valid."""
+
+    presented: Presented
+    actor: Actor | None = None
+    org_id: str | None = None
+
+
+@dataclass(frozen=True)
+class NewCredential:
+    """A fresh credential: `secret` is shown once and never stored."""
+
+    id: str
+    secret: str
+
+
+def new_secret(kind: CredentialKind) -> str:
+    """The kind's prefix and 43 base62 characters: 256 bits."""
+    return PREFIX[kind] + "".join(secrets.choice(_BASE62) for _ in range(43))
+
+
+class Hasher:
+    """Hashes secrets with a pepper that the database does not hold. Equality of hashes decides: no timing question."""
+
+    def __init__(self, keys: ServerKeys) -> None:
+        self._pepper = keys.derive("credential")
+
+    def __call__(self, secret: str) -> bytes:
+        """32 bytes."""
+        return hmac.digest(self._pepper, secret.encode(), "sha256")
+
+
+def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
+    """Turn a secret into an actor. Anything that is not exactly a live credential is `invalid`, `expired` or `revoked`."""
+    if not SECRET.fullmatch(secret):
+        return Found("invalid")
+    with database.connection() as conn:
+        row = conn.execute("select * from ops.credential(%s)", (hasher(secret),)).fetchone()
+    if row is None:
+        return Found("invalid")
+    id_, org_id, kind, actor_id, actor_name, profile, scopes, repo_id, sandbox_id, branch = row[:10]
+    sandbox_state, expires_at, revoked_at, sandbox_expires_at = row[10:14]
+    actor = Actor(
+        role=ROLE[kind], id=actor_id, name=actor_name, org_id=org_id, profile=profile, scopes=frozenset(scopes),
+        credential_id=id_, repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
+    )  # fmt: skip
+    if revoked_at is not None:
+        return Found("revoked", None, org_id)
+    now = utcnow()
+    over = [at for at in (expires_at, sandbox_expires_at) if at is not None and at <= now]
+    if over or sandbox_state in ("expired", "archived"):
+        return Found("expired", None, org_id)
+    return Found("valid", actor, org_id)
+
+
+def find_org(database: Database, slug: str) -> tuple[str, bool] | None:
+    """Id and anonymous switch of an organisation, before any credential is known."""
+    if len(slug) > 63 or not re.fullmatch(r"[a-z0-9][a-z0-9-]*", slug):
+        return None
+    with database.connection() as conn:
+        row = conn.execute("select id, anonymous from ops.org_by_slug(%s)", (slug,)).fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def anonymous_actor(org_id: str) -> Actor:
+    """Somebody without a credential: may at most open a sandbox."""
+    return Actor(role="anonymous", id="anonymous", name="anonymous", org_id=org_id)
+
+
+def create_org(unit: Unit, slug: str, name: str, *, anonymous: bool) -> str:
+    """Insert the unit's own organisation (the unit was opened under the new id)."""
+    unit.execute(
+        sa.insert(orgs).values(id=unit.org_id, slug=slug, name=name, anonymous=anonymous, created_at=unit.now)
+    )
+    return unit.org_id
+
+
+def org_slug(unit: Unit) -> str:
+    """The slug of the unit's organisation."""
+    return unit.execute(sa.select(orgs.c.slug)).scalar_one()
+
+
+def issue(
+    unit: Unit, kind: CredentialKind, *, actor_name: str, profile: Profile = "standard", scopes: tuple[str, ...] = (),
+    actor_id: str | None = None, repo_id: str | None = None, sandbox_id: str | None = None, label: str = "",
+    expires_at: datetime | None = None, secret: str | None = None,
+) -> NewCredential:  # fmt: skip
+    """Make a credential; its secret is in the result and nowhere else."""
+    secret = secret or new_secret(kind)
+    id_ = new_id("crd")
+    unit.execute(
+        sa.insert(credentials).values(
+            id=id_, org_id=unit.org_id, kind=kind, hash=unit.get(Hasher)(secret), actor_id=actor_id or new_id("act"),
+            actor_name=actor_name, profile=profile, scopes=list(scopes), repo_id=repo_id, sandbox_id=sandbox_id,
+            label=label, created_at=unit.now, expires_at=expires_at,
+        )
+    )  # fmt: skip
+    return NewCredential(id_, secret)
+
+
+def revoke(unit: Unit, *, credential_id: str | None = None, sandbox_id: str | None = None) -> int:
+    """Revoke one credential, or all tokens of a sandbox; returns how many."""
+    wanted = sa.update(credentials).where(credentials.c.revoked_at.is_(None)).values(revoked_at=unit.now)
+    if credential_id is not None:
+        wanted = wanted.where(credentials.c.id == credential_id)
+    if sandbox_id is not None:
+        wanted = wanted.where(credentials.c.sandbox_id == sandbox_id, credentials.c.kind == "reuse_token")
+    if credential_id is None and sandbox_id is None:
+        raise ValueError("say what to revoke")
+    return unit.execute(wanted).rowcount
+
+
+def extend(unit: Unit, sandbox_id: str, expires_at: datetime | None) -> None:
+    """Move the expiry of a sandbox's live tokens."""
+    unit.execute(
+        sa.update(credentials)
+        .where(credentials.c.sandbox_id == sandbox_id, credentials.c.kind == "reuse_token")
+        .where(credentials.c.revoked_at.is_(None))
+        .values(expires_at=expires_at)
+    )
+
+
+def list_credentials(unit: Unit, kind: CredentialKind) -> list[dict[str, Any]]:
+    """Live credentials of a kind, without secret or hash."""
+    rows = unit.execute(
+        sa.select(credentials.c.id, credentials.c.label, credentials.c.scopes, credentials.c.created_at,
+                  credentials.c.expires_at)
+        .where(credentials.c.kind == kind, credentials.c.revoked_at.is_(None)).order_by(credentials.c.id)
+    )  # fmt: skip
+    return [dict(r._mapping) for r in rows]
+
+
+def with_branch(actor: Actor, branch: str) -> Actor:
+    """The same actor, bound to a branch name (used while the first commit of a new sandbox is made)."""
+    return replace(actor, branch=branch)

@@ -1,0 +1,25 @@
+"""Table of the ledger as the server may see it: it can read; writing goes through `ops.ledger_append`."""
+
+import sqlalchemy as sa
+
+from builderos.core.tables import metadata
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("prev_hash", sa.LargeBinary, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+)
+ledger_head = sa.Table(
+    "ledger_head",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+)

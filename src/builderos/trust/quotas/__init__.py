@@ -1,0 +1,1 @@
+"""Limits: rates in memory, counts in the database."""

@@ -1,0 +1,1 @@
+"""Encryption of what must be kept but not read in the database."""

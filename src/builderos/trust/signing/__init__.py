@@ -1,0 +1,1 @@
+"""Keys that sign: the heads of the ledger."""
