@@ -1,8 +1,9 @@
 """The words of a policy question and its answer."""
 
 import posixpath
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from builderos.core.actor import Role
 from builderos.core.problems import Problem
@@ -14,6 +15,8 @@ ResourceKind = Literal[
 BranchKind = Literal["archive", "backup", "base", "dev", "main", "sandbox"]
 ImportSource = Literal["path", "url"]
 Verdict = Literal["allow", "needs_approval", "deny"]
+
+_NEVER_IN_PATHS: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff\\\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def canonical_path(path: str) -> str:
     A glob such as `src/*` also matches `src/../secret`, therefore `..` is refused rather than resolved, as are absolute
     paths, backslashes, control characters and the empty path. Raises `Problem("invalid_path")`.
     """
-    wrong = not path or path.startswith("/") or "\\" in path or not path.isprintable()
+    wrong = not path or path.startswith("/") or _NEVER_IN_PATHS.search(path)
     if wrong or ".." in path.split("/") or (canonical := posixpath.normpath(path)) == ".":
         raise Problem(
             "invalid_path",
