@@ -1,0 +1,132 @@
+"""Find, create and list repositories and branches."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from builderos.core.ids import new_id
+from builderos.core.problems import Problem
+from builderos.core.unit import Unit
+
+from .model import branches, repositories
+from .schema import MAIN, Branch, BranchKind, Repository
+from .store import RepositoryStore
+
+
+def branch_columns() -> sa.Select[Any]:
+    """The columns of `Branch`, joined with the repository's name."""
+    return sa.select(
+        branches.c.id, branches.c.repo_id, repositories.c.name.label("repo_name"), branches.c.name, branches.c.kind,
+        branches.c.store, branches.c.tip, branches.c.base_sha, branches.c.commits, branches.c.files, branches.c.pending,
+        branches.c.state,
+    ).select_from(branches.join(repositories, branches.c.repo_id == repositories.c.id))  # fmt: skip
+
+
+def to_branch(row: sa.Row[Any]) -> Branch:
+    """A row of `branch_columns` as a `Branch`."""
+    return Branch(*row)
+
+
+def find_repository(unit: Unit, name: str, owner: str | None = None) -> Repository:
+    """The repository of this name; raises `not_found`, or `conflict` when the name alone is ambiguous."""
+    wanted = _repository_columns().where(repositories.c.name == name, repositories.c.deleted_at.is_(None))
+    if owner is not None:
+        wanted = wanted.where(repositories.c.owner == owner)
+    rows = unit.execute(wanted.limit(2)).all()
+    if not rows:
+        raise Problem("not_found", f"there is no repository {name!r} here", hint="Check repo_name; listActions shows what you may use.")
+    if len(rows) > 1:
+        raise Problem("conflict", f"several repositories are called {name!r}", hint="Name the owner too (repo_owner).")
+    return Repository(*rows[0])
+
+
+def repository_by_id(unit: Unit, repo_id: str) -> Repository:
+    """The repository with this id; raises `not_found`."""
+    row = unit.execute(_repository_columns().where(repositories.c.id == repo_id)).one_or_none()
+    if row is None:
+        raise Problem("not_found", "there is no such repository")
+    return Repository(*row)
+
+
+def _repository_columns() -> sa.Select[Any]:
+    c = repositories.c
+    return sa.select(c.id, c.owner, c.name, c.base_branch, c.reserved_names)
+
+
+def find_branch(unit: Unit, repo_id: str, name: str, *, lock: bool = False) -> Branch | None:
+    """The branch of this name, deleted and archived ones included; `lock` holds it until the unit ends."""
+    wanted = branch_columns().where(branches.c.repo_id == repo_id, branches.c.name == name)
+    row = unit.execute(wanted.with_for_update(of=branches) if lock else wanted).one_or_none()
+    return to_branch(row) if row else None
+
+
+def branch_by_id(unit: Unit, branch_id: str, *, lock: bool = False) -> Branch:
+    """The branch with this id; raises `not_found`."""
+    wanted = branch_columns().where(branches.c.id == branch_id)
+    row = unit.execute(wanted.with_for_update(of=branches) if lock else wanted).one_or_none()
+    if row is None:
+        raise Problem("not_found", "there is no such branch")
+    return to_branch(row)
+
+
+def add_branch(
+    unit: Unit, repo: Repository, name: str, kind: BranchKind, *, tip: str, base_sha: str, branch_id: str | None = None,
+    in_base: bool = False,
+) -> Branch:  # fmt: skip
+    """Insert a branch row; the caller creates its store after the commit (`create_store`). Raises `conflict` if taken."""
+    id_ = branch_id or new_id("br")
+    folder = (
+        RepositoryStore.base_folder(unit.org_id, repo.id)
+        if in_base
+        else RepositoryStore.branch_folder(unit.org_id, repo.id, id_)
+    )
+    values: dict[str, Any] = {
+        "id": id_, "org_id": unit.org_id, "repo_id": repo.id, "name": name, "kind": kind, "store": folder, "tip": tip,
+        "base_sha": base_sha, "commits": 0, "files": 0, "pending": 0, "state": "active", "created_at": unit.now,
+        "moved_at": unit.now,
+    }  # fmt: skip
+    if not _insert_if_free(unit, values):
+        raise Problem("conflict", f"the branch {name} exists already", hint="Choose another name.")
+    return Branch(id_, repo.id, repo.name, name, kind, folder, tip, base_sha, 0, 0, 0, "active")
+
+
+def _insert_if_free(unit: Unit, values: dict[str, Any]) -> bool:
+    from sqlalchemy.dialects.postgresql import insert
+
+    statement = insert(branches).values(**values).on_conflict_do_nothing(index_elements=["repo_id", "name"])
+    return unit.execute(statement).rowcount == 1
+
+
+def create_store(unit: Unit, branch: Branch, main: Branch) -> None:
+    """Create the branch's own store over the base, now and idempotently."""
+    unit.get(RepositoryStore).create(
+        branch.store, head=branch.ref, refs={branch.ref: branch.tip, main.ref: main.tip}, alternates=main.store
+    )
+
+
+def main_branch(unit: Unit, repo_id: str, *, lock: bool = False) -> Branch:
+    """The repository's `main`."""
+    found = find_branch(unit, repo_id, MAIN, lock=lock)
+    if found is None:
+        raise Problem("not_found", "this repository has no main branch")
+    return found
+
+
+def set_branch(unit: Unit, branch_id: str, **values: Any) -> None:
+    """Change columns of a branch that are not its tip."""
+    if "tip" in values:
+        raise ValueError("a tip moves through the journal alone")
+    unit.execute(sa.update(branches).where(branches.c.id == branch_id).values(**values))
+
+
+def list_branches(
+    unit: Unit, repo_id: str, *, kind: BranchKind | None = None, created_before: datetime | None = None
+) -> list[Branch]:
+    """Branches of a repository by name; meant for the few kinds that are few (main, base, dev, backup)."""
+    wanted = branch_columns().where(branches.c.repo_id == repo_id).order_by(branches.c.name)
+    if kind is not None:
+        wanted = wanted.where(branches.c.kind == kind)
+    if created_before is not None:
+        wanted = wanted.where(branches.c.created_at < created_before)
+    return [to_branch(row) for row in unit.execute(wanted)]

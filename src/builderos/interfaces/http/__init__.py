@@ -1,0 +1,1 @@
+"""The HTTP door: the contract every other door is a client of."""

@@ -1,0 +1,221 @@
+"""One call of one operation: credential → actor, rates, idempotency, the unit of work, the reply."""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from builderos.core.actor import Actor
+from builderos.core.application import Application
+from builderos.core.database import Database
+from builderos.core.operations import Download, Operation, Reply
+from builderos.core.problems import Problem
+from builderos.core.schema import In
+from builderos.core.settings import Settings
+from builderos.core.unit import Call, Presented, Unit, perform
+from builderos.interfaces.http import idempotency
+from builderos.trust.identity import service as identity
+from builderos.trust.notices import service as notices
+from builderos.trust.quotas import service as quotas
+
+log = logging.getLogger("builderos.http")
+MIN_ANONYMOUS_KEY: Final = 20
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What the wire said beside the body. `caller` is an in-memory pseudonym of the peer's address."""
+
+    request_id: str
+    bearer: str | None
+    caller: str
+    door: str = "http"
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A reply ready for the wire."""
+
+    status: int
+    body: bytes | Download
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, and how far the credential carried."""
+
+    actor: Actor
+    presented: Presented
+    secret: str | None
+
+
+def serve(app: Application, operation: Operation, body: In, incoming: Incoming) -> Outgoing:
+    """Do one call; raises `Problem`. Runs in a worker thread."""
+    caller = identify(app, operation, body, incoming)
+    rates = app.context.get(quotas.Rates)
+    _spend_rates(app, rates, caller, incoming)
+    call = Call(
+        actor=caller.actor, presented=caller.presented, request_id=incoming.request_id,
+        tool=f"{operation.name}@{operation.version}", secret=caller.secret, door=incoming.door,
+    )  # fmt: skip
+    _check_version(operation, body)
+    key: str | None = getattr(body, "idempotency_key", None)
+    if key is None:
+        return perform(
+            app.context, call, lambda unit: _run(operation, unit, body), read_only=operation.effect == "read"
+        )
+    return _once(app, call, operation, body, key)
+
+
+def _run(operation: Operation, unit: Unit, body: In) -> Outgoing:
+    result = operation.handler(unit, body)
+    status = operation.status
+    if isinstance(result, Reply):
+        status, result = result.status, result.body
+    if isinstance(result, Download):
+        return Outgoing(status, result)
+    return Outgoing(status, _encode(result))
+
+
+def _encode(result: Any) -> bytes:
+    if isinstance(result, BaseModel):
+        return result.model_dump_json().encode()
+    return json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _once(app: Application, call: Call, operation: Operation, body: In, key: str) -> Outgoing:
+    """Same key and same body: the stored reply. Same key and another body: a conflict."""
+    scope = f"{call.actor.id}:{operation.name}"
+    if call.actor.role == "anonymous" and len(key) < MIN_ANONYMOUS_KEY:
+        raise Problem(
+            "validation_failed",
+            f"without a credential an idempotency_key needs at least {MIN_ANONYMOUS_KEY} characters",
+            hint="Use a random UUID: whoever repeats the key gets the same reply.",
+        )
+    fingerprint = hashlib.sha256(body.model_dump_json(exclude={"reuse_token"}).encode()).digest()
+
+    def verb(unit: Unit) -> Outgoing:
+        stored = idempotency.recall(unit, scope, key, fingerprint)
+        if stored is not None:
+            return Outgoing(*stored)
+        outgoing = _run(operation, unit, body)
+        if isinstance(outgoing.body, bytes):
+            idempotency.remember(unit, scope, key, fingerprint, outgoing.status, outgoing.body)
+        return outgoing
+
+    return perform(app.context, call, verb)
+
+
+def identify(app: Application, operation: Operation, body: In, incoming: Incoming) -> Caller:
+    """The actor of a call.
+
+    A Bearer credential and a `reuse_token` in the body may both be sent (a chat action holds an API key, its user a
+    workspace token): both must be valid and of one organisation, and the workspace token acts.
+    """
+    in_body: str | None = getattr(body, "reuse_token", None)
+    first = _look_up(app, incoming, incoming.bearer) if incoming.bearer is not None else None
+    second = _look_up(app, incoming, in_body) if in_body is not None else None
+    if first is not None and first.presented != "valid":
+        if in_body is None and operation.credential == "optional":
+            return _without(app, body, first, incoming)
+        raise _refused(first.presented)
+    if second is not None:
+        foreign = first is not None and second.org_id is not None and first.org_id != second.org_id
+        if second.presented == "valid" and second.actor is not None and not foreign:
+            return Caller(second.actor, "valid", in_body)
+        if operation.credential != "optional":
+            raise _refused("invalid" if foreign else second.presented)
+        if first is not None and first.actor is not None:
+            return Caller(first.actor, "invalid" if foreign else second.presented, None)
+        return _without(app, body, second, incoming)
+    if first is not None and first.actor is not None:
+        return Caller(first.actor, "valid", incoming.bearer)
+    if operation.credential != "optional":
+        raise Problem(
+            "unauthenticated", "this needs a credential",
+            hint="Send your token as Authorization: Bearer …, or as reuse_token in the body. initSandbox gives you one.",
+        )  # fmt: skip
+    return _without(app, body, identity.Found("none"), incoming)
+
+
+def _look_up(app: Application, incoming: Incoming, secret: str) -> identity.Found:
+    rates = app.context.get(quotas.Rates)
+    rates.check("invalid_tokens", incoming.caller)
+    found = identity.authenticate(app.context.get(Database), app.context.get(identity.Hasher), secret)
+    if found.presented != "valid":
+        try:
+            rates.hit("invalid_tokens", incoming.caller)
+        except Problem:
+            _alert_abuse(app, incoming)
+            raise
+    return found
+
+
+def _without(app: Application, body: In, found: identity.Found, incoming: Incoming) -> Caller:
+    """Somebody whose credential did not carry: anonymous in the organisation that the body or the default names."""
+    slug: str = getattr(body, "org_slug", None) or identity.DEFAULT_ORG_SLUG
+    org = identity.find_org(app.context.get(Database), slug)
+    settings = app.context.get(Settings)
+    if org is None or not org[1] or not settings.anonymous:
+        if found.presented in ("invalid", "expired", "revoked"):
+            raise _refused(found.presented)
+        raise Problem(
+            "unauthenticated", "this server wants a credential for that",
+            hint="Ask the owner of this server for an API key, or sign in.",
+        )  # fmt: skip
+    app.context.get(quotas.Rates).hit("anonymous_inits", incoming.caller)
+    return Caller(identity.anonymous_actor(org[0]), found.presented, None)
+
+
+def _refused(presented: Presented) -> Problem:
+    if presented == "expired":
+        return Problem(
+            "token_expired", "this token has expired; the workspace is kept for a while",
+            hint="An owner can renew it, or call initSandbox for a new workspace.",
+        )  # fmt: skip
+    return Problem(
+        "token_invalid", "this token is not valid here",
+        hint="Check that the whole token was copied, or call initSandbox for a new workspace.",
+    )  # fmt: skip
+
+
+def _spend_rates(app: Application, rates: quotas.Rates, caller: Caller, incoming: Incoming) -> None:
+    if caller.actor.role == "anonymous":
+        return
+    try:
+        rates.hit("per_token", caller.actor.credential_id or caller.actor.id)
+        rates.hit("per_org", caller.actor.org_id)
+    except Problem as problem:
+        call = Call(actor=caller.actor, request_id=incoming.request_id, door=incoming.door)
+        object_ = caller.actor.sandbox_id or caller.actor.id
+        detail = {"limit": problem.extra["name"]}
+        rule = "rate_limited"
+        perform(app.context, call, lambda unit: notices.raise_alert(unit, rule, object_, detail))
+        raise
+
+
+def _alert_abuse(app: Application, incoming: Incoming) -> None:
+    """Bursts of invalid tokens: one alert in the default organisation, without anything of the caller in it."""
+    org = identity.find_org(app.context.get(Database), identity.DEFAULT_ORG_SLUG)
+    if org is None:
+        return
+    call = Call(actor=identity.anonymous_actor(org[0]), request_id=incoming.request_id, door=incoming.door)
+    perform(app.context, call, lambda unit: notices.raise_alert(unit, "token_abuse", "invalid tokens", {}))
+
+
+def _check_version(operation: Operation, body: In) -> None:
+    wanted: str | None = getattr(body, "tool_version", None)
+    if wanted is None or wanted.removeprefix("v") == operation.version:
+        return
+    raise Problem(
+        "tool_version_removed", f"{operation.name} has no version {wanted}",
+        hint=f"Use version {operation.version}.", upgrade=f"{operation.name}@{operation.version}",
+    )  # fmt: skip
+
+
+def as_fields(error: ValidationError) -> list[dict[str, str]]:
+    """Validation errors as `{field, problem}` without the values that were sent."""
+    return [{"field": ".".join(map(str, e["loc"])), "problem": e["msg"]} for e in error.errors(include_input=False)]
