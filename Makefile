@@ -1,0 +1,77 @@
+# The daily verbs. Each one prepares the environment first (scripts/setup); nothing else has to be installed by hand.
+# PYTHON=/path/to/python3 chooses the interpreter, ARGS="..." goes to the program behind the verb.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+PY := .venv/bin/python
+WORKERS ?= 4
+
+export MAKE_GOAL = $(firstword $(MAKECMDGOALS))
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: ## Make .venv with the locked dependencies (done by every other verb, too)
+	@PYTHON="$(PYTHON)" scripts/setup
+
+.PHONY: demo
+demo: setup ## Run and verify the main job on a real repository: REPO=<path or URL>, ACT=<n>
+	@$(PY) -m builderos.interfaces.cli.main demo $${REPO:+--repo "$$REPO"} $${ACT:+--act "$$ACT"} $(ARGS)
+
+.PHONY: up
+up: setup ## Serve at a printed address (PORT=0 picks a free port)
+	@.venv/bin/builderos up $(ARGS)
+
+.PHONY: test
+test: setup ## Run the tests: WORKERS=<n>, ARGS="tests/core -x"
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: soak
+soak: setup ## Run the proofs of safety with their full counts (long)
+	@BUILDEROS_SOAK=1 $(PY) -m pytest -n 0 -m soak $(ARGS)
+
+.PHONY: bench
+bench: setup ## Print the speed ratios side by side: FULL=1 for the full sizes
+	@FULL="$(FULL)" $(PY) -m bench $(ARGS)
+
+.PHONY: check
+check: lint types imports ## Everything that reads the code without running it
+
+.PHONY: lint
+lint: setup ## Style and likely mistakes
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+.PHONY: types
+types: setup ## Types, strict
+	@$(PY) -m pyright
+
+.PHONY: imports
+imports: setup ## Floors and rooms: imports only go down
+	@.venv/bin/lint-imports --no-logo
+
+.PHONY: format
+format: setup ## Format the code and mend what can be mended
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+.PHONY: openapi
+openapi: setup ## Write openapi.json anew from the code
+	@$(PY) -m builderos.interfaces.http.openapi > openapi.json.new && mv openapi.json.new openapi.json
+
+# uv resolves for every supported Python and platform at once; only this verb needs it, so it has a place of its own.
+.PHONY: lock
+lock: setup ## Write requirements/*.lock anew from pyproject.toml: UPGRADE=1 takes newer versions
+	@[ -x .make/lock/bin/uv ] || { $(PY) -m venv .make/lock && .make/lock/bin/python -m pip install --quiet 'uv>=0.13,<0.14'; }
+	@.make/lock/bin/uv pip compile $(COMPILE) --output-file requirements/runtime.lock
+	@.make/lock/bin/uv pip compile $(COMPILE) --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
+
+COMPILE = pyproject.toml --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.PHONY: clean
+clean: ## Remove the environment, caches and built files; no data of yours
+	rm -rf .venv .make build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
