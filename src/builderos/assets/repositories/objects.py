@@ -1,7 +1,9 @@
-"""Git objects in memory: hashed and compressed here, kept by the journal, written as loose files after the commit point.
+"""Git objects in memory: hashed and compressed here, kept by the journal, written as loose files after the
+commit point.
 
-libgit2 writes an object by hashing, compressing, creating and renaming a file each time it is asked. Here a commit is built
-without touching the disk; the same zlib streams go into the journal row and, once that is durable, become the loose files.
+libgit2 writes an object by hashing, compressing, creating and renaming a file each time it is asked. Here a
+commit is built without touching the disk; the same zlib streams go into the journal row and, once that is
+durable, become the loose files.
 """
 
 import errno
@@ -10,9 +12,9 @@ import itertools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import pygit2
 from isal import isal_zlib
@@ -29,7 +31,16 @@ EMPTY_TREE: Final = bytes.fromhex("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
 _KINDS: Final[dict[int, Kind]] = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 _ROW: Final = 24  # journal form: 20 bytes of id, 4 bytes of length, then the stream
 _CACHED_AT_MOST: Final = 1 << 18
+_PROCESS: Final = os.urandom(6).hex()  # the pid alone comes back, in a container at every start
 _serial = itertools.count()
+_compress: Final[Callable[[bytes, int], bytes]] = isal_zlib.compress  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+class Cut(NamedTuple):
+    """A tree object's bytes and the same cut into its raw entries; see `trees`."""
+
+    data: bytes
+    rows: list[bytes]
 
 
 class Reader(Protocol):
@@ -43,7 +54,8 @@ class Reader(Protocol):
 class ObjectCache:
     """Recently read and written objects of many stores, bounded in bytes, safe between threads.
 
-    Keyed by store as well as by id: that one store holds an object must never make it readable through another.
+    Keyed by store as well as by id: that one store holds an object must never make it readable through
+    another.
     """
 
     def __init__(self, max_bytes: int = 64 << 20) -> None:
@@ -90,7 +102,7 @@ class Batch:
         self._cache = cache
         self._store = store
         self._new: dict[Oid, tuple[Kind, bytes]] = {}
-        self._rows: dict[Oid, list[bytes]] = {}  # trees cut into entries, kept by `trees`
+        self._cuts: dict[Oid, Cut] = {}
 
     def __contains__(self, oid: Oid) -> bool:
         """Whether the object is new in this batch."""
@@ -119,16 +131,20 @@ class Batch:
         return kind, data
 
     def put(self, kind: Kind, data: bytes) -> Oid:
-        """Add an object and return its id. Whether the store holds it already is not asked: a second copy is harmless."""
+        """Add an object and return its id. Whether the store holds it already is not asked: a second copy is
+        harmless.
+        """
         oid = hashlib.sha1(b"%s %d\0%s" % (kind.encode(), len(data), data), usedforsecurity=False).digest()
         if oid not in self._new:
             self._new[oid] = (kind, data)
         return oid
 
     def pack(self, oids: Iterable[Oid] | None = None) -> bytes:
-        """The journal form: for each object 20 bytes of id, 4 bytes of length (big endian), its loose zlib stream.
+        """The journal form: for each object 20 bytes of id, 4 bytes of length (big endian), its loose zlib
+        stream.
 
-        Without `oids` all new objects; with them exactly those, once each, whether new or stored (what another store lacks).
+        Without `oids` all new objects; with them exactly those, once each, whether new or stored (what
+        another store lacks).
         """
         parts: list[bytes] = []
         for oid in self._new if oids is None else dict.fromkeys(oids):
@@ -154,41 +170,31 @@ class Batch:
             for oid, (kind, data) in self._new.items():
                 self._cache.put(self._store, oid, kind, data)
 
-    def rows(self, tree: Oid) -> list[bytes] | None:
-        """A tree's entries as `keep_rows` left them; callers must not change the list."""
-        return self._rows.get(tree)
+    def cut(self, tree: Oid) -> Cut | None:
+        """A tree cut into entries, if `keep_cut` was given it; callers must not change the list."""
+        return self._cuts.get(tree)
 
-    def keep_rows(self, tree: Oid, rows: list[bytes]) -> None:
+    def keep_cut(self, tree: Oid, cut: Cut) -> None:
         """Remember a tree cut into entries, so that one commit cuts each tree once."""
-        self._rows[tree] = rows
+        self._cuts[tree] = cut
 
 
 def loose_stream(kind: Kind, data: bytes) -> bytes:
     """The content of the loose file of an object: header and data as one zlib stream.
 
-    ISA-L's two fastest levels; trees are mostly hashes, which the slower one shrinks little for four times the time.
+    ISA-L's two fastest levels; trees are mostly hashes, which the slower one shrinks little for four times
+    the time.
     """
-    return isal_zlib.compress(b"%s %d\0%s" % (kind.encode(), len(data), data), 1 if kind == "blob" else 0)
-
-
-def from_loose(stream: bytes) -> tuple[Kind, bytes]:
-    """Kind and content from a loose stream. Raises ValueError where it is no git object."""
-    try:
-        head, _, data = isal_zlib.decompress(stream).partition(b"\0")
-        kind, _, size = head.decode("ascii").partition(" ")
-        known = next(name for name in _KINDS.values() if name == kind)
-        if int(size) != len(data):
-            raise ValueError("the length in its header is wrong")
-    except (isal_zlib.error, UnicodeDecodeError, StopIteration, ValueError) as error:
-        raise ValueError(f"not a loose git object: {error}") from error
-    return known, data
+    return _compress(b"%s %d\0%s" % (kind.encode(), len(data), data), 1 if kind == "blob" else 0)
 
 
 def write_loose(objects_dir: Path | str, oid: Oid, stream: bytes, *, overwrite: bool = False) -> None:
-    """Write one loose object: temporary file, then rename, mode 0444, no fsync (the journal row is what is durable).
+    """Write one loose object: temporary file, then rename, mode 0444, no fsync (the journal row is what is
+    durable).
 
-    A file that already lies there with any content is left alone, unless `overwrite` says that it may be torn (after a
-    power loss). Safe beside other writers and `git gc`. Raises `Problem("storage_full")`, leaving no file behind.
+    A file that already lies there with any content is left alone, unless `overwrite` says that it may be torn
+    (after a power loss). Safe beside other writers and `git gc`. Raises `Problem("storage_full")`, leaving no
+    file behind.
     """
     name = oid.hex()
     folder = f"{objects_dir}/{name[:2]}"
@@ -200,7 +206,7 @@ def write_loose(objects_dir: Path | str, oid: Oid, stream: bytes, *, overwrite: 
         except FileNotFoundError:
             pass
     # The prefix is git's own, so `git prune` sweeps what a killed process left.
-    draft = f"{folder}/tmp_obj_{os.getpid()}_{next(_serial)}"
+    draft = f"{folder}/tmp_obj_{_PROCESS}_{os.getpid()}_{next(_serial)}"  # noqa: S108
     try:
         _write_file(folder, draft, stream)
         os.rename(draft, path)
@@ -208,7 +214,9 @@ def write_loose(objects_dir: Path | str, oid: Oid, stream: bytes, *, overwrite: 
         _remove(draft)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Problem(
-                "storage_full", "the disk took no more", hint="Free disk space or ask an administrator; then repeat the call."
+                "storage_full",
+                "the disk took no more",
+                hint="Free disk space or ask an administrator; then repeat the call.",
             ) from error
         raise
 

@@ -1,7 +1,9 @@
-"""Which paths a repository may hold: names that mean the same file on Linux, macOS and Windows, and never git's own folder.
+"""Which paths a repository may hold: names that mean the same file on Linux, macOS and Windows, and never
+git's own folder.
 
-A path is refused when any common file system would read it as another file than the one it spells. The rules follow what
-git itself protects (`core.protectHFS`, `core.protectNTFS`) and what Win32 reserves; SPEC §3.3 asks for them on every write.
+A path is refused when any common file system would read it as another file than the one it spells. The rules
+follow what git itself protects (`core.protectHFS`, `core.protectNTFS`) and what Win32 reserves; SPEC §3.3
+asks for them on every write.
 """
 
 import re
@@ -13,6 +15,7 @@ from builderos.core.problems import Problem
 
 MAX_PATH_BYTES: Final = 4096
 MAX_NAME_BYTES: Final = 255
+MAX_DEPTH: Final = 100
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Marks that reorder or hide text: `a<RLO>gpj.exe` shows as `aexe.jpg`.
@@ -20,8 +23,9 @@ _SPOOFING: Final = re.compile("[\u202a-\u202e\u2066-\u2069\ufeff]")
 _WINDOWS: Final = re.compile(r'[<>:"|?*]')
 # Code points that HFS+ skips when it compares names (git: utf8.c, next_hfs_char).
 _IGNORED: Final = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-_DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[1-9¹²³]|conin\$|conout\$) *(?:\.|\Z)")  # noqa: RUF039
-# 8.3 short names under which NTFS finds `.git`, `.gitmodules`, `.gitattributes`, `.gitignore` (git: path.c, is_ntfs_dot_generic).
+_DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[1-9¹²³]|conin\$|conout\$) *(?:\.|\Z)")
+# 8.3 short names under which NTFS finds `.git`, `.gitmodules`, `.gitattributes`, `.gitignore` (git: path.c,
+# is_ntfs_dot_generic).
 _SHORT: Final = re.compile(r"(?:git|gitmod|gitatt|gitign|gi7eba|gi7d29|gi250a)~[0-9]+\Z")
 _SPECIAL: Final = frozenset({".gitmodules", ".gitattributes", ".gitignore"})
 # What most paths consist of: names of these letters can break only the rules on whole names.
@@ -31,10 +35,11 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.+@()\[\]{}=,#%&$!^;' /-]+\Z")
 def check_path(path: str) -> str:
     """Return `path` unchanged when it may be written, else raise `Problem("invalid_path")` naming the rule.
 
-    Relative, `/`-separated, normalised (no empty, `.` or `..` component), NFC, at most 4096 bytes and 255 per component,
-    no control or text-reordering characters, nothing that Windows cannot store (`\\ : * ? " < > |`, device names, a
-    trailing dot or space), no spelling of `.git`, no disguised `.gitmodules`, `.gitattributes` or `.gitignore` (the plain
-    spellings are ordinary files), and no leading `~`, which tools expand to somebody's home folder.
+    Relative, `/`-separated, normalised (no empty, `.` or `..` component), NFC, at most 4096 bytes, 255 per
+    component and 100 components, no control or text-reordering characters, nothing that Windows cannot store
+    (`\\ : * ? " < > |`, device names, a trailing dot or space), no spelling of `.git`, no disguised
+    `.gitmodules`, `.gitattributes` or `.gitignore` (the plain spellings are ordinary files), and no leading
+    `~`, which tools expand to somebody's home folder.
     """
     if not path:
         _refuse(path, "empty", "the path is empty", "Give a path such as `src/a.py`.")
@@ -43,10 +48,23 @@ def check_path(path: str) -> str:
     elif len(path) > MAX_PATH_BYTES:
         _refuse(path, "too_long", f"the path has more than {MAX_PATH_BYTES} bytes", "Shorten it.")
     if path[0] == "/":
-        _refuse(path, "absolute", "the path is absolute", "Leave out the leading slash: paths start at the repository.")
+        _refuse(
+            path,
+            "absolute",
+            "the path is absolute",
+            "Leave out the leading slash: paths start at the repository.",
+        )
     if path[0] == "~":
-        _refuse(path, "home", "the path starts with `~`, which tools expand to a home folder", "Rename the first folder.")
-    for name in path.split("/"):
+        _refuse(
+            path,
+            "home",
+            "the path starts with `~`, which tools expand to a home folder",
+            "Rename the first folder.",
+        )
+    names = path.split("/")
+    if len(names) > MAX_DEPTH:
+        _refuse(path, "too_deep", f"the path is more than {MAX_DEPTH} folders deep", "Use fewer folders.")
+    for name in names:
         _check_name(path, name)
     return path
 
@@ -55,26 +73,52 @@ def _check_characters(path: str) -> None:
     try:
         size = len(path.encode())
     except UnicodeEncodeError:
-        _refuse(path, "not_unicode", "the path holds half a character (a lone surrogate)", "Send the path as UTF-8.")
+        _refuse(
+            path,
+            "not_unicode",
+            "the path holds half a character (a lone surrogate)",
+            "Send the path as UTF-8.",
+        )
     if size > MAX_PATH_BYTES:
         _refuse(path, "too_long", f"the path has more than {MAX_PATH_BYTES} bytes", "Shorten it.")
     if _CONTROL.search(path):
-        _refuse(path, "control_character", "the path holds a control character", "Use visible characters only.")
+        _refuse(
+            path, "control_character", "the path holds a control character", "Use visible characters only."
+        )
     if _SPOOFING.search(path):
-        _refuse(path, "hidden_character", "the path holds a character that hides or reorders text", "Leave it out.")
+        _refuse(
+            path,
+            "hidden_character",
+            "the path holds a character that hides or reorders text",
+            "Leave it out.",
+        )
     if "\\" in path:
         _refuse(path, "backslash", "the path holds a backslash", "Separate folders with `/`.")
     if found := _WINDOWS.search(path):
-        _refuse(path, "windows_character", f"`{found[0]}` cannot stand in a file name on Windows", "Leave it out.")
+        _refuse(
+            path, "windows_character", f"`{found[0]}` cannot stand in a file name on Windows", "Leave it out."
+        )
     if not unicodedata.is_normalized("NFC", path):
-        _refuse(path, "not_nfc", "the path is not in Unicode normal form C", "Send composed characters (NFC).")
+        _refuse(
+            path, "not_nfc", "the path is not in Unicode normal form C", "Send composed characters (NFC)."
+        )
 
 
 def _check_name(path: str, name: str) -> None:
     if not name:
-        _refuse(path, "empty_component", "the path has an empty component", "Write single slashes, none at the end.")
+        _refuse(
+            path,
+            "empty_component",
+            "the path has an empty component",
+            "Write single slashes, none at the end.",
+        )
     if name in (".", ".."):
-        _refuse(path, "dot_component", f"the path holds `{name}`", "Give the path as seen from the repository's top.")
+        _refuse(
+            path,
+            "dot_component",
+            f"the path holds `{name}`",
+            "Give the path as seen from the repository's top.",
+        )
     key = name.casefold() if name.isascii() else fold(_IGNORED.sub("", name))
     bare = key.rstrip(". ")
     if bare == ".git" or _SHORT.match(bare):
@@ -82,7 +126,12 @@ def _check_name(path: str, name: str) -> None:
     if bare in _SPECIAL and name != bare:
         _refuse(path, "git_file_disguised", f"`{_show(name)}` can be read as `{bare}`", f"Write `{bare}`.")
     if name[-1] in ". ":
-        _refuse(path, "trailing_dot_or_space", "a name ends with a dot or a space, which Windows drops", "Leave it out.")
+        _refuse(
+            path,
+            "trailing_dot_or_space",
+            "a name ends with a dot or a space, which Windows drops",
+            "Leave it out.",
+        )
     if _DEVICE.match(key) or _DEVICE.match(name.casefold()):
         _refuse(path, "windows_device", f"`{_show(name)}` is a device on Windows", "Choose another name.")
     if len(name) > MAX_NAME_BYTES // 4 and len(name.encode()) > MAX_NAME_BYTES:
@@ -101,7 +150,7 @@ def _show(text: str) -> str:
 
 
 def fold(name: str) -> str:
-    """The form in which two names count as the same: compatibility normalised and case folded (Unicode D146)."""
+    """Names with equal folds count as the same: compatibility normalised, case folded (Unicode D146)."""
     if name.isascii():
         return name.lower()
     text = unicodedata.normalize("NFD", name).casefold()
@@ -110,7 +159,8 @@ def fold(name: str) -> str:
 
 
 def first_collision(paths: Iterable[str]) -> tuple[str, str] | None:
-    """The first two of these paths, or folders above them, that differ only by case or Unicode form; None if all differ.
+    """The first two of these paths, or folders above them, that differ only by case or Unicode form; None if
+    all differ.
 
     What `trees.colliding` is against a tree, this is within one set of new files.
     """
