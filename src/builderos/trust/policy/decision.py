@@ -9,7 +9,7 @@ from .schema import NO_CONTEXT, Decision, RequestContext, Resource
 
 
 class Refused(Problem):
-    """The policy's no, or not yet: `decision` says which rules decided (also as `policy_rule` in the reply)."""
+    """The policy's no, or not yet; `decision` has all deciding rules, the reply one, as `policy_rule`."""
 
     def __init__(self, decision: Decision, action: Action, resource: Resource) -> None:
         super().__init__(
@@ -51,7 +51,7 @@ def require(
     context: RequestContext = NO_CONTEXT,
     approved_digests: frozenset[str] = frozenset(),
 ) -> Decision:
-    """The decision that allows the act, for its ledger line; otherwise raises `Refused` with the deciding rule's code.
+    """The decision that allows the act, for its ledger line; raises `Refused` with the deciding rule's code.
 
     Codes: `approval_required`, `forbidden_branch`, `not_found`, `policy_denied`, `protected_branch`,
     `tool_not_allowed`, `unauthenticated`.

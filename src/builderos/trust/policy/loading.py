@@ -1,17 +1,18 @@
 """Turns Cedar text into rules, or refuses it: what is in force is certainly meant as written.
 
-Cedar's own validation lets two mistakes through that would open a door: a misspelt name behind `has` (the condition is
-then silently false) and rules that cannot be told apart in a log. Both fail the load here.
+Cedar's own validation lets two mistakes through that would open a door: a misspelt name behind `has` (the
+condition is then silently false) and rules that cannot be told apart in a log. Both fail the load here.
 """
 
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 import cedarpy
 
+from builderos.core.actor import Role
 from builderos.core.problems import STATUS, Problem
 
 NO_MATCH: Final = "no_matching_allow"
@@ -39,21 +40,42 @@ def parse_schema(text: str) -> cedarpy.Schema:
         raise _invalid(f"The policy schema does not parse: {error}.") from error
 
 
-def parse_policies(text: str) -> cedarpy.PolicySet:
-    """The handle of a policy set; raises `Problem("validation_failed")`, also for a template."""
+def parse_policies(text: str) -> dict[str, Any]:
+    """Cedar's name of each policy → its JSON form; raises `Problem("validation_failed")`."""
     try:
-        parsed = cedarpy.PolicySet.from_str(text)
+        parsed = json.loads(cedarpy.policies_to_json_str(text))
     except ValueError as error:
         raise _invalid(f"The policy does not parse: {error}.") from error
-    if parsed.templates():
+    if parsed["templates"]:
         raise _invalid("The policy has a template, which would decide nothing.")
-    return parsed
+    return parsed["staticPolicies"]
 
 
-def check_rules(text: str, schema: cedarpy.Schema) -> dict[str, Rule]:
+def sets_by_role(policies: dict[str, Any]) -> dict[Role, cedarpy.PolicySet]:
+    """For each role the policies that can match it, which saves an eighth of every evaluation.
+
+    Only those are left out whose scope says `principal in Role::"<another>"`: an actor is in exactly one
+    role, and roles are in nothing.
+    """
+    return {
+        role: _set_of({name: p for name, p in policies.items() if _may_match(p, role)})
+        for role in get_args(Role)
+    }
+
+
+def _may_match(policy: dict[str, Any], role: Role) -> bool:
+    scope = policy["principal"]
+    return scope["op"] != "in" or scope["entity"]["type"] != "Role" or scope["entity"]["id"] == role
+
+
+def _set_of(policies: dict[str, Any]) -> cedarpy.PolicySet:
+    document: dict[str, Any] = {"staticPolicies": policies, "templates": {}, "templateLinks": []}
+    return cedarpy.PolicySet.from_json_str(json.dumps(document))
+
+
+def check_rules(text: str, policies: dict[str, Any], schema: cedarpy.Schema) -> dict[str, Rule]:
     """Cedar's name of each policy → its rule, in file order; raises `Problem("validation_failed")`."""
-    policies: dict[str, Any] = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
-    # Cedar names policies policy0, policy1, ... by their place in the text; sets of them come unordered.
+    # Cedar names policies policy0, policy1, ... by their place in the text, and lists them in any order.
     names = sorted(policies, key=lambda name: int(name.removeprefix("policy")))
     rules = {name: _rule(order, policies[name]) for order, name in enumerate(names)}
     seen = {ERROR, NO_MATCH}
@@ -61,13 +83,16 @@ def check_rules(text: str, schema: cedarpy.Schema) -> dict[str, Rule]:
         if rule.id in seen:
             raise _invalid(f'@id("{rule.id}") is reserved or used twice.')
         seen.add(rule.id)
-    result = cedarpy.validate_policies(text, schema)
+    result = cedarpy.validate_policies(  # pyright: ignore[reportUnknownMemberType] - bare dicts
+        text, schema
+    )
     if not result.validation_passed:
         raise _invalid("; ".join(_with_own_ids(str(error), rules) for error in result.errors))
     declared = set(re.findall(r"(\w+)\??:(?!:)", str(schema)))
     for name in names:
         if unknown := sorted(set(_names_behind_has(policies[name])) - declared):
-            raise _invalid(f"Rule {rules[name].id} asks `has` for {', '.join(unknown)}, unknown to the schema.")
+            names_unknown = ", ".join(unknown)
+            raise _invalid(f"Rule {rules[name].id} asks `has` for {names_unknown}, unknown to the schema.")
     return rules
 
 
@@ -98,9 +123,11 @@ def _names_behind_has(node: object) -> Iterator[str]:
             yield from _names_behind_has(item)
     if not isinstance(node, dict):
         return
-    for key, value in cast(dict[str, object], node).items():
-        if key == "has" and isinstance(value, dict):
-            yield str(cast(dict[str, object], value)["attr"])
+    fields = cast(dict[str, object], node)
+    tested = cast(dict[str, object], fields.get("has", {}))
+    if "attr" in tested:
+        yield str(tested["attr"])
+    for value in fields.values():
         yield from _names_behind_has(value)
 
 

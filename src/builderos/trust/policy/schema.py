@@ -21,16 +21,18 @@ _NEVER_IN_PATHS: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff\\\\]")
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What is acted upon, as the server's own records know it; nothing here may come from the caller unchecked.
+    """What is acted upon, as the server's own records know it; nothing here comes from the caller unchecked.
 
-    Which facts a kind needs and may have is in `schema.cedarschema`; a missing or a superfluous one is a denial:
+    Which facts a kind needs and may have is in `schema.cedarschema`; a missing or superfluous one is a
+    denial:
 
-    - `branch`: `repo_id`, `branch_kind`; `sandbox_id` where one sandbox owns it; `default_write` for the branch that
-      `DEFAULT_WRITE_BRANCH` names.
-    - `sandbox`, `backup`: `repo_id`; `sandbox_id` (of a backup: the sandbox it was taken from).
-    - `pull`: `repo_id`, `branch_kind` and `sandbox_id` of the source, `target_kind` and `target_sandbox_id`.
-    - `approval`: as far as it is about a pull, `repo_id`, `sandbox_id`, `target_kind`, `target_sandbox_id`.
-    - `repo`: `source` when it is being imported. `credential`: its `role` and `scopes`.
+    - `branch`: `repo_id`, `branch_kind`; `sandbox_id` where one sandbox owns it; `default_write` for the
+      branch that `DEFAULT_WRITE_BRANCH` names.
+    - `sandbox`: `repo_id`, `sandbox_id`. `backup`: `repo_id`; of its branch `sandbox_id` and `default_write`.
+    - `pull`: `repo_id`; of its source `branch_kind`, `sandbox_id`, `default_write`; of its target
+      `target_kind`, `target_sandbox_id`. `approval`: as far as it is about a pull, the same without those
+      of the branch.
+    - `repo`: `repo_id`; `source` when it is to be imported. `credential`: the `role` and `scopes` it grants.
     """
 
     kind: ResourceKind
@@ -51,10 +53,11 @@ class Resource:
 class RequestContext:
     """The circumstances of one act.
 
-    `paths` are repository paths, kept in canonical form and sorted. `diff_hash` is the hash of the tree or diff that an
-    approval would be bound to. `requested_by` is the actor on whose request the act is done when someone else carries it
-    out (a reviewer merges the promotion of a sandbox user), so that both ask about one and the same thing.
-    Raises `Problem("invalid_path")` for a path that has no canonical form, `TypeError` for a switch that is no bool.
+    `paths` are repository paths, kept in canonical form and sorted. The other two bind an approval:
+    `diff_hash`, the hash of the tree or diff that is approved, and `requested_by`, the id of the actor on
+    whose request the act is done when another carries it out (a reviewer merges a sandbox user's
+    promotion): both then ask one question. Raises `Problem("invalid_path")` for a path without canonical
+    form, `TypeError` for a switch that is no bool.
     """
 
     anonymous_mode: bool = False
@@ -76,8 +79,8 @@ NO_CONTEXT = RequestContext()
 class Decision:
     """The answer. `rules` are the ids of the deciding rules, the first of them names `code` and `hint`.
 
-    `code` is empty for `allow`, `approval_required` for `needs_approval`, else a problem code of SPEC §2. `digest` is the
-    SHA-256 (hex) of the canonical request; an approval is bound to it.
+    `code` is empty for `allow`, `approval_required` for `needs_approval`, else a problem code of SPEC §2.
+    `digest` is the SHA-256 (hex) of the canonical request; an approval is bound to it.
     """
 
     verdict: Verdict
@@ -90,8 +93,9 @@ class Decision:
 def canonical_path(path: str) -> str:
     """`./src//a.py` → `src/a.py`; the only form in which a path meets a rule.
 
-    A glob such as `src/*` also matches `src/../secret`, therefore `..` is refused rather than resolved, as are absolute
-    paths, backslashes, control characters and the empty path. Raises `Problem("invalid_path")`.
+    A glob such as `src/*` also matches `src/../secret`, therefore `..` is refused rather than resolved, as
+    are absolute paths, backslashes, control characters and the empty path. Raises
+    `Problem("invalid_path")`.
     """
     wrong = not path or path.startswith("/") or _NEVER_IN_PATHS.search(path)
     if wrong or ".." in path.split("/") or (canonical := posixpath.normpath(path)) == ".":
