@@ -1,0 +1,1 @@
+"""Adapters of other products, one folder per vendor."""
