@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
@@ -92,10 +93,8 @@ def add_branch(
 
 
 def _insert_if_free(unit: Unit, values: dict[str, Any]) -> bool:
-    from sqlalchemy.dialects.postgresql import insert
-
     statement = insert(branches).values(**values).on_conflict_do_nothing(index_elements=["repo_id", "name"])
-    return unit.execute(statement).rowcount == 1
+    return unit.execute(statement.returning(branches.c.id)).first() is not None
 
 
 def create_store(unit: Unit, branch: Branch, main: Branch) -> None:
@@ -130,3 +129,14 @@ def list_branches(
     if created_before is not None:
         wanted = wanted.where(branches.c.created_at < created_before)
     return [to_branch(row) for row in unit.execute(wanted)]
+
+
+def reset_branch(unit: Unit, branch: Branch, tip: str) -> None:
+    """Bring a deleted branch back to life at `tip`, a commit that every store of the repository can read."""
+    unit.execute(
+        sa.update(branches)
+        .where(branches.c.id == branch.id, branches.c.state == "deleted")
+        .values(tip=tip, base_sha=tip, commits=0, files=0, pending=0, state="active", moved_at=unit.now)
+    )
+    store = unit.get(RepositoryStore)
+    unit.after_commit(lambda: store.write_ref(branch.store, branch.ref, tip))

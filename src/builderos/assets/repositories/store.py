@@ -49,6 +49,11 @@ class RepositoryStore:
         """Folder of a sandbox's or dev branch's own store; the id's last two letters spread the folders."""
         return f"{org_id}/{repo_id}/branches/{branch_id[-2:]}/{branch_id}.git"
 
+    @staticmethod
+    def config_text() -> str:
+        """Content of a store's `config`: no hooks, no automatic maintenance, no refs of the base shown to clients."""
+        return _CONFIG
+
     def path(self, folder: str) -> Path:
         """The absolute path of a store folder."""
         return self.root / folder

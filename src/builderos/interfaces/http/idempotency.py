@@ -51,9 +51,9 @@ def remember(unit: Unit, scope: str, key: str, fingerprint: bytes, status: int, 
     done = unit.execute(
         statement.on_conflict_do_update(
             index_elements=["org_id", "scope", "key"], set_=values, where=kept_replies.c.expires_at <= unit.now
-        )
+        ).returning(kept_replies.c.key)
     )
-    if done.rowcount == 0:
+    if done.first() is None:
         raise Retry
 
 

@@ -1,0 +1,214 @@
+"""Bring a repository in: from a URL, or from a path for the local owner. Only the default branch comes along."""
+
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from subprocess import CompletedProcess
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from pydantic import Field, StringConstraints
+
+from builderos.core.ids import new_id
+from builderos.core.problems import Problem
+from builderos.core.schema import In, Name, Out, WriteIn
+from builderos.core.unit import Unit
+from builderos.trust.identity import service as identity
+from builderos.trust.ledger import service as ledger
+from builderos.trust.policy import service as policy
+from builderos.trust.policy.schema import Resource
+
+from .branches import add_branch
+from .gitcli import run_git
+from .model import repositories
+from .schema import MAIN, Repository
+from .store import RepositoryStore
+
+SCHEMES: Final = ("https", "http", "ssh", "git")
+_SCP: Final = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:(?!/?/)[^\s]+\Z")
+RepoLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class ImportIn(WriteIn):
+    """Where the repository comes from, and how it is called here."""
+
+    source: Annotated[str, Field(description="https, ssh or git URL; a local path for the server's owner.", max_length=2000)]
+    name: Annotated[RepoLabel | None, Field(description="Name here; by default the last part of the source.")] = None
+    owner: Annotated[RepoLabel | None, Field(description="Owner here; by default the organisation.")] = None
+    branch: Annotated[Name | None, Field(description="Branch to import; by default the one HEAD names.")] = None
+
+
+class RepositoryOut(Out):
+    """A repository that people can build in."""
+
+    id: str
+    repo_owner: str
+    repo_name: str
+    branch: str
+    base_branch: str
+    head_sha: str
+    message: str
+
+
+class RepositoryIn(In):
+    """Which repository."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class _Head:
+    branch: str
+    sha: str
+    others: tuple[str, ...]
+
+
+def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
+    """Fetch the default branch into a new base and call it `main`.
+
+    Raises `validation_failed` (a source git must not be given, a repository without commits), `conflict` (name taken),
+    `upstream_failed`, `storage_full`.
+    """
+    kind = _source_kind(body.source)
+    repo_id = new_id("repo")
+    resource = Resource(kind="repo", id=repo_id, org_id=unit.org_id, repo_id=repo_id, source=kind)
+    decision = policy.require(unit, "repo.import", resource)
+    name = body.name or _name_of(body.source)
+    owner = body.owner or identity.org_slug(unit)
+    _ensure_free(unit, owner, name)
+    store = unit.get(RepositoryStore)
+    folder = store.base_folder(unit.org_id, repo_id)
+    draft = Path(tempfile.mkdtemp(prefix=".import-", dir=_made(store.root)))
+    try:
+        head = _fetch(body, draft)
+        repo = _enrol(unit, repo_id, owner, name, body, head)
+        target = store.path(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.chmod(0o755)
+        draft.rename(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    ledger.record(
+        unit, "repo.imported", repo_id, {"repo": name, "branch": head.branch, "head": head.sha}, rules=decision.rules
+    )
+    renamed = "" if head.branch == MAIN else f" Its branch {head.branch} is called main here."
+    return RepositoryOut(
+        id=repo_id, repo_owner=owner, repo_name=name, branch=MAIN, base_branch=repo.base_branch, head_sha=head.sha,
+        message=f"{name} is ready.{renamed}",
+    )  # fmt: skip
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _source_kind(source: str) -> Literal["url", "path"]:
+    """`url` or `path`; refuses what git would take for an option, a helper (`ext::`) or a script."""
+    if source.startswith("-") or "::" in source or any(ord(c) < 32 for c in source):
+        raise _bad_source("this is not an address of a repository")
+    parts = urlsplit(source)
+    if parts.scheme in SCHEMES and "://" in source:
+        if not parts.hostname or parts.hostname.startswith("-"):
+            raise _bad_source("the address names no host")
+        if parts.password is not None:
+            raise _bad_source("an address must not contain a password")
+        return "url"
+    if _SCP.match(source) and not source.startswith("-"):
+        return "url"
+    if parts.scheme == "file" or os.path.isabs(source):
+        return "path"
+    raise _bad_source("this is neither a URL nor an absolute path")
+
+
+def _bad_source(why: str) -> Problem:
+    return Problem("validation_failed", why, hint="Use https://…, ssh://…, or an absolute path on the server.")
+
+
+def _name_of(source: str) -> str:
+    name = source.rstrip("/").removesuffix("/.git").removesuffix(".git").rpartition("/")[2].rpartition(":")[2]
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
+    if not clean:
+        raise Problem("validation_failed", "the source gives no name", hint="Say how to call it with name.")
+    return clean[:100]
+
+
+def _ensure_free(unit: Unit, owner: str, name: str) -> None:
+    c = repositories.c
+    taken = unit.execute(sa.select(c.id).where(c.owner == owner, c.name == name, c.deleted_at.is_(None))).first()
+    if taken:
+        raise Problem("conflict", f"{owner}/{name} exists already", hint="Choose another name.")
+
+
+def _fetch(body: ImportIn, draft: Path) -> _Head:
+    local = _source_kind(body.source) == "path"
+    env = {"GIT_ALLOW_PROTOCOL": "file" if local else ":".join(SCHEMES)}
+    head = _choose_head(body, env)
+    for args in (
+        ["init", "--quiet", "--bare", str(draft)],
+        ["-C", str(draft), "-c", "http.followRedirects=initial", "-c", "transfer.fsckObjects=false", "fetch", "--quiet",
+         "--no-tags", "--no-write-fetch-head", "--", body.source, f"+refs/heads/{head.branch}:refs/heads/{MAIN}"],
+    ):  # fmt: skip
+        _check(run_git(args, env=env, timeout_s=900))
+    (draft / "config").write_text(RepositoryStore.config_text())
+    (draft / "HEAD").write_text(f"ref: refs/heads/{MAIN}\n")
+    for leftover in ("hooks", "description"):
+        path = draft / leftover
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    sha = run_git(["-C", str(draft), "rev-parse", f"refs/heads/{MAIN}"]).stdout.decode().strip()
+    return _Head(head.branch, sha, head.others)
+
+
+def _choose_head(body: ImportIn, env: dict[str, str]) -> _Head:
+    listed = run_git(["ls-remote", "--symref", "--", body.source, "HEAD", "refs/heads/*"], env=env, timeout_s=120)
+    _check(listed)
+    target, branches = "", dict[str, str]()
+    for line in listed.stdout.decode(errors="replace").splitlines():
+        left, _, ref = line.partition("\t")
+        if left.startswith("ref: refs/heads/") and ref == "HEAD":
+            target = left.removeprefix("ref: refs/heads/")
+        elif ref.startswith("refs/heads/"):
+            branches[ref.removeprefix("refs/heads/")] = left
+    wanted = body.branch or next((n for n in (target, "main", "master") if n in branches), None)
+    if wanted is None and len(branches) == 1:
+        wanted = next(iter(branches))
+    if not branches:
+        raise Problem(
+            "validation_failed", "the repository has no commits yet", hint="Make a first commit there, then import it."
+        )
+    if wanted is None or wanted not in branches:
+        names = ", ".join(sorted(branches)[:10])
+        raise Problem(
+            "validation_failed", f"the repository has no branch {wanted or target or 'main'}",
+            hint=f"Say which one with branch: {names}.",
+        )  # fmt: skip
+    return _Head(wanted, branches[wanted], tuple(sorted(branches)))
+
+
+def _check(done: CompletedProcess[bytes]) -> None:
+    if done.returncode == 0:
+        return
+    text = done.stderr.decode(errors="replace")
+    if "No space left" in text:
+        raise Problem("storage_full", "the disk took no more", hint="Free disk space and import again.")
+    last = text.strip().splitlines()[-1][:300] if text.strip() else "no message"
+    raise Problem("upstream_failed", f"git could not read the source: {last}", hint="Check the address and your access.")
+
+
+def _enrol(unit: Unit, repo_id: str, owner: str, name: str, body: ImportIn, head: _Head) -> Repository:
+    base_name = unit.settings.base_branch
+    reserved = [n for n in head.others if n.startswith("sandbox-")]
+    unit.execute(
+        sa.insert(repositories).values(
+            id=repo_id, org_id=unit.org_id, owner=owner, name=name, host="local", source=body.source,
+            upstream_branch=head.branch, base_branch=base_name, reserved_names=reserved, created_at=unit.now,
+        )
+    )  # fmt: skip
+    repo = Repository(repo_id, owner, name, base_name, tuple(reserved))
+    add_branch(unit, repo, MAIN, "main", tip=head.sha, base_sha=head.sha, in_base=True)
+    return repo

@@ -1,0 +1,89 @@
+"""New content over a branch: reads see what was written, nothing touches the disk, one commit comes out."""
+
+from collections.abc import Mapping
+
+import pygit2
+
+from builderos.assets.repositories import service as repositories
+from builderos.assets.repositories.schema import Branch
+from builderos.assets.repositories.service import (
+    EMPTY_TREE,
+    Batch,
+    Edit,
+    Entry,
+    ObjectCache,
+    Oid,
+    RepositoryStore,
+    edit_tree,
+    lookup,
+    parse_tree,
+)
+from builderos.core.unit import Unit
+
+Content = bytes | Edit | None
+"""What a path is to hold: bytes, an object that the store has, or nothing."""
+
+
+def batch_of(unit: Unit, branch: Branch) -> Batch:
+    """An empty batch over a branch's store, which is made ready first."""
+    repositories.ready(unit, branch)
+    repo = unit.get(RepositoryStore).open(branch.store)
+    return Batch(repo, cache=unit.get(ObjectCache), store=branch.store)
+
+
+def repository_of(unit: Unit, branch: Branch) -> pygit2.Repository:
+    """libgit2's view of a branch's store, which is made ready first."""
+    repositories.ready(unit, branch)
+    return unit.get(RepositoryStore).open(branch.store)
+
+
+def tree_of(batch: Batch, commit: str) -> Oid:
+    """The tree of a commit, read from its first line. Raises KeyError for an unknown commit."""
+    kind, data = batch.read(bytes.fromhex(commit))
+    if kind != "commit":
+        raise KeyError(commit)
+    return bytes.fromhex(data[5:45].decode())
+
+
+class TreeFiles:
+    """One tree as `delivery.Files`."""
+
+    def __init__(self, batch: Batch, tree: Oid) -> None:
+        self.batch = batch
+        self.tree = tree
+
+    def entry(self, path: str) -> Entry | None:
+        """What the tree says of a path."""
+        return lookup(self.batch, self.tree, path)
+
+    def read(self, path: str, /) -> bytes | None:
+        """The bytes of a regular file; None for anything else."""
+        entry = self.entry(path)
+        if entry is None or not entry.is_file:
+            return None
+        return self.batch.read(entry.oid)[1]
+
+    def list(self, folder: str, /) -> list[str]:
+        """Names directly inside a folder."""
+        entry = self.entry(folder)
+        if entry is None or not entry.is_tree:
+            return []
+        return [name.decode("utf-8", "surrogateescape") for name in parse_tree(self.batch.read(entry.oid)[1])]
+
+
+class Draft(TreeFiles):
+    """A tree that can be written: each `write` gives a new tree in the batch."""
+
+    def __init__(self, batch: Batch, tree: Oid | None) -> None:
+        super().__init__(batch, tree if tree is not None else EMPTY_TREE)
+        if tree is None:
+            batch.put("tree", b"")
+
+    def write(self, edits: Mapping[str, Content]) -> None:
+        """Apply edits. Raises `invalid_path` where a folder or link is in the way; then nothing has changed."""
+        ready: dict[str, Edit | None] = {
+            path: Edit(self.batch.put("blob", content)) if isinstance(content, bytes) else content
+            for path, content in edits.items()
+        }
+        if ready:
+            self.tree = edit_tree(self.batch, self.tree, ready)

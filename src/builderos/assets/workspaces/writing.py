@@ -1,0 +1,283 @@
+"""The only way a branch gets a new commit: content, changelog entry and memory index in one atomic commit.
+
+`write` is what commit, rollback, reset, restore, tasks and scaffolding end in. It runs in the caller's unit; the journal's
+transaction is the commit point, and the read-back check after it compares what is on disk with what was promised.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pygit2
+
+from builderos.assets.repositories import service as repositories
+from builderos.assets.repositories.schema import Branch
+from builderos.assets.repositories.service import Edit, Person, RepositoryStore, encode_commit, fold_pending
+from builderos.core.clock import rfc3339
+from builderos.core.ids import new_id
+from builderos.core.problems import Problem
+from builderos.core.schema import Out
+from builderos.core.unit import Call, Context, Unit, perform
+from builderos.trust.ledger import service as ledger
+from builderos.trust.notices import service as notices
+from builderos.trust.quotas import service as quotas
+
+from . import delivery
+from .content import Content, Draft, TreeFiles, batch_of, tree_of
+from .layout import layout_of
+from .places import Place, sandbox_id_of
+
+EMAIL_DOMAIN = "builderos.invalid"
+
+
+class DiffStat(Out):
+    """Size of a change in lines; a binary file counts as no lines."""
+
+    files: int
+    added: int
+    deleted: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a verb wants written.
+
+    `edits`: files by path. `delivery`: further delivery files that the verb itself computed (tasks, reverts).
+    `details` go into the ledger line; `claimed_by` is what the client said of itself, kept as a claim.
+    """
+
+    edits: Mapping[str, Content]
+    message: str
+    tool: str
+    task_id: str | None = None
+    agent_version: str | None = None
+    run_id: str | None = None
+    claimed_by: str | None = None
+    reverts: str | None = None
+    delivery: Mapping[str, bytes | None] = field(default_factory=dict[str, bytes | None])
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
+    event: str = "commit"
+    allow_empty: bool = False
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came out: the commit is durable once the unit has committed."""
+
+    sha: str
+    entry: dict[str, Any]
+    stat: DiffStat
+    first: bool
+    warnings: list[str]
+
+
+def write(unit: Unit, place: Place, change: Change) -> Written:
+    """Make one commit of `change` on top of the (locked) branch.
+
+    Raises `validation_failed` when nothing would change, `invalid_path`, `quota_exceeded`.
+    """
+    branch = place.branch
+    batch = batch_of(unit, branch)
+    before = TreeFiles(batch, tree_of(batch, branch.tip))
+    draft = Draft(batch, before.tree)
+    draft.write(change.edits)
+    if draft.tree == before.tree and not change.allow_empty and not change.delivery:
+        raise Problem(
+            "validation_failed", "the commit would change nothing: the files already have this content",
+            hint="Send what differs, or nothing.",
+        )  # fmt: skip
+    stat = measure(before, draft, change.edits)
+    entry = changelog_entry(unit, branch, change)
+    warnings = _write_delivery(unit, branch, draft, change, entry)
+    commit = encode_commit(
+        draft.tree, [bytes.fromhex(p) for p in (branch.tip, *change.parents)], *[person(unit.actor.name)] * 2, unit.now,
+        change.message, trailers(unit, change),
+    )  # fmt: skip
+    sha = batch.put("commit", commit).hex()
+    _advance(unit, place, change, sha, draft, before, stat)
+    return Written(sha, entry, stat, branch.commits == 0, warnings)
+
+
+def _write_delivery(unit: Unit, branch: Branch, draft: Draft, change: Change, entry: dict[str, Any]) -> list[str]:
+    """Changelog, memory index and what earlier pushes left to write; returns warnings about files people broke."""
+    layout = layout_of(unit, branch, draft)
+    draft.write(change.delivery)
+    entries, pushed = fold_pending(unit, branch)
+    draft.write(delivery.changelog.append(draft, layout, [*entries, entry]))
+    touched = [p for p in change.edits if not delivery.is_delivery(p, layout)]
+    gone = [p for p in touched if draft.entry(p) is None]
+    items = [*pushed, *(memory_item(unit, draft, p, change) for p in touched if p not in gone)]
+    if items:
+        draft.write(delivery.memory.upsert(draft, layout, items))
+    if gone:
+        draft.write(delivery.memory.remove(draft, layout, gone))
+    return []
+
+
+def _advance(
+    unit: Unit, place: Place, change: Change, sha: str, draft: Draft, before: TreeFiles, stat: DiffStat
+) -> None:
+    branch, settings = place.branch, unit.settings
+    near = _quota_near(unit, branch)
+    quotas.spend(
+        "commits per sandbox", used=branch.commits, cost=1, limit=settings.max_commits_per_sandbox, near=near
+    )  # fmt: skip
+    files = branch.files + _file_cost(unit, branch, change.edits, before, draft)
+    if files > branch.files:
+        quotas.spend(
+            "files per sandbox", used=branch.files, cost=files - branch.files, limit=settings.max_files_per_sandbox,
+            near=near,
+        )  # fmt: skip
+    if stat.added + stat.deleted > settings.large_diff_lines:
+        detail = {"commit": sha, "lines": stat.added + stat.deleted}
+        notices.raise_alert(unit, "large_diff", branch.name, detail)
+    line = ledger.compose(unit, change.event, sha, _payload(place, change, stat), rules=place.rules)
+    objects = draft.batch.pack()
+    repositories.advance(unit, branch, sha, objects, ledger_line=line, files=files)
+    wanted = {p: entry.oid for p in change.edits if (entry := draft.entry(p)) is not None}
+    context, call = unit.context, unit.call
+
+    def verify() -> None:
+        store = unit.get(RepositoryStore)
+        if not _reads_back(store, branch, sha, wanted):
+            raise NotVerified(context, call, branch.name, sha)
+        draft.batch.publish()
+
+    unit.after_commit(verify)
+
+
+class NotVerified(Problem):
+    """The commit is durable in the journal but the files on disk do not show it; an alert is raised by the edge."""
+
+    def __init__(self, context: Context, call: Call, branch: str, sha: str) -> None:
+        super().__init__(
+            "write_not_verified", f"the commit {sha[:12]} on {branch} could not be read back",
+            hint="It is kept in the journal; repeat the call with the same idempotency_key, or ask an administrator.",
+        )  # fmt: skip
+        perform(
+            context, call, lambda unit: notices.raise_alert(unit, "write_not_verified", branch, {"commit": sha})
+        )
+
+
+def _reads_back(store: RepositoryStore, branch: Branch, sha: str, wanted: Mapping[str, bytes]) -> bool:
+    """Read the ref, the commit and the written blobs from disk, without any cache."""
+    if store.read_ref(branch.store, branch.ref) != sha and branch.tip == store.read_ref(branch.store, branch.ref):
+        return False
+    repo = store.open(branch.store)
+    try:
+        commit = repo[sha]
+        if not isinstance(commit, pygit2.Commit):
+            return False
+        for path, oid in wanted.items():
+            if commit.tree[path].id.raw != oid or pygit2.Oid(raw=oid) not in repo:
+                return False
+    except (KeyError, pygit2.GitError):
+        return False
+    return True
+
+
+def _payload(place: Place, change: Change, stat: DiffStat) -> dict[str, Any]:
+    branch = place.branch
+    payload: dict[str, Any] = {
+        "repo": branch.repo_name, "repo_id": branch.repo_id, "branch": branch.name, "old": branch.tip,
+        "paths": sorted(change.edits), "stat": stat.model_dump(), "tool": change.tool, **change.details,
+    }  # fmt: skip
+    optional = {
+        "task_id": change.task_id, "agent_version": change.agent_version, "run_id": change.run_id,
+        "claimed_by": change.claimed_by, "reverts": change.reverts,
+    }  # fmt: skip
+    return payload | {key: value for key, value in optional.items() if value is not None}
+
+
+def _quota_near(unit: Unit, branch: Branch) -> Any:
+    detail = {"commits": branch.commits, "files": branch.files}
+    return lambda: notices.raise_alert(unit, "quota_near", branch.name, detail)
+
+
+def _file_cost(
+    unit: Unit, branch: Branch, edits: Mapping[str, Content], before: TreeFiles, after: Draft
+) -> int:
+    """How many more paths differ from the base after this change than before it."""
+    base = TreeFiles(after.batch, tree_of(after.batch, branch.base_sha))
+    cost = 0
+    for path in edits:
+        origin = base.entry(path)
+        cost += (after.entry(path) != origin) - (before.entry(path) != origin)
+    return cost
+
+
+def person(name: str) -> Person:
+    """A pseudonym as git's author."""
+    return Person(name, f"{name}@{EMAIL_DOMAIN}")
+
+
+def trailers(unit: Unit, change: Change) -> list[tuple[str, str]]:
+    """The trailers of SPEC §3.3; empty ones are left out."""
+    wanted = {
+        "BuilderOS-Actor": unit.actor.name, "BuilderOS-Task": change.task_id, "BuilderOS-Tool": change.tool,
+        "BuilderOS-Run": change.run_id, "BuilderOS-Agent-Version": change.agent_version,
+    }  # fmt: skip
+    return [(key, value) for key, value in wanted.items() if value]
+
+
+def changelog_entry(unit: Unit, branch: Branch, change: Change) -> dict[str, Any]:
+    """The entry of this commit (SPEC §4). Actor, branch and time are the server's own knowledge."""
+    entry: dict[str, Any] = {
+        "id": new_id("chg"), "timestamp": rfc3339(unit.now), "paths": sorted(change.edits), "message": change.message,
+        "task_id": change.task_id, "committed_by": unit.actor.name, "branch": branch.name, "tool": change.tool,
+        "agent_version": change.agent_version, "run_id": change.run_id, "reverts": change.reverts,
+    }  # fmt: skip
+    if change.claimed_by is not None:
+        entry["claimed_by"] = change.claimed_by
+    return entry
+
+
+def memory_item(unit: Unit, draft: Draft, path: str, change: Change) -> dict[str, Any]:
+    """The memory entry of a written file; fields that people maintain (description, tags) are kept by `upsert`."""
+    entry = draft.entry(path)
+    item: dict[str, Any] = {
+        "path": path, "owner": unit.actor.name, "file_type": path.rpartition(".")[2] if "." in path else "",
+        "sha": entry.oid.hex() if entry else None, "last_updated": rfc3339(unit.now), "source": "tool",
+    }  # fmt: skip
+    if path in change.descriptions:
+        item["description"] = change.descriptions[path]
+    return item
+
+
+def measure(before: TreeFiles, after: TreeFiles, paths: Mapping[str, Any]) -> DiffStat:
+    """Added and deleted lines of the given paths."""
+    added = deleted = files = 0
+    for path in paths:
+        old, new = before.entry(path), after.entry(path)
+        if old == new:
+            continue
+        files += 1
+        old_bytes = before.batch.read(old.oid)[1] if old is not None and old.is_file else b""
+        new_bytes = after.batch.read(new.oid)[1] if new is not None and new.is_file else b""
+        if old_bytes == new_bytes:
+            continue
+        if not old_bytes or not new_bytes:
+            lines = _lines(new_bytes or old_bytes)
+            added, deleted = (added + lines, deleted) if new_bytes else (added, deleted + lines)
+            continue
+        _, plus, minus = pygit2.Patch.create_from(old_bytes, new_bytes).line_stats
+        added, deleted = added + plus, deleted + minus
+    return DiffStat(files=files, added=added, deleted=deleted)
+
+
+def _lines(data: bytes) -> int:
+    if b"\0" in data[:8000]:
+        return 0
+    return data.count(b"\n") + (not data.endswith(b"\n"))
+
+
+def owner_sandbox(place: Place) -> str | None:
+    """The sandbox whose branch this is."""
+    return sandbox_id_of(place.branch)
+
+
+def as_edit(oid: bytes, mode: int) -> Edit:
+    """An object that the store holds already, as content."""
+    return Edit(oid, mode)

@@ -1,0 +1,132 @@
+"""The outermost layer: request ids, host check, media type and size of bodies, security headers, one log line."""
+
+import json
+import logging
+import time
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from builderos.core.ids import new_id
+from builderos.core.problems import Problem
+from builderos.core.settings import Settings
+from builderos.trust.quotas.service import Rates
+
+from .routes import problem_response
+from .serve import Incoming
+
+log = logging.getLogger("builderos.access")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+_OWN_BODIES: Final = ("/git/", "/mcp")  # git packs and MCP messages are not JSON documents of ours
+
+
+class Edge:
+    """ASGI middleware around the whole server."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, rates: Rates) -> None:
+        self._app = app
+        self._settings = settings
+        self._rates = rates
+        self._hosts = self._allowed_hosts()
+
+    def _allowed_hosts(self) -> frozenset[str] | None:
+        """Host names this server answers to; None: any (bound beyond loopback and no public address configured)."""
+        public = {urlsplit(self._settings.public_url).hostname or ""} if self._settings.public_url else set[str]()
+        if self._settings.host in _LOOPBACK or public:
+            return _LOOPBACK | public | {self._settings.host}
+        return None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = new_id("req")
+        started = time.perf_counter()
+        status = 500
+        scope.setdefault("state", {})["incoming"] = Incoming(
+            request_id, _bearer(headers), self._rates.caller((scope.get("client") or ("local", 0))[0])
+        )
+
+        async def stamped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _stamp(message, request_id)
+            await send(message)
+
+        try:
+            refusal = self._refuse(scope, headers)
+            if refusal is not None:
+                await problem_response(refusal, request_id)(scope, receive, stamped)
+            else:
+                await self._app(scope, _limited(receive, self._settings.max_body, scope["path"]), stamped)
+        finally:
+            took_ms = (time.perf_counter() - started) * 1000
+            route = getattr(scope.get("route"), "path", scope["path"] if status < 400 else "")
+            log.info(
+                json.dumps({"request_id": request_id, "method": scope["method"], "route": route, "status": status,
+                            "ms": round(took_ms, 2)})
+            )  # fmt: skip
+
+    def _refuse(self, scope: Scope, headers: Headers) -> Problem | None:
+        host = urlsplit("//" + headers.get("host", "")).hostname or ""
+        if self._hosts is not None and host not in self._hosts:
+            return Problem(
+                "misdirected_request", "this server does not answer to that host name",
+                hint="Use the address that `builderos up` printed, or set BUILDEROS_PUBLIC_URL.",
+            )  # fmt: skip
+        if scope["path"].startswith(_OWN_BODIES) and ".git/" in scope["path"] or scope["path"].startswith("/mcp"):
+            return None
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > self._settings.max_body:
+            return _too_large(self._settings.max_body)
+        has_body = (length.isdigit() and int(length) > 0) or "transfer-encoding" in headers
+        if has_body and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind != "application/json":
+                return Problem(
+                    "unsupported_media_type", "the body must be JSON", hint="Send Content-Type: application/json."
+                )
+        return None
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(
+        "payload_too_large", f"the body is larger than {limit} bytes", hint="Send less in one call.", limit=limit
+    )
+
+
+def _bearer(headers: Headers) -> str | None:
+    value = headers.get("authorization", "")
+    scheme, _, secret = value.partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
+
+
+def _stamp(message: Message, request_id: str) -> None:
+    headers = MutableHeaders(scope=message)
+    headers["x-request-id"] = request_id
+    headers.setdefault("x-content-type-options", "nosniff")
+    headers.setdefault("cache-control", "no-store")
+    headers.setdefault("referrer-policy", "no-referrer")
+    headers.setdefault("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
+
+
+def _limited(receive: Receive, limit: int, path: str) -> Receive:
+    """Count the bytes of a body without a length; git and MCP have limits of their own."""
+    if path.startswith(_OWN_BODIES) and (".git/" in path or path.startswith("/mcp")):
+        return receive
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted

@@ -1,0 +1,143 @@
+"""Makes a FastAPI route of every operation; FastAPI validates, `serve` does the call."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import anyio
+from fastapi import Body, FastAPI, Path, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from builderos.core.application import Application
+from builderos.core.operations import Download, Operation
+from builderos.core.problems import Problem
+from builderos.core.schema import In
+
+from .serve import Incoming, Outgoing, as_fields, serve
+
+Identifier = Annotated[str, Path(min_length=1, max_length=200)]
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    code: str = Field(description="Stable code to branch on.")
+    detail: str = Field(description="What happened, in plain words.")
+    hint: str = Field(description="What to do next.")
+    request_id: str
+    retryable: bool
+    retry_after_s: float | None = None
+
+
+@functools.cache
+def wire_model(operation: Operation) -> type[In]:
+    """The part of an operation's input that does not stand in the path."""
+    hidden = (*operation.path_parameters, *operation.implied)
+    if not hidden:
+        return operation.body
+    fields: dict[str, Any] = {
+        name: (info.annotation, info) for name, info in operation.body.model_fields.items() if name not in hidden
+    }
+    return create_model(f"{operation.body.__name__}At{operation.name[0].upper()}{operation.name[1:]}", __base__=In, **fields)
+
+
+def add_routes(api: FastAPI, app: Application, limiter: anyio.CapacityLimiter) -> None:
+    """Enrol every operation of `app`."""
+    for operation in app.operations():
+        api.add_api_route(
+            operation.path,
+            _endpoint(app, operation, limiter),
+            methods=[operation.method],
+            operation_id=operation.name,
+            summary=operation.summary,
+            description=operation.description or operation.summary,
+            tags=[operation.group],
+            status_code=operation.status,
+            deprecated=operation.deprecated or None,
+            response_model=None if operation.media_types else operation.reply,
+            responses=_responses(operation),
+            openapi_extra=_extra(operation),
+        )
+
+
+def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
+    problem = {"model": ProblemBody, "description": "A problem with a code and a hint."}
+    responses: dict[int | str, dict[str, Any]] = {"4XX": problem, "5XX": problem}
+    if operation.media_types:
+        schema: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+        responses[operation.status] = {
+            "description": "The bytes.", "content": dict.fromkeys(operation.media_types, schema),
+        }  # fmt: skip
+    return responses
+
+
+def _extra(operation: Operation) -> dict[str, Any]:
+    extra: dict[str, Any] = {"x-profile": operation.profile, "x-openai-isConsequential": operation.consequential}
+    extra["security"] = [{"token": []}] if operation.credential == "required" else [{"token": []}, {}]
+    return extra
+
+
+def _endpoint(app: Application, operation: Operation, limiter: anyio.CapacityLimiter) -> Callable[..., Any]:
+    wire = wire_model(operation)
+
+    async def endpoint(request: Request, body: In, **path: str) -> Response:
+        whole = _whole(operation, body, path)
+        incoming: Incoming = request.state.incoming
+        out = await anyio.to_thread.run_sync(serve, app, operation, whole, incoming, limiter=limiter)
+        return _response(operation, out)
+
+    endpoint.__signature__ = inspect.Signature(_parameters(operation, wire))  # pyright: ignore[reportFunctionMemberAccess]
+    endpoint.__annotations__ = {}
+    return endpoint
+
+
+def _parameters(operation: Operation, wire: type[In]) -> list[inspect.Parameter]:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    if operation.method in ("GET", "DELETE"):
+        body = inspect.Parameter("body", keyword, annotation=Annotated[wire, Query()])
+    elif any(f.is_required() for f in wire.model_fields.values()):
+        body = inspect.Parameter("body", keyword, annotation=Annotated[wire, Body()])
+    else:
+        body = inspect.Parameter("body", keyword, annotation=Annotated[wire, Body()], default=wire())
+    names = operation.path_parameters
+    return [
+        inspect.Parameter("request", keyword, annotation=Request),
+        body,
+        *(inspect.Parameter(name, keyword, annotation=Identifier) for name in names),
+    ]
+
+
+def _whole(operation: Operation, body: In, path: dict[str, str]) -> In:
+    if not path and not operation.implied:
+        return body
+    try:
+        return operation.body.model_validate({**body.model_dump(exclude_unset=True), **operation.implied, **path})
+    except ValidationError as error:
+        raise Problem(
+            "validation_failed", "the request does not fit the schema", hint="See `fields`.", fields=as_fields(error)
+        ) from None
+
+
+def _response(operation: Operation, out: Outgoing) -> Response:
+    headers = {"deprecation": "true"} if operation.deprecated else {}
+    if isinstance(out.body, Download):
+        headers["content-disposition"] = f'attachment; filename="{out.body.filename}"'
+        return StreamingResponse(out.body.chunks, out.status, headers, out.body.media_type)
+    return Response(out.body, out.status, headers, "application/json")
+
+
+def problem_response(problem: Problem, request_id: str) -> JSONResponse:
+    """A problem as `application/problem+json`."""
+    headers: dict[str, str] = {}
+    if problem.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
+    if problem.status == 401:
+        headers["www-authenticate"] = 'Bearer realm="builderos"'
+    return JSONResponse(
+        problem.as_dict(request_id), problem.status, headers, media_type="application/problem+json"
+    )

@@ -1,0 +1,105 @@
+"""The FastAPI application of one running server."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import anyio
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from builderos.core.application import Application
+from builderos.core.problems import STATUS, Problem
+from builderos.core.settings import Settings
+from builderos.trust.quotas.service import Rates
+
+from .edge import Edge
+from .routes import add_routes, problem_response
+
+log = logging.getLogger("builderos.http")
+VERSION = "0.1.0"
+_BY_STATUS = {401: "unauthenticated", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large",
+              415: "unsupported_media_type"}  # fmt: skip
+Extension = Callable[[FastAPI, Application], AbstractAsyncContextManager[None] | None]
+
+
+def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastAPI:
+    """All operations as HTTP routes, plus what `extensions` add (git, MCP, health). Not yet wrapped in `Edge`."""
+    settings = app.context.get(Settings)
+    limiter = anyio.CapacityLimiter(settings.workers)
+    running: list[AbstractAsyncContextManager[None]] = []
+
+    @asynccontextmanager
+    async def lifespan(_api: FastAPI) -> AsyncIterator[None]:
+        async with _all(running):
+            yield
+
+    api = FastAPI(
+        title="BuilderOS", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
+        separate_input_output_schemas=False,
+        description="A safe place to build: isolated Git branches for people and their AIs.",
+    )  # fmt: skip
+    add_routes(api, app, limiter)
+    for extend in extensions:
+        manager = extend(api, app)
+        if manager is not None:
+            running.append(manager)
+    _handle_errors(api)
+    return api
+
+
+def wrap(api: FastAPI, app: Application) -> ASGIApp:
+    """The server as uvicorn runs it."""
+    return Edge(api, app.context.get(Settings), app.context.get(Rates))
+
+
+@asynccontextmanager
+async def _all(managers: list[AbstractAsyncContextManager[None]]) -> AsyncIterator[None]:
+    from contextlib import AsyncExitStack
+
+    async with AsyncExitStack() as stack:
+        for manager in managers:
+            await stack.enter_async_context(manager)
+        yield
+
+
+def _handle_errors(api: FastAPI) -> None:
+    async def on_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return problem_response(error, request.state.incoming.request_id)
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        fields = [{"field": ".".join(map(str, e["loc"])), "problem": e["msg"]} for e in error.errors()]
+        problem = Problem(
+            "validation_failed", "the request does not fit the schema", hint="See `fields`.", fields=fields[:50]
+        )
+        return problem_response(problem, request.state.incoming.request_id)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, Problem):  # FastAPI wraps whatever happens while it reads the body
+            return problem_response(error.__cause__, request.state.incoming.request_id)
+        code = _BY_STATUS.get(error.status_code, "validation_failed" if error.status_code < 500 else "internal")
+        problem = Problem(code, str(error.detail), hint="See the list of operations at /openapi.json.")
+        assert problem.status == STATUS[code]
+        return problem_response(problem, request.state.incoming.request_id)
+
+    async def on_crash(request: Request, error: Exception) -> Response:
+        if isinstance(error, RecursionError):
+            problem = Problem("validation_failed", "the JSON is nested too deeply", hint="Send a flatter document.")
+        else:
+            log.exception("unexpected error in %s", request.state.incoming.request_id, exc_info=error)
+            problem = Problem("internal", "something went wrong on our side", hint="Report the request_id.")
+        return problem_response(problem, request.state.incoming.request_id)
+
+    handlers: dict[Any, Any] = {
+        Problem: on_problem, RequestValidationError: on_validation, HTTPException: on_http, RecursionError: on_crash,
+        Exception: on_crash,
+    }  # fmt: skip
+    for kind, handler in handlers.items():
+        api.add_exception_handler(kind, handler)
