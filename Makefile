@@ -62,9 +62,11 @@ openapi: setup ## Write openapi.json anew from the code
 	@$(PY) -m builderos.interfaces.http.openapi > openapi.json.new && mv openapi.json.new openapi.json
 
 # uv resolves for every supported Python and platform at once; only this verb needs it, so it has a place of its own.
+# It does not ask for `setup`: a lock that cannot be installed must still be mendable.
 .PHONY: lock
-lock: setup ## Write requirements/*.lock anew from pyproject.toml: UPGRADE=1 takes newer versions
-	@[ -x .make/lock/bin/uv ] || { $(PY) -m venv .make/lock && .make/lock/bin/python -m pip install --quiet 'uv>=0.13,<0.14'; }
+lock: ## Write requirements/*.lock anew from pyproject.toml: UPGRADE=1 takes newer versions
+	@[ -x $(PY) ] || PYTHON="$(PYTHON)" scripts/setup
+	@[ -x .make/lock/bin/uv ] || { $(PY) -m venv .make/lock && .make/lock/bin/python -m pip install -qq 'uv>=0.13,<0.14'; }
 	@.make/lock/bin/uv pip compile $(COMPILE) --output-file requirements/runtime.lock
 	@.make/lock/bin/uv pip compile $(COMPILE) --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
 
