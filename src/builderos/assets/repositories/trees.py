@@ -307,7 +307,7 @@ def _edit_entry(batch: Batch, was: Entry | None, node: _Node) -> Entry | None:
         return None if folder is None else Entry(TREE, folder)
     if folder is not None:
         _refuse(node.path, "it would be a file and a folder at once", "Choose another name.")
-    return _leaf(None, node)
+    return _leaf(was, node)
 
 
 def _leaf(was: Entry | None, node: _Node) -> Entry | None:
