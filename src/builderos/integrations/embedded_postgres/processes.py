@@ -41,6 +41,12 @@ def read_pid_file(data: Path) -> PidFile | None:
     return PidFile(int(lines[0]), datetime.fromtimestamp(int(lines[2]), UTC), socket_dir, ready)
 
 
+def running_server(data: Path, label: str) -> PidFile | None:
+    """The lock file of the data folder, if the server it names lives."""
+    found = read_pid_file(data)
+    return found if found is not None and is_running(found.pid, label) else None
+
+
 def is_running(pid: int, label: str) -> bool:
     """Whether process `pid` lives and is a server with this label, or one without any, started by hand."""
     if _PROC.joinpath("self").exists():

@@ -69,15 +69,15 @@ def bring_up(launch: Launch) -> Path:
     own_folder = socket_folder(launch.layout, label.rpartition("-")[2], launch.account)
     waits_for = "there was no time to start it"
     while True:
-        found = processes.read_pid_file(data)
-        running = found is not None and processes.is_running(found.pid, label)
-        if running and found.socket_dir is not None and accepts(found.socket_dir):
-            return found.socket_dir
+        found = processes.running_server(data, label)
+        socket_dir = found.socket_dir if found else None
+        if socket_dir is not None and accepts(socket_dir):
+            return socket_dir
         if time.monotonic() > launch.deadline:
             raise _broken(f"PostgreSQL is not ready: {waits_for}", _log_since(launch.layout, 0))
-        if not running:
+        if found is None:
             waits_for = _try_to_run(launch, own_folder, label)
-        elif found.ready and found.socket_dir is not None and not socket_of(found.socket_dir).exists():
+        elif found.ready and socket_dir is not None and not socket_of(socket_dir).exists():
             # Somebody cleaned up the runtime folder. Nobody can ever connect to that server again.
             end(found.pid, label, launch.deadline)
         else:
@@ -157,8 +157,7 @@ def _run(launch: Launch, socket_dir: Path, label: str, lock: int) -> str:
         timeout_s=wait_s + 10,
         pass_fds=[lock],
     )
-    found = processes.read_pid_file(layout.data)
-    if result.returncode == 0 or (found is not None and processes.is_running(found.pid, label)):
+    if result.returncode == 0 or processes.running_server(layout.data, label):
         return "it is recovering from a crash, or ended right after its start"
     output = _log_since(layout, begin) or result.stderr
     if not any(words in output for words in _KEPT_OUT):

@@ -107,8 +107,8 @@ def stop(home: Path, *, wait_s: float = 60) -> None:
             return
         with locked(layout.lock_file, deadline):
             label = server.label_of(layout)
-            found = processes.read_pid_file(layout.data)
-            if found is not None and processes.is_running(found.pid, label):
+            found = processes.running_server(layout.data, label)
+            if found is not None:
                 server.end(found.pid, label, deadline)
             processes.end_leftovers(label)
 
@@ -119,8 +119,8 @@ def status(home: Path) -> Status:
         layout = layout_of(home)
         if not layout.data.is_dir():
             return Status("absent")
-        found = processes.read_pid_file(layout.data)
-        if found is None or not processes.is_running(found.pid, server.label_of(layout)):
+        found = processes.running_server(layout.data, server.label_of(layout))
+        if found is None:
             return Status("stopped")
         ready = found.socket_dir is not None and server.accepts(found.socket_dir)
         return Status("running" if ready else "starting", found.pid, found.socket_dir, found.started_at)

@@ -1,0 +1,155 @@
+"""A whole server in the test's process: real database, real git on disk, requests through the HTTP door."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from builderos import app as root
+from builderos.core.application import Application
+from builderos.core.context import Context
+from builderos.core.database import Database
+from builderos.core.keys import ServerKeys
+from builderos.core.settings import Settings, load_settings
+
+from .databases import SECRET, FreshDatabase
+
+Json = dict[str, Any]
+UNLIMITED: Json = {
+    "rate_per_token": 10**6, "rate_per_org": 10**6, "rate_anonymous_inits": 10**6, "rate_invalid_tokens": 10**6,
+}  # fmt: skip
+GIT_ENV = {
+    "PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.com", "GIT_COMMITTER_NAME": "t",
+    "GIT_COMMITTER_EMAIL": "t@example.com", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8",
+}  # fmt: skip
+
+
+def git(*args: str, cwd: Path | str | None = None, check: bool = True, stdin: bytes | None = None) -> str:
+    """Run the real git and return its output."""
+    done = subprocess.run(["git", *args], cwd=cwd, env=GIT_ENV, input=stdin, capture_output=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"git {' '.join(args)}: {done.stderr.decode()}")
+    return done.stdout.decode(errors="replace").strip()
+
+
+def make_repository(folder: Path, files: dict[str, str | bytes] | None = None, branch: str = "main") -> Path:
+    """A repository with one commit of `files`."""
+    folder.mkdir(parents=True)
+    git("init", "-q", "-b", branch, ".", cwd=folder)
+    for path, content in (
+        files if files is not None else {"README.md": "# Lab\n", "src/app.py": "print(1)\n"}
+    ).items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content if isinstance(content, bytes) else content.encode())
+    git("add", "-A", cwd=folder)
+    git("commit", "-q", "--allow-empty", "-m", "first", cwd=folder)
+    return folder
+
+
+@dataclass
+class Sandbox:
+    """An open workspace with its token."""
+
+    world: "World"
+    repo_name: str
+    branch: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Authorization of this sandbox."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def post(self, path: str, **body: Any) -> Json:
+        """Call a tool route as this sandbox on its own branch; asserts success."""
+        return self.world.ok(self.try_post(path, **body))
+
+    def try_post(self, path: str, **body: Any) -> Any:
+        """Like `post`, but returns the response, whatever it is."""
+        body = {"repo_name": self.repo_name, "branch": self.branch} | body
+        return self.world.http.post(path, json=body, headers=self.headers)
+
+    def commit(self, files: dict[str, str | None], message: str = "Change", **more: Any) -> Json:
+        """Commit text files (None deletes)."""
+        listed = [
+            {"path": p, "delete": True} if c is None else {"path": p, "content": c} for p, c in files.items()
+        ]
+        return self.post("/commit_and_log_output", files=listed, message=message, **more)
+
+
+class World:
+    """One server. `http` is a client without credential; `owner` holds the owner's."""
+
+    def __init__(self, home: Path, database: FreshDatabase, **settings: Any) -> None:
+        self.home = home
+        self.settings: Settings = load_settings(home=home, engine=False, **{**UNLIMITED, **settings})
+        home.mkdir(parents=True, exist_ok=True)
+        self.context: Context = root.assemble(
+            self.settings, ServerKeys(SECRET), Database(database.keys, pool_size=8)
+        )
+        self.org_id = root.ensure_default_org(self.context)
+        self.owner_token = root.ensure_owner(self.context, self.org_id)
+        self.app = Application(self.context, list(root.GROUPS))
+        self.asgi = root.http_app(root.Started(self.app, database.engine_url))
+        self.http = TestClient(self.asgi, base_url="http://127.0.0.1", raise_server_exceptions=False)
+        self.owner = {"Authorization": f"Bearer {self.owner_token}"}
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.context.get(Database).close()
+
+    @staticmethod
+    def ok(response: Any, status: int | None = None) -> Json:
+        """The body of a successful reply."""
+        assert response.status_code == (status or response.status_code) and response.status_code < 300, (
+            response.text
+        )
+        return response.json()
+
+    @staticmethod
+    def problem(response: Any, code: str) -> Json:
+        """The body of a problem reply with this code."""
+        assert response.headers["content-type"] == "application/problem+json", response.text
+        body = response.json()
+        assert body["code"] == code, body
+        assert body["status"] == response.status_code
+        return body
+
+    def as_owner(self, method: str, path: str, **kw: Any) -> Any:
+        """A call as the local owner."""
+        return self.http.request(method, path, headers=self.owner, **kw)
+
+    def import_repo(self, source: Path, name: str = "lab") -> Json:
+        """Import a repository as the owner."""
+        return self.ok(
+            self.as_owner("POST", "/v1/repos/import", json={"source": str(source), "name": name}), 201
+        )
+
+    def open_sandbox(self, repo_name: str = "lab", **body: Any) -> Sandbox:
+        """Open an anonymous sandbox."""
+        reply = self.ok(
+            self.http.post("/sandbox/init", json={"mode": "branch", "repo_name": repo_name, **body})
+        )
+        return Sandbox(self, repo_name, reply["branch"], reply["reuse_token"])
+
+
+@contextmanager
+def world_in_temp(database: FreshDatabase, **settings: Any) -> Iterator[World]:
+    """A world with a home of its own and one imported repository `lab`."""
+    folder = Path(tempfile.mkdtemp(prefix="bos-"))
+    world = World(folder / "home", database, **settings)
+    try:
+        world.import_repo(make_repository(folder / "source"))
+        yield world
+    finally:
+        world.close()
+        shutil.rmtree(folder, ignore_errors=True)
