@@ -106,8 +106,9 @@ class Policy:
             thing = _entity(_TYPES[resource.kind], resource.id, _facts(resource), [])
             digest = _digest(actor, action, thing, context)
             answer = self._ask(actor, action, resource, thing, context, approved)
-        except (orjson.JSONEncodeError, ValueError) as error:  # text that is not Unicode: a lone surrogate
-            _log.error("%s on %s could not be evaluated: %s", action, resource.kind, error)
+        except (orjson.JSONEncodeError, ValueError, KeyError) as error:
+            # Text that is not Unicode (a lone surrogate), or a role or kind of object that no rule was written for.
+            _log.error("%s on %s could not be evaluated: %r", action, resource.kind, error)
             digest, answer = "", None
         if answer is None:
             return Decision("deny", (ERROR,), "policy_denied", _ERROR_HINT, digest)
