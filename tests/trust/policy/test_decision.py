@@ -8,7 +8,7 @@ from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.unit import Call, Unit
 from builderos.trust.policy.schema import RequestContext, Resource
-from builderos.trust.policy.service import Action, Policy, Refused, decide, require
+from builderos.trust.policy.service import Action, Policy, Refused, decide, org_resource, require
 
 POLICY = Policy.default()
 MAIN = Resource("branch", "br_m", "org_a", "repo_a", branch_kind="main")
@@ -69,6 +69,12 @@ def test_a_hidden_object_is_refused_in_the_words_of_one_that_does_not_exist() ->
     with pytest.raises(Refused) as caught:
         require(unit_of(OWNER), "files.read", FOREIGN)
     assert caught.value.detail == "There is no such object."
+
+
+def test_the_own_organisation_is_what_lists_are_asked_for() -> None:
+    unit = unit_of(OWNER)
+    assert require(unit, "alert.read", org_resource(unit)).verdict == "allow"
+    assert decide(unit_of(user()), "alert.read", org_resource(unit)).code == "policy_denied"
 
 
 def test_the_context_and_approved_digests_reach_the_rules() -> None:

@@ -33,6 +33,11 @@ _DETAIL = {
 }
 
 
+def org_resource(unit: Unit) -> Resource:
+    """The unit's own organisation, for acts on all of its things at once (lists of alerts, approvals, audit)."""
+    return Resource(kind="org", id=unit.org_id, org_id=unit.org_id)
+
+
 def decide(
     unit: Unit,
     action: Action,
