@@ -207,6 +207,7 @@ _ELIF = "def f():\n if a:\n  b\n elif c:\n  d\n elif e:\n  for g in h:\n   while
         (stubs, "class P(Protocol):\n def f(self) -> int: ...", 0),
         (stubs, "class P(typing.Protocol[T]):\n def f(self): 'Words.'", 0),
         (stubs, "@overload\ndef f(): ...", 0),
+        (stubs, "@click.group()\ndef f():\n 'Words.'", 0),
         (stubs, "def f():\n 'Nothing to close: there is no file.'\n return", 0),
         (stubs, "class E(Exception): pass", 0),
         (long_sleeps, "time.sleep(1)", 1),

@@ -162,14 +162,14 @@ def is_nothing(statement: ast.stmt) -> bool:
 
 
 def is_declaration(node: Function, owner: ast.AST | None) -> bool:
-    """A method of a Protocol, an abstract method, an overload: there the body belongs to somebody else."""
+    """A method of a Protocol, an abstract method, an overload, a group of commands: the body is somebody else's."""
     bases = owner.bases if isinstance(owner, ast.ClassDef) else []
     marks = {name_of(mark).rpartition(".")[2] for mark in node.decorator_list}
     protocol = any(
         name_of(base.value if isinstance(base, ast.Subscript) else base).endswith("Protocol")
         for base in bases
     )
-    return protocol or bool(marks & {"abstractmethod", "overload"})
+    return protocol or bool(marks & {"abstractmethod", "overload", "group"})
 
 
 def long_sleeps(tree: ast.Module) -> Iterator[Finding]:
