@@ -1,0 +1,1 @@
+"""Sandboxes and everything done in them: commits, history, undo, backups, tasks, promotion."""
