@@ -10,9 +10,9 @@ its parent.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 import pygit2
 from pygit2.enums import FileMode, ObjectType
@@ -272,6 +272,7 @@ def _with_renames(
             del conflicts[paths[0]]
         else:
             result.conflicts.append(Conflict(paths[-1], "rename", was, mine, other))
+    result.conflicts += (Conflict(path, "file_folder") for path in _files_that_are_folders(index))
     if result.conflicts:
         return result
     merged = index.write_tree(repo).raw
@@ -283,6 +284,12 @@ def _with_renames(
         if now is not None and now.is_file and now.oid not in theirs_oids:
             batch.put(*batch.read(now.oid))  # libgit2 has just merged it: the journal must carry it
     return result
+
+
+def _files_that_are_folders(index: pygit2.Index) -> list[str]:
+    """Names that libgit2 (1.9) merged into a file and a folder at once; `write_tree` would drop the file silently."""
+    paths = {os.fspath(entry.path) for entry in cast("Iterable[pygit2.IndexEntry]", index)}
+    return sorted({above for path in paths for above in _folders_above(path) if above in paths})
 
 
 def _store(batch: Batch, repo: pygit2.Repository, trees: tuple[Oid, ...]) -> None:
