@@ -4,13 +4,16 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from builderos.integrations.embedded_postgres import service
 from tests.support import run_folder as folders
 from tests.support.databases import Databases, FreshDatabase, run_name
-from tests.support.world import World, world_in_temp
+
+if TYPE_CHECKING:
+    from tests.support.world import World
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +72,9 @@ def home(run_folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def world(database: FreshDatabase) -> Iterator[World]:
+def world(database: FreshDatabase) -> Iterator["World"]:
     """A whole server in this process with an imported repository `lab`."""
+    from tests.support.world import world_in_temp  # it imports every room: tests of one room do without
+
     with world_in_temp(database) as made:
         yield made

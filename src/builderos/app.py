@@ -1,6 +1,10 @@
 """The composition root: settings → keys, database, stores, policy → an `Application`. The only file that knows everything."""
 
+import sys
 from dataclasses import dataclass
+
+from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore
@@ -12,9 +16,13 @@ from builderos.core.database import Database
 from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys, load_keys
 from builderos.core.migrations import migrate
-from builderos.core.settings import Settings
+from builderos.core.problems import Problem
+from builderos.core.settings import Settings, load_settings
 from builderos.core.unit import Call, Unit, perform
 from builderos.integrations.embedded_postgres import service as embedded_postgres
+from builderos.interfaces.http import process
+from builderos.interfaces.http.health import add_health
+from builderos.interfaces.http.server import Extension, build_api, wrap
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices.routes import routes as alert_routes
@@ -23,6 +31,7 @@ from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box
 
 GROUPS = [workspace_routes, repository_routes, alert_routes]
+EXTENSIONS: tuple[Extension, ...] = (add_health,)
 
 
 @dataclass(frozen=True)
@@ -78,3 +87,73 @@ def ensure_default_org(context: Context) -> str:
 
     perform(context, call, create)
     return org_id
+
+
+def ensure_owner(context: Context, org_id: str) -> str:
+    """The local owner's credential, kept in the home with mode 0600; made anew when the file is lost or no longer valid."""
+    path = context.get(Settings).home_dir / "owner.token"
+    if path.exists():
+        secret = path.read_text().strip()
+        if identity.authenticate(context.get(Database), context.get(identity.Hasher), secret).presented == "valid":
+            return secret
+    call = Call(actor=system_actor(org_id), request_id=new_id("req"), door="start")
+
+    def create(unit: Unit) -> str:
+        credential = identity.issue(unit, "owner", actor_name="owner", profile="full", label="local owner")
+        ledger.record(unit, "credential.created", credential.id, {"kind": "owner"})
+        return credential.secret
+
+    secret = perform(context, call, create)
+    draft = path.with_name(".owner.token")
+    draft.unlink(missing_ok=True)
+    draft.touch(0o600)
+    draft.write_text(secret + "\n")
+    draft.rename(path)
+    return secret
+
+
+def http_app(started: Started) -> ASGIApp:
+    """The server's ASGI application with every extension."""
+    api = build_api(started.app, EXTENSIONS)
+    return wrap(api, started.app)
+
+
+def serve(settings: Settings) -> int:
+    """Run a server in this process until it is told to stop; returns the exit code."""
+    process.configure_logging()
+    home = settings.home_dir
+    try:
+        lock = process.acquire(home)
+    except process.AlreadyRunning as running:
+        print(f"BuilderOS is already serving at {running.info.get('url', 'an unknown address')}", flush=True)
+        return 0
+    with lock:
+        try:
+            sock = process.listen(settings)
+            started = build(settings)
+        except Problem as problem:
+            print(f"{problem.detail}\n{problem.hint}", file=sys.stderr, flush=True)
+            return 1
+        ensure_owner(started.app.context, ensure_default_org(started.app.context))
+        try:
+            process.run(http_app(started), settings, sock, lambda url: print(f"BuilderOS is serving at {url}", flush=True))
+        finally:
+            started.app.context.get(Database).close()
+            if settings.database_url is None:
+                embedded_postgres.stop(home)
+    return 0
+
+
+def main() -> int:
+    """`python -m builderos.app`: the server that `builderos up` starts."""
+    try:
+        settings = load_settings()
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            print(f"setting {'.'.join(map(str, item['loc'])) or 'combination'}: {item['msg']}", file=sys.stderr)
+        return 2
+    return serve(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

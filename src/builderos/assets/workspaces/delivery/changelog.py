@@ -1,0 +1,75 @@
+"""`project/changelog.yaml`: one entry per commit, append-only (SPEC §4)."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from builderos.assets.workspaces.delivery.flow import ITEM_BYTES, Item, text
+from builderos.assets.workspaces.delivery.formats import ChangelogEntry, checked
+from builderos.assets.workspaces.delivery.layout import Edits, Files, Layout
+from builderos.assets.workspaces.delivery.logs import Log
+from builderos.assets.workspaces.delivery.parse import Issue, Unreadable
+from builderos.assets.workspaces.delivery.shapes import CHANGELOG, key_of
+
+
+def log(layout: Layout) -> Log:
+    """The changelog of a tree."""
+    return Log(CHANGELOG, layout.changelog, layout.changelog_folder)
+
+
+def append(files: Files, layout: Layout, entries: Iterable[Mapping[str, Any]]) -> Edits:
+    """Edits that add entries, oldest first; a full head rotates, a broken one is set aside (see `logs`).
+
+    Adding an entry whose id the head already holds changes nothing. Paths that do not fit into half an
+    entry's bytes are left out and counted in `paths_omitted`. Raises Problem(validation_failed) for an entry
+    that breaks its schema.
+    """
+    return log(layout).append(
+        files, [_fitted(checked(ChangelogEntry, entry, "changelog entry")) for entry in entries]
+    )
+
+
+def entries(files: Files, layout: Layout) -> Iterator[Item]:
+    """All entries of a tree, newest last."""
+    return log(layout).entries(files)
+
+
+def issues(files: Files, layout: Layout) -> list[Issue]:
+    """Parts of the changelog that cannot be read."""
+    return log(layout).issues(files)
+
+
+def since(old: Files, new: Files, layout: Layout) -> list[Item]:
+    """The entries of `new` that `old` has not, newest last. Blocks equal in both are not parsed."""
+    mine = log(layout)
+    had = {data for path in mine.blocks(old) if (data := old.read(path)) is not None}
+    fresh: list[Item] = []
+    for path in mine.blocks(new):
+        data = new.read(path)
+        if data is not None and data not in had:
+            fresh += _readable(mine, data)
+    if not fresh:
+        return []
+    known = {key_of(CHANGELOG, item) for item in mine.entries(old)}
+    return [item for item in fresh if key_of(CHANGELOG, item) not in known]
+
+
+def _readable(mine: Log, data: bytes) -> list[Item]:
+    from builderos.assets.workspaces.delivery.lines import Block
+
+    try:
+        return [item for _, item in Block(mine.shape, data).items()]
+    except Unreadable:
+        return []  # reported by issues()
+
+
+def _fitted(entry: Item) -> Item:
+    paths: list[str] = entry.get("paths", [])
+    room, kept = ITEM_BYTES // 2, 0
+    for path in paths:
+        room -= len(text(path).encode()) + 2
+        if room < 0:
+            break
+        kept += 1
+    if kept == len(paths):
+        return entry
+    return entry | {"paths": paths[:kept], "paths_omitted": entry.get("paths_omitted", 0) + len(paths) - kept}

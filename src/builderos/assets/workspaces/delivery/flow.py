@@ -1,0 +1,93 @@
+"""One item as one line of text that JSON, YAML 1.1 and YAML 1.2 read alike."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from builderos.assets.workspaces.delivery.parse import DEPTH, INT_DIGITS, KEY_CHARS
+from builderos.core.problems import Problem
+
+Item = dict[str, Any]
+
+ITEM_BYTES: Final = 64 << 10
+
+# What JSON writes raw and YAML refuses or folds: DEL, C1, line separators, the BOM and non-characters.
+_ODD: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_LONE: Final = re.compile("[\ud800-\udfff]")
+_BARE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+# With one of these letters in it, no reader takes a word for a number, whatever its base.
+_WORDLIKE: Final = re.compile(r"[g-mp-wyzG-MP-WYZ]")
+_RESERVED: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
+_encode: Final[Callable[[str], str]] = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def text(value: str) -> str:
+    """`value` as a double-quoted scalar, the same in JSON, YAML 1.1 and YAML 1.2.
+
+    Lone surrogates have no form in YAML and become U+FFFD.
+    """
+    out = _encode(value)
+    if out.isascii() and "\x7f" not in out:
+        return out
+    return _ODD.sub(lambda m: f"\\u{ord(m[0]):04x}", _LONE.sub("\ufffd", out))
+
+
+def key_token(key: str) -> str:
+    """`key` as a YAML mapping key: plain where every reader takes it for text, else quoted."""
+    if _BARE.match(key) and _WORDLIKE.search(key) and key.lower() not in _RESERVED:
+        return key
+    return text(key)
+
+
+def flow(item: Mapping[str, Any]) -> str:
+    """One item on one line of JSON that is YAML too. Raises Problem(validation_failed) for what has no such
+    form.
+    """
+    return _value(item, 0)
+
+
+def fit(line: str) -> str:
+    """`line` itself. Raises Problem(validation_failed) if it is longer than ITEM_BYTES."""
+    if len(line) > ITEM_BYTES // 4 and len(line.encode()) > ITEM_BYTES:
+        raise Problem(
+            "validation_failed",
+            f"An entry of a delivery file has {len(line.encode())} bytes; at most {ITEM_BYTES} fit.",
+            hint="Shorten its text, or put the text into a file of its own and name its path.",
+            limit=ITEM_BYTES,
+        )
+    return line
+
+
+def _value(value: Any, depth: int) -> str:
+    if isinstance(value, str):
+        return text(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and abs(value) < 10**INT_DIGITS:
+        return int.__repr__(value)
+    if isinstance(value, float) and math.isfinite(value):
+        number = float.__repr__(value)
+        return number if "." in number else number.replace("e", ".0e")  # `1e+16` is text in YAML 1.1
+    if depth < DEPTH and isinstance(value, Mapping):
+        members: Mapping[Any, Any] = value
+        return "{" + ", ".join([f"{_key(k)}: {_value(v, depth + 1)}" for k, v in members.items()]) + "}"
+    if depth < DEPTH and isinstance(value, (list, tuple)):
+        parts: Iterable[Any] = value
+        return "[" + ", ".join([_value(part, depth + 1) for part in parts]) + "]"
+    raise Problem(
+        "validation_failed",
+        f"A delivery file cannot hold this value: {type(value).__name__} at depth {depth}.",
+        hint=f"Use text, finite numbers, booleans, null, lists and objects, at most {DEPTH} deep.",
+    )
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str) and len(key) <= KEY_CHARS:
+        return text(key)
+    raise Problem(
+        "validation_failed",
+        f"A key in a delivery file must be text of at most {KEY_CHARS} characters.",
+        hint="Shorten the key.",
+    )

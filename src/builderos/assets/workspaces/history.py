@@ -1,0 +1,229 @@
+"""What happened on a branch: its commits, and how two points differ."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import pygit2
+from pydantic import Field
+
+from builderos.assets.repositories import service as repositories
+from builderos.assets.repositories.schema import MAIN, Branch
+from builderos.assets.repositories.service import Batch, Commit, Oid, decode_commit, diff_trees, lookup
+from builderos.core.paging import decode_cursor, encode_cursor, list_key
+from builderos.core.problems import Problem
+from builderos.core.schema import Out, Sha, ToolOut
+from builderos.core.unit import Unit
+
+from . import delivery
+from .content import TreeFiles, batch_of, repository_of, tree_of
+from .layout import layout_of
+from .places import BranchIn, Place, locate
+from .writing import DiffStat
+
+MAX_DIFF_CHARS: Final = 60_000
+MAX_WALK: Final = 20_000
+MESSAGE_CHARS: Final = 2_000
+
+
+class LogIn(BranchIn):
+    """Which part of the history."""
+
+    path: Annotated[str | None, Field(description="Only commits that changed this file or folder.", max_length=4096)] = None
+    limit: Annotated[int, Field(description="Commits per page.", ge=1, le=200)] = 50
+    cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=1000)] = None
+
+
+class CommitLine(Out):
+    """One commit. `tool`, `task_id`, `agent_version` come from its trailers; null for commits made elsewhere."""
+
+    sha: str
+    parents: list[str]
+    message: str
+    committed_by: str
+    at: datetime
+    tool: str | None
+    task_id: str | None
+    agent_version: str | None
+
+
+class LogOut(ToolOut):
+    """One page of commits, newest first."""
+
+    items: list[CommitLine]
+    next_cursor: str | None
+
+
+class DiffIn(BranchIn):
+    """Two points to compare. Without `from` and `to`: the branch against the commit it started from."""
+
+    from_: Annotated[str | None, Field(alias="from", description="Commit or branch: the old side.", max_length=200)] = None
+    to: Annotated[str | None, Field(description="Commit or branch: the new side; your branch by default.", max_length=200)] = None
+    against: Annotated[
+        str | None, Field(description="Compare your branch against this commit or branch, e.g. main.", max_length=200)
+    ] = None
+    path: Annotated[str | None, Field(description="Only this file or folder.", max_length=4096)] = None
+
+
+class DiffFile(Out):
+    """One changed file."""
+
+    path: str
+    status: str
+    added: int
+    deleted: int
+
+
+class DiffOut(ToolOut):
+    """A unified diff with its size, and the changelog entries that came with it."""
+
+    from_sha: str
+    to_sha: str
+    diff: str
+    truncated: bool
+    files: list[DiffFile]
+    diff_stat: DiffStat
+    changelog_delta: list[dict[str, Any]]
+
+
+def log(unit: Unit, body: LogIn) -> LogOut:
+    """Commits of a branch, newest first; with `path` only those that changed it."""
+    place = locate(unit, body, "git.log")
+    key = list_key("log", branch=place.branch.id, path=body.path)
+    last = decode_cursor(key, body.cursor)
+    batch = batch_of(unit, place.branch)
+    start = commit_on(unit, place.branch, str(last[0])) if last else place.branch.tip
+    found = list(_walk(unit, batch, place.branch, start, body.path, body.limit + 1 + bool(last)))
+    page = found[1:] if last else found
+    more = len(page) > body.limit
+    page = page[: body.limit]
+    items = [_line(sha, commit) for sha, commit in page]
+    return LogOut(
+        items=items, next_cursor=encode_cursor(key, [items[-1].sha]) if more else None, repo_name=place.repo_name,
+        branch=place.branch.name, message=f"{len(items)} commits of branch {place.branch.name} of {place.repo_name}.",
+    )  # fmt: skip
+
+
+def _walk(
+    unit: Unit, batch: Batch, branch: Branch, start: str, path: str | None, limit: int
+) -> Iterator[tuple[str, Commit]]:
+    """Commits from `start` in topological order; the first one is `start` itself, whatever it changed."""
+    repo = repository_of(unit, branch)
+    given = 0
+    for seen, found in enumerate(repo.walk(start, pygit2.enums.SortMode.TOPOLOGICAL)):
+        if given >= limit or seen > MAX_WALK:
+            return
+        sha = str(found.id)
+        commit = decode_commit(batch.read(found.id.raw)[1])
+        first_of_later_page = seen == 0 and sha != branch.tip
+        if path is None or first_of_later_page or _changed(batch, commit, path):
+            given += 1
+            yield sha, commit
+
+
+def _changed(batch: Batch, commit: Commit, path: str) -> bool:
+    """Whether the commit changed `path` against its first parent."""
+    old = tree_of(batch, commit.parents[0].hex()) if commit.parents else None
+    before = lookup(batch, old, path) if old is not None else None
+    return lookup(batch, commit.tree, path) != before
+
+
+def _line(sha: str, commit: Commit) -> CommitLine:
+    trailers = dict(commit.trailers)
+    message = commit.message.strip()
+    return CommitLine(
+        sha=sha, parents=[p.hex() for p in commit.parents], message=message[:MESSAGE_CHARS],
+        committed_by=trailers.get("BuilderOS-Actor", commit.author.name), at=commit.committed_at,
+        tool=trailers.get("BuilderOS-Tool"), task_id=trailers.get("BuilderOS-Task"),
+        agent_version=trailers.get("BuilderOS-Agent-Version"),
+    )  # fmt: skip
+
+
+def commit_on(unit: Unit, branch: Branch, sha: str) -> str:
+    """`sha` if it is a commit of this branch's history; raises `not_found`."""
+    repo = repository_of(unit, branch)
+    if sha == branch.tip:
+        return sha
+    try:
+        if isinstance(repo[sha], pygit2.Commit) and repo.descendant_of(branch.tip, sha):
+            return sha
+    except (KeyError, ValueError, pygit2.GitError):
+        pass
+    raise Problem("not_found", f"branch {branch.name} has no commit {sha[:12]}", hint="gitLog lists its commits.")
+
+
+def diff(unit: Unit, body: DiffIn) -> DiffOut:
+    """Compare two points that the caller may read; by default the branch with the commit it started from."""
+    place = locate(unit, body, "git.diff")
+    old = resolve(unit, place, body.against or body.from_) if body.against or body.from_ else place.branch.base_sha
+    new = resolve(unit, place, body.to) if body.to else place.branch.tip
+    batch = batch_of(unit, place.branch)
+    left, right = tree_of(batch, old), tree_of(batch, new)
+    text, files, stat = unified_diff(unit, place.branch, batch, left, right, body.path)
+    before, after = TreeFiles(batch, left), TreeFiles(batch, right)
+    delta = delivery.changelog.since(before, after, layout_of(unit, place.branch, after))
+    if new == place.branch.tip:
+        delta += repositories.pending_of(unit, place.branch)[0]
+    return DiffOut(
+        from_sha=old, to_sha=new, diff=text[:MAX_DIFF_CHARS], truncated=len(text) > MAX_DIFF_CHARS, files=files[:200],
+        diff_stat=stat, changelog_delta=delta[-50:], repo_name=place.repo_name, branch=place.branch.name,
+        message=f"{stat.files} files differ (+{stat.added} −{stat.deleted} lines) on branch {place.branch.name} of "
+        f"{place.repo_name}.",
+    )  # fmt: skip
+
+
+def resolve(unit: Unit, place: Place, point: str) -> str:
+    """A commit of this branch, or `main`'s tip, or the own branch's, by name. Raises `not_found`, `validation_failed`."""
+    name = point.removeprefix("refs/heads/")
+    if name == place.branch.name:
+        return place.branch.tip
+    if name == MAIN:
+        return repositories.main_branch(unit, place.branch.repo_id).tip
+    if len(point) == 40 and all(c in "0123456789abcdef" for c in point):
+        return _visible(unit, place, point)
+    raise Problem(
+        "validation_failed", f"{point[:60]!r} is neither a commit sha, nor main, nor your branch",
+        hint="Use 40 hexadecimal digits, main, or your branch name.",
+    )  # fmt: skip
+
+
+def _visible(unit: Unit, place: Place, sha: str) -> str:
+    """A commit of the branch or of main; others are as if they did not exist."""
+    try:
+        return commit_on(unit, place.branch, sha)
+    except Problem:
+        main = repositories.main_branch(unit, place.branch.repo_id)
+        if sha == main.tip:
+            return sha
+        repo = repository_of(unit, place.branch)
+        try:
+            if repo.descendant_of(main.tip, sha):
+                return sha
+        except (KeyError, ValueError, pygit2.GitError):
+            pass
+        raise
+
+
+def unified_diff(
+    unit: Unit, branch: Branch, batch: Batch, old: Oid, new: Oid, path: str | None = None
+) -> tuple[str, list[DiffFile], DiffStat]:
+    """Text, files and size of the difference of two trees, delivery files last-named as they come."""
+    parts: list[str] = []
+    files: list[DiffFile] = []
+    for name, before, after in diff_trees(batch, old, new):
+        if path is not None and name != path and not name.startswith(path.rstrip("/") + "/"):
+            continue
+        was = batch.read(before.oid)[1] if before is not None and not before.is_tree and before.mode != 0o160000 else b""
+        now = batch.read(after.oid)[1] if after is not None and not after.is_tree and after.mode != 0o160000 else b""
+        patch = pygit2.Patch.create_from(was, now, name if before else None, name if after else None)
+        _, added, deleted = patch.line_stats
+        status = "added" if before is None else "deleted" if after is None else "modified"
+        files.append(DiffFile(path=name, status=status, added=added, deleted=deleted))
+        parts.append(_headed(patch.data, name, status))
+    stat = DiffStat(files=len(files), added=sum(f.added for f in files), deleted=sum(f.deleted for f in files))
+    return "".join(parts), files, stat
+
+
+def _headed(patch: bytes, name: str, status: str) -> str:
+    text = patch.decode("utf-8", "replace")
+    return text if text.startswith("diff --git") else f"diff --git a/{name} b/{name}\n({status}, content unchanged)\n"

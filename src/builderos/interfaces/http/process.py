@@ -1,0 +1,138 @@
+"""One server process per home: a lock, a socket, `server.json` for clients, and a drain on SIGTERM."""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from builderos.core.clock import rfc3339, utcnow
+from builderos.core.problems import Problem
+from builderos.core.settings import Settings
+
+from .server import VERSION
+
+DRAIN_S = 20
+
+
+class AlreadyRunning(Exception):
+    """Another server holds this home; `info` is its `server.json`."""
+
+    def __init__(self, info: dict[str, Any]) -> None:
+        super().__init__(info.get("url", "unknown address"))
+        self.info = info
+
+
+def acquire(home: Path) -> IO[str]:
+    """Take the home for this process until it ends. Raises `AlreadyRunning`."""
+    home.mkdir(parents=True, exist_ok=True)
+    lock = (home / "server.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise AlreadyRunning(read_info(home)) from None
+    return lock
+
+
+def read_info(home: Path) -> dict[str, Any]:
+    """`server.json` of a running server, or `{}`."""
+    try:
+        return json.loads((home / "server.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bind the configured address; port 0 picks a free one. Raises `Problem("unavailable")` when it is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((settings.host, settings.port))
+    except OSError as error:
+        sock.close()
+        raise Problem(
+            "unavailable", f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            hint="Choose another port with PORT=…, or PORT=0 for any free one.",
+        ) from error  # fmt: skip
+    sock.listen(512)
+    return sock
+
+
+def run(asgi: ASGIApp, settings: Settings, sock: socket.socket, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home while the server answers."""
+    home = settings.home_dir
+    port = sock.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = settings.public_url or f"http://{host}:{port}"
+    config = uvicorn.Config(
+        asgi, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="on",
+        timeout_graceful_shutdown=DRAIN_S, loop="uvloop" if _has_uvloop() else "asyncio", http="httptools", ws="none",
+        proxy_headers=False,
+    )  # fmt: skip
+    server = _Announcing(config, lambda: _announce(home, url, port, on_ready))
+    try:
+        server.run(sockets=[sock])
+    finally:
+        (home / "server.json").unlink(missing_ok=True)
+
+
+class _Announcing(uvicorn.Server):
+    """Says that it is ready once it really listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's startup, then the announcement."""
+        await super().startup(sockets)
+        if self.started:
+            await asyncio.to_thread(self._ready)
+
+
+def _announce(home: Path, url: str, port: int, on_ready: Callable[[str], None]) -> None:
+    info = {"url": url, "port": port, "pid": os.getpid(), "version": VERSION, "started_at": rfc3339(utcnow())}
+    draft = home / f".server.{os.getpid()}"
+    draft.write_text(json.dumps(info))
+    draft.rename(home / "server.json")
+    on_ready(url)
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError:
+        return False
+    return True
+
+
+def configure_logging() -> None:
+    """JSON lines on stderr. Messages never hold a credential or an address; see `edge` and `serve`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    if os.environ.get("BUILDEROS_ACCESS_LOG"):
+        logging.getLogger("builderos.access").setLevel(logging.INFO)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        body: dict[str, Any] = {
+            "at": rfc3339(utcnow()), "level": record.levelname.lower(), "logger": record.name,
+            "message": record.getMessage(),
+        }  # fmt: skip
+        if record.exc_info:
+            body["exception"] = self.formatException(record.exc_info)
+        return json.dumps(body, ensure_ascii=False)
