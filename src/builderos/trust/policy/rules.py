@@ -7,6 +7,7 @@ denial, and the first rule in file order speaks.
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
@@ -61,8 +62,11 @@ class Policy:
         self._policies = sets_by_role(policies)
         self.rules: tuple[Rule, ...] = tuple(self._by_name.values())
         self.digest: str = hashlib.sha256(json.dumps([cedar, schema]).encode()).hexdigest()
-        # One cache per set: the key is every argument with all its fields, and the set itself by ownership.
-        self._evaluate = lru_cache(maxsize=_CACHED_DECISIONS)(self._evaluate_uncached)
+        # Paths are the one fact that differs from call to call. While no rule reads them, Cedar need not see them.
+        self._reads_paths = '"paths"' in json.dumps(policies)
+        # The caches belong to this set, so its digest needs no place in their keys; every other fact is an argument.
+        self._decide = lru_cache(maxsize=_CACHED_DECISIONS)(self._decide_uncached)
+        self._judge = lru_cache(maxsize=_CACHED_DECISIONS)(self._judge_uncached)
 
     @classmethod
     def from_text(cls, cedar: str, schema: str) -> "Policy":
@@ -94,64 +98,72 @@ class Policy:
         `needs_approval` only if every rule in the way carries `@require("approval")` and the same request
         would be allowed once approved. `approved_digests`: of the approvals granted and still valid.
         """
-        decision = self._evaluate(actor, action, resource, context, False)
+        decision = self._decide(actor, action, resource, context, False)
         if decision.verdict == "needs_approval" and decision.digest in approved_digests:
-            return self._evaluate(actor, action, resource, context, True)
+            return self._decide(actor, action, resource, context, True)
         return decision
 
-    def _evaluate_uncached(
+    def _decide_uncached(
         self, actor: Actor, action: Action, resource: Resource, context: RequestContext, approved: bool
     ) -> Decision:
-        try:
-            thing = _entity(_TYPES[resource.kind], resource.id, _facts(resource), [])
-            digest = _digest(actor, action, thing, context)
-            answer = self._ask(actor, action, resource, thing, context, approved)
-        except (orjson.JSONEncodeError, ValueError, KeyError) as error:
-            # Text that is not Unicode (a lone surrogate), or a role or kind of object that no rule was written for.
-            _log.error("%s on %s could not be evaluated: %r", action, resource.kind, error)
-            digest, answer = "", None
-        if answer is None:
-            return Decision("deny", (ERROR,), "policy_denied", _ERROR_HINT, digest)
-        allowed, rules = answer
-        ids = tuple(rule.id for rule in rules)
-        if allowed:
-            return Decision("allow", ids, "", "", digest)
-        if not rules:
-            return Decision("deny", (NO_MATCH,), "policy_denied", _NO_MATCH_HINT, digest)
-        if not approved and all(rule.requires_approval for rule in rules):
-            # Only the approval is missing: ask as if it were there, so that nobody approves in vain.
-            granted = self._evaluate(actor, action, resource, context, True)
-            if granted.verdict != "allow":
-                return granted
-            return Decision("needs_approval", ids, "approval_required", rules[0].hint, digest)
-        # A missing approval is not the reason while something else is in the way.
-        reasons = [rule for rule in rules if not rule.requires_approval] or rules
-        return Decision("deny", tuple(rule.id for rule in reasons), reasons[0].code, reasons[0].hint, digest)
+        """What the rules say to what they see, bound to the whole request by its digest."""
+        paths = context.paths if self._reads_paths else ()
+        judged = self._judge(actor, action, resource, context.anonymous_mode, paths, approved)
+        if judged.rules == (ERROR,):
+            return judged  # no digest, hence nothing to approve
+        return replace(judged, digest=request_digest(actor, action, resource, context))
 
-    def _ask(
+    def _judge_uncached(
         self,
         actor: Actor,
         action: Action,
         resource: Resource,
-        thing: str,
-        context: RequestContext,
+        anonymous_mode: bool,
+        paths: tuple[str, ...],
         approved: bool,
+    ) -> Decision:
+        """The decision without its digest."""
+        seen: dict[str, object] = {"anonymous_mode": anonymous_mode, "approved": approved, "paths": paths}
+        answer = self._ask(actor, action, resource, seen)
+        if answer is None:
+            return Decision("deny", (ERROR,), "policy_denied", _ERROR_HINT, "")
+        allowed, rules = answer
+        ids = tuple(rule.id for rule in rules)
+        if allowed:
+            return Decision("allow", ids, "", "", "")
+        if not rules:
+            return Decision("deny", (NO_MATCH,), "policy_denied", _NO_MATCH_HINT, "")
+        if not approved and all(rule.requires_approval for rule in rules):
+            # Only the approval is missing: ask as if it were there, so that nobody approves in vain.
+            granted = self._judge(actor, action, resource, anonymous_mode, paths, True)
+            if granted.verdict != "allow":
+                return granted
+            return Decision("needs_approval", ids, "approval_required", rules[0].hint, "")
+        # A missing approval is not the reason while something else is in the way.
+        reasons = [rule for rule in rules if not rule.requires_approval] or rules
+        return Decision("deny", tuple(rule.id for rule in reasons), reasons[0].code, reasons[0].hint, "")
+
+    def _ask(
+        self, actor: Actor, action: Action, resource: Resource, seen: dict[str, object]
     ) -> tuple[bool, list[Rule]] | None:
         """One evaluation: whether it allows, and the deciding rules in file order; None on any error."""
-        # Ids as objects, not as Cedar source: a quote in an id must never become syntax.
-        request = {
-            "principal": {"type": "Actor", "id": actor.id},
-            "action": {"type": "Action", "id": action},
-            "resource": {"type": _TYPES[resource.kind], "id": resource.id},
-            "context": _json(
-                {"anonymous_mode": context.anonymous_mode, "approved": approved, "paths": context.paths}
-            ),
-        }
-        # Two entities parsed per request cost less than extending a large shared set of them.
-        entities = f"[{_person(actor)},{thing}]"
-        result = cedarpy.is_authorized(  # pyright: ignore[reportUnknownMemberType] - bare dicts
-            request, self._policies[actor.role], entities, self._schema
-        )
+        try:
+            # Ids as objects, not as Cedar source: a quote in an id must never become syntax.
+            request = {
+                "principal": {"type": "Actor", "id": actor.id},
+                "action": {"type": "Action", "id": action},
+                "resource": {"type": _TYPES[resource.kind], "id": resource.id},
+                "context": _json(seen),
+            }
+            # Two entities parsed per request cost less than extending a large shared set of them.
+            entities = f"[{_person(actor)},{_thing(resource)}]"
+            result = cedarpy.is_authorized(  # pyright: ignore[reportUnknownMemberType] - bare dicts
+                request, self._policies[actor.role], entities, self._schema
+            )
+        except (orjson.JSONEncodeError, ValueError, KeyError) as error:
+            # Text that is not Unicode (a lone surrogate), or a role or kind of object without rules.
+            _log.error("%s on %s could not be evaluated: %r", action, resource.kind, error)
+            return None
         errors = result.diagnostics.errors
         if errors or result.decision is cedarpy.Decision.NoDecision:
             _log.error("%s on %s could not be evaluated: %s", action, resource.kind, "; ".join(errors))
@@ -167,14 +179,9 @@ def request_digest(
 
     Raises `TypeError` for text that is not Unicode (a lone surrogate).
     """
-    thing = _entity(_TYPES[resource.kind], resource.id, _facts(resource), [])
-    return _digest(actor, action, thing, context)
-
-
-def _digest(actor: Actor, action: Action, thing: str, context: RequestContext) -> str:
     by = context.requested_by or actor.id
     how = _json([by, action, context.anonymous_mode, context.diff_hash, context.paths])
-    return hashlib.sha256(f"{how}\n{thing}".encode()).hexdigest()
+    return hashlib.sha256(f"{how}\n{_thing(resource)}".encode()).hexdigest()
 
 
 def _json(value: object) -> str:
@@ -197,6 +204,10 @@ def _person(actor: Actor) -> str:
     if actor.sandbox_id is not None:
         facts["sandbox_id"] = actor.sandbox_id
     return _entity("Actor", actor.id, facts, [{"type": "Role", "id": actor.role}])
+
+
+def _thing(resource: Resource) -> str:
+    return _entity(_TYPES[resource.kind], resource.id, _facts(resource), [])
 
 
 def _facts(resource: Resource) -> dict[str, Any]:

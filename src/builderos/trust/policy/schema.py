@@ -80,7 +80,8 @@ class Decision:
     """The answer. `rules` are the ids of the deciding rules, the first of them names `code` and `hint`.
 
     `code` is empty for `allow`, `approval_required` for `needs_approval`, else a problem code of SPEC §2.
-    `digest` is the SHA-256 (hex) of the canonical request; an approval is bound to it.
+    `digest` is the SHA-256 (hex) of the canonical request; an approval is bound to it. It is empty where the
+    rules could not be evaluated.
     """
 
     verdict: Verdict
