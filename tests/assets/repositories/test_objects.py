@@ -10,6 +10,7 @@ import pytest
 
 from builderos.assets.repositories import objects
 from builderos.assets.repositories.objects import Batch, ObjectCache, write_loose
+from builderos.assets.repositories.trees import Edit, edit_tree, lookup
 from builderos.core.problems import Problem
 
 from .oracle import flush, fsck, git, new_repo
@@ -141,6 +142,7 @@ mkdir {tmp_path}/objects
 exec {sys.executable} -c '
 import os, pathlib
 from builderos.assets.repositories.objects import Batch, write_loose
+from builderos.assets.repositories.trees import Edit, edit_tree, lookup
 from builderos.core.problems import Problem
 batch = Batch(None)
 oid = batch.put("blob", os.urandom(300_000))
@@ -223,13 +225,52 @@ class TestCache:
             Batch(repo, cache=cache, store="s").read(oid)
 
     def test_it_stays_within_its_bytes_and_drops_what_was_used_longest_ago(self) -> None:
-        cache = ObjectCache(max_bytes=1000)
+        cache = ObjectCache(max_bytes=16_000)
         keys = [bytes([number]) * 20 for number in range(12)]
         for key in keys[:10]:
-            cache.put("s", key, "blob", b"x" * 100)
+            cache.put("s", key, "blob", b"x" * 1000)
         assert cache.get("s", keys[0]) is not None
-        cache.put("s", keys[10], "blob", b"x" * 100)
+        cache.put("s", keys[10], "blob", b"x" * 1000)
         assert cache.get("s", keys[1]) is None
         assert cache.get("s", keys[0]) is not None
         cache.put("s", keys[11], "blob", b"x" * 300_000)
         assert cache.get("s", keys[11]) is None
+
+    def test_its_count_of_bytes_returns_to_zero(self) -> None:
+        cache = ObjectCache(max_bytes=1)
+        for _ in range(3):
+            cache.put("s", b"a" * 20, "tree", b"data", [b"da", b"ta"])
+            assert cache.get("s", b"a" * 20) is None
+        cache.max_bytes = 10_000
+        for rows in (None, [b"da", b"ta"], None):
+            cache.put("s", b"a" * 20, "tree", b"data", rows)
+        cache.forget("s")
+        assert cache._held == 0
+
+    def test_a_tree_stays_cut_for_the_next_commit_but_only_once_published(
+        self, repo: pygit2.Repository
+    ) -> None:
+        cache = ObjectCache()
+        batch = Batch(repo, cache=cache, store="s")
+        tree = edit_tree(batch, None, {"a": Edit(batch.put("blob", b"x"))})
+        assert cache.cut("s", tree) is None
+        batch.publish()
+        after = Batch(repo, cache=cache, store="s")
+        assert cache.cut("s", tree) == batch.cut(tree) == after.cut(tree)
+        assert cache.cut("other", tree) is None
+        assert lookup(after, tree, "a") is not None
+
+    def test_ten_commits_through_the_cache_equal_ten_without_it(self, repo: pygit2.Repository) -> None:
+        cache, tips = ObjectCache(), {}
+        for with_cache in (True, False):
+            tree = None
+            for number in range(10):
+                batch = Batch(repo, cache=cache if with_cache else None, store="s")
+                blob = Edit(batch.put("blob", b"%d" % number))
+                tree = edit_tree(
+                    batch, tree, {f"d/{number % 4}": blob, f"e{number}/f": blob, f"e{number - 2}/f": None}
+                )
+                flush(repo, batch)
+                batch.publish()
+            tips[with_cache] = tree
+        assert tips[True] == tips[False]

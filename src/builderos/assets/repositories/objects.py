@@ -55,17 +55,47 @@ class ObjectCache:
     """Recently read and written objects of many stores, bounded in bytes, safe between threads.
 
     Keyed by store as well as by id: that one store holds an object must never make it readable through
-    another.
+    another. Trees may be kept cut into entries, so that the next commit need not cut them again.
     """
 
     def __init__(self, max_bytes: int = 64 << 20) -> None:
         self.max_bytes = max_bytes
         self._held = 0
-        self._items: OrderedDict[tuple[str, Oid], tuple[Kind, bytes]] = OrderedDict()
+        self._items: OrderedDict[tuple[str, Oid], tuple[Kind, Cut]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, store: str, oid: Oid) -> tuple[Kind, bytes] | None:
         """The object as this store holds it, or None."""
+        found = self._find(store, oid)
+        return None if found is None else (found[0], found[1].data)
+
+    def cut(self, store: str, tree: Oid) -> Cut | None:
+        """A tree of this store cut into entries, or None; callers must not change the list."""
+        found = self._find(store, tree)
+        return None if found is None or not found[1].rows else found[1]
+
+    def put(self, store: str, oid: Oid, kind: Kind, data: bytes, rows: list[bytes] | None = None) -> None:
+        """Keep one object that this store holds; large ones are not worth their room."""
+        if len(data) > _CACHED_AT_MOST:
+            return
+        key, cut = (store, oid), Cut(data, rows or [])
+        with self._lock:
+            old = self._items.get(key)
+            if old is not None and len(old[1].rows) >= len(cut.rows):
+                return
+            self._items[key] = (kind, cut)
+            self._held += _weight(cut) - (0 if old is None else _weight(old[1]))
+            while self._held > self.max_bytes:
+                _, (_, oldest) = self._items.popitem(last=False)
+                self._held -= _weight(oldest)
+
+    def forget(self, store: str) -> None:
+        """Drop everything of one store, e.g. because its files were deleted."""
+        with self._lock:
+            for key in [key for key in self._items if key[0] == store]:
+                self._held -= _weight(self._items.pop(key)[1])
+
+    def _find(self, store: str, oid: Oid) -> tuple[Kind, Cut] | None:
         key = (store, oid)
         with self._lock:
             found = self._items.get(key)
@@ -73,25 +103,10 @@ class ObjectCache:
                 self._items.move_to_end(key)
         return found
 
-    def put(self, store: str, oid: Oid, kind: Kind, data: bytes) -> None:
-        """Keep one object that this store holds; large ones are not worth their room."""
-        if len(data) > _CACHED_AT_MOST:
-            return
-        key = (store, oid)
-        with self._lock:
-            if key in self._items:
-                return
-            self._items[key] = (kind, data)
-            self._held += len(data)
-            while self._held > self.max_bytes:
-                _, (_, old) = self._items.popitem(last=False)
-                self._held -= len(old)
 
-    def forget(self, store: str) -> None:
-        """Drop everything of one store, e.g. because its files were deleted."""
-        with self._lock:
-            for key in [key for key in self._items if key[0] == store]:
-                self._held -= len(self._items.pop(key)[1])
+def _weight(cut: Cut) -> int:
+    """Bytes of memory, roughly: an item costs 500 beside its content, an entry 50 beside its text."""
+    return 500 + len(cut.data) + sum(map(len, cut.rows)) + 50 * len(cut.rows)
 
 
 class Batch:
@@ -168,15 +183,23 @@ class Batch:
         """Offer the new objects to the cache. Call it only once the store durably holds them."""
         if self._cache is not None:
             for oid, (kind, data) in self._new.items():
-                self._cache.put(self._store, oid, kind, data)
+                cut = self._cuts.get(oid)
+                self._cache.put(self._store, oid, kind, data, None if cut is None else cut.rows)
 
     def cut(self, tree: Oid) -> Cut | None:
         """A tree cut into entries, if `keep_cut` was given it; callers must not change the list."""
-        return self._cuts.get(tree)
+        found = self._cuts.get(tree)
+        if found is None and self._cache is not None and tree not in self._new:
+            found = self._cache.cut(self._store, tree)
+            if found is not None:
+                self._cuts[tree] = found
+        return found
 
     def keep_cut(self, tree: Oid, cut: Cut) -> None:
-        """Remember a tree cut into entries, so that one commit cuts each tree once."""
+        """Remember a tree cut into entries, so that it is cut once."""
         self._cuts[tree] = cut
+        if self._cache is not None and tree not in self._new:
+            self._cache.put(self._store, tree, "tree", cut.data, cut.rows)
 
 
 def loose_stream(kind: Kind, data: bytes) -> bytes:
