@@ -10,6 +10,7 @@ from builderos.assets.workspaces.delivery.layout import (
     Overlay,
     is_delivery,
     is_exempt,
+    is_log,
 )
 from builderos.assets.workspaces.delivery.parse import Issue
 
@@ -24,6 +25,7 @@ __all__ = [
     "changelog",
     "is_delivery",
     "is_exempt",
+    "is_log",
     "memory",
     "reverts",
     "tasks",

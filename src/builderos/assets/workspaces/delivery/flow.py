@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from builderos.assets.workspaces.delivery.parse import DEPTH, INT_DIGITS, KEY_CHARS
 from builderos.core.problems import Problem
@@ -20,7 +20,7 @@ _BARE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 # With one of these letters in it, no reader takes a word for a number, whatever its base.
 _WORDLIKE: Final = re.compile(r"[g-mp-wyzG-MP-WYZ]")
 _RESERVED: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
-_encode: Final[Callable[[str], str]] = json.JSONEncoder(ensure_ascii=False).encode
+_quote: Final[Callable[[str], str]] = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def text(value: str) -> str:
@@ -28,7 +28,7 @@ def text(value: str) -> str:
 
     Lone surrogates have no form in YAML and become U+FFFD.
     """
-    out = _encode(value)
+    out = _quote(value)
     if out.isascii() and "\x7f" not in out:
         return out
     return _ODD.sub(lambda m: f"\\u{ord(m[0]):04x}", _LONE.sub("\ufffd", out))
@@ -45,7 +45,7 @@ def flow(item: Mapping[str, Any]) -> str:
     """One item on one line of JSON that is YAML too. Raises Problem(validation_failed) for what has no such
     form.
     """
-    return _value(item, 0)
+    return encode(item)
 
 
 def fit(line: str) -> str:
@@ -60,7 +60,8 @@ def fit(line: str) -> str:
     return line
 
 
-def _value(value: Any, depth: int) -> str:
+def encode(value: Any, depth: int = 0) -> str:
+    """Any JSON value as one line. Raises Problem(validation_failed)."""
     if isinstance(value, str):
         return text(value)
     if value is None or isinstance(value, bool):
@@ -71,11 +72,11 @@ def _value(value: Any, depth: int) -> str:
         number = float.__repr__(value)
         return number if "." in number else number.replace("e", ".0e")  # `1e+16` is text in YAML 1.1
     if depth < DEPTH and isinstance(value, Mapping):
-        members: Mapping[Any, Any] = value
-        return "{" + ", ".join([f"{_key(k)}: {_value(v, depth + 1)}" for k, v in members.items()]) + "}"
+        members = cast("Mapping[Any, Any]", value)
+        return "{" + ", ".join([f"{_key(k)}: {encode(v, depth + 1)}" for k, v in members.items()]) + "}"
     if depth < DEPTH and isinstance(value, (list, tuple)):
-        parts: Iterable[Any] = value
-        return "[" + ", ".join([_value(part, depth + 1) for part in parts]) + "]"
+        parts = cast("list[Any]", value)
+        return "[" + ", ".join([encode(part, depth + 1) for part in parts]) + "]"
     raise Problem(
         "validation_failed",
         f"A delivery file cannot hold this value: {type(value).__name__} at depth {depth}.",

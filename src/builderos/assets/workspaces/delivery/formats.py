@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from builderos.core.problems import Problem
 
-STAMP: Final = r"^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?$"  # RFC 3339, or a date alone
+# RFC 3339, or a date alone.
+STAMP: Final = r"^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?$"
 TASK_ID: Final = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
 
 Stamp = Annotated[str, StringConstraints(pattern=STAMP)]

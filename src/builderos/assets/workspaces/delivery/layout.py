@@ -4,6 +4,7 @@ Everything in this package works on `Files` (a view of one tree) and answers wit
 None}`; `None` deletes. Nothing here touches a database, git or the disk.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -106,12 +107,14 @@ def path_fault(name: str, path: object) -> str | None:
     return None if _YAML.search(path) else "must end with .yaml"
 
 
+@functools.lru_cache(maxsize=16_384)
 def rotated(name: str) -> tuple[int, bool] | None:
     """(number, set aside as broken?) of a file in a log's folder; None if it is not one of the log's."""
     found = _ROTATED.match(name)
     return (int(found[1]), found[2] is not None) if found else None
 
 
+@functools.lru_cache(maxsize=16_384)
 def shard(name: str) -> str | None:
     """The hash prefix that a file in the memory folder holds; None if it is no shard."""
     found = _SHARD.match(name)
@@ -135,3 +138,11 @@ def is_exempt(path: str, layout: Layout) -> bool:
     §3.4).
     """
     return path.startswith(LOGS) or is_delivery(path, layout)
+
+
+def is_log(path: str, layout: Layout) -> bool:
+    """Whether this is an append-only file: the changelog, the log of reverts, or one of their rotated blocks."""
+    if path in (layout.changelog, layout.reverted):
+        return True
+    folder, _, name = path.rpartition("/")
+    return folder in (layout.changelog_folder, layout.reverted_folder) and rotated(name) is not None

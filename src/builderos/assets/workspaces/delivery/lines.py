@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
-from builderos.assets.workspaces.delivery.flow import Item, fit
+from builderos.assets.workspaces.delivery.flow import Item, fit, flow
 from builderos.assets.workspaces.delivery.parse import FILE_BYTES, Issue, Unreadable
 from builderos.assets.workspaces.delivery.shapes import (
     UNSAFE,
@@ -26,10 +26,11 @@ from builderos.assets.workspaces.delivery.shapes import (
     dump,
     own_line,
     read,
+    strict,
 )
 from builderos.core.problems import Problem
 
-V = TypeVar("V")
+Held = TypeVar("Held")
 
 BLOCK_ITEMS: Final = 200  # SPEC §4: past this a file rotates or shards
 BLOCK_BYTES: Final = 256 << 10
@@ -51,18 +52,18 @@ class Known:
     tail: bool = True
 
 
-V = TypeVar("V")
+Held = TypeVar("Held")
 
 
-class Lru(Generic[V]):
+class Lru(Generic[Held]):
     """A bounded map by content, safe between threads."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._held: OrderedDict[tuple[str, bytes], V] = OrderedDict()
+        self._held: OrderedDict[tuple[str, bytes], Held] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[str, bytes]) -> V | None:
+    def get(self, key: tuple[str, bytes]) -> Held | None:
         """What is held for `key`; None if nothing is."""
         with self._lock:
             value = self._held.get(key)
@@ -70,13 +71,18 @@ class Lru(Generic[V]):
                 self._held.move_to_end(key)
             return value
 
-    def put(self, key: tuple[str, bytes], value: V) -> None:
+    def put(self, key: tuple[str, bytes], value: Held) -> None:
         """Hold `value`; the one unused for longest makes room."""
         with self._lock:
             self._held[key] = value
             self._held.move_to_end(key)
             if len(self._held) > self._size:
                 self._held.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._held.clear()
 
 
 KNOWN: Final = Lru["Known | Unreadable"](1024)
@@ -278,7 +284,7 @@ class Block:
         if item is None:
             want.pop(key, None)
         else:
-            want[key] = _strict(flow(item))
+            want[key] = strict(flow(item))
         spliced = _splice(doc, key, line, self.known.indent)
         if spliced is not None:
             data, at_end = spliced

@@ -23,11 +23,11 @@ Level = Literal["broken", "error", "warning"]
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR_TAGS: Final = frozenset({None, "!", "tag:yaml.org,2002:str"})
-_WORDS: Final[dict[str, Any]] = (
-    dict.fromkeys(("", "~", "null", "Null", "NULL"))
-    | dict.fromkeys(("true", "True", "TRUE"), True)
-    | dict.fromkeys(("false", "False", "FALSE"), False)
-)
+_WORDS: Final[dict[str, bool | None]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 _INT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,39})\Z")
 FLOAT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,39})\.[0-9]{1,400}(?:[eE][-+][0-9]{1,4})?\Z")
 
@@ -198,7 +198,8 @@ class _Reader:
     def _sequence(self, event: Any, depth: int) -> Node:
         value: list[Any] = []
         node = Node(value, event.start_mark, event.end_mark.index)
-        node.parts = parts = []
+        parts: list[Node] = []
+        node.parts = parts
         while not isinstance(got := self._loader.get_event(), yaml.SequenceEndEvent):
             child = self._node(got, depth + 1)
             value.append(child.value)

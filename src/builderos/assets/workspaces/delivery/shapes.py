@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from builderos.assets.workspaces.delivery.flow import Item, flow, key_token, text
+from builderos.assets.workspaces.delivery.flow import Item, encode, flow, key_token, text
 from builderos.assets.workspaces.delivery.parse import (
     FLOAT,
     INT_DIGITS,
@@ -68,7 +68,7 @@ class Shape:
         """The item's whole line, without indentation and newline."""
         if self.mapping:
             return f"{key_token(key)}: {flow(item)}"
-        if self.key in item:
+        if self.key and self.key in item:
             item = {self.key: item[self.key]} | dict(item)
         return "- " + flow(item)
 
@@ -228,7 +228,7 @@ class _Decoder:
         raise ValueError(constant)
 
 
-_strict: Final = _Decoder().decode
+strict: Final = _Decoder().decode
 
 
 def own_line(shape: Shape, line: str) -> tuple[str, Item] | None:
@@ -239,9 +239,9 @@ def own_line(shape: Shape, line: str) -> tuple[str, Item] | None:
     if not sep or not line.endswith("}") or (token and not shape.mapping):
         return None
     try:
-        item = _strict("{" + body)
+        item = strict("{" + body)
         key = (json.loads(token) if token[0] == '"' else token) if shape.mapping else key_of(shape, item)
-    except (ValueError, RecursionError, IndexError, Problem):
+    except (ValueError, RecursionError, IndexError):
         return None  # not the server's form, so the full parse decides
     keyed = shape.mapping or shape.key is not None
     return (key, item) if not keyed or line.startswith(shape.start(key)) else None
@@ -279,7 +279,7 @@ def dump(
     lines = [f"{shape.indent}{shape.line(key, item)}\n" for key, item in items]
     if not extras:
         return (comments + (shape.head + "".join(lines) if lines else shape.empty)).encode()
-    beside = "".join(f"{key_token(k)}: {_value(v, 0)}\n" for k, v in extras.items())
+    beside = "".join(f"{key_token(k)}: {encode(v)}\n" for k, v in extras.items())
     field = shape.head.removeprefix("version: 1\n") if lines else shape.empty.removeprefix("version: 1\n")
     return f"{comments}version: 1\n{beside}{field}{''.join(lines)}".encode()
 

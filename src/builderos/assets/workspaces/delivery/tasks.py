@@ -21,7 +21,7 @@ def check_id(task_id: str) -> str:
     raise Problem(
         "validation_failed",
         f"{task_id[:80]!r} cannot be the id of a task.",
-        hint="Use 1 to 64 letters, digits, dots, hyphens and underscores, beginning with a letter, digit or underscore.",
+        hint="Use 1 to 64 letters, digits, `.`, `-` and `_`; begin with a letter, a digit or `_`.",
         field="task_id",
     )
 
