@@ -161,7 +161,7 @@ def _check_against_tip(unit: Unit, place: Place, files: list[FileIn]) -> None:
     """Stale reads, missing files, names that collide, delivery files that only the server writes."""
     batch = batch_of(unit, place.branch)
     tip = TreeFiles(batch, tree_of(batch, place.branch.tip))
-    layout = layout_of(unit, place.branch, tip)
+    layout = layout_of(tip)
     for file in files:
         entry = tip.entry(file.path)
         found = entry.oid.hex() if entry is not None else None

@@ -1,4 +1,4 @@
-"""New content over a branch: reads see what was written, nothing touches the disk, one commit comes out."""
+"""New content over a branch: reads see what was written, nothing touches the disk, one tree comes out."""
 
 from collections.abc import Mapping
 
@@ -19,6 +19,8 @@ from builderos.assets.repositories.service import (
     parse_tree,
 )
 from builderos.core.unit import Unit
+
+from . import delivery
 
 Content = bytes | Edit | None
 """What a path is to hold: bytes, an object that the store has, or nothing."""
@@ -54,7 +56,7 @@ class TreeFiles:
 
     def entry(self, path: str) -> Entry | None:
         """What the tree says of a path."""
-        return lookup(self.batch, self.tree, path)
+        return None if self.tree == EMPTY_TREE else lookup(self.batch, self.tree, path)
 
     def read(self, path: str, /) -> bytes | None:
         """The bytes of a regular file; None for anything else."""
@@ -71,19 +73,34 @@ class TreeFiles:
         return [name.decode("utf-8", "surrogateescape") for name in parse_tree(self.batch.read(entry.oid)[1])]
 
 
-class Draft(TreeFiles):
-    """A tree that can be written: each `write` gives a new tree in the batch."""
+class Draft:
+    """Edits over a tree, as `delivery.Files`. `finish` makes one new tree of all of them."""
 
-    def __init__(self, batch: Batch, tree: Oid | None) -> None:
-        super().__init__(batch, tree if tree is not None else EMPTY_TREE)
-        if tree is None:
-            batch.put("tree", b"")
+    def __init__(self, below: TreeFiles) -> None:
+        self.below = below
+        self.edits: dict[str, Content] = {}
+        self._bytes: dict[str, bytes | None] = {}
+        self._view = delivery.Overlay(below, self._bytes)
 
     def write(self, edits: Mapping[str, Content]) -> None:
-        """Apply edits. Raises `invalid_path` where a folder or link is in the way; then nothing has changed."""
+        """Lay edits over what was written before."""
+        for path, content in edits.items():
+            self.edits[path] = content
+            self._bytes[path] = self.below.batch.read(content.oid)[1] if isinstance(content, Edit) else content
+
+    def read(self, path: str, /) -> bytes | None:
+        """The bytes of a file after the edits so far."""
+        return self._view.read(path)
+
+    def list(self, folder: str, /) -> list[str]:
+        """Names directly inside a folder after the edits so far."""
+        return self._view.list(folder)
+
+    def finish(self) -> TreeFiles:
+        """The new tree. Raises `invalid_path` where a folder or link is in the way of an edit."""
+        batch = self.below.batch
         ready: dict[str, Edit | None] = {
-            path: Edit(self.batch.put("blob", content)) if isinstance(content, bytes) else content
-            for path, content in edits.items()
+            path: Edit(batch.put("blob", content)) if isinstance(content, bytes) else content
+            for path, content in self.edits.items()
         }
-        if ready:
-            self.tree = edit_tree(self.batch, self.tree, ready)
+        return TreeFiles(batch, edit_tree(batch, self.below.tree, ready))

@@ -161,7 +161,7 @@ def diff(unit: Unit, body: DiffIn) -> DiffOut:
     left, right = tree_of(batch, old), tree_of(batch, new)
     text, files, stat = unified_diff(unit, place.branch, batch, left, right, body.path)
     before, after = TreeFiles(batch, left), TreeFiles(batch, right)
-    delta = delivery.changelog.since(before, after, layout_of(unit, place.branch, after))
+    delta = delivery.changelog.since(before, after, layout_of(after))
     if new == place.branch.tip:
         delta += repositories.pending_of(unit, place.branch)[0]
     return DiffOut(

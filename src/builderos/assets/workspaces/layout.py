@@ -2,19 +2,13 @@
 
 import functools
 
-from builderos.assets.repositories.schema import Branch
-from builderos.core.unit import Unit
-
 from . import delivery
-from .content import TreeFiles
 
 
-def layout_of(_unit: Unit, _branch: Branch, files: TreeFiles) -> delivery.Layout:
+def layout_of(files: delivery.Files) -> delivery.Layout:
     """The layout that the tree's own `builderos.yaml` asks for; the default where there is none or it is broken."""
-    entry = files.entry("builderos.yaml")
-    if entry is None or not entry.is_file:
-        return delivery.Layout()
-    return _parsed(files.batch.read(entry.oid)[1])
+    data = files.read(delivery.CONFIG)
+    return delivery.Layout() if data is None else _parsed(data)
 
 
 @functools.lru_cache(maxsize=512)

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import commit, files, history, sandboxes
+from . import backups, commit, files, history, sandboxes, undo
 
 routes = Operations("sandbox")
 
@@ -36,3 +36,33 @@ def git_log(unit: Unit, body: history.LogIn) -> history.LogOut:
 def git_diff(unit: Unit, body: history.DiffIn) -> history.DiffOut:
     """Show what differs between your branch and its start, main, or two commits."""
     return history.diff(unit, body)
+
+
+@routes.post("/git/rollback_commit", "rollback", profile="standard", consequential=True)
+def rollback(unit: Unit, body: undo.RollbackIn) -> undo.RollbackOut:
+    """Undo one commit of your branch with a new commit; nothing is lost, and the undo can be undone."""
+    return undo.rollback(unit, body)
+
+
+@routes.post("/system/backup", "createBackup", profile="standard", status=201)
+def create_backup(unit: Unit, body: backups.BackupIn) -> backups.BackupOut:
+    """Back up your branch, or its key files."""
+    return backups.create(unit, body)
+
+
+@routes.post("/system/backup/list", "listBackups", effect="read", profile="standard")
+def list_backups(unit: Unit, body: backups.BackupListIn) -> backups.BackupListOut:
+    """List the backups of a branch, newest first."""
+    return backups.listed(unit, body)
+
+
+@routes.get("/system/backup", "getBackups", deprecated=True)
+def get_backups(unit: Unit, body: backups.BackupListIn) -> backups.BackupListOut:
+    """List the backups of a branch (with an Authorization header; otherwise use listBackups)."""
+    return backups.listed(unit, body)
+
+
+@routes.post("/system/backup/{id}/restore", "restoreBackup", profile="standard", consequential=True)
+def restore_backup(unit: Unit, body: backups.RestoreIn) -> backups.RestoreOut:
+    """Bring a backup back as a new commit on your branch."""
+    return backups.restore(unit, body)

@@ -4,6 +4,7 @@
 transaction is the commit point, and the read-back check after it compares what is on disk with what was promised.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +26,7 @@ from builderos.trust.quotas import service as quotas
 from . import delivery
 from .content import Content, Draft, TreeFiles, batch_of, tree_of
 from .layout import layout_of
-from .places import Place, sandbox_id_of
+from .places import Place
 
 EMAIL_DOMAIN = "builderos.invalid"
 
@@ -42,7 +43,8 @@ class DiffStat(Out):
 class Change:
     """What a verb wants written.
 
-    `edits`: files by path. `delivery`: further delivery files that the verb itself computed (tasks, reverts).
+    `edits`: files by path. `delivery`: further delivery files that the verb itself computed (tasks, reverts); `entries`:
+    changelog entries that come along from elsewhere (a restored branch); `entry_id`: where the verb needs it beforehand.
     `details` go into the ledger line; `claimed_by` is what the client said of itself, kept as a claim.
     """
 
@@ -58,6 +60,8 @@ class Change:
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
     descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
     event: str = "commit"
+    entries: tuple[dict[str, Any], ...] = ()
+    entry_id: str | None = None
     allow_empty: bool = False
     parents: tuple[str, ...] = ()
 
@@ -81,50 +85,75 @@ def write(unit: Unit, place: Place, change: Change) -> Written:
     branch = place.branch
     batch = batch_of(unit, branch)
     before = TreeFiles(batch, tree_of(batch, branch.tip))
-    draft = Draft(batch, before.tree)
+    draft = Draft(before)
     draft.write(change.edits)
-    if draft.tree == before.tree and not change.allow_empty and not change.delivery:
-        raise Problem(
-            "validation_failed", "the commit would change nothing: the files already have this content",
-            hint="Send what differs, or nothing.",
-        )  # fmt: skip
-    stat = measure(before, draft, change.edits)
+    _refuse_nothing(before, change)
     entry = changelog_entry(unit, branch, change)
     warnings = _write_delivery(unit, branch, draft, change, entry)
+    after = draft.finish()
+    stat = measure(before, after, change.edits)
     commit = encode_commit(
-        draft.tree, [bytes.fromhex(p) for p in (branch.tip, *change.parents)], *[person(unit.actor.name)] * 2, unit.now,
+        after.tree, [bytes.fromhex(p) for p in (branch.tip, *change.parents)], *[person(unit.actor.name)] * 2, unit.now,
         change.message, trailers(unit, change),
     )  # fmt: skip
     sha = batch.put("commit", commit).hex()
-    _advance(unit, place, change, sha, draft, before, stat)
+    _advance(unit, place, change, sha, before, after, stat)
     return Written(sha, entry, stat, branch.commits == 0, warnings)
+
+
+def _refuse_nothing(before: TreeFiles, change: Change) -> None:
+    if change.delivery or change.entries or change.allow_empty:
+        return
+    for path, content in change.edits.items():
+        entry = before.entry(path)
+        new = content.oid if isinstance(content, Edit) else blob_oid(content) if content is not None else None
+        if new != (entry.oid if entry is not None else None):
+            return
+    raise Problem(
+        "validation_failed", "the commit would change nothing: the files already have this content",
+        hint="Send what differs, or nothing.",
+    )  # fmt: skip
+
+
+def blob_oid(data: bytes) -> bytes:
+    """The id git gives to a file of this content."""
+    return hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False).digest()
 
 
 def _write_delivery(unit: Unit, branch: Branch, draft: Draft, change: Change, entry: dict[str, Any]) -> list[str]:
     """Changelog, memory index and what earlier pushes left to write; returns warnings about files people broke."""
-    layout = layout_of(unit, branch, draft)
+    layout = layout_of(draft)
     draft.write(change.delivery)
     entries, pushed = fold_pending(unit, branch)
-    draft.write(delivery.changelog.append(draft, layout, [*entries, entry]))
+    draft.write(delivery.changelog.append(draft, layout, [*change.entries, *entries, entry]))
     touched = [p for p in change.edits if not delivery.is_delivery(p, layout)]
-    gone = [p for p in touched if draft.entry(p) is None]
-    items = [*pushed, *(memory_item(unit, draft, p, change) for p in touched if p not in gone)]
+    items = [*pushed, *(memory_item(unit, p, c, change) for p in touched if (c := change.edits[p]) is not None)]
     if items:
         draft.write(delivery.memory.upsert(draft, layout, items))
+    gone = [p for p in touched if change.edits[p] is None]
     if gone:
         draft.write(delivery.memory.remove(draft, layout, gone))
-    return []
+    return broken_files(unit, branch, draft, layout)
+
+
+def broken_files(unit: Unit, branch: Branch, files: delivery.Files, layout: delivery.Layout) -> list[str]:
+    """Warnings about delivery files that people edited into something unreadable; each set raises `memory_invalid`."""
+    found = [*delivery.changelog.issues(files, layout), *delivery.memory.issues(files, layout)]
+    warnings = [f"{issue.path}:{issue.line}: {issue.message}" for issue in found]
+    if warnings:
+        notices.raise_alert(unit, "memory_invalid", branch.name, {"issues": warnings[:20]})
+    return warnings[:20]
 
 
 def _advance(
-    unit: Unit, place: Place, change: Change, sha: str, draft: Draft, before: TreeFiles, stat: DiffStat
+    unit: Unit, place: Place, change: Change, sha: str, before: TreeFiles, after: TreeFiles, stat: DiffStat
 ) -> None:
-    branch, settings = place.branch, unit.settings
+    branch, settings, batch = place.branch, unit.settings, after.batch
     near = _quota_near(unit, branch)
     quotas.spend(
         "commits per sandbox", used=branch.commits, cost=1, limit=settings.max_commits_per_sandbox, near=near
     )  # fmt: skip
-    files = branch.files + _file_cost(unit, branch, change.edits, before, draft)
+    files = branch.files + _file_cost(branch, change.edits, before, after)
     if files > branch.files:
         quotas.spend(
             "files per sandbox", used=branch.files, cost=files - branch.files, limit=settings.max_files_per_sandbox,
@@ -134,16 +163,14 @@ def _advance(
         detail = {"commit": sha, "lines": stat.added + stat.deleted}
         notices.raise_alert(unit, "large_diff", branch.name, detail)
     line = ledger.compose(unit, change.event, sha, _payload(place, change, stat), rules=place.rules)
-    objects = draft.batch.pack()
-    repositories.advance(unit, branch, sha, objects, ledger_line=line, files=files)
-    wanted = {p: entry.oid for p in change.edits if (entry := draft.entry(p)) is not None}
-    context, call = unit.context, unit.call
+    repositories.advance(unit, branch, sha, batch.pack(), ledger_line=line, files=files)
+    wanted = {p: entry.oid for p in change.edits if (entry := after.entry(p)) is not None}
+    store, context, call = unit.get(RepositoryStore), unit.context, unit.call
 
     def verify() -> None:
-        store = unit.get(RepositoryStore)
         if not _reads_back(store, branch, sha, wanted):
             raise NotVerified(context, call, branch.name, sha)
-        draft.batch.publish()
+        batch.publish()
 
     unit.after_commit(verify)
 
@@ -196,9 +223,7 @@ def _quota_near(unit: Unit, branch: Branch) -> Any:
     return lambda: notices.raise_alert(unit, "quota_near", branch.name, detail)
 
 
-def _file_cost(
-    unit: Unit, branch: Branch, edits: Mapping[str, Content], before: TreeFiles, after: Draft
-) -> int:
+def _file_cost(branch: Branch, edits: Mapping[str, Content], before: TreeFiles, after: TreeFiles) -> int:
     """How many more paths differ from the base after this change than before it."""
     base = TreeFiles(after.batch, tree_of(after.batch, branch.base_sha))
     cost = 0
@@ -225,7 +250,7 @@ def trailers(unit: Unit, change: Change) -> list[tuple[str, str]]:
 def changelog_entry(unit: Unit, branch: Branch, change: Change) -> dict[str, Any]:
     """The entry of this commit (SPEC §4). Actor, branch and time are the server's own knowledge."""
     entry: dict[str, Any] = {
-        "id": new_id("chg"), "timestamp": rfc3339(unit.now), "paths": sorted(change.edits), "message": change.message,
+        "id": change.entry_id or new_id("chg"), "timestamp": rfc3339(unit.now), "paths": sorted(change.edits), "message": change.message,
         "task_id": change.task_id, "committed_by": unit.actor.name, "branch": branch.name, "tool": change.tool,
         "agent_version": change.agent_version, "run_id": change.run_id, "reverts": change.reverts,
     }  # fmt: skip
@@ -234,12 +259,12 @@ def changelog_entry(unit: Unit, branch: Branch, change: Change) -> dict[str, Any
     return entry
 
 
-def memory_item(unit: Unit, draft: Draft, path: str, change: Change) -> dict[str, Any]:
+def memory_item(unit: Unit, path: str, content: bytes | Edit, change: Change) -> dict[str, Any]:
     """The memory entry of a written file; fields that people maintain (description, tags) are kept by `upsert`."""
-    entry = draft.entry(path)
+    oid = content.oid if isinstance(content, Edit) else blob_oid(content)
     item: dict[str, Any] = {
         "path": path, "owner": unit.actor.name, "file_type": path.rpartition(".")[2] if "." in path else "",
-        "sha": entry.oid.hex() if entry else None, "last_updated": rfc3339(unit.now), "source": "tool",
+        "sha": oid.hex(), "last_updated": rfc3339(unit.now), "source": "tool",
     }  # fmt: skip
     if path in change.descriptions:
         item["description"] = change.descriptions[path]
@@ -272,12 +297,3 @@ def _lines(data: bytes) -> int:
         return 0
     return data.count(b"\n") + (not data.endswith(b"\n"))
 
-
-def owner_sandbox(place: Place) -> str | None:
-    """The sandbox whose branch this is."""
-    return sandbox_id_of(place.branch)
-
-
-def as_edit(oid: bytes, mode: int) -> Edit:
-    """An object that the store holds already, as content."""
-    return Edit(oid, mode)
