@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from builderos.core.actor import Actor, Profile, Role
 from builderos.core.problems import Problem
+from builderos.trust.policy.narrowing import NarrowedSets
 from builderos.trust.policy.schema import NO_CONTEXT, BranchKind, RequestContext, Resource, canonical_path
 from builderos.trust.policy.service import ACTIONS, Action, Policy, request_digest
 
@@ -385,12 +386,26 @@ def test_main_moves_only_by_an_approved_merge_of_an_owner_or_reviewer(
 
 
 @given(actors, st.sampled_from(ACTIONS), st.one_of(branches, pulls), contexts)
-def test_the_rules_left_out_for_a_role_never_matter(
+def test_the_rules_left_out_of_a_question_never_matter(
     who: Actor, action: Action, resource: Resource, context: RequestContext
 ) -> None:
     whole = WHOLE.decide(who, action, resource, context)
     assert POLICY.decide(who, action, resource, context) == whole
 
 
+class Everything(NarrowedSets):
+    """Leaves nothing out."""
+
+    def get(self, role: str, action: str, kind: str) -> cedarpy.PolicySet:
+        return cedarpy.PolicySet.from_str(CEDAR)
+
+
 WHOLE = Policy.default()
-WHOLE._policies = dict.fromkeys(get_args(Role), cedarpy.PolicySet.from_str(CEDAR))
+WHOLE._sets = Everything({}, cedarpy.Schema.from_str(SCHEMA))
+
+
+def test_most_rules_are_left_out_of_a_question() -> None:
+    policy = Policy.default()
+    policy.decide(USER, "files.write", OWN)
+    (made,) = policy._sets._made.values()
+    assert len(made) <= len(policy.rules) / 3

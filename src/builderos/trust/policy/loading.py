@@ -8,11 +8,10 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, cast
 
 import cedarpy
 
-from builderos.core.actor import Role
 from builderos.core.problems import STATUS, Problem
 
 NO_MATCH: Final = "no_matching_allow"
@@ -49,28 +48,6 @@ def parse_policies(text: str) -> dict[str, Any]:
     if parsed["templates"]:
         raise _invalid("The policy has a template, which would decide nothing.")
     return parsed["staticPolicies"]
-
-
-def sets_by_role(policies: dict[str, Any]) -> dict[Role, cedarpy.PolicySet]:
-    """For each role the policies that can match it, which saves an eighth of every evaluation.
-
-    Only those are left out whose scope says `principal in Role::"<another>"`: an actor is in exactly one
-    role, and roles are in nothing.
-    """
-    return {
-        role: _set_of({name: p for name, p in policies.items() if _may_match(p, role)})
-        for role in get_args(Role)
-    }
-
-
-def _may_match(policy: dict[str, Any], role: Role) -> bool:
-    scope = policy["principal"]
-    return scope["op"] != "in" or scope["entity"]["type"] != "Role" or scope["entity"]["id"] == role
-
-
-def _set_of(policies: dict[str, Any]) -> cedarpy.PolicySet:
-    document: dict[str, Any] = {"staticPolicies": policies, "templates": {}, "templateLinks": []}
-    return cedarpy.PolicySet.from_json_str(json.dumps(document))
 
 
 def check_rules(text: str, policies: dict[str, Any], schema: cedarpy.Schema) -> dict[str, Rule]:

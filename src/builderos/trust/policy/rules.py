@@ -18,7 +18,8 @@ import orjson
 from builderos.core.actor import Actor
 
 from .actions import Action
-from .loading import ERROR, NO_MATCH, Rule, check_rules, parse_policies, parse_schema, sets_by_role
+from .loading import ERROR, NO_MATCH, Rule, check_rules, parse_policies, parse_schema
+from .narrowing import NarrowedSets
 from .schema import NO_CONTEXT, Decision, RequestContext, Resource, ResourceKind
 
 _NO_MATCH_HINT: Final = (
@@ -59,7 +60,7 @@ class Policy:
         self._schema = parse_schema(schema)
         policies = parse_policies(cedar)
         self._by_name = check_rules(cedar, policies, self._schema)
-        self._policies = sets_by_role(policies)
+        self._sets = NarrowedSets(policies, self._schema)
         self.rules: tuple[Rule, ...] = tuple(self._by_name.values())
         self.digest: str = hashlib.sha256(json.dumps([cedar, schema]).encode()).hexdigest()
         # Paths are the one fact that differs from call to call. While no rule reads them, Cedar need not see them.
@@ -147,21 +148,22 @@ class Policy:
         self, actor: Actor, action: Action, resource: Resource, seen: dict[str, object]
     ) -> tuple[bool, list[Rule]] | None:
         """One evaluation: whether it allows, and the deciding rules in file order; None on any error."""
+        kind = _TYPES.get(resource.kind, "")
         try:
             # Ids as objects, not as Cedar source: a quote in an id must never become syntax.
             request = {
                 "principal": {"type": "Actor", "id": actor.id},
                 "action": {"type": "Action", "id": action},
-                "resource": {"type": _TYPES[resource.kind], "id": resource.id},
+                "resource": {"type": kind, "id": resource.id},
                 "context": _json(seen),
             }
             # Two entities parsed per request cost less than extending a large shared set of them.
             entities = f"[{_person(actor)},{_thing(resource)}]"
             result = cedarpy.is_authorized(  # pyright: ignore[reportUnknownMemberType] - bare dicts
-                request, self._policies[actor.role], entities, self._schema
+                request, self._sets.get(actor.role, action, kind), entities, self._schema
             )
         except (orjson.JSONEncodeError, ValueError, KeyError) as error:
-            # Text that is not Unicode (a lone surrogate), or a role or kind of object without rules.
+            # Text that is not Unicode (a lone surrogate), or a role, action or kind of object without rules.
             _log.error("%s on %s could not be evaluated: %r", action, resource.kind, error)
             return None
         errors = result.diagnostics.errors
