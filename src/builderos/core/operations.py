@@ -64,7 +64,7 @@ class Operation:
     deprecated: bool = False
     version: str = "1"
     secret_reply: bool = False
-    implied: dict[str, Any] = field(default_factory=dict[str, Any])
+    implied: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
     media_types: tuple[str, ...] = ()
 
     @property

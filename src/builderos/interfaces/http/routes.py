@@ -100,16 +100,22 @@ def _parameters(operation: Operation, wire: type[In]) -> list[inspect.Parameter]
     keyword = inspect.Parameter.KEYWORD_ONLY
     if operation.method in ("GET", "DELETE"):
         body = inspect.Parameter("body", keyword, annotation=Annotated[wire, Query()])
-    elif any(f.is_required() for f in wire.model_fields.values()):
-        body = inspect.Parameter("body", keyword, annotation=Annotated[wire, Body()])
     else:
-        body = inspect.Parameter("body", keyword, annotation=Annotated[wire, Body()], default=wire())
+        body = inspect.Parameter("body", keyword, annotation=Annotated[wire, Body()], default=_empty(wire))
     names = operation.path_parameters
     return [
         inspect.Parameter("request", keyword, annotation=Request),
         body,
         *(inspect.Parameter(name, keyword, annotation=Identifier) for name in names),
     ]
+
+
+def _empty(wire: type[In]) -> Any:
+    """What a call without a body means; where that is not allowed, a body is required."""
+    try:
+        return wire()
+    except ValidationError:
+        return inspect.Parameter.empty
 
 
 def _whole(operation: Operation, body: In, path: dict[str, str]) -> In:
