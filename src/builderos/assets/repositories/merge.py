@@ -1,12 +1,10 @@
-"""Three-way merge of trees at the cost of what changed: what theirs changed since the base is applied to
-ours.
+"""Three-way merge of trees at the cost of what changed: what theirs changed since the base is applied to ours.
 
-A path that only one side changed needs no look inside. A text that both changed is merged by libgit2's file
-merge. Only where a missing or doubled file may be the trace of a rename is libgit2's merge of whole trees
-asked, which reads everything but follows renames.
+A path that only one side changed needs no look inside. A text that both changed is merged by libgit2's file merge.
+Only where a missing or doubled file may be the trace of a rename is libgit2's merge of trees asked, which follows renames.
 
-merge: base = merge base, ours = target, theirs = source. Revert: base = the bad commit, ours = tip, theirs =
-its parent.
+merge: base = merge base, ours = target, theirs = source.
+revert: base = the bad commit, ours = tip, theirs = the bad commit's parent.
 """
 
 import os
@@ -17,8 +15,8 @@ from typing import Final, Literal, TypeAlias, cast
 import pygit2
 from pygit2.enums import FileMode, ObjectType
 
-from .objects import EMPTY_TREE, Batch, Oid
-from .trees import BLOB, EXECUTABLE, Edit, Entry, diff_trees, lookup, walk
+from .objects import Batch, Oid
+from .trees import BLOB, EXECUTABLE, Edit, Entry, diff_trees, edit_tree, lookup, walk
 
 ConflictKind: TypeAlias = Literal[
     "content",  # both changed the same lines
@@ -31,12 +29,6 @@ ConflictKind: TypeAlias = Literal[
     "rename",  # renamed in two ways, or renamed here and deleted there
 ]
 
-_OBJECTS: Final = {
-    "blob": ObjectType.BLOB,
-    "tree": ObjectType.TREE,
-    "commit": ObjectType.COMMIT,
-    "tag": ObjectType.TAG,
-}
 _STRUCTURAL: Final = frozenset({"both_added", "deleted_by_ours", "deleted_by_theirs", "file_folder"})
 
 
@@ -260,29 +252,46 @@ def _is_utf8(text: bytes) -> bool:
 def _with_renames(
     batch: Batch, repo: pygit2.Repository, base: Oid, ours: Oid, theirs: Oid, skipped: Callable[[str], bool]
 ) -> Merge:
-    """The merge as libgit2 does it on whole trees, following renames."""
-    _store(batch, repo, (base, ours, theirs))
-    index = repo.merge_trees(pygit2.Oid(raw=base), pygit2.Oid(raw=ours), pygit2.Oid(raw=theirs))
+    """The merge as libgit2 does it on trees, following renames.
+
+    The trees it is given hold only what differs from the base on either side: only such files can be the source or
+    the target of a rename, and the cost stays that of the change.
+    """
+    paths = {
+        path for side in (ours, theirs) for path, _, _ in diff_trees(batch, base, side) if not skipped(path)
+    }
+    small = [_only(batch, repo, tree, paths) for tree in (base, ours, theirs)]
+    index = repo.merge_trees(small[0].hex(), small[1].hex(), small[2].hex())
     result = Merge()
-    conflicts = index.conflicts
-    for trio in () if conflicts is None else list(conflicts):
+    for trio in index.conflicts or ():
         was, mine, other = (None if entry is None else entry.id.raw for entry in trio)
-        paths = [os.fspath(entry.path) for entry in trio if entry is not None]
-        if conflicts is not None and all(skipped(path) for path in paths):
-            del conflicts[paths[0]]
-        else:
-            result.conflicts.append(Conflict(paths[-1], "rename", was, mine, other))
+        path = next(os.fspath(entry.path) for entry in reversed(trio) if entry is not None)
+        result.conflicts.append(Conflict(path, "rename", was, mine, other))
     result.conflicts += (Conflict(path, "file_folder") for path in _files_that_are_folders(index))
     if result.conflicts:
         return result
-    merged = index.write_tree(repo).raw
     theirs_oids = {now.oid for _, _, now in diff_trees(batch, base, theirs) if now is not None}
-    for path, _, now in diff_trees(batch, ours, merged):
-        if skipped(path):
-            continue
+    for path, _, now in diff_trees(batch, small[1], index.write_tree(repo).raw):
         result.edits[path] = _edit(now)
         if now is not None and now.is_file and now.oid not in theirs_oids:
             batch.put(*batch.read(now.oid))  # libgit2 has just merged it: the journal must carry it
+    return result
+
+
+def _only(batch: Batch, repo: pygit2.Repository, tree: Oid, paths: set[str]) -> Oid:
+    """A tree of just these of its files, stored where libgit2 finds it and no ref reaches it."""
+    edits: dict[str, Edit | None] = {}
+    for path in paths:
+        entry = lookup(batch, tree, path)
+        if entry is None or entry.is_tree:
+            continue
+        edits[path] = _edit(entry)
+        if entry.oid in batch:
+            repo.write(ObjectType.BLOB, batch.read(entry.oid)[1])
+    scratch = Batch(repo)
+    result = edit_tree(scratch, None, edits)
+    for oid in scratch:
+        repo.write(ObjectType.TREE, scratch.read(oid)[1])
     return result
 
 
@@ -290,13 +299,3 @@ def _files_that_are_folders(index: pygit2.Index) -> list[str]:
     """Names that libgit2 (1.9) merged into a file and a folder at once; `write_tree` would drop the file silently."""
     paths = {os.fspath(entry.path) for entry in cast("Iterable[pygit2.IndexEntry]", index)}
     return sorted({above for path in paths for above in _folders_above(path) if above in paths})
-
-
-def _store(batch: Batch, repo: pygit2.Repository, trees: tuple[Oid, ...]) -> None:
-    """Make trees that are new in the batch visible to libgit2, as loose objects that no ref reaches."""
-    if any(tree in batch for tree in trees):
-        for oid in batch:
-            kind, data = batch.read(oid)
-            repo.write(_OBJECTS[kind], data)
-    if EMPTY_TREE in trees:
-        repo.write(ObjectType.TREE, b"")
