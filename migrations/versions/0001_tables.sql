@@ -226,12 +226,13 @@ create table ops.outbox (
   key text not null,
   payload jsonb not null,
   created_at timestamptz not null,
+  next_at timestamptz not null,
   done_at timestamptz,
   attempts int not null default 0,
   last_error text,
   unique (org_id, kind, key)
 );
-create index on ops.outbox (org_id, id) where done_at is null;
+create index on ops.outbox (org_id, next_at) where done_at is null;
 
 do $$
 declare t text;
@@ -263,11 +264,12 @@ language sql stable security definer set search_path = ops, pg_temp as $$
   select id, anonymous from ops.orgs where slug = s
 $$;
 
-create function ops.due_orgs(kind text) returns setof text
+-- `outbox`: organisations with messages whose time has come; any other word: all.
+create function ops.due_orgs(work text) returns setof text
 language sql stable security definer set search_path = ops, pg_temp as $$
-  select id from ops.orgs where kind <> 'outbox'
+  select id from ops.orgs where work <> 'outbox'
   union
-  select distinct org_id from ops.outbox where kind = 'outbox' and done_at is null
+  select distinct org_id from ops.outbox where work = 'outbox' and done_at is null and next_at <= now()
 $$;
 reset role;
 revoke create on schema ops from bos_definer;

@@ -1,0 +1,108 @@
+"""Which executors live: each holds an advisory lock in a session of its own, which dies with the process.
+
+The engine's library recovers only the work of an executor that comes back under its own id. Here every process takes
+over the work of those whose lock is free. A lost session alone proves little (a restart of PostgreSQL ends all of
+them at once), so a lock must be found free twice, an interval apart, before somebody's work is taken; the live ones
+have taken theirs again by then.
+"""
+
+import logging
+import threading
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
+
+log = logging.getLogger("builderos.engine")
+INTERVAL_S: Final = 1.0
+_NAMESPACE: Final = 0x626F73  # first half of the two-part lock key: nobody else's advisory locks
+
+
+class Lease:
+    """The lock of one executor, and the watch over the locks of the others.
+
+    `executors` names the ids that own unfinished work; `take_over` makes the work of one of them ours.
+    """
+
+    def __init__(
+        self, conninfo: str, me: str, executors: Callable[[], set[str]], take_over: Callable[[str], None],
+        *, interval_s: float = INTERVAL_S,
+    ) -> None:  # fmt: skip
+        self._conninfo = conninfo
+        self._me = me
+        self._executors = executors
+        self._take_over = take_over
+        self._interval_s = interval_s
+        self._stopping = threading.Event()
+        self._suspects: set[str] = set()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._thread = threading.Thread(target=self._watch, name="engine-lease", daemon=True)
+
+    def start(self) -> None:
+        """Take the lock and watch. Raises `psycopg.OperationalError` where the database cannot be reached."""
+        self._connection = self._locked_session()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give the lock back: from now on others may take over what is unfinished."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _locked_session(self) -> psycopg.Connection[Any]:
+        connection = psycopg.connect(
+            self._conninfo, autocommit=True, connect_timeout=5, application_name="builderos-lease",
+            # The lock of a host that vanished is free when its connection is given up: after 11 s instead of hours.
+            keepalives_idle=5, keepalives_interval=2, keepalives_count=3,
+        )  # fmt: skip
+        if not _ask(connection, "select pg_catalog.pg_try_advisory_lock(%s, %s)", self._me):
+            connection.close()
+            raise psycopg.OperationalError(f"the executor {self._me} is alive in another session")
+        return connection
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(self._interval_s):
+            try:
+                if self._connection is None:
+                    self._connection = self._locked_session()
+                self._look(self._connection)
+            except (psycopg.Error, SQLAlchemyError) as error:
+                log.warning("the engine's lease is interrupted: %s", type(error).__name__)
+                self._drop()
+            except Exception:  # a fault of the library's own must not end the watch: it looks again later
+                log.exception("the engine could not look after other executors")
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._suspects = set()
+
+    def _look(self, connection: psycopg.Connection[Any]) -> None:
+        free = {name for name in self._executors() - {self._me} if self._is_free(connection, name)}
+        for name in sorted(free & self._suspects):
+            if _ask(connection, "select pg_catalog.pg_try_advisory_lock(%s, %s)", name):
+                try:
+                    self._take_over(name)
+                finally:
+                    _ask(connection, "select pg_catalog.pg_advisory_unlock(%s, %s)", name)
+        self._suspects = free
+        connection.execute(
+            "select pg_catalog.pg_backend_pid()"
+        )  # notices a session that died while nothing was to do
+
+    @staticmethod
+    def _is_free(connection: psycopg.Connection[Any], name: str) -> bool:
+        free = _ask(connection, "select pg_catalog.pg_try_advisory_lock(%s, %s)", name)
+        if free:
+            _ask(connection, "select pg_catalog.pg_advisory_unlock(%s, %s)", name)
+        return free
+
+
+def _ask(connection: psycopg.Connection[Any], question: str, name: str) -> bool:
+    row = connection.execute(question, (_NAMESPACE, zlib.crc32(name.encode()) - 2**31)).fetchone()  # pyright: ignore[reportArgumentType]
+    return row is not None and bool(row[0])

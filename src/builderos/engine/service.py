@@ -1,0 +1,322 @@
+"""The one DBOS adapter: durable schedules and the outbox, on the server's own PostgreSQL (schema `dbos`).
+
+The library keeps one engine per process. It is imported when the engine starts, because that costs half a second
+that the first answer of the server must not wait for. What runs here may run again after a crash: every function
+that is enrolled must be safe to repeat.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from builderos.core.clock import utcnow
+from builderos.core.context import Context
+
+from . import outbox
+from .lease import Lease
+
+if TYPE_CHECKING:
+    from dbos import StepOptions
+
+log = logging.getLogger("builderos.engine")
+
+APPLICATION_VERSION: Final = "engine-1"
+"""Unset it would be a hash of our source: after an update, unfinished work of the older version would wait for ever."""
+
+State = Literal["off", "starting", "running", "failed", "stopping", "stopped"]
+ForOrg: TypeAlias = Callable[[Context, str], object]
+ForServer: TypeAlias = Callable[[Context], object]
+
+_POLL_S: Final = 2.0
+_THREADS: Final = 8
+_KEPT: Final = timedelta(days=30)
+_PURGED_AT_ONCE: Final = 500
+_GRACE_S: Final = 0.1
+
+
+class Stopping(BaseException):
+    """The engine is being stopped: leaves the work unrecorded, so that the next process does it.
+
+    Not an `Exception`: those the library would record as the result of the work.
+    """
+
+
+@dataclass(frozen=True)
+class _Cron:
+    """A scheduled function: `fn(context, org_id)` for every organisation, or `fn(context)` once."""
+
+    name: str
+    schedule: str
+    fn: Callable[..., object]
+    each_org: bool
+    catch_up: bool
+
+
+class Engine:
+    """Runs scheduled functions exactly once per tick over all processes, and delivers the outbox."""
+
+    def __init__(self, url: str, context: Context, *, handlers: outbox.Handlers) -> None:
+        self._url = sa.make_url(url).set(drivername="postgresql")
+        self._context = context
+        self._handlers = handlers
+        self._crons: dict[str, _Cron] = {}
+        self._executor_id = f"boot-{os.urandom(8).hex()}"
+        self._state: State = "off"
+        self._running = threading.Event()
+        self._deliver: Callable[..., None] = self._run_delivery
+        self._stopping = threading.Event()
+        self._drained = threading.Event()
+        self._idle = threading.Condition()
+        self._active = 0
+        self._lease: Lease | None = None
+        self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
+        self.cron("engine-purge", "17 4 * * *", lambda _context: self._purge(), each_org=False)
+
+    @property
+    def state(self) -> State:
+        """For `/readyz` and the doctor."""
+        return self._state
+
+    def cron(
+        self, name: str, schedule: str, fn: ForOrg | ForServer, *, each_org: bool = True, catch_up: bool = False
+    ) -> None:  # fmt: skip
+        """Enrol a function for a cron expression in UTC (six fields: seconds first).
+
+        Each organisation is a durable step of its own: after a crash those that are done are not done again.
+        `each_org=False`: `fn(context)`, once for the whole server. `catch_up`: run also at the first start of a day,
+        for machines that sleep at night. Raises `ValueError` when the name is taken.
+        """
+        if name in self._crons:
+            raise ValueError(f"the schedule {name!r} is enrolled twice")
+        self._crons[name] = _Cron(name, schedule, fn, each_org, catch_up)
+
+    def start(self) -> None:
+        """Launch in the background and return at once; a database that does not answer is tried again."""
+        self._state = "starting"
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the engine runs within this time."""
+        return self._running.wait(timeout_s)
+
+    def stop(self, drain_s: float = 20) -> bool:
+        """Let running work end, at most `drain_s`; whether it did. The rest is done by the next process."""
+        if self._state == "off":
+            return True
+        self._state = "stopping"
+        self._stopping.set()
+        self._context.get(outbox.Bell).ring()
+        with self._idle:
+            was_active = self._active
+            drained = self._idle.wait_for(lambda: self._active == 0, drain_s)
+        if was_active and drained:
+            time.sleep(_GRACE_S)  # the library writes down results after our functions have returned
+        self._drained.set()
+        self._thread.join()
+        self._state = "stopped"
+        return drained
+
+    def trigger(self, name: str) -> str:
+        """Run a scheduled function now; returns the id of its run."""
+        from dbos import DBOS
+
+        return DBOS.trigger_schedule(name).get_workflow_id()
+
+    # ---------------------------------------------------------------- the engine's own thread
+
+    def _main(self) -> None:
+        pause_s = 0.5
+        while not self._stopping.is_set():
+            try:
+                self._launch()
+                break
+            except Exception:
+                log.exception("the engine could not start; it is tried again")
+                self._state = "failed"
+                self._destroy()
+                self._stopping.wait(pause_s)
+                pause_s = min(30.0, pause_s * 2)
+        else:
+            return
+        if not self._stopping.is_set():
+            self._state = "running"
+            self._running.set()
+            self._dispatch()
+        self._drained.wait()
+        self._destroy()
+
+    def _launch(self) -> None:
+        from dbos import DBOS, DBOSPortableJSONSerializer
+
+        # A power loss may forget the engine's last steps, which are then repeated; the outbox is never forgotten.
+        options = "-c synchronous_commit=off"
+        DBOS(
+            config={
+                "name": "builderos", "system_database_url": self._rendered(options=options), "sys_db_pool_size": 5,
+                "application_version": APPLICATION_VERSION, "executor_id": self._executor_id, "log_level": "WARNING",
+                "serializer": DBOSPortableJSONSerializer(), "max_executor_threads": _THREADS,
+            }
+        )  # fmt: skip
+        _log_like_us()
+        cron = DBOS.workflow(name="cron@1")(self._run_cron)
+        self._deliver = DBOS.workflow(name="outbox@1")(self._run_delivery)
+        self._lease = Lease(self._rendered(), self._executor_id, _owners_of_pending, _take_over)
+        DBOS.launch()
+        self._lease.start()
+        DBOS.apply_schedules(
+            [
+                {
+                    "schedule_name": c.name,
+                    "workflow_fn": cron,
+                    "schedule": c.schedule,
+                    "context": {"name": c.name},
+                }
+                for c in self._crons.values()
+            ]
+        )
+        for missed in (c for c in self._crons.values() if c.catch_up):
+            self._start_once(f"first-{missed.name}-{utcnow().date()}", cron, "", {"name": missed.name})
+
+    def _rendered(self, **query: str) -> str:
+        return self._url.update_query_dict(query).render_as_string(hide_password=False)
+
+    def _destroy(self) -> None:
+        from dbos import DBOS
+
+        DBOS.destroy(destroy_registry=True)
+        if self._lease is not None:
+            self._lease.stop()
+
+    @staticmethod
+    def _start_once(workflow_id: str, workflow: Callable[..., None], *args: Any) -> None:
+        """Start a run under an id of its own: where any process has started it before, nothing happens."""
+        from dbos import DBOS, SetWorkflowID
+
+        with SetWorkflowID(workflow_id):
+            DBOS.start_workflow(workflow, *args)
+
+    def _dispatch(self) -> None:
+        bell = self._context.get(outbox.Bell)
+        while not self._stopping.is_set():
+            try:
+                for item in outbox.due(self._context):
+                    self._start_once(f"outbox-{item.id}-{item.round}", self._deliver, item.org_id, item.id)
+            except Exception as error:  # noqa: BLE001  # the database is away: the messages wait in it
+                log.warning("the outbox cannot be read: %s", type(error).__name__)
+            bell.wait(_POLL_S)
+
+    # ---------------------------------------------------------------- durable runs
+
+    def _run_cron(self, _at: object, what: dict[str, str]) -> None:
+        """One tick. A failing organisation does not keep the others from their turn."""
+        from dbos import DBOS
+
+        cron = self._crons.get(what["name"])
+        if cron is None:  # enrolled by another version of the server
+            return
+        if not cron.each_org:
+            DBOS.run_step(_attempts(cron.name), self._work, lambda: cron.fn(self._context))
+            return
+        orgs = DBOS.run_step({"name": "organisations"}, self._organisations)
+        failed: list[str] = []
+        for org_id in orgs:
+            try:
+                DBOS.run_step(_attempts(org_id), self._work, lambda org=org_id: cron.fn(self._context, org))
+            except Exception as error:  # noqa: BLE001  # whatever a function of a room raises; it is reported below
+                log.warning("the schedule %s failed for %s: %s", cron.name, org_id, error)
+                failed.append(org_id)
+        if failed:
+            raise RuntimeError(f"{cron.name} failed for {', '.join(failed)}")
+
+    def _run_delivery(self, org_id: str, message_id: int) -> None:
+        """One round of one message: a few quick attempts, then a pause that is kept in its row."""
+        from dbos import DBOS
+
+        context, handlers = self._context, self._handlers
+        try:
+            DBOS.run_step(
+                _attempts("deliver"), self._work,
+                lambda: outbox.deliver(context, handlers, org_id, message_id),
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises; its row keeps the reason
+            reason = str(error)
+            DBOS.run_step(
+                _attempts("postpone"), self._work,
+                lambda: outbox.postpone(context, org_id, message_id, reason),
+            )  # fmt: skip
+
+    def _organisations(self) -> list[str]:
+        with self._busy():
+            return outbox.organisations(self._context, "schedule")
+
+    def _work(self, fn: Callable[[], object]) -> None:
+        with self._busy():
+            fn()
+
+    @contextmanager
+    def _busy(self) -> Generator[None]:
+        """Counts running steps for `stop`; refuses new ones once it was asked for."""
+        with self._idle:
+            if self._stopping.is_set():
+                raise Stopping
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._active -= 1
+                self._idle.notify_all()
+
+    def _purge(self) -> None:
+        """Forget runs that ended a month ago; what they did is in our own tables."""
+        from dbos import DBOS
+
+        before = (utcnow() - _KEPT).isoformat()
+        while True:
+            old = DBOS.list_workflows(
+                status=["SUCCESS", "ERROR", "CANCELLED"], completed_before=before, limit=_PURGED_AT_ONCE,
+                load_input=False, load_output=False,
+            )  # fmt: skip
+            if not old:
+                return
+            DBOS.delete_workflows([w.workflow_id for w in old])
+
+
+def _attempts(name: str) -> "StepOptions":
+    """A few quick attempts; longer pauses belong into a row or to the next tick, not into a waiting thread."""
+    return {
+        "name": name,
+        "retries_allowed": True,
+        "max_attempts": 3,
+        "interval_seconds": 0.25,
+        "backoff_rate": 2,
+    }
+
+
+def _owners_of_pending() -> set[str]:
+    from dbos import DBOS
+
+    pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+    return {w.executor_id for w in pending if w.executor_id}
+
+
+def _take_over(executor_id: str) -> None:
+    from dbos import DBOS
+
+    log.warning("taking over the unfinished work of %s", executor_id)
+    DBOS._recover_pending_workflows([executor_id])  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  # no public form; pinned minor, tested
+
+
+def _log_like_us() -> None:
+    """The library prints for itself; its lines are to come out of the server's own log, in its own form."""
+    theirs = logging.getLogger("dbos")
+    theirs.handlers.clear()
+    theirs.propagate = True
