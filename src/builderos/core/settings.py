@@ -3,39 +3,39 @@
 Each field is an environment variable: `BUILDEROS_` + the upper-case name, except the few with an alias (SPEC §17).
 """
 
-import os
-import sys
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
-def default_home() -> Path:
-    """The platform's state folder. For root a system folder, because PostgreSQL runs there as another user."""
-    if sys.platform != "win32" and os.geteuid() == 0:
-        return Path("/var/lib/builderos")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "builderos"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "builderos"
+from .home import default_home
 
 
 class Settings(BaseSettings):
     """All limits are per SPEC §3.7; sizes in bytes, times in seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="BUILDEROS_", frozen=True, populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="BUILDEROS_", frozen=True, populate_by_name=True, extra="ignore"
+    )
 
-    home: Path = Field(default_factory=default_home, description="State folder: database, repositories, keys.")
+    home: Path = Field(
+        default_factory=default_home, description="State folder: database, repositories, keys."
+    )
     host: str = Field("127.0.0.1", description="Address to bind.")
     port: int = Field(
-        8420, validation_alias=AliasChoices("PORT", "port"), ge=0, le=65535, description="Port; 0 picks a free one."
+        8420,
+        validation_alias=AliasChoices("PORT", "port"),
+        ge=0,
+        le=65535,
+        description="Port; 0 picks a free one.",
     )
     database_url: SecretStr | None = Field(
         None, description="Administrative URL of a PostgreSQL ≥ 15; the embedded one when unset."
     )
     secret_key: SecretStr | None = Field(
-        None, description="Pepper of credential hashes and database roles; made and kept in the home when unset."
+        None,
+        description="Pepper of credential hashes and database roles; made and kept in the home when unset.",
     )
     public_url: str | None = Field(None, description="The address users see, when a proxy stands in front.")
     anonymous: bool = Field(True, description="Whether somebody without a credential may open a sandbox.")

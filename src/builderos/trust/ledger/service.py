@@ -4,42 +4,22 @@ A line's hash is `sha256(previous hash + seq as 8 big-endian bytes + body)`; the
 `sha256(organisation id)`. The body is canonical JSON (sorted keys, no spaces, UTF-8), hashed exactly as stored.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from builderos.core.chain import Line, Verdict, seed, verify
 from builderos.core.clock import rfc3339
 from builderos.core.unit import Unit
 
 from .model import ledger, ledger_head
 
 
-@dataclass(frozen=True)
-class Line:
-    """One stored line of the chain."""
-
-    seq: int
-    body: str
-    prev_hash: bytes
-    hash: bytes
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Result of a verification: `first_bad` is the first line that does not fit, `reason` says how."""
-
-    ok: bool
-    lines: int
-    head: str
-    first_bad: int | None = None
-    reason: str = ""
-
-
-def compose(unit: Unit, type_: str, object_: str, payload: dict[str, Any], *, rules: Iterable[str] = ()) -> str:
+def compose(
+    unit: Unit, type_: str, object_: str, payload: dict[str, Any], *, rules: Iterable[str] = ()
+) -> str:
     """The canonical body of a line by this unit's actor at this unit's instant."""
     body = {
         "actor": unit.actor.id,
@@ -56,7 +36,9 @@ def compose(unit: Unit, type_: str, object_: str, payload: dict[str, Any], *, ru
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def record(unit: Unit, type_: str, object_: str, payload: dict[str, Any], *, rules: Iterable[str] = ()) -> int:
+def record(
+    unit: Unit, type_: str, object_: str, payload: dict[str, Any], *, rules: Iterable[str] = ()
+) -> int:
     """Append a line in this unit's transaction and return its number. Call it last: it serialises the organisation."""
     row = unit.driver.execute(
         "select ops.ledger_append(%s)", (compose(unit, type_, object_, payload, rules=rules),)
@@ -65,32 +47,10 @@ def record(unit: Unit, type_: str, object_: str, payload: dict[str, Any], *, rul
     return int(row[0])
 
 
-def link(prev_hash: bytes, seq: int, body: str) -> bytes:
-    """The hash that a line must have."""
-    return hashlib.sha256(prev_hash + seq.to_bytes(8, "big") + body.encode()).digest()
-
-
-def verify(org_id: str, lines: Iterable[Line], head: tuple[int, bytes] | None = None) -> Verdict:
-    """Check every line against its predecessor, and the last one against the stored head when given."""
-    previous, seq = hashlib.sha256(org_id.encode()).digest(), 0
-    for line in lines:
-        seq += 1
-        if line.seq != seq:
-            return Verdict(False, seq - 1, previous.hex(), seq, f"line {seq} is missing; found {line.seq}")
-        if line.prev_hash != previous:
-            return Verdict(False, seq - 1, previous.hex(), seq, f"line {seq} does not continue line {seq - 1}")
-        if line.hash != link(previous, seq, line.body):
-            return Verdict(False, seq - 1, previous.hex(), seq, f"the content of line {seq} was changed")
-        previous = line.hash
-    if head is not None and head != (seq, previous):
-        return Verdict(False, seq, previous.hex(), seq + 1, f"the chain ends at {seq}, its head says {head[0]}")
-    return Verdict(True, seq, previous.hex())
-
-
 def stored_head(unit: Unit) -> tuple[int, bytes]:
     """Number and hash of the newest line (0 and the organisation's seed when there is none)."""
     row = unit.execute(sa.select(ledger_head.c.seq, ledger_head.c.hash)).one_or_none()
-    return (row.seq, row.hash) if row else (0, hashlib.sha256(unit.org_id.encode()).digest())
+    return (row.seq, row.hash) if row else (0, seed(unit.org_id))
 
 
 def scan(unit: Unit, *, after: int = 0, upto: int | None = None, batch: int = 5000) -> Iterator[Line]:
@@ -125,6 +85,12 @@ def search(
     if before is not None:
         wanted = wanted.where(ledger.c.seq < before)
     return [
-        {"seq": r.seq, "org_id": r.org_id, **json.loads(r.body), "prev_hash": r.prev_hash.hex(), "hash": r.hash.hex()}
+        {
+            "seq": r.seq,
+            "org_id": r.org_id,
+            **json.loads(r.body),
+            "prev_hash": r.prev_hash.hex(),
+            "hash": r.hash.hex(),
+        }
         for r in unit.execute(wanted)
     ]

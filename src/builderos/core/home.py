@@ -1,0 +1,20 @@
+"""Where a server keeps its state. Apart from the settings, so that a command knows it without loading them."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def default_home() -> Path:
+    """The platform's state folder. For root a system folder, because PostgreSQL runs there as another user."""
+    if sys.platform != "win32" and os.geteuid() == 0:
+        return Path("/var/lib/builderos")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "builderos"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "builderos"
+
+
+def configured_home() -> Path:
+    """The absolute state folder that the environment asks for (`BUILDEROS_HOME`), as `Settings.home_dir` has it."""
+    named = os.environ.get("BUILDEROS_HOME")
+    return (Path(named) if named is not None else default_home()).expanduser().absolute()
