@@ -24,6 +24,7 @@ from builderos.assets.repositories.trees import (
 )
 
 from .oracle import flush, folders, new_repo, plain, tree_of
+from .random_trees import tidy
 
 Side = Mapping[str, bytes | tuple[int, bytes]]
 
@@ -224,11 +225,6 @@ def changed(draw: st.DrawFn, base: dict[str, tuple[int, bytes]]) -> dict[str, tu
             case _:
                 side[draw(NAMES)] = draw(LEAVES)
     return tidy(side)
-
-
-def tidy(files: dict[str, tuple[int, bytes]]) -> dict[str, tuple[int, bytes]]:
-    above = folders(files)
-    return {path: leaf for path, leaf in files.items() if path not in above}
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,7 +1,7 @@
 """Three-way merge of trees at the cost of what changed: what theirs changed since the base is applied to ours.
 
 A path that only one side changed needs no look inside. A text that both changed is merged by libgit2's file merge.
-Only where a missing or doubled file may be the trace of a rename is libgit2's merge of trees asked, which follows renames.
+Only where a missing or doubled file may be the trace of a rename is libgit2's merge of trees asked: it follows renames.
 
 merge: base = merge base, ours = target, theirs = source.
 revert: base = the bad commit, ours = tip, theirs = the bad commit's parent.
