@@ -1,0 +1,1 @@
+"""The HTTP client of commands and editors. Standard library only: it must be loaded in milliseconds."""
