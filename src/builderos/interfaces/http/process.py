@@ -40,6 +40,7 @@ def acquire(home: Path) -> IO[str]:
     except BlockingIOError:
         lock.close()
         raise AlreadyRunning(read_info(home)) from None
+    (home / "server.json").unlink(missing_ok=True)  # left by a server that was killed
     return lock
 
 
