@@ -1,5 +1,6 @@
 """The composition root: settings → keys, database, stores, policy → an `Application`. The only file that knows everything."""
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -18,9 +19,11 @@ from builderos.core.keys import ServerKeys, load_keys
 from builderos.core.migrations import migrate
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings, load_settings
-from builderos.core.unit import Call, Unit, perform
+from builderos.core.unit import Call, Unit, as_system, perform
+from builderos.engine import outbox
+from builderos.engine.service import Engine
 from builderos.integrations.embedded_postgres import service as embedded_postgres
-from builderos.interfaces.http import process
+from builderos.interfaces.http import idempotency, process
 from builderos.interfaces.http.health import add_health
 from builderos.interfaces.http.server import Extension, build_api, wrap
 from builderos.trust.identity import service as identity
@@ -69,6 +72,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Box, Box(keys))
     context.put(Policy, Policy.default())
     context.put(Rates, Rates(settings))
+    context.put(outbox.Bell, outbox.Bell())
     return context
 
 
@@ -112,6 +116,16 @@ def ensure_owner(context: Context, org_id: str) -> str:
     return secret
 
 
+def build_engine(started: Started) -> Engine:
+    """The engine with every schedule and outbox handler; not started. It costs nothing until it is."""
+    context = started.app.context
+    engine = Engine(started.engine_url, context, handlers=outbox.Handlers())
+    engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
+    engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
+    context.put(Engine, engine)
+    return engine
+
+
 def http_app(started: Started) -> ASGIApp:
     """The server's ASGI application with every extension."""
     api = build_api(started.app, EXTENSIONS)
@@ -135,12 +149,23 @@ def serve(settings: Settings) -> int:
             print(f"{problem.detail}\n{problem.hint}", file=sys.stderr, flush=True)
             return 1
         ensure_owner(started.app.context, ensure_default_org(started.app.context))
+        engine = build_engine(started)
+
+        def ready(url: str) -> None:
+            print(f"BuilderOS is serving at {url}", flush=True)
+            if settings.engine:
+                engine.start()
+
         try:
-            process.run(http_app(started), settings, sock, lambda url: print(f"BuilderOS is serving at {url}", flush=True))
+            process.run(http_app(started), settings, sock, ready)
         finally:
+            drained = engine.stop()
             started.app.context.get(Database).close()
             if settings.database_url is None:
                 embedded_postgres.stop(home)
+    if not drained:
+        # A scheduled run did not end in time. Its thread would hold the process up; it is repeated after the next start.
+        os._exit(0)
     return 0
 
 

@@ -166,8 +166,7 @@ class Engine:
             }
         )  # fmt: skip
         _log_like_us()
-        cron = DBOS.workflow(name="cron@1")(self._run_cron)
-        self._deliver = DBOS.workflow(name="outbox@1")(self._run_delivery)
+        cron, self._deliver = self._workflows()
         self._lease = Lease(self._rendered(), self._executor_id, _owners_of_pending, _take_over)
         DBOS.launch()
         self._lease.start()
@@ -184,6 +183,20 @@ class Engine:
         )
         for missed in (c for c in self._crons.values() if c.catch_up):
             self._start_once(f"first-{missed.name}-{utcnow().date()}", cron, "", {"name": missed.name})
+
+    def _workflows(self) -> tuple[Callable[[object, dict[str, str]], None], Callable[..., None]]:
+        """The two durable functions. Another behaviour gets another version beside this one: runs outlive updates."""
+        from dbos import DBOS
+
+        @DBOS.workflow(name="cron@1")
+        def cron(_at: object, what: dict[str, str]) -> None:
+            self._run_cron(what["name"])
+
+        @DBOS.workflow(name="outbox@1")
+        def deliver(org_id: str, message_id: int) -> None:
+            self._run_delivery(org_id, message_id)
+
+        return cron, deliver
 
     def _rendered(self, **query: str) -> str:
         return self._url.update_query_dict(query).render_as_string(hide_password=False)
@@ -215,11 +228,11 @@ class Engine:
 
     # ---------------------------------------------------------------- durable runs
 
-    def _run_cron(self, _at: object, what: dict[str, str]) -> None:
+    def _run_cron(self, name: str) -> None:
         """One tick. A failing organisation does not keep the others from their turn."""
         from dbos import DBOS
 
-        cron = self._crons.get(what["name"])
+        cron = self._crons.get(name)
         if cron is None:  # enrolled by another version of the server
             return
         if not cron.each_org:

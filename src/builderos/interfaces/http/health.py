@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from builderos.core.application import Application
 from builderos.core.database import Database
 from builderos.core.problems import Problem
+from builderos.engine.service import Engine, State
 
 
 def add_health(api: FastAPI, app: Application) -> None:
@@ -24,10 +25,18 @@ def add_health(api: FastAPI, app: Application) -> None:
             await anyio.to_thread.run_sync(ask)
         except Problem as problem:
             return JSONResponse({"status": "unavailable", "detail": problem.detail}, 503)
-        return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "ready", "engine": _engine_state(app)})
 
     async def contract() -> JSONResponse:
         return JSONResponse(api.openapi())
 
     for path, handler in (("/healthz", healthz), ("/readyz", readyz), ("/openapi.json", contract)):
         api.add_api_route(path, handler, methods=["GET"], include_in_schema=False)
+
+
+def _engine_state(app: Application) -> State:
+    """A server whose schedules are still starting, or run in another process, serves requests all the same."""
+    try:
+        return app.context.get(Engine).state
+    except KeyError:
+        return "off"
