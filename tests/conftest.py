@@ -24,10 +24,16 @@ def run_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
+def fast_folder() -> Iterator[Path]:
+    """Like `run_folder`, in memory where there is enough of it: for what need not survive."""
+    with folders.run_folder(f"{run_name()}f", folders.in_memory()) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def databases(fast_folder: Path) -> Databases:
     """The databases of the shared server. It forgets on power loss and is fast for it."""
-    with folders.run_folder(f"{run_name()}-fast", folders.in_memory()) as folder:
-        yield Databases(folder / "pg", durable=False, folder=folder)
+    return Databases(fast_folder / "pg", durable=False, folder=fast_folder)
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +69,9 @@ def durable_database(durable_databases: Databases) -> Iterator[FreshDatabase]:
 
 
 @pytest.fixture
-def home(run_folder: Path) -> Iterator[Path]:
+def home(fast_folder: Path) -> Iterator[Path]:
     """A state folder of this test alone, not made yet; a server in it is stopped afterwards."""
-    path = run_folder / f"h{uuid.uuid4().hex[:8]}"
+    path = fast_folder / f"h{uuid.uuid4().hex[:8]}"
     yield path
     folders.end_homes(path)
     shutil.rmtree(path, ignore_errors=True)

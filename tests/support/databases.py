@@ -93,4 +93,4 @@ def _moved(url: str, name: str) -> str:
 
 def run_name() -> str:
     """The same for all workers of one test run, another one for every run."""
-    return os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
+    return (os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex)[:10]  # sockets need short paths

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from builderos.core.problems import Problem
+from builderos.integrations.embedded_postgres.files import locked
 
 SYSTEM_USER: Final = "builderos-pg"
 _WAY_OUT: Final = (
@@ -93,8 +94,7 @@ def server_account() -> Account:
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), switched=False)
-    found = _lookup()
-    return Account(*(found or _create()), switched=True)
+    return Account(*(_lookup() or _create()), switched=True)
 
 
 def _lookup() -> tuple[int, int] | None:
@@ -109,24 +109,24 @@ def _create() -> tuple[int, int]:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     useradd = shutil.which("useradd", path=path)
     if useradd is None:
-        raise Problem(
-            "unavailable",
-            "PostgreSQL does not run as root, and its "
-            f"user {SYSTEM_USER} cannot be created: useradd is missing.",
-            hint=_WAY_OUT,
-        )
+        raise _no_user("useradd is missing.")
     argv = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
-    deadline = time.monotonic() + 5
-    while True:
-        result = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        found = _lookup()  # also when another process was faster
+    # useradd looks for the name before it locks: two at a time make the user twice, and the second id
+    # replaces the first, to which a data folder may belong by then.
+    with locked(Path("/etc"), time.monotonic() + 10, f"is creating user {SYSTEM_USER}"):
+        found = _lookup()
         if found is not None:
             return found
-        if "lock" not in result.stderr or time.monotonic() > deadline:
-            raise Problem(
-                "unavailable",
-                "PostgreSQL does not run as root, and its "
-                f"user {SYSTEM_USER} cannot be created: {result.stderr.strip()}",
-                hint=_WAY_OUT,
-            )
-        time.sleep(0.05)  # /etc/passwd is locked by another useradd
+        result = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        found = _lookup()
+    if found is None:
+        raise _no_user(result.stderr.strip())
+    return found
+
+
+def _no_user(why: str) -> Problem:
+    return Problem(
+        "unavailable",
+        f"PostgreSQL does not run as root, and its user {SYSTEM_USER} cannot be created: {why}",
+        hint=_WAY_OUT,
+    )

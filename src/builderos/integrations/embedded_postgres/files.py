@@ -32,19 +32,19 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, deadline: float) -> Generator[int]:
-    """Hold the lock file, which is free again when its holder dies; yields the descriptor.
+def locked(path: Path, deadline: float, others: str) -> Generator[int]:
+    """Hold the lock of a folder or of a lock file, free again when its holder dies; yields the descriptor.
 
-    Raises Problem `unavailable` when it is still taken at `deadline` (`time.monotonic()` seconds).
+    Raises Problem `unavailable`, saying what `others` do, when it is still taken at `deadline`
+    (`time.monotonic()` seconds).
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    how = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, how | os.O_CLOEXEC, 0o600)
     try:
         while not try_lock(descriptor):
             if time.monotonic() > deadline:
                 raise Problem(
-                    "unavailable",
-                    f"Another process is starting or stopping the database of {path.parent}.",
-                    hint="Wait for it, then try again.",
+                    "unavailable", f"Another process {others}.", hint="Wait for it, then try again."
                 )
             time.sleep(0.01)
         yield descriptor

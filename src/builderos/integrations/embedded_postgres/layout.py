@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import stat
 import sys
 from dataclasses import dataclass
@@ -95,17 +94,24 @@ def refuse_other_versions(layout: Layout) -> None:
 def socket_folder(layout: Layout, cluster_id: str, account: Account) -> Path:
     """Make (0700, owned by `account`) and return the folder of the server's socket.
 
-    Its name carries the id of the data folder. A server whose data folder was deleted under it lives on for
-    up to a minute and then unlinks its socket; in a folder of its own that cannot be the socket of its
-    successor.
+    Its name carries the id of the data folder: a server that lost its data folder unlinks its socket when it
+    ends, and must not unlink that of its successor. A path too long for a socket moves to the system's folder
+    for such things.
     """
-    folder = layout.home / f"sock-{cluster_id}"
-    # A comma would split libpq's `host` into two hosts; there is no way to escape it.
-    if len(os.fsencode(folder / _SOCKET_NAME)) > _SOCKET_PATH_MAX or "," in str(folder):
-        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        folder = _runtime_folder(account) / f"builderos-{digest}"
+    in_home = layout.home / f"sock-{cluster_id}"
+    name = f"builderos-{hashlib.sha256(os.fsencode(in_home)).hexdigest()[:16]}"
+    candidates = [in_home, *(parent / name for parent in _short_parents(account))]
+    folder = next(candidate for candidate in candidates if _fits(candidate))
     _make_private(folder, account)
     return folder
+
+
+def forget_runtime_folder(layout: Layout, socket_dir: Path | None) -> None:
+    """Remove the folder of a stopped server's socket where it lies outside of the home."""
+    if socket_dir is None or socket_dir.parent == layout.home or not socket_dir.name.startswith("builderos-"):
+        return
+    if socket_dir.is_dir() and not any(socket_dir.iterdir()):
+        socket_dir.rmdir()
 
 
 def socket_of(folder: Path) -> Path:
@@ -113,12 +119,16 @@ def socket_of(folder: Path) -> Path:
     return folder / _SOCKET_NAME
 
 
-def _runtime_folder(account: Account) -> Path:
-    if account.switched:  # root's own XDG_RUNTIME_DIR would be closed to the server's user
-        return Path("/run") if os.access("/run", os.W_OK) else _SHORT
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    usable = re.fullmatch(r"/[^,\n]{1,50}", runtime) is not None and os.access(runtime, os.W_OK | os.X_OK)
-    return Path(runtime) if usable else _SHORT
+def _fits(folder: Path) -> bool:
+    # A comma would split libpq's `host` into two hosts; there is no way to escape it.
+    return len(os.fsencode(socket_of(folder))) <= _SOCKET_PATH_MAX and "," not in str(folder)
+
+
+def _short_parents(account: Account) -> list[Path]:
+    # Root's own XDG_RUNTIME_DIR would be closed to the server's user.
+    private = "/run" if account.switched else os.environ.get("XDG_RUNTIME_DIR", "")
+    usable = private.startswith("/") and os.access(private, os.W_OK | os.X_OK)
+    return [*([Path(private)] if usable else []), _SHORT]
 
 
 def _make_private(folder: Path, account: Account) -> None:

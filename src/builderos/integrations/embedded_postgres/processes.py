@@ -15,7 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from builderos.integrations.embedded_postgres.account import Account
+
+# A parameter of our own in the command line: where the server thinks that its data is.
+DATA_PARAMETER: Final = "builderos.data"
 _PROC: Final = Path("/proc")
+_WHERE: Final = 'for p; do echo "$p $(readlink "/proc/$p/ns/mnt") $(readlink "/proc/$p/cwd")"; done'
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ def read_pid_file(data: Path) -> PidFile | None:
     """The lock file of the data folder; None where there is none or it is only half written."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if len(lines) < 3 or not lines[0].strip().isdigit() or not lines[2].strip().isdigit():
         return None
@@ -88,17 +93,50 @@ def end_leftovers(label: str, wait_s: float = 5) -> bool:
     return True
 
 
-def _leftovers(label: str) -> list[int]:
-    if not _PROC.joinpath("self").exists():
+def end_orphans(data: Path, account: Account, wait_s: float = 5) -> bool:
+    """End servers whose data folder was at `data` and has been deleted or moved; return whether all are gone.
+
+    Such a server goes on for up to a minute, and writes its control file by the absolute path: into the data
+    folder of its successor, which cannot start any more after that. There is nothing of it to save.
+    """
+    deadline = time.monotonic() + wait_s
+    kill_from = time.monotonic() + wait_s / 2
+    while orphans := _orphans(data, account):
+        if time.monotonic() > deadline:
+            return False
+        for pid in orphans:
+            _signal(pid, signal.SIGKILL if time.monotonic() > kill_from else signal.SIGQUIT)
+        time.sleep(0.01)
+    return True
+
+
+def _orphans(data: Path, account: Account) -> list[int]:
+    declared = os.fsencode(f"{DATA_PARAMETER}={data}")
+    candidates = [pid for pid, command in _command_lines() if declared in command.split(b"\0")]
+    if not candidates:
         return []
+    # As the server's user: without special rights not even root may ask where a process of another user is.
+    looked = account.run(["/bin/sh", "-c", _WHERE, "sh", *map(str, candidates)])
+    here = os.readlink("/proc/self/ns/mnt")
+    places = [line.split(" ", 2) for line in looked.stdout.splitlines()]
+    # In another container the same path is another folder.
+    return [int(pid) for pid, mounts, place in places if mounts == here and place not in {"", str(data)}]
+
+
+def _leftovers(label: str) -> list[int]:
     title, servers, children = f"postgres: {label}:".encode(), set[int](), list[int]()
-    for entry in os.listdir(_PROC):
-        command = _command_line(int(entry)) if entry.isdigit() else b""
+    for pid, command in _command_lines():
         if command.startswith(title):
-            children.append(int(entry))
+            children.append(pid)
         elif f"cluster_name={label}".encode() in command:
-            servers.add(int(entry))
+            servers.add(pid)
     return [pid for pid in children if _parent(pid) not in servers]
+
+
+def _command_lines() -> list[tuple[int, bytes]]:
+    """All processes; none where the system does not show them as files."""
+    entries = os.listdir(_PROC) if _PROC.is_dir() else []
+    return [(int(entry), _command_line(int(entry))) for entry in entries if entry.isdigit()]
 
 
 def _command_line(pid: int) -> bytes:

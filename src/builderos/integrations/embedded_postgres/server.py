@@ -145,7 +145,8 @@ def _run(launch: Launch, socket_dir: Path, label: str, lock: int) -> str:
     for stale in (layout.data / "postmaster.pid", socket, Path(f"{socket}.lock")):
         stale.unlink(missing_ok=True)
     folders = '"' + str(socket_dir).replace('"', '""') + '"'  # the parameter is a list
-    given = {**launch.settings, "unix_socket_directories": folders, "cluster_name": label}
+    ours = {"unix_socket_directories": folders, "cluster_name": label}
+    given = {**launch.settings, **ours, processes.DATA_PARAMETER: str(layout.data)}
     options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in given.items())
     begin = _open_log(layout, launch.account)
     wait_s = max(1, int(launch.deadline - time.monotonic()))

@@ -24,7 +24,13 @@ from builderos.integrations.embedded_postgres import binaries, processes, server
 from builderos.integrations.embedded_postgres import home as homes
 from builderos.integrations.embedded_postgres.account import Account, server_account
 from builderos.integrations.embedded_postgres.files import locked, write_private
-from builderos.integrations.embedded_postgres.layout import PORT, Layout, layout_of, refuse_other_versions
+from builderos.integrations.embedded_postgres.layout import (
+    PORT,
+    Layout,
+    forget_runtime_folder,
+    layout_of,
+    refuse_other_versions,
+)
 
 _SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -91,7 +97,7 @@ def start(
             return joined
         account = server_account()
         homes.make_home(layout.home, account)
-        with locked(layout.lock_file, deadline) as lock:
+        with locked(layout.lock_file, deadline, _others(layout)) as lock:
             return _join(layout) or _start(layout, account, settings, lock, deadline)
 
 
@@ -105,11 +111,12 @@ def stop(home: Path, *, wait_s: float = 60) -> None:
         layout = layout_of(home)
         if not layout.data.is_dir():
             return
-        with locked(layout.lock_file, deadline):
+        with locked(layout.lock_file, deadline, _others(layout)):
             label = server.label_of(layout)
             found = processes.running_server(layout.data, label)
             if found is not None:
                 server.end(found.pid, label, deadline)
+                forget_runtime_folder(layout, found.socket_dir)
             processes.end_leftovers(label)
 
 
@@ -137,6 +144,10 @@ def make_home(home: Path) -> Path:
         return layout.home
 
 
+def _others(layout: Layout) -> str:
+    return f"is starting or stopping the database of {layout.home}"
+
+
 def _settings(durable: bool, extra: Mapping[str, str]) -> dict[str, str]:
     for name in extra:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name):
@@ -159,6 +170,12 @@ def _start(
     refuse_other_versions(layout)
     _refuse_other_owner(layout, account)
     _password(layout)
+    if not processes.end_orphans(layout.data, account):
+        raise Problem(
+            "unavailable",
+            f"A server whose data folder was deleted or moved away from {layout.data} does not end.",
+            hint="End its process, then try again.",
+        )
     programs = binaries.programs(layout, account)
     if not (layout.data / "PG_VERSION").exists():
         server.initialise(layout, account, programs, lock, durable=settings.get("fsync") != "off")

@@ -1,0 +1,55 @@
+"""Talking to a server that a test starts for itself."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from builderos.integrations.embedded_postgres import service
+
+_PRELUDE = (
+    "import os, signal, sys; from pathlib import Path;"
+    "from builderos.integrations.embedded_postgres import service; home = Path(sys.argv[1]);"
+)
+
+
+def quickly(home: Path, **options: Any) -> service.Cluster:
+    """A server for tests that do not look at durability."""
+    return service.start(home, durable=False, **options)
+
+
+def ask(cluster: service.Cluster, query: str) -> Any:
+    """The one value that the query gives to the superuser."""
+    with psycopg.connect(cluster.superuser_conninfo, autocommit=True) as connection:
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def pid_of(home: Path) -> int:
+    """The process id of the server of this home."""
+    pid = service.status(home).pid
+    assert pid is not None
+    return pid
+
+
+def until(condition: Callable[[], bool], wait_s: float = 20) -> None:
+    """Wait for a condition that must come true."""
+    deadline = time.monotonic() + wait_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+def python(
+    home: Path, statements: str, within: Sequence[str | Path] = (), **options: Any
+) -> subprocess.Popen[str]:
+    """Run statements in a Python of its own, started by the command `within`; `service` and `home` are there."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    argv = [*within, sys.executable, "-c", _PRELUDE + statements, str(home)]
+    return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True, **options)
