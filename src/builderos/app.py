@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore
+from builderos.assets.workspaces import service as workspaces
 from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
@@ -29,11 +30,12 @@ from builderos.interfaces.http.server import Extension, build_api, wrap
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices.routes import routes as alert_routes
-from builderos.trust.policy.service import Policy
+from builderos.trust.policy.routes import routes as approval_routes
+from builderos.trust.policy.service import Policy, Verdicts
 from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box
 
-GROUPS = [workspace_routes, repository_routes, alert_routes]
+GROUPS = [workspace_routes, repository_routes, approval_routes, alert_routes]
 EXTENSIONS: tuple[Extension, ...] = (add_health,)
 
 
@@ -72,6 +74,9 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Box, Box(keys))
     context.put(Policy, Policy.default())
     context.put(Rates, Rates(settings))
+    verdicts = Verdicts()
+    verdicts.enrol("pull.merge", workspaces.on_verdict)
+    context.put(Verdicts, verdicts)
     context.put(outbox.Bell, outbox.Bell())
     return context
 

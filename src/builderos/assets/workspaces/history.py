@@ -159,7 +159,7 @@ def diff(unit: Unit, body: DiffIn) -> DiffOut:
     new = resolve(unit, place, body.to) if body.to else place.branch.tip
     batch = batch_of(unit, place.branch)
     left, right = tree_of(batch, old), tree_of(batch, new)
-    text, files, stat = unified_diff(unit, place.branch, batch, left, right, body.path)
+    text, files, stat = unified_diff(batch, left, right, body.path)
     before, after = TreeFiles(batch, left), TreeFiles(batch, right)
     delta = delivery.changelog.since(before, after, layout_of(after))
     if new == place.branch.tip:
@@ -205,7 +205,7 @@ def _visible(unit: Unit, place: Place, sha: str) -> str:
 
 
 def unified_diff(
-    unit: Unit, branch: Branch, batch: Batch, old: Oid, new: Oid, path: str | None = None
+    batch: Batch, old: Oid, new: Oid, path: str | None = None
 ) -> tuple[str, list[DiffFile], DiffStat]:
     """Text, files and size of the difference of two trees, delivery files last-named as they come."""
     parts: list[str] = []
@@ -225,5 +225,13 @@ def unified_diff(
 
 
 def _headed(patch: bytes, name: str, status: str) -> str:
+    """The patch as git prints it; libgit2 leaves out what is special about added, deleted and mode-only changes."""
     text = patch.decode("utf-8", "replace")
-    return text if text.startswith("diff --git") else f"diff --git a/{name} b/{name}\n({status}, content unchanged)\n"
+    if not text.startswith("diff --git"):
+        return f"diff --git a/{name} b/{name}\n({status}, content unchanged)\n"
+    if status == "added":
+        return text.replace("\nindex ", "\nnew file mode 100644\nindex ", 1).replace(f"\n--- a/{name}\n", "\n--- /dev/null\n", 1)
+    if status == "deleted":
+        text = text.replace("\nindex ", "\ndeleted file mode 100644\nindex ", 1)
+        return text.replace(f"\n+++ b/{name}\n", "\n+++ /dev/null\n", 1)
+    return text

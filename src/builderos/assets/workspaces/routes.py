@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import backups, commit, files, history, sandboxes, undo
+from . import backups, commit, files, history, pulls, sandboxes, undo
 
 routes = Operations("sandbox")
 
@@ -66,3 +66,33 @@ def get_backups(unit: Unit, body: backups.BackupListIn) -> backups.BackupListOut
 def restore_backup(unit: Unit, body: backups.RestoreIn) -> backups.RestoreOut:
     """Bring a backup back as a new commit on your branch."""
     return backups.restore(unit, body)
+
+
+@routes.post("/git/promote", "promote", profile="standard", consequential=True)
+def promote(unit: Unit, body: pulls.PromoteIn) -> pulls.PromoteOut:
+    """Ask for your branch to be taken into main: opens a pull request with its checks and asks for an approval."""
+    return pulls.promote(unit, body)
+
+
+@routes.get("/v1/pulls", "listPulls")
+def list_pulls(unit: Unit, body: pulls.PullListIn) -> pulls.PullList:
+    """List promotions, newest first."""
+    return pulls.listed(unit, body)
+
+
+@routes.get("/v1/pulls/{id}", "getPull")
+def get_pull(unit: Unit, body: pulls.PullIn) -> pulls.PullDetail:
+    """Show one promotion with its diff and checks."""
+    return pulls.show(unit, body)
+
+
+@routes.post("/v1/pulls/{id}/reviews", "reviewPull", consequential=True)
+def review_pull(unit: Unit, body: pulls.ReviewIn) -> pulls.Pull:
+    """Comment on a promotion, approve or deny it."""
+    return pulls.review(unit, body)
+
+
+@routes.post("/v1/pulls/{id}/merge", "mergePull", consequential=True)
+def merge_pull(unit: Unit, body: pulls.MergeIn) -> pulls.Pull:
+    """Merge a promotion whose checks are green and which is approved where it must be."""
+    return pulls.merge(unit, body)

@@ -7,6 +7,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from builderos.core.keys import ServerKeys
 
+from .scan import Finding, scan
+
+__all__ = ["Box", "Finding", "scan"]
+
 
 class Box:
     """Seals and opens values for one server."""
