@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,25 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         if name in os.environ:
             base[name] = os.environ[name]
     return base | dict(extra or {})
+
+
+@dataclass(frozen=True)
+class GitCommand:
+    """A git process for the edge to run with pipes: everything that decides what it may do is in here."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+def git_command(
+    args: Sequence[str], *, config: Iterable[tuple[str, str]] = (), env: Mapping[str, str] | None = None
+) -> GitCommand:
+    """`git args…` with `config` on top of the repository's own; names may repeat, the order counts."""
+    pairs = [("core.hooksPath", os.devnull), ("core.fsmonitor", "false"), *config]
+    settings = {"GIT_CONFIG_COUNT": str(len(pairs)), "GIT_NO_REPLACE_OBJECTS": "1"}
+    for number, (key, value) in enumerate(pairs):
+        settings |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return GitCommand(("git", *args), environment(settings | dict(env or {})))
 
 
 def run_git(

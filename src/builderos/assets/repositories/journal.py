@@ -98,9 +98,23 @@ def _create(unit: Unit, store: RepositoryStore, branch: Branch) -> None:
 def sync_ref(unit: Unit, branch: Branch) -> None:
     """Bring the ref on disk to the branch's tip before a git client looks at it."""
     ready(unit, branch)
-    store = unit.get(RepositoryStore)
-    if store.read_ref(branch.store, branch.ref) != branch.tip:
-        store.write_ref(branch.store, branch.ref, branch.tip)
+    _bring_ref(unit.get(RepositoryStore), branch.store, branch.ref, branch.tip)
+
+
+def mirror_ref(unit: Unit, branch: Branch, main: Branch) -> None:
+    """Show `main` as it is now in the store of `branch`, which borrows main's objects."""
+    if branch.store != main.store:
+        _bring_ref(unit.get(RepositoryStore), branch.store, main.ref, main.tip)
+
+
+def _bring_ref(store: RepositoryStore, folder: str, ref: str, tip: str) -> None:
+    """Set a ref to what this unit read, unless somebody who read later has brought it further already."""
+    current = store.read_ref(folder, ref)
+    if current == tip:
+        return
+    repo = store.open(folder)
+    if current is None or current not in repo or not repo.descendant_of(current, tip):
+        store.swap_ref(folder, ref, current, tip)
 
 
 def unsettled(unit: Unit) -> list[Branch]:

@@ -13,11 +13,15 @@ from .branches import (
     set_branch,
 )
 from .commits import Commit, Person, decode_commit, encode_commit, parse_trailers
-from .journal import advance, ready, settle, sync_ref, unsettled
+from .gitcli import GitCommand
+from .journal import advance, mirror_ref, ready, settle, sync_ref, unsettled
 from .merge import Conflict, Merge, three_way
 from .objects import EMPTY_TREE, Batch, ObjectCache, Oid
 from .paths import check_path, first_collision
 from .pending import add_pending, fold_pending, pending_of
+from .publish import Publication, seal, sweep_quarantine
+from .receive import Arrival, PackGauge, Quarantine, blob_sizes, examine, index_fault, quarantine
+from .serving import TAGS, tag_tips, unseen, upload_pack
 from .store import RepositoryStore
 from .trees import (
     BLOB,
@@ -37,9 +41,12 @@ from .trees import (
 )
 
 __all__ = [
-    "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TREE", "Batch", "Commit", "Conflict", "Edit", "Entry", "Merge", "ObjectCache",
-    "Oid", "Person", "RepositoryStore", "add_branch", "add_pending", "advance", "branch_by_id", "check_path", "colliding",
-    "create_store", "decode_commit", "diff_trees", "edit_tree", "encode_commit", "find_branch", "find_repository",
-    "first_collision", "fold_pending", "fresh_objects", "list_branches", "lookup", "main_branch", "parse_trailers",
-    "parse_tree", "pending_of", "ready", "repository_by_id", "reset_branch", "set_branch", "settle", "sync_ref", "three_way", "unsettled", "walk",
+    "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
+    "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "PackGauge", "Person", "Publication",
+    "Quarantine", "RepositoryStore", "add_branch", "add_pending", "advance", "blob_sizes", "branch_by_id",
+    "check_path", "colliding", "create_store", "decode_commit", "diff_trees", "edit_tree", "encode_commit",
+    "examine", "find_branch", "find_repository", "first_collision", "fold_pending", "fresh_objects", "index_fault",
+    "list_branches", "lookup", "main_branch", "mirror_ref", "parse_trailers", "parse_tree", "pending_of",
+    "quarantine", "ready", "repository_by_id", "reset_branch", "seal", "set_branch", "settle", "sweep_quarantine",
+    "sync_ref", "tag_tips", "three_way", "unseen", "unsettled", "upload_pack", "walk",
 ]  # fmt: skip

@@ -139,31 +139,48 @@ class RepositoryStore:
         A lock file that a killed process left is removed once it is older than `STALE_LOCK_S`. Raises `Problem("busy")`.
         """
         path = self.root / folder / ref
-        lock = f"{path}.lock"
-        for attempt in range(200):
-            try:
-                fd = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-                break
-            except FileExistsError:
-                _break_stale(lock)
-                time.sleep(0.001 * min(attempt, 20))
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            raise Problem("busy", f"{ref} is locked by another process", hint="Repeat the call.")
-        try:
-            os.write(fd, sha.encode() + b"\n")
+        _fill_lock(path, _lock(path, ref), sha)
+
+    def swap_ref(self, folder: str, ref: str, old: str | None, new: str) -> bool:
+        """Like `write_ref`, but only while the ref still holds `old`; returns whether it did."""
+        path = self.root / folder / ref
+        fd = _lock(path, ref)
+        if self.read_ref(folder, ref) != old:
             os.close(fd)
-            os.rename(lock, path)
-        except OSError as error:
-            os.unlink(lock)
-            raise Problem("storage_full", "the disk took no more", hint="Free disk space.") from error
+            os.unlink(f"{path}.lock")
+            return False
+        _fill_lock(path, fd, new)
+        return True
 
     def delete_ref(self, folder: str, ref: str) -> None:
         """Remove a ref, loose and packed."""
         reference = self.open(folder).references.get(ref)
         if reference is not None:
             reference.delete()
+
+
+def _lock(path: Path, ref: str) -> int:
+    """The descriptor of the ref's lock file, which nobody else has then."""
+    lock = f"{path}.lock"
+    for attempt in range(200):
+        try:
+            return os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            _break_stale(lock)
+            time.sleep(0.001 * min(attempt, 20))
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    raise Problem("busy", f"{ref} is locked by another process", hint="Repeat the call.")
+
+
+def _fill_lock(path: Path, fd: int, sha: str) -> None:
+    try:
+        os.write(fd, sha.encode() + b"\n")
+        os.close(fd)
+        os.rename(f"{path}.lock", path)
+    except OSError as error:
+        os.unlink(f"{path}.lock")
+        raise Problem("storage_full", "the disk took no more", hint="Free disk space.") from error
 
 
 def _break_stale(lock: str) -> None:
