@@ -114,9 +114,6 @@ def _create() -> tuple[int, int]:
     # useradd looks for the name before it locks: two at a time make the user twice, and the second id
     # replaces the first, to which a data folder may belong by then.
     with locked(Path("/etc"), time.monotonic() + 10, f"is creating user {SYSTEM_USER}"):
-        found = _lookup()
-        if found is not None:
-            return found
         result = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         found = _lookup()
     if found is None:
