@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore
 from builderos.assets.workspaces import service as workspaces
+from builderos.assets.workspaces.manage_routes import routes as sandbox_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
@@ -27,15 +28,19 @@ from builderos.integrations.embedded_postgres import service as embedded_postgre
 from builderos.interfaces.http import idempotency, process
 from builderos.interfaces.http.health import add_health
 from builderos.interfaces.http.server import Extension, build_api, wrap
+from builderos.trust.audit.routes import routes as audit_routes
+from builderos.trust.audit.service import Witnesses
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices.routes import routes as alert_routes
+from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import Policy, Verdicts
 from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box
+from builderos.trust.signing.service import Signer
 
-GROUPS = [workspace_routes, repository_routes, approval_routes, alert_routes]
+GROUPS = [workspace_routes, sandbox_routes, repository_routes, approval_routes, audit_routes, key_routes, alert_routes]
 EXTENSIONS: tuple[Extension, ...] = (add_health,)
 
 
@@ -77,6 +82,10 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     verdicts = Verdicts()
     verdicts.enrol("pull.merge", workspaces.on_verdict)
     context.put(Verdicts, verdicts)
+    witnesses = Witnesses()
+    witnesses.enrol("commits", workspaces.unlogged_commits)
+    context.put(Witnesses, witnesses)
+    context.put(Signer, Signer(keys))
     context.put(outbox.Bell, outbox.Bell())
     return context
 

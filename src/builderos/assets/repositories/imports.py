@@ -79,13 +79,16 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
     decision = policy.require(unit, "repo.import", resource)
     name = body.name or _name_of(body.source)
     owner = body.owner or identity.org_slug(unit)
-    _ensure_free(unit, owner, name)
+    ensure_free(unit, owner, name)
     store = unit.get(RepositoryStore)
     folder = store.base_folder(unit.org_id, repo_id)
     draft = Path(tempfile.mkdtemp(prefix=".import-", dir=_made(store.root)))
     try:
         head = _fetch(body, draft)
-        repo = _enrol(unit, repo_id, owner, name, body, head)
+        repo = enrol(
+            unit, repo_id, owner, name, head_sha=head.sha, source=body.source, upstream_branch=head.branch,
+            others=head.others,
+        )  # fmt: skip
         target = store.path(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.chmod(0o755)
@@ -138,7 +141,8 @@ def _name_of(source: str) -> str:
     return clean[:100]
 
 
-def _ensure_free(unit: Unit, owner: str, name: str) -> None:
+def ensure_free(unit: Unit, owner: str, name: str) -> None:
+    """Raises `conflict` where the organisation has a repository of this name."""
     c = repositories.c
     taken = unit.execute(sa.select(c.id).where(c.owner == owner, c.name == name, c.deleted_at.is_(None))).first()
     if taken:
@@ -200,15 +204,19 @@ def _check(done: CompletedProcess[bytes]) -> None:
     raise Problem("upstream_failed", f"git could not read the source: {last}", hint="Check the address and your access.")
 
 
-def _enrol(unit: Unit, repo_id: str, owner: str, name: str, body: ImportIn, head: _Head) -> Repository:
+def enrol(
+    unit: Unit, repo_id: str, owner: str, name: str, *, head_sha: str, source: str | None = None,
+    upstream_branch: str | None = None, others: tuple[str, ...] = (),
+) -> Repository:  # fmt: skip
+    """Insert a repository with its main branch. Names of upstream branches that look like ours are never given out."""
     base_name = unit.settings.base_branch
-    reserved = [n for n in head.others if n.startswith("sandbox-")]
+    reserved = [n for n in others if n.startswith("sandbox-")]
     unit.execute(
         sa.insert(repositories).values(
-            id=repo_id, org_id=unit.org_id, owner=owner, name=name, host="local", source=body.source,
-            upstream_branch=head.branch, base_branch=base_name, reserved_names=reserved, created_at=unit.now,
+            id=repo_id, org_id=unit.org_id, owner=owner, name=name, host="local", source=source,
+            upstream_branch=upstream_branch, base_branch=base_name, reserved_names=reserved, created_at=unit.now,
         )
     )  # fmt: skip
     repo = Repository(repo_id, owner, name, base_name, tuple(reserved))
-    add_branch(unit, repo, MAIN, "main", tip=head.sha, base_sha=head.sha, in_base=True)
+    add_branch(unit, repo, MAIN, "main", tip=head_sha, base_sha=head_sha, in_base=True)
     return repo

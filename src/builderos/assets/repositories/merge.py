@@ -232,7 +232,7 @@ def _merge_texts(
         stored = pygit2.Oid(raw=oid)
         if not plain:
             stored = repo.write(ObjectType.BLOB, batch.read(oid)[1].decode("latin-1").encode())
-        elif oid in batch:
+        elif stored not in repo:  # new in this batch, or held by the other branch's store
             stored = repo.write(ObjectType.BLOB, batch.read(oid)[1])
         return pygit2.IndexEntry(label, stored, FileMode.BLOB)
 
@@ -274,7 +274,7 @@ def _with_renames(
     for path, _, now in diff_trees(batch, small[1], index.write_tree(repo).raw):
         result.edits[path] = _edit(now)
         if now is not None and now.is_file and now.oid not in theirs_oids:
-            batch.put(*batch.read(now.oid))  # libgit2 has just merged it: the journal must carry it
+            batch.put("blob", repo.read(pygit2.Oid(raw=now.oid))[1])  # libgit2 has just merged it: the journal must carry it
     return result
 
 
@@ -286,7 +286,7 @@ def _only(batch: Batch, repo: pygit2.Repository, tree: Oid, paths: set[str]) -> 
         if entry is None or entry.is_tree:
             continue
         edits[path] = _edit(entry)
-        if entry.oid in batch:
+        if pygit2.Oid(raw=entry.oid) not in repo:
             repo.write(ObjectType.BLOB, batch.read(entry.oid)[1])
     scratch = Batch(repo)
     result = edit_tree(scratch, None, edits)

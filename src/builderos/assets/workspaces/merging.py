@@ -85,7 +85,9 @@ def preview(
     ours, theirs = TreeFiles(batch, tree_of(batch, target.tip)), TreeFiles(batch, tree_of(batch, source.tip))
     layout = layout_of(ours)
     skip = _delivery_of(layout, layout_of(theirs))
-    merged = three_way(batch, theirs_repo, base_tree, ours.tree, theirs.tree, skip, labels=(target.name, source.name))
+    # libgit2 merges texts through a store. The base is never it: it must hold nothing that is not merged.
+    scratch = ours_repo if source.kind in ("main", "base") else theirs_repo
+    merged = three_way(batch, scratch, base_tree, ours.tree, theirs.tree, skip, labels=(target.name, source.name))
     settled = resolutions or {}
     edits: dict[str, Content] = {p: e for p, e in merged.edits.items()}
     edits |= {c.path: settled[c.path] for c in merged.conflicts if c.path in settled}

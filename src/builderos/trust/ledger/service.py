@@ -94,3 +94,13 @@ def search(
         }
         for r in unit.execute(wanted)
     ]
+
+
+def named_commits(unit: Unit) -> set[str]:
+    """Shas of every commit that some line names: as its object, or among the `commits` of a push."""
+    found: set[str] = set()
+    for line in unit.execute(sa.select(ledger.c.object, ledger.c.type, ledger.c.body)):
+        found.add(line.object)
+        if line.type == "push":
+            found.update(json.loads(line.body)["payload"].get("commits", ()))
+    return found

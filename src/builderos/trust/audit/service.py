@@ -1,0 +1,167 @@
+"""The auditor's verbs: search, stream out, verify."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from builderos.core.clock import rfc3339
+from builderos.core.context import Context
+from builderos.core.operations import Download
+from builderos.core.paging import decode_cursor, encode_cursor, list_key
+from builderos.core.registry import Registry
+from builderos.core.schema import In, Line, Out
+from builderos.core.unit import Call, Unit, open_unit
+from builderos.trust.ledger import service as ledger
+from builderos.trust.policy import service as policy
+from builderos.trust.policy.schema import Resource
+from builderos.trust.signing.service import SignedHead, Signer
+
+BATCH: Final = 2000
+CSV_COLUMNS: Final = ("seq", "at", "type", "object", "actor", "actor_name", "role", "door", "request_id", "rules", "payload", "hash")
+
+
+class Witnesses(Registry[Callable[[Unit], list[str]]]):
+    """Checks of other rooms against the ledger (e.g. commits without a line): name → findings."""
+
+    def __init__(self) -> None:
+        super().__init__("audit witness")
+
+
+class AuditIn(In):
+    """Filters of the audit."""
+
+    type: Annotated[Line | None, Field(description="Type of event, e.g. commit.")] = None
+    object: Annotated[Line | None, Field(description="Id or sha of what was acted upon.")] = None
+    actor: Annotated[Line | None, Field(description="Id of who acted.")] = None
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = None
+
+
+class Event(Out):
+    """One line of the ledger."""
+
+    seq: int
+    org_id: str
+    type: str
+    object: str
+    actor: str
+    actor_name: str
+    role: str
+    door: str
+    request_id: str
+    rules: list[str]
+    at: str
+    payload: dict[str, Any]
+    prev_hash: str
+    hash: str
+
+
+class AuditPage(Out):
+    """One page, newest first."""
+
+    items: list[Event]
+    next_cursor: str | None
+
+
+class ExportIn(In):
+    """Form of the export."""
+
+    format: Annotated[Literal["jsonl", "csv"], Field(description="jsonl can be verified offline; csv is for reading.")] = "jsonl"
+
+
+class VerifyIn(In):
+    """Nothing to say: the whole chain is verified."""
+
+
+class VerifyOut(Out):
+    """`ok` only if every line fits its predecessor, the head fits, and nothing is on a branch without a line."""
+
+    ok: bool
+    lines: int
+    first_bad: int | None
+    reason: str
+    findings: list[str]
+    head: dict[str, Any]
+
+
+def search(unit: Unit, body: AuditIn) -> AuditPage:
+    """Lines of the ledger, newest first."""
+    policy.require(unit, "audit.read", _resource(unit))
+    key = list_key("audit", type=body.type, object=body.object, actor=body.actor)
+    last = decode_cursor(key, body.cursor)
+    found = ledger.search(
+        unit, type_=body.type, object_=body.object, actor=body.actor, before=int(last[0]) if last else None,
+        limit=body.limit + 1,
+    )  # fmt: skip
+    items = [Event(**line) for line in found[: body.limit]]
+    more = len(found) > body.limit
+    return AuditPage(items=items, next_cursor=encode_cursor(key, [items[-1].seq]) if more else None)
+
+
+def export(unit: Unit, body: ExportIn) -> Download:
+    """Stream the whole ledger up to now, in constant memory; the last line holds the signed head."""
+    policy.require(unit, "audit.export", _resource(unit))
+    seq, hash_ = ledger.stored_head(unit)
+    head = unit.get(Signer).sign_head(unit.org_id, seq, hash_.hex(), rfc3339(unit.now))
+    lines = _stream(unit.context, unit.call, seq)
+    name = f"audit-{unit.org_id}-{seq}.{body.format}"
+    if body.format == "csv":
+        return Download(_csv(lines), "text/csv; charset=utf-8", name)
+    return Download(_jsonl(unit.org_id, lines, head), "application/jsonl", name)
+
+
+def _stream(context: Context, call: Call, upto: int) -> Iterator[ledger.Line]:
+    """Lines in batches, each in a short transaction of its own: a slow reader holds nothing open."""
+    after = 0
+    while after < upto:
+        with open_unit(context, call, read_only=True) as unit:
+            page = list(ledger.scan(unit, after=after, upto=min(upto, after + BATCH), batch=BATCH))
+        if not page:
+            return
+        yield from page
+        after = page[-1].seq
+
+
+def _jsonl(org_id: str, lines: Iterator[ledger.Line], head: SignedHead) -> Iterator[bytes]:
+    for line in lines:
+        row = {"seq": line.seq, "org_id": org_id, "body": line.body, "prev_hash": line.prev_hash.hex(), "hash": line.hash.hex()}
+        yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    yield json.dumps({"head": asdict(head)}).encode() + b"\n"
+
+
+def _csv(lines: Iterator[ledger.Line]) -> Iterator[bytes]:
+    yield _csv_row(CSV_COLUMNS)
+    for line in lines:
+        body = json.loads(line.body) | {"seq": line.seq, "hash": line.hash.hex()}
+        cells = (body.get(c, "") for c in CSV_COLUMNS)
+        yield _csv_row(tuple(c if isinstance(c, str) else json.dumps(c, ensure_ascii=False) for c in cells))
+
+
+def _csv_row(cells: tuple[str, ...]) -> bytes:
+    """A row in which no cell is taken for a formula by a spreadsheet."""
+    out = io.StringIO()
+    csv.writer(out).writerow(["'" + c if c[:1] in ("=", "+", "-", "@", "\t", "\r") else c for c in cells])
+    return out.getvalue().encode()
+
+
+def verify(unit: Unit, _body: VerifyIn) -> VerifyOut:
+    """Recompute the chain and ask every witness."""
+    policy.require(unit, "audit.verify", _resource(unit))
+    verdict = ledger.verify_stored(unit)
+    witnesses = unit.get(Witnesses)
+    findings = [finding for name in witnesses for finding in witnesses.get(name)(unit)]
+    seq, hash_ = ledger.stored_head(unit)
+    head = unit.get(Signer).sign_head(unit.org_id, seq, hash_.hex(), rfc3339(unit.now))
+    return VerifyOut(
+        ok=verdict.ok and not findings, lines=verdict.lines, first_bad=verdict.first_bad, reason=verdict.reason,
+        findings=findings[:200], head=asdict(head),
+    )  # fmt: skip
+
+
+def _resource(unit: Unit) -> Resource:
+    return Resource(kind="ledger", id=unit.org_id, org_id=unit.org_id)

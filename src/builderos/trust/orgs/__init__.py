@@ -1,0 +1,1 @@
+"""Organisations and the keys that their members hand out."""
