@@ -42,9 +42,7 @@ def key_token(key: str) -> str:
 
 
 def flow(item: Mapping[str, Any]) -> str:
-    """One item on one line of JSON that is YAML too. Raises Problem(validation_failed) for what has no such
-    form.
-    """
+    """One item on one line of JSON that is YAML too. Raises Problem(validation_failed) for what has no such form."""
     return encode(item)
 
 

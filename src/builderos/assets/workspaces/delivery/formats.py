@@ -4,16 +4,20 @@ Files that people edit are read leniently (unknown members stay, and are pointed
 is checked strictly. Members not given are not written.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from builderos.assets.workspaces.delivery.parse import DEPTH
 from builderos.core.problems import Problem
 
 # RFC 3339, or a date alone.
 STAMP: Final = r"^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?$"
+ITEM_DEPTH: Final = DEPTH // 2
+ITEM_VALUES: Final = 10_000
 TASK_ID: Final = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
 
 Stamp = Annotated[str, StringConstraints(pattern=STAMP)]
@@ -21,6 +25,14 @@ TaskId = Annotated[str, StringConstraints(pattern=TASK_ID)]
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Text = Annotated[str, StringConstraints(max_length=16_384)]
+
+
+_TASK_ID: Final = re.compile(TASK_ID.removesuffix("$") + r"\Z")
+
+
+def is_task_id(text: str) -> bool:
+    """Whether `text` can name a task."""
+    return _TASK_ID.match(text) is not None
 
 
 class TaskStatus(StrEnum):
@@ -84,9 +96,7 @@ class ChangelogEntry(_Open):
 
 
 class RevertedCommit(_Open):
-    """One revert in `.logs/reverted_commits.yaml`; `new_sha_of` is the changelog entry of the reverting
-    commit.
-    """
+    """One revert in `.logs/reverted_commits.yaml`; `new_sha_of` is the changelog entry of the reverting commit."""
 
     reverted_sha: Name
     new_sha_of: Name
@@ -194,6 +204,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 def checked(model: type[BaseModel], item: Mapping[str, Any], what: str) -> dict[str, Any]:
     """The given members in the order of the schema, unknown ones last. Raises Problem(validation_failed)."""
+    _bound(item, what)
     try:
         return model.model_validate(item).model_dump(exclude_unset=True)
     except ValidationError as exc:
@@ -205,3 +216,24 @@ def checked(model: type[BaseModel], item: Mapping[str, Any], what: str) -> dict[
             hint=f"Correct the field {where!r}.",
             field=where,
         ) from exc
+
+
+def _bound(item: Mapping[str, Any], what: str) -> None:
+    """Refuse what the reader's own limits could not take back. Raises Problem(validation_failed)."""
+    level: list[Any] = [item]
+    values = depth = 0
+    while level:
+        values, depth = values + len(level), depth + 1
+        if values > ITEM_VALUES or depth > ITEM_DEPTH:
+            raise Problem(
+                "validation_failed",
+                f"{what}: more than {ITEM_VALUES} values, or nested deeper than {ITEM_DEPTH} levels.",
+                hint="Put such data into a file of its own and name its path.",
+            )
+        level = [inner for value in level for inner in _inside(value)]
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return cast("Mapping[Any, Any]", value).values()
+    return cast("list[Any]", value) if isinstance(value, (list, tuple)) else ()

@@ -122,9 +122,7 @@ def shard(name: str) -> str | None:
 
 
 def is_delivery(path: str, layout: Layout) -> bool:
-    """Whether the server keeps this file and merges it item by item (so never textually, and never reverts
-    it).
-    """
+    """Whether the server keeps this file and merges it item by item (so never textually, and never reverts it)."""
     if path in (layout.task, layout.memory, layout.changelog, layout.reverted):
         return True
     folder, _, name = path.rpartition("/")
@@ -134,9 +132,7 @@ def is_delivery(path: str, layout: Layout) -> bool:
 
 
 def is_exempt(path: str, layout: Layout) -> bool:
-    """Whether reverting a commit leaves this file alone: delivery files and everything in `.logs/` (SPEC
-    §3.4).
-    """
+    """Whether reverting a commit leaves this file alone: delivery files and everything in `.logs/` (SPEC §3.4)."""
     return path.startswith(LOGS) or is_delivery(path, layout)
 
 

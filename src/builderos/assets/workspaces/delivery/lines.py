@@ -133,7 +133,7 @@ class Block:
         self.shape = shape
         self._was = data
         self.data = shape.empty.encode() if data is None else data.removeprefix(b"\xef\xbb\xbf")
-        self._changed = False
+        self._changed = self._touched = False
         name = (shape.name, digest(self.data))
         known = KNOWN.get(name)
         if known is None:
@@ -165,7 +165,7 @@ class Block:
         return pairs if pairs is not None else list(read(self.shape, self.data).pairs.items())
 
     def get(self, key: str) -> Item | None:
-        """One item; None if there is none. Lists without keys have none."""
+        """One item; None if there is none."""
         found = self._span(key)
         if found:
             line = self.data[found[0] : found[1]].decode()
@@ -254,20 +254,16 @@ class Block:
     @property
     def dirty(self) -> bool:
         """Whether the bytes differ from those it was opened with."""
-        return self.data != self._was
+        return self._touched and self.data != self._was
 
     def _set(self, data: bytes, known: Known | None) -> None:
-        self.data, self._changed = data, True
+        self.data, self._changed, self._touched = data, True, True
         self.known = known or _study(self.shape, data)
 
     def _span(self, key: str) -> tuple[int, int] | None:
         """Where the line of an item of the server's form stands, without indentation and newline."""
         known = self.known
-        if (
-            known.count == 0
-            or not (self.shape.key or self.shape.mapping)
-            or (known.ours is not None and key not in known.ours)
-        ):
+        if known.count == 0 or (known.ours is not None and key not in known.ours):
             return None
         begin = f"{known.indent}{self.shape.start(key)}".encode()
         at = 0 if self.data.startswith(begin) else self.data.find(b"\n" + begin) + 1
@@ -303,20 +299,23 @@ class Block:
         self._set(dump(self.shape, want.items(), comments=comments_of(doc.text), extras=doc.extras), None)
 
     @staticmethod
-    def require(shape: Shape, path: str, data: bytes | None) -> "Block":
-        """Open a file or raise Problem(validation_failed) that names file, line and what to do."""
+    def require(shape: Shape, path: str, data: bytes | None, side: str = "") -> "Block":
+        """Open a file or raise Problem(validation_failed) that names side, file, line and what to do."""
         try:
             return Block(shape, data)
         except Unreadable as exc:
-            raise broken(path, exc) from exc
+            raise broken(path, exc, side) from exc
 
 
-def broken(path: str, exc: Unreadable) -> Problem:
-    """The refusal to work on a file that cannot be read."""
+def broken(path: str, exc: Unreadable, side: str = "") -> Problem:
+    """The refusal to work on a file that cannot be read; `side` says of which tree in a merge."""
     hint = exc.hint or "Correct this line by hand and commit the file."
-    return Problem(
-        "validation_failed", f"{path}, line {exc.line}: {exc.message}.", hint=hint, path=path, line=exc.line
-    )
+    where = f"{path} ({side})" if side else path
+    detail = f"{where}, line {exc.line}: {exc.message}."
+    problem = Problem("validation_failed", detail, hint=hint, path=path, line=exc.line)
+    if side:
+        problem.extra["side"] = side
+    return problem
 
 
 def issue(path: str, exc: Unreadable) -> Issue:

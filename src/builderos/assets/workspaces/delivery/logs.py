@@ -1,7 +1,7 @@
 """Append-only logs that rotate: the changelog and the log of reverts.
 
 The head file holds at most 200 entries (or 256 KiB). Before it would hold more, its text moves as it is into
-`<folder>/<n>.yaml`, numbered without gaps from 000000, and a new head begins; a rotated block is never
+`<folder>/<n>.yaml`, numbered from 000000, and a new head begins; a rotated block is never
 written again by an append.
 
 A head that cannot be read (broken by hand) costs nobody their commit and loses no text: it moves as it is to
@@ -59,15 +59,15 @@ class Log:
             number, block = number + 1, Block(self.shape, None)
         for item in items:
             key = key_of(self.shape, item)
-            if self.shape.key and key in block:
+            if key in block:
                 continue
             if block.full:
                 number = self.next_number(files) if number is None else number
                 edits[f"{self.folder}/{number:06d}.yaml"] = block.close()
                 number, block = number + 1, Block(self.shape, None)
             block.append(key, item)
-        if block.close() != was and (was is not None or len(block)):
-            edits[self.head] = block.data
+        if block.dirty:
+            edits[self.head] = block.close()
         return edits
 
     def entries(self, files: Files) -> Iterator[Item]:

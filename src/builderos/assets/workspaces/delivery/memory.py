@@ -17,7 +17,7 @@ from typing import Any
 from builderos.assets.workspaces.delivery.flow import Item
 from builderos.assets.workspaces.delivery.formats import MemoryEntry, checked
 from builderos.assets.workspaces.delivery.layout import Edits, Files, Layout, shard
-from builderos.assets.workspaces.delivery.lines import Block, issue
+from builderos.assets.workspaces.delivery.lines import Block, broken, issue
 from builderos.assets.workspaces.delivery.parse import Issue, Unreadable
 from builderos.assets.workspaces.delivery.shapes import MEMORY
 from builderos.assets.workspaces.delivery.stamps import instant
@@ -102,7 +102,8 @@ class Store:
         for name in ["", *sorted(self._names, key=lambda n: (-len(n), n))]:
             if (block := self._block(name)) is not None:
                 for path, item in block.items():
-                    held.setdefault(path, []).append(item)
+                    if hashed(path).startswith(name):  # `get` would not find it elsewhere
+                        held.setdefault(path, []).append(item)
         return {path: prefer(items) for path, items in held.items()}
 
     def names(self) -> list[str]:
@@ -114,25 +115,44 @@ class Store:
         found = [(name, self._open(name)) for name in self.names()]
         return [issue(self.path(name), exc) for name, exc in found if isinstance(exc, Unreadable)]
 
+    def require(self, side: str) -> None:
+        """Raise Problem(validation_failed) if a part cannot be read."""
+        for name in self.names():
+            if isinstance(exc := self._open(name), Unreadable):
+                raise broken(self.path(name), exc, side)
+
+    def paths(self, unlike: Mapping[str, bytes]) -> Iterable[str]:
+        """The paths that have an entry in a readable part other than those in `unlike`."""
+        for name in self.names():
+            block = self._block(name)
+            if block is not None and self._files.read(self.path(name)) != unlike.get(self.path(name)):
+                yield from (path for path, _ in block.items())
+
+    def extras(self) -> Item:
+        """Members that people have added to `memory.yaml` beside its entries."""
+        head = self._block("")
+        return head.extras() if head is not None else {}
+
+    def set_extras(self, extras: Item) -> None:
+        """Write other such members."""
+        head = self._block("")
+        assert head is not None, "callers have made sure that all parts can be read"
+        head.set_extras(extras)
+
     def put(self, path: str, item: Item | None) -> None:
         """Write the entry of a path (None: take it out), wherever it stood before."""
         if not self._folded:
             self._folded = True
             self._fold()
         digits = hashed(path)
-        holders = self._holders(digits)
-        head = self._block("")
-        if not self._names and head is not None:
-            self._write("", path, item)
-            return
-        target = next((n for n in self._prefixes(digits) if self._block(n) is not None), None)
-        for block in holders:
-            if item is None or (block is head or block is not self._block(target or self._free(digits))):
+        target = self._target(digits)
+        for name in ["", *self._prefixes(digits)]:
+            block = self._block(name)
+            if block is not None and (item is None or name != target):
                 block.remove(path)
         if item is not None:
-            self._write(target if target is not None else self._free(digits), path, item)
-        else:
-            self._drop_empty(digits)
+            self._write(target, path, item)
+        self._drop_empty(digits)
 
     def edits(self) -> Edits:
         """What has changed, as file edits."""
@@ -141,9 +161,7 @@ class Store:
         }
         for name, block in self._blocks.items():
             if name not in self._gone and isinstance(block, Block) and block.dirty:
-                data = block.close()
-                if len(block) or self._files.read(self.path(name)) is not None:
-                    out[self.path(name)] = data
+                out[self.path(name)] = block.close()
         return out
 
     def _open(self, name: str) -> "Block | Unreadable":
@@ -176,15 +194,16 @@ class Store:
                 return prefix
         return digits
 
-    def _write(self, name: str, path: str, item: Item | None) -> None:
-        block = self._block(name)
-        if block is None:
-            raise RuntimeError(
-                f"memory part {name!r} cannot be written"
-            )  # callers choose readable parts only
-        if item is None:
-            block.remove(path)
-            return
+    def _target(self, digits: str) -> str:
+        """The readable part into which an entry belongs; a shard that does not exist yet if there is none."""
+        if not self._names and self._block("") is not None:
+            return ""
+        found = next((name for name in self._prefixes(digits) if self._block(name) is not None), None)
+        return self._free(digits) if found is None else found
+
+    def _write(self, name: str, path: str, item: Item) -> None:
+        block = self._open(name)
+        assert isinstance(block, Block), "callers choose readable parts"
         block.put(path, item)
         if name:
             self._add(name)
@@ -205,12 +224,9 @@ class Store:
         else:
             block.clear()
         for path, item in pairs:
-            child = hashed(path)[: len(name) + 1]
-            self._add(child)
-            if self._block(child) is None:
-                child = self._free(hashed(path))
-                self._add(child)
-            self._write(child, path, item)
+            digits = hashed(path)
+            child = digits[: len(name) + 1]
+            self._write(child if self._block(child) is not None else self._free(digits), path, item)
 
     def _fold(self) -> None:
         """Move entries added by hand to `memory.yaml` into their shards."""

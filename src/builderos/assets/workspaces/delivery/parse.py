@@ -185,7 +185,7 @@ class _Reader:
                 raise Unreadable(key.line, f"a key of more than {KEY_CHARS} characters", "Shorten the key.")
             if name in value:
                 raise Unreadable(key.line, f"duplicate key {name!r}", "Keep one of the two.")
-            if name == "<<":
+            if name == "<<" and got.implicit[0]:
                 raise Unreadable(key.line, "merge keys (<<) are not read here", "Write the fields out.")
             child = self._node(self._loader.get_event(), depth + 1)
             value[name], parts[name], node.keys[name] = child.value, child, key

@@ -17,9 +17,7 @@ def log(layout: Layout) -> Log:
 
 
 def append(files: Files, layout: Layout, entries: Iterable[Mapping[str, Any]]) -> Edits:
-    """Edits that add entries; rotation and broken heads as in the changelog. Raises
-    Problem(validation_failed).
-    """
+    """Edits that add entries; rotation and broken heads as in the changelog. Raises Problem(validation_failed)."""
     return log(layout).append(files, [checked(RevertedCommit, entry, "reverted commit") for entry in entries])
 
 

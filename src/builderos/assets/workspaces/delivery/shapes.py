@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from builderos.assets.workspaces.delivery.parse import (
 
 Pairs = list[tuple[str, Item]]
 
+_JOIN: Final = "\x1f"
+
 # Text that may mean something else as YAML than as JSON; `\ud83d\ude00` is one character only in JSON.
 UNSAFE: Final = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]|\\\\u[dD][89a-fA-F]"
@@ -32,14 +34,13 @@ _COMMENTS: Final = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 class Shape:
     """The form of one kind of file.
 
-    `field`: the top-level member that holds the items (None: the list is the document). `key`: the member
-    that names an item of a list (None: nothing does). `mapping`: items are members of a mapping, named by
-    their keys.
+    `field`: the top-level member that holds the items (None: the list is the document). `keys`: the members
+    that name an item of a list together. `mapping`: items are members of a mapping, named by their keys.
     """
 
     name: str
     field: str | None = None
-    key: str | None = None
+    keys: tuple[str, ...] = ()
     mapping: bool = False
 
     @property
@@ -62,28 +63,26 @@ class Shape:
         """What the line of the item `key` begins with, after the indentation."""
         if self.mapping:
             return key_token(key) + ": {"
-        return f'- {{"{self.key}": {text(key)}' if self.key else "- {"
+        named = key.split(_JOIN) if len(self.keys) > 1 else [key]
+        values = zip(self.keys, named, strict=False)  # a name by content fits no line, on purpose
+        return "- {" + ", ".join([f'"{k}": {text(v)}' for k, v in values])
 
-    def line(self, key: str, item: Mapping[str, Any]) -> str:
+    def line(self, key: str, item: Item) -> str:
         """The item's whole line, without indentation and newline."""
         if self.mapping:
             return f"{key_token(key)}: {flow(item)}"
-        if self.key and self.key in item:
-            item = {self.key: item[self.key]} | dict(item)
-        return "- " + flow(item)
+        return "- " + flow({k: item[k] for k in self.keys if k in item} | item)
 
 
-CHANGELOG: Final = Shape("changelog", key="id")
-REVERTS: Final = Shape("reverts")
-MEMORY: Final = Shape("memory", field="files", key="path")
+CHANGELOG: Final = Shape("changelog", keys=("id",))
+REVERTS: Final = Shape("reverts", keys=("reverted_sha", "new_sha_of"))
+MEMORY: Final = Shape("memory", field="files", keys=("path",))
 TASKS: Final = Shape("tasks", field="tasks", mapping=True)
 
 
 @dataclass(slots=True)
 class Entry:
-    """An item found by a parse; `start`, `end` bound what a replacement replaces, `edge` is where its line
-    begins.
-    """
+    """An item found by a parse; `start`, `end` bound what a replacement replaces, `edge` is where its line begins."""
 
     key: str
     item: Item
@@ -160,15 +159,13 @@ def _parts(shape: Shape, items: Node) -> Iterable[tuple[str, Node, Node]]:
 
 def _list_key(shape: Shape, node: Node) -> str:
     """An item's name; one without is named by its content, so that a merge can neither lose nor double it."""
-    parts = node.parts
-    if shape.key and isinstance(parts, dict):
-        raw = parts[shape.key].raw if shape.key in parts else None
-        if raw:
-            node.value[shape.key] = raw  # an id or path that looks like a number is text
-            return raw
-        if shape is MEMORY:
-            raise Unreadable(node.line, "an entry without `path`", "Name the file the entry is about.")
-    return content_key(node.value)
+    parts = node.parts if isinstance(node.parts, dict) else {}
+    for name in shape.keys:
+        if name in parts and parts[name].raw:
+            node.value[name] = parts[name].raw  # an id or path that looks like a number is text
+    if shape is MEMORY and not node.value.get("path"):
+        raise Unreadable(node.line, "an entry without `path`", "Name the file the entry is about.")
+    return key_of(shape, node.value)
 
 
 def content_key(item: Item) -> str:
@@ -178,8 +175,9 @@ def content_key(item: Item) -> str:
 
 def key_of(shape: Shape, item: Item) -> str:
     """The name of a list item."""
-    named = item.get(shape.key) if shape.key else None
-    return named if isinstance(named, str) and named else content_key(item)
+    values = [item.get(name) for name in shape.keys]
+    named = [v for v in values if isinstance(v, str) and v and (len(values) == 1 or _JOIN not in v)]
+    return _JOIN.join(named) if len(named) == len(values) else content_key(item)
 
 
 def _entry(shape: Shape, source: str, key: str, place: Node, node: Node) -> Entry:
@@ -207,7 +205,7 @@ class _Decoder:
     @staticmethod
     def _pairs(pairs: list[tuple[str, Any]]) -> Item:
         item = dict(pairs)
-        if len(item) < len(pairs) or any(len(k) > KEY_CHARS for k in item) or "<<" in item:
+        if len(item) < len(pairs) or any(len(k) > KEY_CHARS for k in item):
             raise ValueError("keys")
         return item
 
@@ -243,14 +241,11 @@ def own_line(shape: Shape, line: str) -> tuple[str, Item] | None:
         key = (json.loads(token) if token[0] == '"' else token) if shape.mapping else key_of(shape, item)
     except (ValueError, RecursionError, IndexError):
         return None  # not the server's form, so the full parse decides
-    keyed = shape.mapping or shape.key is not None
-    return (key, item) if not keyed or line.startswith(shape.start(key)) else None
+    return (key, item) if line.startswith(shape.start(key)) else None
 
 
 def canonical(shape: Shape, data: bytes) -> Pairs | None:
-    """The items of a file of which every line is the server's (leading comments allowed); None if it is not
-    such.
-    """
+    """The items of a file of which every line is the server's (leading comments allowed); None if it is not such."""
     try:
         source = data.decode()
     except UnicodeDecodeError:
@@ -269,7 +264,7 @@ def canonical(shape: Shape, data: bytes) -> Pairs | None:
         if found is None:
             return None
         pairs.append(found)
-    return pairs if not (shape.key or shape.mapping) or len(dict(pairs)) == len(pairs) else None
+    return pairs if len(dict(pairs)) == len(pairs) else None
 
 
 def dump(

@@ -1,22 +1,19 @@
 """`project/task.yaml`: the delivery tasks by id (SPEC §3.5, §4)."""
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from builderos.assets.workspaces.delivery.flow import Item
-from builderos.assets.workspaces.delivery.formats import TASK_ID, Task, checked
+from builderos.assets.workspaces.delivery.formats import Task, checked, is_task_id
 from builderos.assets.workspaces.delivery.layout import Edits, Files, Layout
 from builderos.assets.workspaces.delivery.lines import Block
 from builderos.assets.workspaces.delivery.shapes import TASKS
 from builderos.core.problems import Problem
 
-_ID: Final = re.compile(TASK_ID.removesuffix("$") + r"\Z")
-
 
 def check_id(task_id: str) -> str:
     """`task_id` itself. Raises Problem(validation_failed) if it cannot name a task."""
-    if _ID.match(task_id):
+    if is_task_id(task_id):
         return task_id
     raise Problem(
         "validation_failed",
@@ -45,9 +42,7 @@ def remove(files: Files, layout: Layout, task_id: str) -> Edits:
 
 
 def get(files: Files, layout: Layout, task_id: str) -> Item | None:
-    """One task's fields; None if there is no such task. Raises Problem(validation_failed) if the file is
-    broken.
-    """
+    """One task's fields; None if there is no such task. Raises Problem(validation_failed) if the file is broken."""
     return _open(files, layout).get(task_id)
 
 
