@@ -38,6 +38,11 @@ class Client:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
 
+    def wait_up_to(self, seconds: float) -> None:
+        """Give the calls from now on this long."""
+        self._connection.close()
+        self._connection.timeout = seconds
+
     def close(self) -> None:
         """Give the connection back."""
         self._connection.close()

@@ -1,0 +1,90 @@
+"""The ledger: look at it, verify it here or there, take it along."""
+
+import sys
+from typing import Any
+
+import click
+
+from builderos.client.export import verify_file
+
+from .caller import Caller
+from .commands import Noun
+from .options import fields, paged
+
+COLUMNS = (("seq", "LINE"), ("at", "TIME"), ("actor_name", "BY"), ("type", "WHAT"), ("object", "OBJECT"))
+
+
+@click.group("audit", cls=Noun)
+def command() -> None:
+    """List, verify and export the ledger."""
+
+
+@command.command("list")
+@click.option("--actor", help="Only what this actor did.")
+@click.option("--object", "object_", help="Only about this object.")
+@click.option("--type", "type_", metavar="TYPE", help="Only acts of this type, e.g. commit.")
+@click.option("--branch", help="Only about this branch.")
+@click.option("--path", help="Only about this file.")
+@click.option("--code", help="Only refusals with this code.")
+@click.option("--from", "since", metavar="TIME", help="From this time on.")
+@click.option("--to", "until", metavar="TIME", help="Up to this time.")
+@paged
+@click.pass_obj
+def list_(
+    caller: Caller, actor: str | None, object_: str | None, type_: str | None, branch: str | None, path: str | None,
+    code: str | None, since: str | None, until: str | None, limit: int, cursor: str | None,
+) -> int:  # fmt: skip
+    """List acts, newest first."""
+    query = fields(actor=actor, object=object_, type=type_, branch=branch, path=path, code=code, to=until, limit=limit,
+                   cursor=cursor) | ({"from": since} if since else {})  # fmt: skip
+    return caller.listing(
+        caller.client().call("GET", "/v1/audit", query), COLUMNS, "Nothing was recorded that fits"
+    )
+
+
+@command.command()
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Verify this export, without a server.",
+)
+@click.pass_obj
+def verify(caller: Caller, file: str | None) -> int:
+    """Check every line of the ledger against its chain; exit code 1 names the line that was changed."""
+    if file is None:
+        reply = caller.client().call("GET", "/v1/audit/verify")
+    else:
+        try:
+            reply = verify_file(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"cannot read {file}: {error}") from error
+    caller.show(reply, _verdict(reply))
+    return 0 if reply["ok"] else 1
+
+
+def _verdict(reply: dict[str, Any]) -> str:
+    if reply["ok"]:
+        return f"{reply['lines']} lines, all as they were written; head {str(reply['head'])[:16]}"
+    return f"Line {reply['first_bad']} is the first that does not fit: {reply['reason']}"
+
+
+@command.command()
+@click.option("--format", "format_", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option("-o", "--out", type=click.Path(dir_okay=False, writable=True), help="File.  [default: stdout]")
+@click.pass_obj
+def export(caller: Caller, format_: str, out: str | None) -> int:
+    """Write the whole ledger, with its hashes and signed head; `audit verify --file` checks it anywhere."""
+    client, query = caller.client(), {"format": format_}
+    if out is None:
+        if caller.json:
+            raise click.UsageError("with --json the export goes into a file: --out FILE")
+        client.save("GET", "/v1/audit/export", query, sys.stdout.buffer)
+        sys.stdout.flush()
+        return 0
+    try:
+        with open(out, "wb") as target:
+            size = client.save("GET", "/v1/audit/export", query, target)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {out}: {error.strerror}") from error
+    return caller.show({"file": out, "bytes": size, "format": format_}, f"Wrote {size} bytes to {out}")

@@ -1,0 +1,111 @@
+"""Every command with its one line, as data: help and completion come from here without importing any of them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command: the module of this package that has it (as `command`, or under `attribute`), and its line of help."""
+
+    name: str
+    module: str
+    summary: str
+    attribute: str = ""
+
+
+SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
+    (
+        "Start",
+        (
+            Entry("up", "server", "Serve in the foreground, or with --detach in the background", "up"),
+            Entry("init", "start", "Bring a repository in and show the next five steps"),
+            Entry("demo", "demo", "Run the main job on a real repository and verify it", "demo"),
+            Entry("self", "server", "Look at or stop the local server", "self_"),
+            Entry("doctor", "doctor", "Check this installation and say what to mend"),
+            Entry("selftest", "selftest", "Prove isolation, reuse, rollback, backup and memory here"),
+        ),
+    ),
+    (
+        "Build",
+        (
+            Entry("sandbox", "sandbox", "Open, list, share, renew and archive workspaces"),
+            Entry("resume", "sandbox", "Come back to a workspace with its token", "resume"),
+            Entry("commit", "files", "Save local files to your branch as one commit", "commit"),
+            Entry("fetch", "files", "Read files of a branch", "fetch"),
+            Entry("log", "history", "Show the history of a branch", "log"),
+            Entry("diff", "history", "Show what changed", "diff"),
+            Entry("rollback", "history", "Undo one commit with a new commit", "rollback"),
+            Entry("reset", "history", "Make a branch equal to main, a commit or a backup again", "reset"),
+            Entry("backup", "backup", "Make, list and restore backups"),
+        ),
+    ),
+    (
+        "Deliver",
+        (
+            Entry("promote", "promote", "Propose your branch for main, or release it", "promote"),
+            Entry("pull", "promote", "List, show, review and merge proposals", "pull"),
+            Entry("approvals", "approvals", "List what waits for a decision", "approvals"),
+            Entry("approve", "approvals", "Say yes to exactly one waiting change", "approve"),
+            Entry("deny", "approvals", "Say no to a waiting change", "deny"),
+        ),
+    ),
+    (
+        "Plan and remember",
+        (
+            Entry("task", "task", "Create, start, complete and hand over tasks"),
+            Entry("memory", "memory", "Search and keep the memory of a branch"),
+        ),
+    ),
+    (
+        "Operate",
+        (
+            Entry("repo", "repo", "Import and list repositories"),
+            Entry("metrics", "metrics", "Count commits, files, rollbacks, failures and tasks"),
+            Entry("audit", "audit", "List, verify and export the ledger"),
+            Entry("alert", "alert", "List and acknowledge alerts"),
+            Entry("key", "key", "Create, list and revoke API keys"),
+        ),
+    ),
+    (
+        "Connect",
+        (
+            Entry("tools", "tools", "List the tools that you may use"),
+            Entry("api", "api", "Call any operation of the HTTP contract"),
+            Entry("mcp", "server", "Serve the tools over MCP on stdin and stdout", "mcp"),
+            Entry("completion", "helping", "Print the completion script of a shell", "completion"),
+            Entry("help", "helping", "Explain a command or a topic, e.g. exit-codes", "help_"),
+            Entry("version", "helping", "Print the version", "version"),
+        ),
+    ),
+)
+ENTRIES: Final = {entry.name: entry for _, entries in SECTIONS for entry in entries}
+
+_TOP: Final = """\
+Usage: builderos [OPTIONS] COMMAND [ARGS]...
+
+  A safe place to build in a real Git repository, for people and the AI that
+  helps them. Commands talk to the server of this machine and start it when
+  none answers.
+"""
+_BOTTOM: Final = """\
+Everywhere:
+  --json         Print one JSON document and nothing else
+  --token TOKEN  Act with this token; @FILE reads a file, - reads stdin
+  --as owner     Act as the owner of the local server
+  --url URL      Use this server (default: the local one)
+  -v, --verbose  Show request ids and codes with errors
+  -h, --help     Explain a command
+
+`builderos help exit-codes` and `builderos help environment` say more.
+"""
+
+
+def page() -> str:
+    """The page of help that `builderos --help` prints; help.txt holds the same."""
+    width = max(map(len, ENTRIES))
+    blocks = [
+        f"{title}:\n" + "".join(f"  {entry.name:<{width}}  {entry.summary}\n" for entry in entries)
+        for title, entries in SECTIONS
+    ]
+    return "\n".join([_TOP, *blocks, _BOTTOM])
