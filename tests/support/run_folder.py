@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -39,28 +40,43 @@ def run_folder(run: str, parent: Path = ON_DISK) -> Generator[Path]:
         yield folder
     finally:
         os.close(users)
-        clean_up(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _leave(folder)
 
 
-def clean_up(folder: Path, lock: int = fcntl.LOCK_EX) -> bool:
-    """End every server below `folder` and delete it, unless somebody still uses it; return whether it is gone."""
-    try:
-        alone = _take(folder, lock)
-    except BlockingIOError:
-        return False
+def clean_up(folder: Path, lock: int = fcntl.LOCK_EX) -> None:
+    """End every server below `folder` and delete it, once nobody uses it any more.
+
+    With LOCK_NB in `lock` raises BlockingIOError where somebody does.
+    """
+    alone = _take(folder, lock)
     try:
         end_homes(folder)
         shutil.rmtree(folder, ignore_errors=True)
         _lock_file(folder).unlink()
     finally:
         os.close(alone)
-    return True
 
 
 def end_homes(folder: Path) -> None:
     """Stop the servers of all state folders below `folder`: a server whose files are deleted lingers for a minute."""
     for pid_file in list(folder.rglob("pg18/postmaster.pid")):
         service.stop(pid_file.parent.parent)
+
+
+def _leave(folder: Path) -> None:
+    """Clean up as the last user; or wait for the reaper that was faster; or leave it to those who stay."""
+    for _ in range(3):  # others may just be looking, as we do
+        try:
+            clean_up(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(_lock_file(folder), os.O_RDWR | os.O_CLOEXEC)
+                fcntl.flock(descriptor, fcntl.LOCK_SH)  # blocks only while somebody cleans up
+                os.close(descriptor)
+        if not _lock_file(folder).exists():
+            return
+        time.sleep(0.01)
 
 
 def _lock_file(folder: Path) -> Path:
