@@ -3,15 +3,33 @@
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import backups, commit, files, history, pulls, sandboxes, undo
+from . import backups, commit, files, history, pulls, sandboxes, scaffold, undo
 
 routes = Operations("sandbox")
 
 
 @routes.post("/sandbox/init", "initSandbox", profile="minimal", credential="optional")
-def init_sandbox(unit: Unit, body: sandboxes.InitIn) -> sandboxes.SandboxOut:
-    """Open your own safe workspace, or come back to it with your token."""
+def init_sandbox(unit: Unit, body: sandboxes.InitIn) -> sandboxes.SandboxOut | scaffold.ProjectOut:
+    """Open your own safe workspace or come back to it with your token (mode branch), or set up a project in it (mode project)."""
+    return scaffold.init_project(unit, body) if body.mode == "project" else sandboxes.init_branch(unit, body)
+
+
+@routes.post("/sandbox/init_branch", "initBranch", credential="optional", deprecated=True)
+def init_branch(unit: Unit, body: sandboxes.InitBranchIn) -> sandboxes.SandboxOut:
+    """Open your own safe workspace, or come back to it (the same as initSandbox with mode branch)."""
     return sandboxes.init_branch(unit, body)
+
+
+@routes.post("/get_started", "getStarted", credential="optional", deprecated=True)
+def get_started(unit: Unit, body: sandboxes.InitBranchIn) -> sandboxes.SandboxOut:
+    """Open your own safe workspace, or come back to it (the same as initSandbox with mode branch)."""
+    return sandboxes.init_branch(unit, body)
+
+
+@routes.post("/project/init_project", "initProject", credential="optional", deprecated=True)
+def init_project(unit: Unit, body: sandboxes.InitProjectIn) -> scaffold.ProjectOut:
+    """Set up a project on your branch (the same as initSandbox with mode project)."""
+    return scaffold.init_project(unit, body)
 
 
 @routes.post("/commit_and_log_output", "commit_and_log", profile="minimal")
@@ -68,7 +86,7 @@ def restore_backup(unit: Unit, body: backups.RestoreIn) -> backups.RestoreOut:
     return backups.restore(unit, body)
 
 
-@routes.post("/git/promote", "promote", profile="standard", consequential=True)
+@routes.post("/git/promote", "promote", profile="standard", consequential=True, may_wait=True)
 def promote(unit: Unit, body: pulls.PromoteIn) -> pulls.PromoteOut:
     """Ask for your branch to be taken into main: opens a pull request with its checks and asks for an approval."""
     return pulls.promote(unit, body)

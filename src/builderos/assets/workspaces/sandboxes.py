@@ -26,10 +26,9 @@ MAX_NAMES: Final = 40
 TokenStatus = Literal["new", "valid", "expired", "revoked", "invalid"]
 
 
-class InitIn(WriteIn):
-    """Open or resume a workspace (`mode: branch`), or scaffold a project in it (`mode: project`)."""
+class InitFields(WriteIn):
+    """What both modes take."""
 
-    mode: Annotated[Literal["branch", "project"], Field(description="branch: open or resume. project: scaffold.")] = "branch"
     org_slug: Annotated[Name | None, Field(description="Organisation, where this server has several.")] = None
     repo_owner: RepoOwner = None
     repo_name: RepoName = None
@@ -38,7 +37,25 @@ class InitIn(WriteIn):
     project_name: Annotated[Line | None, Field(description="mode project: name of the project.")] = None
     project_description: Annotated[Text | None, Field(description="mode project: what it is for.", max_length=5000)] = None
     goals: Annotated[list[Line], Field(description="mode project: what it should reach.", max_length=50)] = []
-    template: Annotated[Line | None, Field(description="mode project: a template to start from.")] = None
+    template: Annotated[Line | None, Field(description="mode project: a template, e.g. collaboration.")] = None
+
+
+class InitIn(InitFields):
+    """Open or resume a workspace (`mode: branch`), or scaffold a project in it (`mode: project`)."""
+
+    mode: Annotated[Literal["branch", "project"], Field(description="branch: open or resume. project: scaffold.")] = "branch"
+
+
+class InitBranchIn(InitFields):
+    """Open or resume a workspace; the mode may be left out."""
+
+    mode: Annotated[Literal["branch"], Field(description="Always branch.")] = "branch"
+
+
+class InitProjectIn(InitFields):
+    """Scaffold a project; the mode may be left out."""
+
+    mode: Annotated[Literal["project"], Field(description="Always project.")] = "project"
 
 
 class SandboxOut(ToolOut):
@@ -52,7 +69,7 @@ class SandboxOut(ToolOut):
     restore_from: list[str] = []
 
 
-def init_branch(unit: Unit, body: InitIn) -> SandboxOut:
+def init_branch(unit: Unit, body: InitFields) -> SandboxOut:
     """Create or resume a sandbox.
 
     A valid token resumes, unless `force_new`; any other or no token opens a new branch and says what became of the
@@ -63,7 +80,7 @@ def init_branch(unit: Unit, body: InitIn) -> SandboxOut:
     return _create(unit, body)
 
 
-def _create(unit: Unit, body: InitIn) -> SandboxOut:
+def _create(unit: Unit, body: InitFields) -> SandboxOut:
     repo = _repository(unit, body)
     context = RequestContext(anonymous_mode=unit.settings.anonymous)
     resource = Resource(kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id)
@@ -91,7 +108,7 @@ def _create(unit: Unit, body: InitIn) -> SandboxOut:
     )  # fmt: skip
 
 
-def _repository(unit: Unit, body: InitIn) -> Repository:
+def _repository(unit: Unit, body: InitFields) -> Repository:
     if body.repo_name is not None:
         return repositories.find_repository(unit, body.repo_name, body.repo_owner)
     if unit.actor.repo_id is not None:
@@ -139,7 +156,7 @@ def _insert(unit: Unit, repo: Repository, branch: Branch, expires_at: datetime) 
     return id_
 
 
-def _resume(unit: Unit, body: InitIn) -> SandboxOut:
+def _resume(unit: Unit, body: InitFields) -> SandboxOut:
     actor = unit.actor
     assert actor.repo_id is not None and actor.sandbox_id is not None and actor.branch is not None
     branch = repositories.find_branch(unit, actor.repo_id, actor.branch, lock=True)

@@ -25,10 +25,11 @@ from builderos.trust.quotas import service as quotas
 
 from . import delivery
 from .content import Content, Draft, TreeFiles, batch_of, tree_of
-from .layout import layout_of
+from .layout import config_issues, layout_of
 from .places import Place
 
 EMAIL_DOMAIN = "builderos.invalid"
+MAX_WARNINGS = 20
 
 
 class DiffStat(Out):
@@ -45,6 +46,7 @@ class Change:
 
     `edits`: files by path. `delivery`: further delivery files that the verb itself computed (tasks, reverts); `entries`:
     changelog entries that come along from elsewhere (a restored branch); `entry_id`: where the verb needs it beforehand.
+    `about`: delivery files that the changelog entry names beside the edits.
     `details` go into the ledger line; `claimed_by` is what the client said of itself, kept as a claim.
     """
 
@@ -64,6 +66,7 @@ class Change:
     entry_id: str | None = None
     allow_empty: bool = False
     parents: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,16 +136,28 @@ def _write_delivery(unit: Unit, branch: Branch, draft: Draft, change: Change, en
     gone = [p for p in touched if change.edits[p] is None]
     if gone:
         draft.write(delivery.memory.remove(draft, layout, gone))
-    return broken_files(unit, branch, draft, layout)
+    return [*broken_files(unit, branch, draft, layout), *_slips(draft, layout, change)][:MAX_WARNINGS]
 
 
 def broken_files(unit: Unit, branch: Branch, files: delivery.Files, layout: delivery.Layout) -> list[str]:
     """Warnings about delivery files that people edited into something unreadable; each set raises `memory_invalid`."""
-    found = [*delivery.changelog.issues(files, layout), *delivery.memory.issues(files, layout)]
-    warnings = [f"{issue.path}:{issue.line}: {issue.message}" for issue in found]
+    warnings = [_as_warning(issue) for issue in delivery.issues(files, layout)[:MAX_WARNINGS]]
     if warnings:
-        notices.raise_alert(unit, "memory_invalid", branch.name, {"issues": warnings[:20]})
-    return warnings[:20]
+        notices.raise_alert(unit, "memory_invalid", branch.name, {"issues": warnings})
+    return warnings
+
+
+def _slips(draft: Draft, layout: delivery.Layout, change: Change) -> list[str]:
+    """Warnings about what can be read but is probably not meant: `builderos.yaml`, delivery files of this change."""
+    found = list(config_issues(draft))
+    for path, content in change.edits.items():
+        if isinstance(content, bytes) and delivery.is_delivery(path, layout):
+            found += [issue for issue in delivery.validate(path, content, layout) if issue.level != "broken"]
+    return [_as_warning(issue) for issue in found]
+
+
+def _as_warning(issue: delivery.Issue) -> str:
+    return f"{issue.path}:{issue.line}: {issue.message}. {issue.hint}".strip()
 
 
 def _advance(
@@ -209,7 +224,8 @@ def _payload(place: Place, change: Change, stat: DiffStat) -> dict[str, Any]:
     branch = place.branch
     payload: dict[str, Any] = {
         "repo": branch.repo_name, "repo_id": branch.repo_id, "branch": branch.name, "old": branch.tip,
-        "paths": sorted(change.edits), "stat": stat.model_dump(), "tool": change.tool, **change.details,
+        "paths": sorted({*change.edits, *change.about}), "stat": stat.model_dump(), "tool": change.tool,
+        **change.details,
     }  # fmt: skip
     optional = {
         "task_id": change.task_id, "agent_version": change.agent_version, "run_id": change.run_id,
@@ -250,7 +266,8 @@ def trailers(unit: Unit, change: Change) -> list[tuple[str, str]]:
 def changelog_entry(unit: Unit, branch: Branch, change: Change) -> dict[str, Any]:
     """The entry of this commit (SPEC §4). Actor, branch and time are the server's own knowledge."""
     entry: dict[str, Any] = {
-        "id": change.entry_id or new_id("chg"), "timestamp": rfc3339(unit.now), "paths": sorted(change.edits), "message": change.message,
+        "id": change.entry_id or new_id("chg"), "timestamp": rfc3339(unit.now),
+        "paths": sorted({*change.edits, *change.about}), "message": change.message,
         "task_id": change.task_id, "committed_by": unit.actor.name, "branch": branch.name, "tool": change.tool,
         "agent_version": change.agent_version, "run_id": change.run_id, "reverts": change.reverts,
     }  # fmt: skip
