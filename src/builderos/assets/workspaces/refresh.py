@@ -104,7 +104,10 @@ def update(unit: Unit, body: UpdateIn) -> UpdateOut:
     settled = {check_path(r.path): None if r.content is None else r.content.encode() for r in body.resolutions}
     found = preview(unit, main, place.branch, settled)
     if found.conflicts:
-        raise conflict_problem(found.conflicts, "main and your branch changed the same lines")
+        raise conflict_problem(
+            found.conflicts, "main and your branch changed the same lines",
+            "Send the call again with resolutions: [{path, content}] for each of these files.",
+        )  # fmt: skip
     if not found.files and not found.entries:
         sha = None
         message = f"Branch {place.branch.name} of {place.repo_name} has everything of main already."

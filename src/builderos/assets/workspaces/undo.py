@@ -122,13 +122,14 @@ def _inverse(
     return dict(merged.edits)
 
 
-def conflict_problem(conflicts: list[Conflict], why: str) -> Problem:
+def conflict_problem(
+    conflicts: list[Conflict], why: str, hint: str = "Change these files by hand with commit_and_log, then try again."
+) -> Problem:
     """Conflicts as data: path, kind, and the text with markers where there is one."""
     items = [{"path": c.path, "kind": c.kind, "text": (c.text or "")[:MAX_CONFLICT_CHARS]} for c in conflicts[:50]]
     names = ", ".join(c.path for c in conflicts[:5])
     return Problem(
-        "conflict", f"{why}: {names}", hint="Change these files by hand with commit_and_log, then try again.",
-        conflicts=items,
+        "conflict", f"{why}: {names}", hint=hint, conflicts=items,
     )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """Act 1: two strangers build in one real repository, and nothing they or their AIs do can hurt it."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -317,8 +319,6 @@ class Sandboxes:
 
     def ledger(self) -> None:
         """The chain verifies; one changed byte in a copy is found and named."""
-        from builderos.client.audit import verify_file
-
         stage = self.stage
         verdict = stage.owner().call("GET", "/v1/audit/verify")
         stage.check(verdict["ok"], "the ledger verifies, and no commit is without a line", verdict)
@@ -326,12 +326,18 @@ class Sandboxes:
         copy = stage.folder / "audit.jsonl"
         with copy.open("wb") as out:
             stage.owner().save("GET", "/v1/audit/export", {"format": "jsonl"}, out)
-        stage.check(verify_file(copy).ok, "the exported copy verifies without the server")
+        stage.check(_verify_offline(copy)["ok"], "the exported copy verifies without the server")
         row = verdict["lines"] // 2
         _change_one_byte(copy, row)
-        spoiled = verify_file(copy)
-        stage.check(not spoiled.ok and spoiled.first_bad == row, f"the changed byte in line {row} is found", spoiled)
+        spoiled = _verify_offline(copy)
+        stage.check(not spoiled["ok"] and spoiled["first_bad"] == row, f"the changed byte in line {row} is found", spoiled)
         stage.say(f"one byte changed in a copy: verification names line {row}")
+
+
+def _verify_offline(copy: Path) -> Json:
+    """What `builderos audit verify --file` says; it needs no server."""
+    argv = [sys.executable, "-m", "builderos.interfaces.cli.main", "--json", "audit", "verify", "--file", str(copy)]
+    return json.loads(subprocess.run(argv, capture_output=True, check=False).stdout)
 
 
 def _change_one_byte(copy: Path, row: int) -> None:
