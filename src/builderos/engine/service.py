@@ -35,11 +35,12 @@ State = Literal["off", "starting", "running", "failed", "stopping", "stopped"]
 ForOrg: TypeAlias = Callable[[Context, str], object]
 ForServer: TypeAlias = Callable[[Context], object]
 
-_POLL_S: Final = 2.0
+_POLL_S: Final = 5.0
 _THREADS: Final = 8
 _KEPT: Final = timedelta(days=30)
 _PURGED_AT_ONCE: Final = 500
 _GRACE_S: Final = 0.1
+_UNFINISHED: Final = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
 
 
 class Stopping(BaseException):
@@ -47,6 +48,10 @@ class Stopping(BaseException):
 
     Not an `Exception`: those the library would record as the result of the work.
     """
+
+
+class StepFailed(Exception):
+    """What a step was to do failed in all its attempts; the text is the last reason."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ class Engine:
         DBOS(
             config={
                 "name": "builderos", "system_database_url": self._rendered(options=options), "sys_db_pool_size": 5,
-                "application_version": APPLICATION_VERSION, "executor_id": self._executor_id, "log_level": "WARNING",
+                "application_version": APPLICATION_VERSION, "executor_id": self._executor_id, "log_level": "ERROR",
                 "serializer": DBOSPortableJSONSerializer(), "max_executor_threads": _THREADS,
             }
         )  # fmt: skip
@@ -221,10 +226,21 @@ class Engine:
         while not self._stopping.is_set():
             try:
                 for item in outbox.due(self._context):
-                    self._start_once(f"outbox-{item.id}-{item.round}", self._deliver, item.org_id, item.id)
+                    self._start_round(item)
             except Exception as error:  # noqa: BLE001  # the database is away: the messages wait in it
                 log.warning("the outbox cannot be read: %s", type(error).__name__)
             bell.wait(_POLL_S)
+
+    def _start_round(self, item: outbox.Due) -> None:
+        """Start a round unless some process is at it. One that ended and left its message waiting is forgotten."""
+        from dbos import DBOS
+
+        run_id = f"outbox-{item.id}-{item.round}"
+        known = DBOS.get_workflow_status(run_id)
+        if known is not None and known.status not in _UNFINISHED:
+            DBOS.delete_workflow(run_id)  # e.g. the database went away before the failure could be noted
+        if known is None or known.status not in _UNFINISHED:
+            self._start_once(run_id, self._deliver, item.org_id, item.id)
 
     # ---------------------------------------------------------------- durable runs
 
@@ -236,43 +252,49 @@ class Engine:
         if cron is None:  # enrolled by another version of the server
             return
         if not cron.each_org:
-            DBOS.run_step(_attempts(cron.name), self._work, lambda: cron.fn(self._context))
+            self._step(name, lambda: cron.fn(self._context))
             return
-        orgs = DBOS.run_step({"name": "organisations"}, self._organisations)
         failed: list[str] = []
-        for org_id in orgs:
+        for org_id in DBOS.run_step({"name": "organisations"}, self._organisations):
             try:
-                DBOS.run_step(_attempts(org_id), self._work, lambda org=org_id: cron.fn(self._context, org))
-            except Exception as error:  # noqa: BLE001  # whatever a function of a room raises; it is reported below
-                log.warning("the schedule %s failed for %s: %s", cron.name, org_id, error)
+                self._step(org_id, lambda org=org_id: cron.fn(self._context, org))
+            except StepFailed as error:
+                log.warning("the schedule %s failed for %s: %s", name, org_id, error)
                 failed.append(org_id)
         if failed:
-            raise RuntimeError(f"{cron.name} failed for {', '.join(failed)}")
+            raise RuntimeError(f"{name} failed for {', '.join(failed)}")
 
     def _run_delivery(self, org_id: str, message_id: int) -> None:
         """One round of one message: a few quick attempts, then a pause that is kept in its row."""
-        from dbos import DBOS
-
-        context, handlers = self._context, self._handlers
         try:
-            DBOS.run_step(
-                _attempts("deliver"), self._work,
-                lambda: outbox.deliver(context, handlers, org_id, message_id),
-            )  # fmt: skip
-        except Exception as error:  # noqa: BLE001  # whatever a handler raises; its row keeps the reason
+            self._step("deliver", lambda: outbox.deliver(self._context, self._handlers, org_id, message_id))
+        except StepFailed as error:
             reason = str(error)
-            DBOS.run_step(
-                _attempts("postpone"), self._work,
-                lambda: outbox.postpone(context, org_id, message_id, reason),
-            )  # fmt: skip
+            self._step("postpone", lambda: outbox.postpone(self._context, org_id, message_id, reason))
 
     def _organisations(self) -> list[str]:
         with self._busy():
             return outbox.organisations(self._context, "schedule")
 
-    def _work(self, fn: Callable[[], object]) -> None:
-        with self._busy():
-            fn()
+    def _step(self, name: str, fn: Callable[[], object]) -> None:
+        """A durable step of a few quick attempts. Raises `StepFailed` with the reason of the last one."""
+        from dbos import DBOS
+
+        reasons: list[str] = []
+
+        def attempt() -> None:
+            with self._busy():
+                try:
+                    fn()
+                except Exception as error:
+                    reasons.append(f"{type(error).__name__}: {error}")
+                    raise
+
+        try:
+            DBOS.run_step(_attempts(name), attempt)
+        except Exception as error:
+            # No reason where the attempts were another process's and only their failure was recorded.
+            raise StepFailed(reasons[-1] if reasons else str(error)) from error
 
     @contextmanager
     def _busy(self) -> Generator[None]:
