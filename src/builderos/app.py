@@ -26,6 +26,7 @@ from builderos.engine import outbox
 from builderos.engine.service import Engine
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.interfaces.http import idempotency, process
+from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health
 from builderos.interfaces.http.server import Extension, build_api, wrap
 from builderos.trust.audit.routes import routes as audit_routes
@@ -41,7 +42,7 @@ from builderos.trust.secrets.service import Box
 from builderos.trust.signing.service import Signer
 
 GROUPS = [workspace_routes, sandbox_routes, repository_routes, approval_routes, audit_routes, key_routes, alert_routes]
-EXTENSIONS: tuple[Extension, ...] = (add_health,)
+EXTENSIONS: tuple[Extension, ...] = (add_health, add_chat)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from .schema import In
 
@@ -35,12 +35,15 @@ class Download:
     filename: str
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
-class Reply:
+class Reply(Generic[T]):
     """A JSON reply whose status differs from the operation's own, e.g. 202 when something waits."""
 
     status: int
-    body: Any
+    body: T
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Operation:
     deprecated: bool = False
     version: str = "1"
     secret_reply: bool = False
+    may_wait: bool = False  # answers 202 while an approval is needed
     implied: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
     media_types: tuple[str, ...] = ()
 
@@ -71,6 +75,10 @@ class Operation:
     def path_parameters(self) -> tuple[str, ...]:
         """Names in braces in the path."""
         return tuple(re.findall(r"{(\w+)}", self.path))
+
+
+def _reply_of(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Reply else annotation
 
 
 class Operations:
@@ -90,7 +98,7 @@ class Operations:
             options.setdefault("profile", "platform")
             self.items.append(
                 Operation(
-                    name=name, method=method, path=path, handler=handler, body=hints["body"], reply=hints["return"],
+                    name=name, method=method, path=path, handler=handler, body=hints["body"], reply=_reply_of(hints["return"]),
                     summary=" ".join(summary.split()), description=description.strip(), group=self.group,
                     effect=effect, **options,
                 )

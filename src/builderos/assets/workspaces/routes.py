@@ -1,6 +1,6 @@
 """Doors of the sandboxes and their files."""
 
-from builderos.core.operations import Operations
+from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
 from . import backups, commit, files, history, pulls, sandboxes, scaffold, undo
@@ -26,7 +26,7 @@ def get_started(unit: Unit, body: sandboxes.InitBranchIn) -> sandboxes.SandboxOu
     return sandboxes.init_branch(unit, body)
 
 
-@routes.post("/project/init_project", "initProject", credential="optional", deprecated=True)
+@routes.post("/project/init_project", "initProject", profile="minimal", credential="optional", deprecated=True)
 def init_project(unit: Unit, body: sandboxes.InitProjectIn) -> scaffold.ProjectOut:
     """Set up a project on your branch (the same as initSandbox with mode project)."""
     return scaffold.init_project(unit, body)
@@ -87,7 +87,7 @@ def restore_backup(unit: Unit, body: backups.RestoreIn) -> backups.RestoreOut:
 
 
 @routes.post("/git/promote", "promote", profile="standard", consequential=True, may_wait=True)
-def promote(unit: Unit, body: pulls.PromoteIn) -> pulls.PromoteOut:
+def promote(unit: Unit, body: pulls.PromoteIn) -> Reply[pulls.PromoteOut]:
     """Ask for your branch to be taken into main: opens a pull request with its checks and asks for an approval."""
     return pulls.promote(unit, body)
 

@@ -14,12 +14,19 @@ from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
 
-from .routes import problem_response
+from .problem import problem_response
 from .serve import Incoming
 
 log = logging.getLogger("builderos.access")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
-_OWN_BODIES: Final = ("/git/", "/mcp")  # git packs and MCP messages are not JSON documents of ours
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str] | None:
+    """Host names this server answers to; None: any (bound beyond loopback and no public address configured)."""
+    public = {urlsplit(settings.public_url).hostname or ""} if settings.public_url else set[str]()
+    if settings.host in _LOOPBACK or public:
+        return _LOOPBACK | public | {settings.host}
+    return None
 
 
 class Edge:
@@ -29,14 +36,7 @@ class Edge:
         self._app = app
         self._settings = settings
         self._rates = rates
-        self._hosts = self._allowed_hosts()
-
-    def _allowed_hosts(self) -> frozenset[str] | None:
-        """Host names this server answers to; None: any (bound beyond loopback and no public address configured)."""
-        public = {urlsplit(self._settings.public_url).hostname or ""} if self._settings.public_url else set[str]()
-        if self._settings.host in _LOOPBACK or public:
-            return _LOOPBACK | public | {self._settings.host}
-        return None
+        self._hosts = allowed_hosts(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -79,7 +79,7 @@ class Edge:
                 "misdirected_request", "this server does not answer to that host name",
                 hint="Use the address that `builderos up` printed, or set BUILDEROS_PUBLIC_URL.",
             )  # fmt: skip
-        if scope["path"].startswith(_OWN_BODIES) and ".git/" in scope["path"] or scope["path"].startswith("/mcp"):
+        if _is_git(scope["path"]):
             return None
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > self._settings.max_body:
@@ -89,14 +89,24 @@ class Edge:
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != "application/json":
                 return Problem(
-                    "unsupported_media_type", "the body must be JSON", hint="Send Content-Type: application/json."
+                    "unsupported_media_type",
+                    "the body must be JSON",
+                    hint="Send Content-Type: application/json.",
                 )
         return None
 
 
+def _is_git(path: str) -> bool:
+    """Packs are no JSON documents and have limits of their own."""
+    return path.startswith("/git/") and ".git/" in path
+
+
 def _too_large(limit: int) -> Problem:
     return Problem(
-        "payload_too_large", f"the body is larger than {limit} bytes", hint="Send less in one call.", limit=limit
+        "payload_too_large",
+        f"the body is larger than {limit} bytes",
+        hint="Send less in one call.",
+        limit=limit,
     )
 
 
@@ -116,8 +126,8 @@ def _stamp(message: Message, request_id: str) -> None:
 
 
 def _limited(receive: Receive, limit: int, path: str) -> Receive:
-    """Count the bytes of a body without a length; git and MCP have limits of their own."""
-    if path.startswith(_OWN_BODIES) and (".git/" in path or path.startswith("/mcp")):
+    """Count the bytes of a body without a length; git and MCP count theirs themselves."""
+    if _is_git(path) or path == "/mcp":
         return receive
     seen = 0
 

@@ -1,5 +1,7 @@
 """`/healthz` (the process answers), `/readyz` (the database answers), `/openapi.json` (the contract)."""
 
+from typing import Any
+
 import anyio
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
@@ -14,9 +16,12 @@ def add_health(api: FastAPI, app: Application) -> None:
     """Add the routes that need no credential and do nothing."""
 
     async def healthz() -> JSONResponse:
+        """Ask whether the process answers."""
         return JSONResponse({"status": "ok"})
 
     async def readyz() -> JSONResponse:
+        """Ask whether the database answers, and what the schedules are doing."""
+
         def ask() -> None:
             with app.context.get(Database).connection() as conn:
                 conn.execute("select 1")
@@ -28,10 +33,20 @@ def add_health(api: FastAPI, app: Application) -> None:
         return JSONResponse({"status": "ready", "engine": _engine_state(app)})
 
     async def contract() -> JSONResponse:
+        """Read this contract."""
         return JSONResponse(api.openapi())
 
-    for path, handler in (("/healthz", healthz), ("/readyz", readyz), ("/openapi.json", contract)):
-        api.add_api_route(path, handler, methods=["GET"], include_in_schema=False)
+    said = {"content": {"application/json": {"schema": {"type": "object"}}}}
+    for path, name, handler in (
+        ("/healthz", "health", healthz), ("/readyz", "ready", readyz), ("/openapi.json", "getContract", contract)
+    ):  # fmt: skip
+        responses: dict[int | str, Any] = {200: {"description": "Yes.", **said}}
+        if name == "ready":
+            responses[503] = {"description": "Not now.", **said}
+        api.add_api_route(
+            path, handler, methods=["GET"], operation_id=name, summary=handler.__doc__, tags=["contract"],
+            responses=responses, response_class=JSONResponse, response_model=None,
+        )  # fmt: skip
 
 
 def _engine_state(app: Application) -> State:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import anyio
 from fastapi import Body, FastAPI, Path, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, Field, ValidationError, create_model
+from fastapi.responses import Response, StreamingResponse
+from pydantic import ValidationError, create_model
 
 from builderos.core.application import Application
 from builderos.core.operations import Download, Operation
@@ -20,30 +20,25 @@ from .serve import Incoming, Outgoing, as_fields, serve
 Identifier = Annotated[str, Path(min_length=1, max_length=200)]
 
 
-class ProblemBody(BaseModel):
-    """RFC 9457 problem details."""
-
-    type: str
-    title: str
-    status: int
-    code: str = Field(description="Stable code to branch on.")
-    detail: str = Field(description="What happened, in plain words.")
-    hint: str = Field(description="What to do next.")
-    request_id: str
-    retryable: bool
-    retry_after_s: float | None = None
-
-
 @functools.cache
 def wire_model(operation: Operation) -> type[In]:
-    """The part of an operation's input that does not stand in the path."""
-    hidden = (*operation.path_parameters, *operation.implied)
+    """The part of an operation's input that is sent as body or query: what the path says is left out."""
+    hidden = {*operation.path_parameters, *operation.implied, *_never_in_query(operation)}
+    hidden &= operation.body.model_fields.keys()
     if not hidden:
         return operation.body
     fields: dict[str, Any] = {
-        name: (info.annotation, info) for name, info in operation.body.model_fields.items() if name not in hidden
+        name: (info.annotation, info)
+        for name, info in operation.body.model_fields.items()
+        if name not in hidden
     }
-    return create_model(f"{operation.body.__name__}At{operation.name[0].upper()}{operation.name[1:]}", __base__=In, **fields)
+    name = operation.name[0].upper() + operation.name[1:]
+    return create_model(f"{operation.body.__name__}At{name}", __base__=In, **fields)
+
+
+def _never_in_query(operation: Operation) -> tuple[str, ...]:
+    """Addresses are logged by proxies and kept in histories: a token goes into a header there."""
+    return ("reuse_token",) if operation.method in ("GET", "DELETE") else ()
 
 
 def add_routes(api: FastAPI, app: Application, limiter: anyio.CapacityLimiter) -> None:
@@ -66,8 +61,11 @@ def add_routes(api: FastAPI, app: Application, limiter: anyio.CapacityLimiter) -
 
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
-    problem = {"model": ProblemBody, "description": "A problem with a code and a hint."}
-    responses: dict[int | str, dict[str, Any]] = {"4XX": problem, "5XX": problem}
+    # Declared, so that the framework adds no form of its own; openapi.py says what a problem looks like.
+    responses: dict[int | str, dict[str, Any]] = {"4XX": {"description": ""}, "5XX": {"description": ""}}
+    if operation.may_wait:
+        waits = "Waits for an approval; `approval_id` says for which."
+        responses[202] = {"model": operation.reply, "description": waits}
     if operation.media_types:
         schema: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
         responses[operation.status] = {
@@ -77,7 +75,10 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
 
 
 def _extra(operation: Operation) -> dict[str, Any]:
-    extra: dict[str, Any] = {"x-profile": operation.profile, "x-openai-isConsequential": operation.consequential}
+    extra: dict[str, Any] = {
+        "x-profile": operation.profile,
+        "x-openai-isConsequential": operation.consequential,
+    }
     extra["security"] = [{"token": []}] if operation.credential == "required" else [{"token": []}, {}]
     return extra
 
@@ -122,10 +123,14 @@ def _whole(operation: Operation, body: In, path: dict[str, str]) -> In:
     if not path and not operation.implied:
         return body
     try:
-        return operation.body.model_validate({**body.model_dump(exclude_unset=True), **operation.implied, **path})
+        sent = body.model_dump(exclude_unset=True, by_alias=True)
+        return operation.body.model_validate({**sent, **operation.implied, **path})
     except ValidationError as error:
         raise Problem(
-            "validation_failed", "the request does not fit the schema", hint="See `fields`.", fields=as_fields(error)
+            "validation_failed",
+            "the request does not fit the schema",
+            hint="See `fields`.",
+            fields=as_fields(error),
         ) from None
 
 
@@ -135,15 +140,3 @@ def _response(operation: Operation, out: Outgoing) -> Response:
         headers["content-disposition"] = f'attachment; filename="{out.body.filename}"'
         return StreamingResponse(out.body.chunks, out.status, headers, out.body.media_type)
     return Response(out.body, out.status, headers, "application/json")
-
-
-def problem_response(problem: Problem, request_id: str) -> JSONResponse:
-    """A problem as `application/problem+json`."""
-    headers: dict[str, str] = {}
-    if problem.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
-    if problem.status == 401:
-        headers["www-authenticate"] = 'Bearer realm="builderos"'
-    return JSONResponse(
-        problem.as_dict(request_id), problem.status, headers, media_type="application/problem+json"
-    )

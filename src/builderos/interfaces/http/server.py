@@ -1,7 +1,7 @@
 """The FastAPI application of one running server."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -18,10 +18,17 @@ from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
 
 from .edge import Edge
-from .routes import add_routes, problem_response
+from .openapi import install
+from .problem import problem_response
+from .routes import add_routes
 
 log = logging.getLogger("builderos.http")
 VERSION = "0.1.0"
+DESCRIPTION = """\
+Tool routes stand at the root and need no header: `reuse_token`, `tool_version` and `idempotency_key` may be members
+of the body. Platform routes stand under `/v1`. Every reply to a tool says in `message` what happened, and names
+`repo_name` and `branch`. Every failure is `application/problem+json` with a `code` to branch on and a `hint` what to
+do next. The same tools are served over MCP at `/mcp`; chat models find a trimmed document at `/gpt/openapi.json`."""
 _BY_STATUS = {401: "unauthenticated", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large",
               415: "unsupported_media_type"}  # fmt: skip
 Extension = Callable[[FastAPI, Application], AbstractAsyncContextManager[None] | None]
@@ -34,15 +41,16 @@ def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastA
     running: list[AbstractAsyncContextManager[None]] = []
 
     @asynccontextmanager
-    async def lifespan(_api: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_api: FastAPI) -> AsyncGenerator[None]:
         async with _all(running):
             yield
 
     api = FastAPI(
         title="BuilderOS", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
-        separate_input_output_schemas=False,
-        description="A safe place to build: isolated Git branches for people and their AIs.",
+        separate_input_output_schemas=False, license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        summary="A safe place to build: isolated Git branches for people and their AIs.", description=DESCRIPTION,
     )  # fmt: skip
+    install(api)
     add_routes(api, app, limiter)
     for extend in extensions:
         manager = extend(api, app)
@@ -58,7 +66,7 @@ def wrap(api: FastAPI, app: Application) -> ASGIApp:
 
 
 @asynccontextmanager
-async def _all(managers: list[AbstractAsyncContextManager[None]]) -> AsyncIterator[None]:
+async def _all(managers: list[AbstractAsyncContextManager[None]]) -> AsyncGenerator[None]:
     from contextlib import AsyncExitStack
 
     async with AsyncExitStack() as stack:
@@ -76,7 +84,10 @@ def _handle_errors(api: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         fields = [{"field": ".".join(map(str, e["loc"])), "problem": e["msg"]} for e in error.errors()]
         problem = Problem(
-            "validation_failed", "the request does not fit the schema", hint="See `fields`.", fields=fields[:50]
+            "validation_failed",
+            "the request does not fit the schema",
+            hint="See `fields`.",
+            fields=fields[:50],
         )
         return problem_response(problem, request.state.incoming.request_id)
 
@@ -84,16 +95,20 @@ def _handle_errors(api: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         if isinstance(error.__cause__, Problem):  # FastAPI wraps whatever happens while it reads the body
             return problem_response(error.__cause__, request.state.incoming.request_id)
-        code = _BY_STATUS.get(error.status_code, "validation_failed" if error.status_code < 500 else "internal")
+        code = _BY_STATUS.get(
+            error.status_code, "validation_failed" if error.status_code < 500 else "internal"
+        )
         problem = Problem(code, str(error.detail), hint="See the list of operations at /openapi.json.")
         assert problem.status == STATUS[code]
         return problem_response(problem, request.state.incoming.request_id)
 
     async def on_crash(request: Request, error: Exception) -> Response:
         if isinstance(error, RecursionError):
-            problem = Problem("validation_failed", "the JSON is nested too deeply", hint="Send a flatter document.")
+            problem = Problem(
+                "validation_failed", "the JSON is nested too deeply", hint="Send a flatter document."
+            )
         else:
-            log.exception("unexpected error in %s", request.state.incoming.request_id, exc_info=error)
+            log.error("unexpected error in %s", request.state.incoming.request_id, exc_info=error)
             problem = Problem("internal", "something went wrong on our side", hint="Report the request_id.")
         return problem_response(problem, request.state.incoming.request_id)
 
