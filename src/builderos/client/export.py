@@ -43,8 +43,7 @@ def verify_rows(rows: Iterable[str]) -> Json:
 
 def _verdict(chain: "_Chain", first_bad: int | None, reason: str) -> Json:
     return {
-        "ok": first_bad is None, "lines": chain.count, "head": chain.previous.hex(), "first_bad": first_bad,
-        "reason": reason,
+        "ok": first_bad is None, "lines": chain.count, "first_bad": first_bad, "reason": reason, "head": chain.head,
     }  # fmt: skip
 
 
@@ -56,14 +55,16 @@ class _Chain:
         self.seq: int = 0
         self.previous: bytes = b""
         self._org = ""
-        self._head: Json | None = None
+        self._closed = False
+        self.head: Json = {}
 
     def take(self, row: Json, number: int) -> None:
         """Check one row against those before it."""
-        if self._head is not None:
+        if self._closed:
             raise _Bad(self.seq + 1, f"row {number} stands behind the head")
         if "head" in row:
-            self._head = row["head"] if isinstance(row["head"], dict) else {}
+            self._closed = True
+            self.head = row["head"] if isinstance(row["head"], dict) else {}
             return
         line = _line(row, number)
         if self.count == 0:
@@ -85,12 +86,10 @@ class _Chain:
 
     def close(self) -> None:
         """Check the head against the last row."""
-        if self._head is None:
+        if not self._closed:
             raise _Bad(self.seq + 1, "the head is missing: rows may have been cut off at the end")
-        if self._head.get("seq") != self.seq or (
-            self.count and self._head.get("hash") != self.previous.hex()
-        ):
-            raise _Bad(self.seq + 1, f"the chain ends at {self.seq}, its head says {self._head.get('seq')}")
+        if self.head.get("seq") != self.seq or (self.count and self.head.get("hash") != self.previous.hex()):
+            raise _Bad(self.seq + 1, f"the chain ends at {self.seq}, its head says {self.head.get('seq')}")
 
 
 def _parsed(number: int, text: str) -> Json:

@@ -1,11 +1,12 @@
 """The ledger: look at it, verify it here or there, take it along."""
 
+import base64
 import sys
-from typing import Any
 
 import click
 
 from builderos.client.export import verify_file
+from builderos.client.http import Json
 
 from .caller import Caller
 from .commands import Noun
@@ -43,14 +44,10 @@ def list_(
 
 
 @command.command()
-@click.option(
-    "--file",
-    "file",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Verify this export, without a server.",
-)
+@click.option("--file", "file", type=click.Path(dir_okay=False), help="Verify this export, without a server.")
+@click.option("--public-key", metavar="BASE64", help="Key that must have signed the export's head.")
 @click.pass_obj
-def verify(caller: Caller, file: str | None) -> int:
+def verify(caller: Caller, file: str | None, public_key: str | None) -> int:
     """Check every line of the ledger against its chain; exit code 1 names the line that was changed."""
     if file is None:
         reply = caller.client().call("GET", "/v1/audit/verify")
@@ -59,14 +56,41 @@ def verify(caller: Caller, file: str | None) -> int:
             reply = verify_file(file)
         except (OSError, UnicodeDecodeError) as error:
             raise click.UsageError(f"cannot read {file}: {error}") from error
+        if reply["ok"]:
+            reply |= _signature(reply["head"], public_key)
     caller.show(reply, _verdict(reply))
     return 0 if reply["ok"] else 1
 
 
-def _verdict(reply: dict[str, Any]) -> str:
+def _signature(head: Json, wanted: str | None) -> Json:
+    """What the head's signature adds: without a known key it proves only that the file is whole in itself."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    key = str(head.get("public_key", ""))
+    if wanted is not None and key != wanted:
+        return {"ok": False, "reason": "the head was signed with another key than the one you named"}
+    text = "".join(f"{head.get(name)}\n" for name in ("org_id", "seq", "hash", "at"))
+    try:
+        signature = base64.b64decode(str(head.get("signature", "")), validate=True)
+        Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True)).verify(
+            signature, text.encode()
+        )
+    except (ValueError, InvalidSignature):
+        return {"ok": False, "reason": "the signature of the head does not fit"}
+    return {"signed_by": key}
+
+
+def _verdict(reply: Json) -> list[str]:
     if reply["ok"]:
-        return f"{reply['lines']} lines, all as they were written; head {str(reply['head'])[:16]}"
-    return f"Line {reply['first_bad']} is the first that does not fit: {reply['reason']}"
+        key = reply.get("signed_by") or reply["head"].get("public_key", "")
+        return [f"{reply['lines']} lines, all as they were written", f"  head  {reply['head'].get('hash')}",
+                f"  key   {key}"]  # fmt: skip
+    where = f"Line {reply['first_bad']}: " if reply["first_bad"] is not None else ""
+    return [
+        f"{where}{reply['reason'] or 'not everything has its line'}",
+        *(f"  {text}" for text in reply.get("findings", [])),
+    ]
 
 
 @command.command()

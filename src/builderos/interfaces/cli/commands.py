@@ -44,7 +44,8 @@ class Verb(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write both lists of options."""
-        records = [(option, option.get_help_record(ctx)) for option in self.get_params(ctx)]
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        records = [(option, option.get_help_record(ctx)) for option in options]
         own = [record for option, record in records if record and option not in self.everywhere]
         common = [record for option, record in records if record and option in self.everywhere]
         for title, rows in (("Options", own), ("Everywhere", common)):
@@ -83,6 +84,18 @@ class Root(Noun):
             return None
         module = importlib.import_module(f"{__package__}.{entry.module}")
         return getattr(module, entry.attribute or "command")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a near miss is named."""
+        if args and args[0] not in ENTRIES and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], ENTRIES, 3)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            ctx.fail(f"there is no command {args[0]}{hint}")
+        return super().resolve_command(ctx, args)
 
     def get_help(self, ctx: click.Context) -> str:
         """The page of the catalogue."""

@@ -10,7 +10,9 @@ from .story.stage import Failed, complain, stage, this_project
 
 @click.command("demo")
 @click.option("--repo", metavar="PATH|URL", help="Repository to work on; by default this project's own.")
-@click.option("--act", type=click.IntRange(1, 1), default=1, show_default=True, help="Which part of the story.")
+@click.option(
+    "--act", type=click.IntRange(1, 1), default=1, show_default=True, help="Which part of the story."
+)
 def demo(repo: str | None, act: int) -> int:
     """Run the main job on a real repository and verify it."""
     source = repo or this_project()

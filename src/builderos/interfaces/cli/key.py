@@ -6,7 +6,7 @@ import click
 
 from .caller import Caller
 from .commands import Noun
-from .options import fields, paged
+from .options import fields
 
 COLUMNS = (
     ("id", "KEY"),
@@ -24,23 +24,22 @@ def command() -> None:
 
 @command.command()
 @click.argument("label")
-@click.option("--scope", "scopes", multiple=True, help="What it may do; repeat for more.")
-@click.option("--repo", metavar="NAME", help="Only in this repository.")
+@click.option("--scope", "scopes", multiple=True, required=True, help="What it may do; repeat for more.",
+              type=click.Choice(["read", "write", "promote", "approve", "admin"]))  # fmt: skip
 @click.option("--expires", metavar="TIME", help="When it ends, e.g. 2027-01-31T12:00:00Z.")
 @click.pass_obj
-def create(caller: Caller, label: str, scopes: tuple[str, ...], repo: str | None, expires: str | None) -> int:
-    """Make an API key; its secret is shown once."""
-    body = {"label": label} | fields(scopes=list(scopes), repo_name=repo, expires_at=expires)
+def create(caller: Caller, label: str, scopes: tuple[str, ...], expires: str | None) -> int:
+    """Make an API key; it is shown once."""
+    body = {"label": label, "scopes": list(scopes)} | fields(expires_at=expires)
     reply = caller.client().call("POST", "/v1/api-keys", body, once=True)
-    return caller.tell(reply, "id", "secret", "scopes", "expires_at")
+    return caller.tell(reply, "id", "api_key", "scopes", "expires_at")
 
 
 @command.command("list")
-@paged
 @click.pass_obj
-def list_(caller: Caller, limit: int, cursor: str | None) -> int:
+def list_(caller: Caller) -> int:
     """List the API keys, without their secrets."""
-    reply = caller.client().call("GET", "/v1/api-keys", fields(limit=limit, cursor=cursor))
+    reply = caller.client().call("GET", "/v1/api-keys")
     return caller.listing(reply, COLUMNS, "There are no API keys")
 
 

@@ -1,19 +1,22 @@
 """Repositories."""
 
+from urllib.parse import quote
+
 import click
+
+from builderos.client.http import Client
 
 from .caller import Caller
 from .commands import Noun
 from .options import fields, paged
+from .output import facts, table
 from .start import import_repository, local_path
 
+FACTS = ("repo_name", "repo_owner", "base_branch", "head_sha", "id")
 COLUMNS = (
-    ("repo_name", "REPOSITORY"),
-    ("repo_owner", "OWNER"),
-    ("base_branch", "BASE"),
-    ("head_sha", "MAIN"),
+    ("repo_name", "REPOSITORY"), ("repo_owner", "OWNER"), ("base_branch", "BASE"), ("created_at", "SINCE"),
     ("id", "ID"),
-)
+)  # fmt: skip
 
 
 @click.group("repo", cls=Noun)
@@ -29,7 +32,7 @@ def command() -> None:
 def import_(caller: Caller, source: str, name: str | None, source_branch: str | None) -> int:
     """Import the default branch of SOURCE: a URL, or a folder of this machine."""
     reply = import_repository(caller.client(), local_path(source), name, source_branch)
-    return caller.tell(reply, "repo_name", "repo_owner", "base_branch", "head_sha", "id")
+    return caller.tell(reply, *FACTS)
 
 
 @command.command("list")
@@ -41,10 +44,51 @@ def list_(caller: Caller, limit: int, cursor: str | None) -> int:
     return caller.listing(reply, COLUMNS, "There is no repository yet: builderos init")
 
 
-@command.command("show")
+@command.command()
+@click.argument("name")
+@click.pass_obj
+def create(caller: Caller, name: str) -> int:
+    """Make an empty repository."""
+    reply = caller.client().call("POST", "/v1/repos", {"name": name}, once=True)
+    return caller.tell(reply, *FACTS)
+
+
+@command.command()
 @click.argument("repo")
 @click.pass_obj
 def show(caller: Caller, repo: str) -> int:
-    """Show one repository, by its name or id."""
-    reply = caller.client().call("GET", f"/v1/repos/{repo}")
-    return caller.show(reply, [f"{name.replace('_', ' '):<14} {value}" for name, value in reply.items()])
+    """Show one repository and its shared branches, by its name or id."""
+    client = caller.client()
+    reply = client.call("GET", f"/v1/repos/{_id(client, repo)}")
+    branches = table(
+        reply["branches"], (("name", "BRANCH"), ("kind", "KIND"), ("head_sha", "TIP"), ("state", "STATE"))
+    )
+    return caller.show(
+        reply, [*facts(reply, (*FACTS, "source", "upstream_branch", "created_at")), "", branches]
+    )
+
+
+@command.command()
+@click.argument("repo")
+@click.argument("name")
+@click.pass_obj
+def branch(caller: Caller, repo: str, name: str) -> int:
+    """Make a dev branch that sandboxes can be promoted to."""
+    client = caller.client()
+    reply = client.call("POST", f"/v1/repos/{_id(client, repo)}/branches", {"branch": name}, once=True)
+    return caller.show(reply, f"{reply['name']} at {reply['head_sha'][:10]}")
+
+
+def _id(client: Client, name: str) -> str:
+    """The id of a repository that is named by id, `name` or `owner/name`."""
+    if name.startswith("repo_"):
+        return quote(name, safe="")
+    cursor: str | None = None
+    while True:
+        page = client.call("GET", "/v1/repos", {"limit": 200, "cursor": cursor})
+        for item in page["items"]:
+            if name in (item["repo_name"], f"{item['repo_owner']}/{item['repo_name']}"):
+                return str(item["id"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            raise click.UsageError(f"there is no repository {name}; see: builderos repo list")

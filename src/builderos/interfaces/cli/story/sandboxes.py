@@ -75,7 +75,10 @@ class Sandboxes:
     def read(self, who: Builder, paths: list[str], branch: str | None = None) -> dict[str, str]:
         """Contents of files, by path."""
         body = {"repo_name": REPO, "branch": branch or who.branch, "mode": "batch", "paths": paths}
-        return {f["path"]: f["content"] for f in self.client(who).call("POST", "/system/fetch_files", body)["files"]}
+        return {
+            f["path"]: f["content"]
+            for f in self.client(who).call("POST", "/system/fetch_files", body)["files"]
+        }
 
     def open(self) -> None:
         """Import, then two anonymous sandboxes."""
@@ -87,7 +90,11 @@ class Sandboxes:
         for who in (self.ada, self.bob):
             reply = stage.client().call("POST", "/sandbox/init", {"mode": "branch", "repo_name": REPO})
             who.token, who.branch = reply["reuse_token"], reply["branch"]
-            stage.check(reply["created"] and reply["token_status"] == "new", "an anonymous user gets a new branch", reply)
+            stage.check(
+                reply["created"] and reply["token_status"] == "new",
+                "an anonymous user gets a new branch",
+                reply,
+            )
             stage.say(f"{who.name} has a workspace: {who.branch}")
         stage.check(self.ada.branch != self.bob.branch, "two users have two branches")
         listed = stage.owner().call("GET", "/v1/sandboxes", {"repo_name": REPO})["items"]
@@ -104,14 +111,19 @@ class Sandboxes:
         self.ada.acknowledged.append(made["commit_sha"])
         stage.say(f"Ada scaffolded a project: {len(made['created'])} files", made["commit_sha"])
         paths = [f"bot/part_{n:02}.py" for n in range(FILES)]
-        threads = [threading.Thread(target=self._write_all, args=(who, paths)) for who in (self.ada, self.bob)]
+        threads = [
+            threading.Thread(target=self._write_all, args=(who, paths)) for who in (self.ada, self.bob)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         for who in (self.ada, self.bob):
             found = self.read(who, paths)
-            stage.check(found == {p: f"# {who.name}: {p}\n" for p in paths}, f"{who.name} reads back the own {FILES} files")
+            stage.check(
+                found == {p: f"# {who.name}: {p}\n" for p in paths},
+                f"{who.name} reads back the own {FILES} files",
+            )
             stage.say(f"{who.name} wrote {FILES} files, the same names as the other", who.acknowledged[-1])
 
     def _write_all(self, who: Builder, paths: list[str]) -> None:
@@ -123,7 +135,11 @@ class Sandboxes:
     def resume(self) -> None:
         """Only the token leads back."""
         reply = self.stage.client(self.ada.token).call("POST", "/sandbox/init", {})
-        self.stage.check(reply["branch"] == self.ada.branch and not reply["created"], "the token opens the same branch", reply)
+        self.stage.check(
+            reply["branch"] == self.ada.branch and not reply["created"],
+            "the token opens the same branch",
+            reply,
+        )
         self.stage.check(reply["token_status"] == "valid", "the token is valid", reply)
         self.stage.say(f"Ada is back in {reply['branch']}")
 
@@ -131,7 +147,10 @@ class Sandboxes:
         """Clone, commit, push twice, and see the push in the workspace."""
         stage, work = self.stage, self.stage.folder / "clone"
         stage.git("clone", "--quiet", self._git_url(), str(work), token=self.ada.token)
-        stage.check(stage.git("rev-parse", "HEAD", cwd=work) == self.ada.acknowledged[-1], "the clone is at Ada's last commit")
+        stage.check(
+            stage.git("rev-parse", "HEAD", cwd=work) == self.ada.acknowledged[-1],
+            "the clone is at Ada's last commit",
+        )
         for n in (1, 2):
             (work / f"from_git_{n}.txt").write_text(f"pushed {n}\n")
             stage.git("add", "-A", cwd=work)
@@ -147,12 +166,17 @@ class Sandboxes:
 
     def refusals(self) -> None:
         """Everything a wrong or hostile caller would try first."""
-        stage, mine = self.stage, {"repo_name": REPO, "files": [{"path": "x.txt", "content": "x"}], "message": "try"}
+        stage, mine = (
+            self.stage,
+            {"repo_name": REPO, "files": [{"path": "x.txt", "content": "x"}], "message": "try"},
+        )
         wrong = stage.client("bos_rt_" + "A" * 43)
         stage.refused("token_invalid", "a wrong token", wrong, "/commit_and_log_output", mine)
         bob = self.client(self.bob)
         path = "/commit_and_log_output"
-        stage.refused("forbidden_branch", "writing Ada's branch as Bob", bob, path, mine | {"branch": self.ada.branch})
+        stage.refused(
+            "forbidden_branch", "writing Ada's branch as Bob", bob, path, mine | {"branch": self.ada.branch}
+        )
         stage.refused("protected_branch", "writing main", bob, path, mine | {"branch": "main"})
         reading = {"repo_name": REPO, "branch": self.ada.branch, "path": "bot/part_00.py"}
         stage.refused("forbidden_branch", "reading Ada's branch as Bob", bob, "/system/fetch_files", reading)
@@ -169,7 +193,15 @@ class Sandboxes:
         (work / "rewritten.txt").write_text("history\n")
         stage.git("add", "-A", cwd=work)
         stage.git("commit", "--quiet", "-m", "Rewrite", cwd=work)
-        said = stage.git("push", "--force", "origin", f"HEAD:{self.ada.branch}", cwd=work, token=self.ada.token, may_fail=True)
+        said = stage.git(
+            "push",
+            "--force",
+            "origin",
+            f"HEAD:{self.ada.branch}",
+            cwd=work,
+            token=self.ada.token,
+            may_fail=True,
+        )
         stage.check(not said.startswith("exit 0"), "a force-push is refused", said)
         stage.say("git pushes to main, to the other's branch, and with force")
 
@@ -179,8 +211,14 @@ class Sandboxes:
         before = self.read(self.ada, [path])[path]
         bad = self.commit(self.ada, {path: "oops\n"}, "A mistake")["commit_sha"]
         where = {"repo_name": REPO, "branch": self.ada.branch}
-        diff = self.client(self.ada).call("POST", "/git/diff", where | {"from": self.ada.acknowledged[-2], "to": bad})
-        stage.check("+oops" in diff["diff"] and len(diff["changelog_delta"]) >= 1, "the diff shows the mistake", diff["diff"][:300])
+        diff = self.client(self.ada).call(
+            "POST", "/git/diff", where | {"from": self.ada.acknowledged[-2], "to": bad}
+        )
+        stage.check(
+            "+oops" in diff["diff"] and len(diff["changelog_delta"]) >= 1,
+            "the diff shows the mistake",
+            diff["diff"][:300],
+        )
         stage.say("the diff shows the mistake and its changelog entry", bad)
         first = self._rollback(bad, "it was a mistake")
         stage.check(self.read(self.ada, [path])[path] == before, "the file is as before the mistake")
@@ -204,8 +242,14 @@ class Sandboxes:
         stage.owner().call("DELETE", f"/v1/sandboxes/{self.bob.sandbox_id}")
         stage.say(f"the branch {self.bob.branch} is deleted")
         again = self.client(self.bob).call("POST", "/sandbox/init", {})
-        stage.check(again["recreated"] and again["branch"] == self.bob.branch, "the token opens it anew under its name", again)
-        stage.check(kept["backup_id"] in again["restore_from"], "the backup is offered", again["restore_from"])
+        stage.check(
+            again["recreated"] and again["branch"] == self.bob.branch,
+            "the token opens it anew under its name",
+            again,
+        )
+        stage.check(
+            kept["backup_id"] in again["restore_from"], "the backup is offered", again["restore_from"]
+        )
         back = self.client(self.bob).call("POST", f"/system/backup/{kept['backup_id']}/restore", where)
         stage.check(self.read(self.bob, [path]) == {path: f"# Bob: {path}\n"}, "Bob's files are back")
         self.bob.acknowledged = [back["commit_sha"]]
@@ -216,7 +260,9 @@ class Sandboxes:
         stage = self.stage
         counted = {who.name: len(who.acknowledged) for who in (self.ada, self.bob)}
         writers = [
-            threading.Thread(target=self._burst, args=(who, n)) for who in (self.ada, self.bob) for n in range(2)
+            threading.Thread(target=self._burst, args=(who, n))
+            for who in (self.ada, self.bob)
+            for n in range(2)
         ]
         for writer in writers:
             writer.start()
@@ -265,7 +311,11 @@ class Sandboxes:
         self._land(self.ada, "Ada's weather bot")
         first = self._promotion(self.bob, "Bob's weather bot")
         broken = [c["name"] for c in first["checks"] if not c["ok"]]
-        stage.check(broken == ["merges_cleanly"], "Bob's promotion says that main changed the same lines", first["checks"])
+        stage.check(
+            broken == ["merges_cleanly"],
+            "Bob's promotion says that main changed the same lines",
+            first["checks"],
+        )
         stage.say("Bob's promotion waits: main has changed the same files")
         where = f"/v1/sandboxes/{self.bob.sandbox_id}/update"
         settled = self._settle(where)
@@ -299,7 +349,13 @@ class Sandboxes:
         stage.check(all(c["ok"] for c in opened["checks"]), "all checks are green", opened["checks"])
         stage.say(f"{who.name}'s pull request is open, {len(opened['checks'])} checks green")
         approval = f"/v1/approvals/{opened['approval_id']}"
-        stage.refused("policy_denied", "approving one's own promotion", self.client(who), approval, {"decision": "approve"})
+        stage.refused(
+            "policy_denied",
+            "approving one's own promotion",
+            self.client(who),
+            approval,
+            {"decision": "approve"},
+        )
         seen = stage.owner().call("GET", approval)
         decided = stage.owner().call(
             "POST", approval, {"decision": "approve", "comment": "looks good", "diff_hash": seen["diff_hash"]}
@@ -313,7 +369,10 @@ class Sandboxes:
         work = self.stage.folder / "main"
         token = (self.stage.home / "owner.token").read_text().strip()
         self.stage.git("clone", "--quiet", "--branch", "main", self._git_url(), str(work), token=token)
-        blocks = [*sorted((work / "project" / "changelog").glob("*.yaml")), work / "project" / "changelog.yaml"]
+        blocks = [
+            *sorted((work / "project" / "changelog").glob("*.yaml")),
+            work / "project" / "changelog.yaml",
+        ]
         lines = (line for block in blocks if block.exists() for line in block.read_text().splitlines())
         return [json.loads(line[2:])["id"] for line in lines if line.startswith("- {")]
 
@@ -330,13 +389,26 @@ class Sandboxes:
         row = verdict["lines"] // 2
         _change_one_byte(copy, row)
         spoiled = _verify_offline(copy)
-        stage.check(not spoiled["ok"] and spoiled["first_bad"] == row, f"the changed byte in line {row} is found", spoiled)
+        stage.check(
+            not spoiled["ok"] and spoiled["first_bad"] == row,
+            f"the changed byte in line {row} is found",
+            spoiled,
+        )
         stage.say(f"one byte changed in a copy: verification names line {row}")
 
 
 def _verify_offline(copy: Path) -> Json:
     """What `builderos audit verify --file` says; it needs no server."""
-    argv = [sys.executable, "-m", "builderos.interfaces.cli.main", "--json", "audit", "verify", "--file", str(copy)]
+    argv = [
+        sys.executable,
+        "-m",
+        "builderos.interfaces.cli.main",
+        "--json",
+        "audit",
+        "verify",
+        "--file",
+        str(copy),
+    ]
     return json.loads(subprocess.run(argv, capture_output=True, check=False).stdout)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,8 @@ Json = dict[str, Any]
 WIDTH: Final = 78
 # A story makes in seconds what people make in hours.
 SETTINGS: Final = {
-    "PORT": "0", "BUILDEROS_ANONYMOUS": "true", "BUILDEROS_RATE_PER_TOKEN": "100000", "BUILDEROS_RATE_PER_ORG": "100000",
+    "PORT": "0", "BUILDEROS_ANONYMOUS": "true", "BUILDEROS_RATE_PER_TOKEN": "100000",
+    "BUILDEROS_RATE_PER_ORG": "100000",
     "BUILDEROS_RATE_ANONYMOUS_INITS": "1000",
 }  # fmt: skip
 
@@ -47,7 +48,8 @@ class Stage:
         with log.open("ab") as out:
             before = out.tell()
             self._server = subprocess.Popen(
-                local.command(), env=local.environment(self.home, **SETTINGS), cwd=self.folder, stdin=subprocess.DEVNULL,
+                local.command(), env=local.environment(self.home, **SETTINGS), cwd=self.folder,
+                stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         self.url = local.await_ready(self.home, self._server, log, before).url
@@ -83,7 +85,9 @@ class Stage:
         if not truth:
             raise Failed(f"not true: {statement}" + (f" (found: {found})" if found != "" else ""))
 
-    def refused(self, code: str, statement: str, client: Client, path: str, body: Json, method: str = "POST") -> None:
+    def refused(
+        self, code: str, statement: str, client: Client, path: str, body: Json, method: str = "POST"
+    ) -> None:
         """A call that must be refused with this code."""
         try:
             reply = client.call(method, path, body)
@@ -92,15 +96,24 @@ class Stage:
             return
         raise Failed(f"{statement} was not refused: {reply}")
 
-    def git(self, *args: str, cwd: Path | None = None, token: str | None = None, may_fail: bool = False) -> str:
+    def git(
+        self, *args: str, cwd: Path | None = None, token: str | None = None, may_fail: bool = False
+    ) -> str:
         """Run the real git; with a token as Basic password in a header, so that it stands in no URL and no file."""
         done = subprocess.run(
-            ["git", *args], cwd=cwd or self.folder, env=_git_environment(token), capture_output=True, check=False, timeout=120
+            ["git", *args],
+            cwd=cwd or self.folder,
+            env=_git_environment(token),
+            capture_output=True,
+            check=False,
+            timeout=120,
         )
         output = (done.stdout + done.stderr).decode(errors="replace").strip()
         if done.returncode and not may_fail:
             raise Failed(f"git {' '.join(args)} failed: {output}")
-        return f"exit {done.returncode}\n{output}" if may_fail else done.stdout.decode(errors="replace").strip()
+        return (
+            f"exit {done.returncode}\n{output}" if may_fail else done.stdout.decode(errors="replace").strip()
+        )
 
 
 def _git_environment(token: str | None) -> dict[str, str]:
@@ -120,7 +133,7 @@ def _git_environment(token: str | None) -> dict[str, str]:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
+def stage() -> Generator[Stage]:
     """A stage in a temporary folder; afterwards the server is stopped and the folder removed."""
     folder = Path(tempfile.mkdtemp(prefix="builderos-demo-"))
     folder.chmod(0o755)  # for root the database runs as another user, who must be able to reach it
@@ -142,7 +155,9 @@ def title(text: str) -> None:
 def this_project() -> str | None:
     """The git repository this code lies in, where it runs from a checkout."""
     done = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--show-toplevel"], capture_output=True, check=False
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--show-toplevel"],
+        capture_output=True,
+        check=False,
     )
     return done.stdout.decode().strip() or None if done.returncode == 0 else None
 

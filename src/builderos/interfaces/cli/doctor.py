@@ -1,0 +1,147 @@
+"""`doctor`: is this machine fit, and is the server well?"""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from builderos.client import local
+from builderos.client.errors import ClientError
+from builderos.client.http import Client
+from builderos.core.home import configured_home
+
+from .caller import Caller
+from .commands import Verb
+from .places import config_folder
+
+OLDEST_PYTHON: Final = (3, 11)
+OLDEST_GIT: Final = (2, 31)
+SPACE: Final = 1024**3
+
+
+class Unfit(Exception):
+    """A check that failed: what is wrong, and how to mend it."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class _Finding:
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+@click.command("doctor", cls=Verb)
+@click.pass_obj
+def command(caller: Caller) -> int:
+    """Check this machine and its server, and say how to mend what is wrong; exit code 1 when something is.
+
+    Nothing is started or changed.
+    """
+    checks: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("python", _python), ("git", _git), ("state folder", _home), ("disk space", _space),
+        ("owner's credential", _owner), ("saved tokens", _saved), ("server", lambda: _server(caller)),
+    )  # fmt: skip
+    findings = [_run(name, check) for name, check in checks]
+    reply = {"ok": all(f.ok for f in findings), "checks": [vars(f) for f in findings]}
+    lines = [
+        f"{'ok    ' if f.ok else 'WRONG '} {f.name}: {f.detail}"
+        + (f"\n       {f.remedy}" if f.remedy else "")
+        for f in findings
+    ]
+    caller.show(reply, lines)
+    return 0 if reply["ok"] else 1
+
+
+def _run(name: str, check: Callable[[], str]) -> _Finding:
+    try:
+        return _Finding(name, True, check())
+    except Unfit as unfit:
+        return _Finding(name, False, unfit.what, unfit.remedy)
+
+
+def _python() -> str:
+    if sys.version_info < OLDEST_PYTHON:
+        raise Unfit(f"version {sys.version.split()[0]} is too old", "Install Python 3.11 or newer")
+    return sys.version.split()[0]
+
+
+def _git() -> str:
+    try:
+        said = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Unfit("git cannot be run", "Install git and have it on PATH") from error
+    version = said.split()[2]
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_GIT:
+        raise Unfit(f"version {version} is too old", "Install git 2.31 or newer")
+    return version
+
+
+def _home() -> str:
+    home = configured_home()
+    nearest = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        raise Unfit(f"{home} cannot be written", "Choose another folder with BUILDEROS_HOME")
+    return str(home) if nearest == home else f"{home} (made at the first start)"
+
+
+def _space() -> str:
+    home = configured_home()
+    free = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists())).free
+    if free < SPACE:
+        raise Unfit(f"{free // 1024**2} MiB are free", "Free at least 1 GiB where the state folder lies")
+    return f"{free / 1024**3:.1f} GiB free"
+
+
+def _owner() -> str:
+    return _private(configured_home() / "owner.token", "made at the first start")
+
+
+def _saved() -> str:
+    kept = sorted((config_folder() / "servers").glob("*.json"))
+    for path in kept:
+        _private(path, "")
+    return f"{len(kept)} servers" if kept else "none"
+
+
+def _private(path: Path, absent: str) -> str:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return absent
+    except OSError as error:
+        raise Unfit(f"{path}: {error.strerror}", "Run this as the user who runs the server") from error
+    if mode & 0o077:
+        raise Unfit(f"{path} can be read by others (mode {mode:o})", f"chmod 600 {path}")
+    return "readable by its owner alone"
+
+
+def _server(caller: Caller) -> str:
+    address = caller.remote
+    if address is None:
+        running = local.find(configured_home())
+        if running is None:
+            return "not running; it is started when a command needs it"
+        address = running.url
+    try:
+        Client(address).call("GET", "/readyz")
+    except ValueError as error:
+        raise Unfit(str(error), "Mend BUILDEROS_URL") from error
+    except ClientError as error:
+        log = configured_home() / "server.log"
+        raise Unfit(
+            f"{address}: {error.detail}", error.hint if caller.remote else f"Look at {log}"
+        ) from error
+    return f"ready at {address}"
