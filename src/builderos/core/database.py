@@ -7,13 +7,15 @@ backend's process id (`enter`), so that injected SQL cannot switch to another on
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .problems import Problem
 
@@ -45,13 +47,13 @@ class Database:
         self.engine.dispose()
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def connection(self) -> Generator[psycopg.Connection[Any]]:
         """A bare connection outside any organisation: sees no tenant rows, may call the definer functions."""
         with translated(), self._fresh() as connection:
             yield driver(connection)
 
     @contextlib.contextmanager
-    def transaction(self, org_id: str, *, read_only: bool = False) -> Iterator["Transaction"]:
+    def transaction(self, org_id: str, *, read_only: bool = False) -> Generator["Transaction"]:
         """A transaction as `org_id`. Leaving without `commit()` rolls back."""
         with translated(), self._fresh() as connection:
             transaction = Transaction(connection, self._begin(driver(connection), org_id, read_only))
@@ -60,7 +62,9 @@ class Database:
             finally:
                 transaction.close()
 
-    def _begin(self, conn: psycopg.Connection[Any], org_id: str, read_only: bool) -> Literal["flush", "commit"]:
+    def _begin(
+        self, conn: psycopg.Connection[Any], org_id: str, read_only: bool
+    ) -> Literal["flush", "commit"]:
         if not _ORG.match(org_id):
             raise ValueError(f"not an organisation id: {org_id!r}")
         proof = hashlib.sha256(self._unit_key + f"{conn.info.backend_pid}:{org_id}".encode()).hexdigest()
@@ -68,14 +72,14 @@ class Database:
         # Where the log can be flushed by hand, the commit itself does not wait for it: the organisation's ledger
         # head is free again before the disk is asked, and commits of one organisation share a flush.
         conn.execute(
-            f"begin {'read only' if read_only else ''};"  # pyright: ignore[reportArgumentType]
+            f"begin {'read only' if read_only else ''};"  # pyright: ignore[reportCallIssue, reportArgumentType]
             f"set local synchronous_commit={'off' if flush else 'on'}; set local lock_timeout='5s';"
             f"select set_config('app.unit', '{org_id} {proof}', true)"
         )
         return "flush" if flush and not read_only else "commit"
 
     @contextlib.contextmanager
-    def _fresh(self) -> Iterator[sa.Connection]:
+    def _fresh(self) -> Generator[sa.Connection]:
         """A connection that answers: one that died with a restarted server is replaced before its first use."""
         connection = self.engine.connect()
         try:
@@ -108,7 +112,11 @@ class Transaction:
     def commit(self) -> None:
         """Make everything durable; raises when PostgreSQL rolled back instead."""
         self._open = False
-        sql = "commit; select pg_logical_emit_message(false, '', '', true)" if self._mode == "flush" else "commit"
+        sql = (
+            "commit; select pg_logical_emit_message(false, '', '', true)"
+            if self._mode == "flush"
+            else "commit"
+        )
         cursor = self.driver.execute(sql)
         if cursor.statusmessage == "ROLLBACK":
             raise psycopg.OperationalError("the transaction had failed and was rolled back")
@@ -136,11 +144,11 @@ def _peer_closed(conn: psycopg.Connection[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def translated() -> Generator[None]:
     """Faults of the database as problems a caller can act on; programming errors pass unchanged."""
     try:
         yield
-    except sa.exc.DBAPIError as error:
+    except DBAPIError as error:
         problem = as_problem(error.orig)
         if problem is None:
             raise
@@ -150,7 +158,7 @@ def translated() -> Iterator[None]:
         if problem is None:
             raise
         raise problem from error
-    except sa.exc.TimeoutError as error:
+    except PoolTimeout as error:
         raise busy() from error
 
 
@@ -159,7 +167,9 @@ def as_problem(error: BaseException | None) -> Problem | None:
     if isinstance(error, pg.LockNotAvailable | pg.DeadlockDetected | pg.SerializationFailure):
         return busy()
     if isinstance(error, pg.DiskFull):
-        return Problem("storage_full", "the database has no room left", hint="Free disk space and repeat the call.")
+        return Problem(
+            "storage_full", "the database has no room left", hint="Free disk space and repeat the call."
+        )
     if isinstance(error, pg.InsufficientResources):
         return busy()
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
@@ -171,4 +181,5 @@ def as_problem(error: BaseException | None) -> Problem | None:
 
 
 def busy() -> Problem:
+    """Somebody else holds what the call needs."""
     return Problem("busy", "somebody else is writing here", hint="Repeat the call.", retry_after_s=0.2)

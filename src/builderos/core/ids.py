@@ -6,7 +6,8 @@ import time
 from typing import Final, Literal, get_args
 
 Kind = Literal[
-    "org", "repo", "sbx", "br", "crd", "act", "chg", "apr", "pul", "bak", "shr", "alt", "tok", "req", "evt", "rel", "key",
+    "org", "repo", "sbx", "br", "crd", "act", "chg", "apr", "pul", "bak", "shr", "alt", "tok", "req", "evt", "rel",
+    "key", "nte",
 ]  # fmt: skip
 
 KINDS: Final[tuple[str, ...]] = get_args(Kind)

@@ -36,7 +36,9 @@ def role_password(secret: bytes, role: str) -> str:
 
 
 def migrate(admin: str, secret: bytes) -> Migrated:
-    """Create roles and schema as the administrative connection `admin` (URL or conninfo); safe to repeat and to race."""
+    """Create roles and schema as the administrative connection `admin` (URL or conninfo); safe to repeat and to
+    race.
+    """
     with psycopg.connect(admin, autocommit=True) as conn:
         conn.execute("select pg_advisory_lock(%s)", (_LOCK,))
         if _version(conn) != HEAD:
@@ -44,7 +46,9 @@ def migrate(admin: str, secret: bytes) -> Migrated:
             _upgrade(admin)
         row = conn.execute("select k from priv.unit_key").fetchone()
         assert row is not None
-        return Migrated(DatabaseKeys(_url(admin, "bos_app", secret), bytes(row[0])), _url(admin, "bos_engine", secret))
+        return Migrated(
+            DatabaseKeys(_url(admin, "bos_app", secret), bytes(row[0])), _url(admin, "bos_engine", secret)
+        )
 
 
 def _version(conn: psycopg.Connection[Any]) -> str | None:
@@ -70,7 +74,11 @@ def _roles(conn: psycopg.Connection[Any], secret: bytes) -> None:
             statement = statement + sql.SQL(" password {}").format(sql.Literal(role_password(secret, role)))
         try:
             conn.execute(statement)
-        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation, psycopg.errors.InternalError_):
+        except (
+            psycopg.errors.DuplicateObject,
+            psycopg.errors.UniqueViolation,
+            psycopg.errors.InternalError_,
+        ):
             pass  # another database of this cluster is being migrated at this moment and made the same role
         if not known and not _is_superuser(conn):
             conn.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
@@ -103,6 +111,10 @@ def _url(admin: str, role: str, secret: bytes) -> str:
     parts.pop("options", None)
     query = {k: str(v) for k, v in parts.items() if k not in {"user", "password", "dbname"}}
     url = sa.URL.create(
-        "postgresql+psycopg", role, role_password(secret, role), database=parts.get("dbname", "postgres"), query=query
+        "postgresql+psycopg",
+        role,
+        role_password(secret, role),
+        database=parts.get("dbname", "postgres"),
+        query=query,
     )
     return url.render_as_string(hide_password=False)

@@ -1,4 +1,5 @@
-"""One declaration per operation: HTTP routes, MCP tools, `/actions/list`, the chat schema and `builderos api` are made from it.
+"""One declaration per operation: HTTP routes, MCP tools, `/actions/list`, the chat schema and `builderos api` are
+made from it.
 
 A room declares its operations in `routes.py`:
 
@@ -98,7 +99,8 @@ class Operations:
             options.setdefault("profile", "platform")
             self.items.append(
                 Operation(
-                    name=name, method=method, path=path, handler=handler, body=hints["body"], reply=_reply_of(hints["return"]),
+                    name=name, method=method, path=path, handler=handler, body=hints["body"],
+                    reply=_reply_of(hints["return"]),
                     summary=" ".join(summary.split()), description=description.strip(), group=self.group,
                     effect=effect, **options,
                 )

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from typing import Any
+from typing import Any, cast
 
 from .problems import Problem
 
@@ -30,11 +30,13 @@ def decode_cursor(key: str, cursor: str | None, width: int = 1) -> list[Any] | N
         got = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(got, list) or len(got) != width + 1 or got[0] != key:  # pyright: ignore[reportUnknownArgumentType]
             raise ValueError
-        values: list[Any] = got[1:]
+        values = cast("list[Any]", got)[1:]
         if any(not isinstance(v, str | int) or (isinstance(v, str) and "\x00" in v) for v in values):
             raise ValueError
     except (ValueError, binascii.Error, UnicodeError, RecursionError):
         raise Problem(
-            "validation_failed", "the cursor does not belong to this list", hint="Start again without a cursor."
+            "validation_failed",
+            "the cursor does not belong to this list",
+            hint="Start again without a cursor.",
         ) from None
     return values

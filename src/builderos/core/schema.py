@@ -50,12 +50,17 @@ class In(BaseModel):
 
 
 class ToolIn(In):
-    """Members that every tool route accepts beside its own (SPEC §2): credentials and versions may stand in the body."""
+    """Members that every tool route accepts beside its own (SPEC §2): credentials and versions may stand in the
+    body.
+    """
 
     reuse_token: Annotated[
-        str | None, Field(description="Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.")
+        str | None,
+        Field(description="Your workspace token (bos_rt_…), unless sent as Authorization: Bearer."),
     ] = None
-    tool_version: Annotated[str | None, Field(description="Pins a version of this tool, e.g. 1.", max_length=20)] = None
+    tool_version: Annotated[
+        str | None, Field(description="Pins a version of this tool, e.g. 1.", max_length=20)
+    ] = None
 
 
 class WriteIn(ToolIn):
@@ -63,7 +68,9 @@ class WriteIn(ToolIn):
 
     idempotency_key: Annotated[
         str | None,
-        Field(description="Same key and body: same reply, one effect, for 24 h.", min_length=1, max_length=200),
+        Field(
+            description="Same key and body: same reply, one effect, for 24 h.", min_length=1, max_length=200
+        ),
         AfterValidator(lambda v: None if v is None else _one_line(v)),
     ] = None
 

@@ -1,6 +1,6 @@
 """The unit of work: one transaction, one actor, one instant. Verbs take it first and never commit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,7 +95,7 @@ class Unit:
 
 
 @contextmanager
-def open_unit(context: Context, call: Call, *, read_only: bool = False) -> Iterator[Unit]:
+def open_unit(context: Context, call: Call, *, read_only: bool = False) -> Generator[Unit]:
     """A unit for the edge. Without `commit()` it rolls back on leaving."""
     with context.get(Database).transaction(call.actor.org_id, read_only=read_only) as transaction:
         yield Unit(transaction, context, call, utcnow())
@@ -138,6 +138,7 @@ def keep_only(context: Context, call: Call, kept: list[Callable[[Unit], None]]) 
 
 def as_system(context: Context, org_id: str, verb: Callable[[Unit], T]) -> T:
     """Run `verb` as the server itself in one organisation."""
-    call = Call(actor=system_actor(org_id), presented="valid", request_id=new_id("req"), tool="server", door="engine")
+    call = Call(
+        actor=system_actor(org_id), presented="valid", request_id=new_id("req"), tool="server", door="engine"
+    )
     return perform(context, call, verb)
-

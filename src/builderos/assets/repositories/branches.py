@@ -15,7 +15,7 @@ from .schema import MAIN, Branch, BranchKind, Repository
 from .store import RepositoryStore
 
 
-def branch_columns() -> sa.Select[Any]:
+def branch_columns() -> sa.Select[*tuple[Any, ...]]:
     """The columns of `Branch`, joined with the repository's name."""
     return sa.select(
         branches.c.id, branches.c.repo_id, repositories.c.name.label("repo_name"), branches.c.name, branches.c.kind,
@@ -36,9 +36,15 @@ def find_repository(unit: Unit, name: str, owner: str | None = None) -> Reposito
         wanted = wanted.where(repositories.c.owner == owner)
     rows = unit.execute(wanted.limit(2)).all()
     if not rows:
-        raise Problem("not_found", f"there is no repository {name!r} here", hint="Check repo_name; listActions shows what you may use.")
+        raise Problem(
+            "not_found",
+            f"there is no repository {name!r} here",
+            hint="Check repo_name; listActions shows what you may use.",
+        )
     if len(rows) > 1:
-        raise Problem("conflict", f"several repositories are called {name!r}", hint="Name the owner too (repo_owner).")
+        raise Problem(
+            "conflict", f"several repositories are called {name!r}", hint="Name the owner too (repo_owner)."
+        )
     return Repository(*rows[0])
 
 
@@ -50,7 +56,7 @@ def repository_by_id(unit: Unit, repo_id: str) -> Repository:
     return Repository(*row)
 
 
-def _repository_columns() -> sa.Select[Any]:
+def _repository_columns() -> sa.Select[*tuple[Any, ...]]:
     c = repositories.c
     return sa.select(c.id, c.owner, c.name, c.base_branch, c.reserved_names)
 
@@ -75,7 +81,9 @@ def add_branch(
     unit: Unit, repo: Repository, name: str, kind: BranchKind, *, tip: str, base_sha: str, branch_id: str | None = None,
     in_base: bool = False,
 ) -> Branch:  # fmt: skip
-    """Insert a branch row; the caller creates its store after the commit (`create_store`). Raises `conflict` if taken."""
+    """Insert a branch row; the caller creates its store after the commit (`create_store`). Raises `conflict` if
+    taken.
+    """
     id_ = branch_id or new_id("br")
     folder = (
         RepositoryStore.base_folder(unit.org_id, repo.id)
@@ -100,7 +108,10 @@ def _insert_if_free(unit: Unit, values: dict[str, Any]) -> bool:
 def create_store(unit: Unit, branch: Branch, main: Branch) -> None:
     """Create the branch's own store over the base, now and idempotently."""
     unit.get(RepositoryStore).create(
-        branch.store, head=branch.ref, refs={branch.ref: branch.tip, main.ref: main.tip}, alternates=main.store
+        branch.store,
+        head=branch.ref,
+        refs={branch.ref: branch.tip, main.ref: main.tip},
+        alternates=main.store,
     )
 
 

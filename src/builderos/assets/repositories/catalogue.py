@@ -125,7 +125,9 @@ def show(unit: Unit, body: RepoIn) -> RepoDetail:
 def create(unit: Unit, body: RepoCreateIn) -> RepositoryOut:
     """A new repository with one commit: a README."""
     repo_id = new_id("repo")
-    decision = policy.require(unit, "repo.import", Resource(kind="repo", id=repo_id, org_id=unit.org_id, repo_id=repo_id))
+    decision = policy.require(
+        unit, "repo.import", Resource(kind="repo", id=repo_id, org_id=unit.org_id, repo_id=repo_id)
+    )
     owner = body.owner or identity.org_slug(unit)
     ensure_free(unit, owner, body.name)
     batch = Batch(_Nothing())
@@ -141,7 +143,8 @@ def create(unit: Unit, body: RepoCreateIn) -> RepositoryOut:
         write_loose(store.path(folder) / "objects", oid, stream)
     ledger.record(unit, "repo.created", repo_id, {"repo": body.name, "head": head}, rules=decision.rules)
     return RepositoryOut(
-        id=repo_id, repo_owner=owner, repo_name=body.name, branch=MAIN, base_branch=unit.settings.base_branch, head_sha=head,
+        id=repo_id, repo_owner=owner, repo_name=body.name, branch=MAIN, base_branch=unit.settings.base_branch,
+        head_sha=head,
         message=f"{body.name} is ready.",
     )  # fmt: skip
 

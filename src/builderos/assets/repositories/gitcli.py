@@ -1,4 +1,6 @@
-"""The git command line, for what libgit2 does not do: fetching, packing, serving clients. Always in a clean environment."""
+"""The git command line, for what libgit2 does not do: fetching, packing, serving clients. Always in a clean
+environment.
+"""
 
 import os
 import subprocess
@@ -62,6 +64,10 @@ def run_git(
             capture_output=True, timeout=timeout_s, check=False,
         )  # fmt: skip
     except FileNotFoundError:
-        raise Problem("unavailable", "git is not installed on the server", hint="Install git 2.39 or newer.") from None
+        raise Problem(
+            "unavailable", "git is not installed on the server", hint="Install git 2.39 or newer."
+        ) from None
     except subprocess.TimeoutExpired:
-        raise Problem("upstream_failed", f"git took longer than {timeout_s:.0f} s", hint="Try again later.") from None
+        raise Problem(
+            "upstream_failed", f"git took longer than {timeout_s:.0f} s", hint="Try again later."
+        ) from None

@@ -5,8 +5,8 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from subprocess import CompletedProcess
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -36,10 +36,16 @@ RepoLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-
 class ImportIn(WriteIn):
     """Where the repository comes from, and how it is called here."""
 
-    source: Annotated[str, Field(description="https, ssh or git URL; a local path for the server's owner.", max_length=2000)]
-    name: Annotated[RepoLabel | None, Field(description="Name here; by default the last part of the source.")] = None
+    source: Annotated[
+        str, Field(description="https, ssh or git URL; a local path for the server's owner.", max_length=2000)
+    ]
+    name: Annotated[
+        RepoLabel | None, Field(description="Name here; by default the last part of the source.")
+    ] = None
     owner: Annotated[RepoLabel | None, Field(description="Owner here; by default the organisation.")] = None
-    branch: Annotated[Name | None, Field(description="Branch to import; by default the one HEAD names.")] = None
+    branch: Annotated[Name | None, Field(description="Branch to import; by default the one HEAD names.")] = (
+        None
+    )
 
 
 class RepositoryOut(Out):
@@ -97,7 +103,11 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     ledger.record(
-        unit, "repo.imported", repo_id, {"repo": name, "branch": head.branch, "head": head.sha}, rules=decision.rules
+        unit,
+        "repo.imported",
+        repo_id,
+        {"repo": name, "branch": head.branch, "head": head.sha},
+        rules=decision.rules,
     )
     renamed = "" if head.branch == MAIN else f" Its branch {head.branch} is called main here."
     return RepositoryOut(
@@ -130,7 +140,9 @@ def _source_kind(source: str) -> Literal["url", "path"]:
 
 
 def _bad_source(why: str) -> Problem:
-    return Problem("validation_failed", why, hint="Use https://…, ssh://…, or an absolute path on the server.")
+    return Problem(
+        "validation_failed", why, hint="Use https://…, ssh://…, or an absolute path on the server."
+    )
 
 
 def _name_of(source: str) -> str:
@@ -144,7 +156,9 @@ def _name_of(source: str) -> str:
 def ensure_free(unit: Unit, owner: str, name: str) -> None:
     """Raises `conflict` where the organisation has a repository of this name."""
     c = repositories.c
-    taken = unit.execute(sa.select(c.id).where(c.owner == owner, c.name == name, c.deleted_at.is_(None))).first()
+    taken = unit.execute(
+        sa.select(c.id).where(c.owner == owner, c.name == name, c.deleted_at.is_(None))
+    ).first()
     if taken:
         raise Problem("conflict", f"{owner}/{name} exists already", hint="Choose another name.")
 
@@ -169,7 +183,9 @@ def _fetch(body: ImportIn, draft: Path) -> _Head:
 
 
 def _choose_head(body: ImportIn, env: dict[str, str]) -> _Head:
-    listed = run_git(["ls-remote", "--symref", "--", body.source, "HEAD", "refs/heads/*"], env=env, timeout_s=120)
+    listed = run_git(
+        ["ls-remote", "--symref", "--", body.source, "HEAD", "refs/heads/*"], env=env, timeout_s=120
+    )
     _check(listed)
     target, branches = "", dict[str, str]()
     for line in listed.stdout.decode(errors="replace").splitlines():
@@ -183,7 +199,9 @@ def _choose_head(body: ImportIn, env: dict[str, str]) -> _Head:
         wanted = next(iter(branches))
     if not branches:
         raise Problem(
-            "validation_failed", "the repository has no commits yet", hint="Make a first commit there, then import it."
+            "validation_failed",
+            "the repository has no commits yet",
+            hint="Make a first commit there, then import it.",
         )
     if wanted is None or wanted not in branches:
         names = ", ".join(sorted(branches)[:10])
@@ -201,7 +219,9 @@ def _check(done: CompletedProcess[bytes]) -> None:
     if "No space left" in text:
         raise Problem("storage_full", "the disk took no more", hint="Free disk space and import again.")
     last = text.strip().splitlines()[-1][:300] if text.strip() else "no message"
-    raise Problem("upstream_failed", f"git could not read the source: {last}", hint="Check the address and your access.")
+    raise Problem(
+        "upstream_failed", f"git could not read the source: {last}", hint="Check the address and your access."
+    )
 
 
 def enrol(

@@ -5,19 +5,27 @@
 whoever opens the branch next (`ready`) writes what is missing.
 """
 
+from collections.abc import Iterator
+from typing import Final
+
+import pygit2
 import sqlalchemy as sa
 
 from builderos.core.problems import Problem
 from builderos.core.unit import Retry, Unit
 
+from .branches import branch_columns, main_branch, to_branch
 from .model import branches, git_journal
 from .objects import Batch, write_loose
-from .schema import Branch
+from .schema import MAIN, Branch
 from .store import RepositoryStore
+
+_MAX_SWAPS: Final = 100
 
 
 def advance(
-    unit: Unit, branch: Branch, new: str, objects: bytes, *, ledger_line: str, commits: int = 1, files: int | None = None,
+    unit: Unit, branch: Branch, new: str, objects: bytes, *, ledger_line: str, commits: int = 1,
+    files: int | None = None,
     pending: int = 0,
 ) -> int:  # fmt: skip
     """Move `branch` from its tip to `new` in this transaction; returns the number of the ledger line.
@@ -36,60 +44,116 @@ def advance(
     return int(row[0])
 
 
-def settle(store: RepositoryStore, branch: Branch, new: str, objects: bytes, *, overwrite: bool = False) -> None:
+def settle(store: RepositoryStore, branch: Branch, new: str, objects: bytes) -> None:
     """Write the objects of one move and bring the ref to it, unless a successor already went further."""
-    folder = store.path(branch.store) / "objects"
+    write_objects(store, branch.store, new, objects)
+    _bring_ref(store, branch.store, branch.ref, new)
+
+
+def write_objects(
+    store: RepositoryStore, folder: str, new: str, objects: bytes, *, overwrite: bool = False
+) -> None:
+    """Write one journal row's objects, the commit itself last: a store that has it has everything behind it."""
+    path, last = store.path(folder) / "objects", None
     for oid, stream in Batch.unpack(objects):
-        write_loose(folder, oid, stream, overwrite=overwrite)
-    current = store.read_ref(branch.store, branch.ref)
-    if current == new:
-        return
-    if current is not None and current != branch.tip and not _behind(store, branch, current, new):
-        return
-    store.write_ref(branch.store, branch.ref, new)
+        if oid.hex() == new:
+            last = (oid, stream)
+        else:
+            write_loose(path, oid, stream, overwrite=overwrite)
+    if last is not None:
+        write_loose(path, *last, overwrite=overwrite)
 
 
-def _behind(store: RepositoryStore, branch: Branch, current: str, new: str) -> bool:
-    """Whether `current` is an ancestor of `new` (or unreadable, as after a power loss): then the ref must follow."""
-    repo = store.open(branch.store)
-    if current not in repo:
-        return True
-    return repo.descendant_of(new, current)
+class Torn:
+    """Branches whose files may be torn because the machine lost power, until their journal is written anew.
+
+    Empty in ordinary times; `ready` and the start of a server empty it.
+    """
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+
+    def add(self, branch_id: str) -> None:
+        """Its files may be torn."""
+        self._ids.add(branch_id)
+
+    def discard(self, branch_id: str) -> None:
+        """Its files are whole."""
+        self._ids.discard(branch_id)
+
+    def __contains__(self, branch_id: str) -> bool:
+        return branch_id in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._ids))
 
 
 def ready(unit: Unit, branch: Branch) -> None:
-    """Make sure that the store holds the branch's tip, finishing moves that a dead process committed but did not settle."""
-    store = unit.get(RepositoryStore)
+    """Make sure that the store holds the branch's tip, finishing moves of a process that died before it settled them.
+
+    Raises `unavailable` where neither the store nor the journal has it.
+    """
+    store, torn = unit.get(RepositoryStore), unit.get(Torn)
+    if branch.id in torn:
+        rewrite(unit, branch)
+        torn.discard(branch.id)
     if not store.exists(branch.store):
         _create(unit, store, branch)
-    if branch.tip in store.open(branch.store):
+    if branch.tip in store.open(branch.store) or _replay(unit, store, branch):
         return
-    rows = (
-        sa.select(git_journal.c.old, git_journal.c.new, git_journal.c.objects)
-        .where(git_journal.c.branch_id == branch.id)
-        .order_by(git_journal.c.id.desc())
-    )
-    folder = store.path(branch.store) / "objects"
+    if branch.kind != MAIN:  # its tip, or what it stands on, may be a commit of main that is not settled either
+        ready(unit, main_branch(unit, branch.repo_id))
+        if branch.tip in store.open(branch.store) or _replay(unit, store, branch):
+            return
+    raise Problem(
+        "unavailable", f"neither the files nor the journal of {branch.name} hold its last commit",
+        hint="Run `builderos doctor`.",
+    )  # fmt: skip
+
+
+def _replay(unit: Unit, store: RepositoryStore, branch: Branch) -> bool:
+    """Write the rows that lead from what the store has to the tip; False where they do not."""
+    c = git_journal.c
+    rows = sa.select(c.old, c.new, c.objects).where(c.branch_id == branch.id).order_by(c.id.desc())
     repo = store.open(branch.store)
-    wanted = branch.tip
+    wanted, missing = branch.tip, list[tuple[str, bytes]]()
     for row in unit.execute(rows):
         if row.new != wanted:
-            raise Problem("unavailable", f"the journal of {branch.name} has a gap", hint="Run `builderos doctor`.")
-        for oid, stream in Batch.unpack(row.objects):
-            write_loose(folder, oid, stream)
+            return False
+        missing.append((row.new, row.objects))
         wanted = row.old
         if wanted in repo:
-            store.write_ref(branch.store, branch.ref, branch.tip)
-            return
-    raise Problem("unavailable", f"the journal of {branch.name} does not reach its store", hint="Run `builderos doctor`.")
+            break
+    else:
+        return False
+    for new, objects in reversed(missing):
+        write_objects(store, branch.store, new, objects)
+    if branch.tip not in repo:
+        return False
+    _bring_ref(store, branch.store, branch.ref, branch.tip)
+    return True
+
+
+def rewrite(unit: Unit, branch: Branch) -> None:
+    """Make a branch's files whole whatever they look like: skeleton, every object of the journal, the ref."""
+    store = unit.get(RepositoryStore)
+    if branch.kind in ("sandbox", "dev"):
+        store.mend(branch.store, head=branch.ref, alternates=main_branch(unit, branch.repo_id).store)
+    c = git_journal.c
+    rows = sa.select(c.new, c.objects).where(c.branch_id == branch.id).order_by(c.id)
+    for row in unit.execute(rows):
+        write_objects(store, branch.store, row.new, row.objects, overwrite=True)
+    store.forget(branch.store)
+    if branch.state == "active" and store.exists(branch.store):
+        store.write_ref(branch.store, branch.ref, branch.tip)
 
 
 def _create(unit: Unit, store: RepositoryStore, branch: Branch) -> None:
     """A branch whose process died between its commit and the creation of its store starts here from its base."""
     if branch.kind not in ("sandbox", "dev"):
-        raise Problem("unavailable", f"the files of {branch.name} are missing", hint="Run `builderos doctor --rebuild`.")
-    from .branches import main_branch
-
+        raise Problem(
+            "unavailable", f"the files of {branch.name} are missing", hint="Run `builderos doctor --rebuild`."
+        )
     main = main_branch(unit, branch.repo_id)
     refs = {branch.ref: branch.base_sha, main.ref: main.tip}
     store.create(branch.store, head=branch.ref, refs=refs, alternates=main.store)
@@ -108,18 +172,26 @@ def mirror_ref(unit: Unit, branch: Branch, main: Branch) -> None:
 
 
 def _bring_ref(store: RepositoryStore, folder: str, ref: str, tip: str) -> None:
-    """Set a ref to what this unit read, unless somebody who read later has brought it further already."""
-    current = store.read_ref(folder, ref)
-    if current == tip:
-        return
+    """Set a ref to a commit that the store holds, unless somebody who came later has brought it further already."""
     repo = store.open(folder)
-    if current is None or current not in repo or not repo.descendant_of(current, tip):
-        store.swap_ref(folder, ref, current, tip)
+    for _ in range(_MAX_SWAPS):
+        current = store.read_ref(folder, ref)
+        if current == tip or (current is not None and _descends(repo, current, tip)):
+            return
+        if store.swap_ref(folder, ref, current, tip):
+            return
+    raise Problem("busy", f"{ref} is moved by many at once", hint="Repeat the call.")
+
+
+def _descends(repo: pygit2.Repository, commit: str, ancestor: str) -> bool:
+    """Whether `commit` is a readable descendant of `ancestor`; a torn one is none."""
+    try:
+        return commit in repo and repo.descendant_of(commit, ancestor)
+    except (pygit2.GitError, KeyError):
+        return False
 
 
 def unsettled(unit: Unit) -> list[Branch]:
     """Branches of this organisation with journal rows (the moves since the last checkpoint)."""
-    from .branches import branch_columns, to_branch
-
     wanted = branch_columns().where(branches.c.id.in_(sa.select(git_journal.c.branch_id).distinct()))
     return [to_branch(row) for row in unit.execute(wanted)]

@@ -274,7 +274,9 @@ def _with_renames(
     for path, _, now in diff_trees(batch, small[1], index.write_tree(repo).raw):
         result.edits[path] = _edit(now)
         if now is not None and now.is_file and now.oid not in theirs_oids:
-            batch.put("blob", repo.read(pygit2.Oid(raw=now.oid))[1])  # libgit2 has just merged it: the journal must carry it
+            batch.put(
+                "blob", repo.read(pygit2.Oid(raw=now.oid))[1]
+            )  # libgit2 has just merged it: the journal must carry it
     return result
 
 

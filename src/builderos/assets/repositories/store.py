@@ -5,7 +5,9 @@ read an object of another sandbox, because it is not in any store they can open.
 backups of main, and merged objects.
 """
 
+import errno
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -30,6 +32,7 @@ _CONFIG: Final = """[core]
 """
 _OPEN_PER_THREAD: Final = 64
 STALE_LOCK_S: Final = 30.0
+_SHA: Final = re.compile(rb"[0-9a-f]{40}")
 
 
 class RepositoryStore:
@@ -62,14 +65,16 @@ class RepositoryStore:
         """The repository at `folder`, kept open per thread (libgit2 handles are not shared between threads)."""
         cache: OrderedDict[str, pygit2.Repository] | None = getattr(self._local, "cache", None)
         if cache is None:
-            cache = self._local.cache = OrderedDict()
+            cache = self._local.cache = OrderedDict[str, pygit2.Repository]()
         repo = cache.get(folder)
         if repo is None:
             try:
                 repo = pygit2.Repository(str(self.root / folder), pygit2.enums.RepositoryOpenFlag.BARE)
             except pygit2.GitError as error:
                 raise Problem(
-                    "unavailable", "the repository's files cannot be opened", hint="Ask an administrator to run `builderos doctor`."
+                    "unavailable",
+                    "the repository's files cannot be opened",
+                    hint="Ask an administrator to run `builderos doctor`.",
                 ) from error
             cache[folder] = repo
             if len(cache) > _OPEN_PER_THREAD:
@@ -89,7 +94,9 @@ class RepositoryStore:
         return os.path.exists(self.root / folder / "HEAD")
 
     def create(self, folder: str, *, head: str, refs: dict[str, str], alternates: str | None) -> None:
-        """Create a bare store with these refs (`refs/heads/x` → sha); safe to repeat. It appears whole or not at all."""
+        """Create a bare store with these refs (`refs/heads/x` → sha); safe to repeat. It appears whole or not at
+        all.
+        """
         target = self.root / folder
         if self.exists(folder):
             return
@@ -111,6 +118,24 @@ class RepositoryStore:
             if not self.exists(folder):  # another thread created it in the meantime
                 raise
 
+    def mend(self, folder: str, *, head: str, alternates: str) -> None:
+        """Write a store's own files anew where they are not what `create` writes, e.g. torn by a power loss."""
+        root = self.root / folder
+        if not root.is_dir():
+            return
+        for sub in ("objects/info", "objects/pack", "refs/heads"):
+            (root / sub).mkdir(parents=True, exist_ok=True)
+        wanted = {
+            "config": _CONFIG, "objects/info/alternates": f"{self.root / alternates / 'objects'}\n",
+            "HEAD": f"ref: {head}\n",
+        }  # fmt: skip
+        for name, text in wanted.items():
+            path = root / name
+            if not path.exists() or path.read_bytes() != text.encode():
+                draft = path.with_name(f".{path.name}.{os.getpid()}")
+                draft.write_text(text)
+                draft.rename(path)
+
     def remove(self, folder: str) -> None:
         """Delete a store with everything in it."""
         self.forget(folder)
@@ -119,9 +144,9 @@ class RepositoryStore:
     def read_ref(self, folder: str, ref: str) -> str | None:
         """The sha that a ref holds on disk, loose or packed."""
         try:
-            text = (self.root / folder / ref).read_text().strip()
-            if len(text) == 40:
-                return text
+            text = (self.root / folder / ref).read_bytes().strip()
+            if _SHA.fullmatch(text):  # a power loss may leave anything else; then the packed value counts
+                return text.decode()
         except (FileNotFoundError, NotADirectoryError):
             pass
         try:
@@ -136,7 +161,8 @@ class RepositoryStore:
     def write_ref(self, folder: str, ref: str, sha: str) -> None:
         """Set a ref with git's own lock protocol, so that pack-refs and other git commands may run beside us.
 
-        A lock file that a killed process left is removed once it is older than `STALE_LOCK_S`. Raises `Problem("busy")`.
+        A lock file that a killed process left is removed once it is older than `STALE_LOCK_S`. Raises
+        `Problem("busy")`.
         """
         path = self.root / folder / ref
         _fill_lock(path, _lock(path, ref), sha)
@@ -175,12 +201,16 @@ def _lock(path: Path, ref: str) -> int:
 
 def _fill_lock(path: Path, fd: int, sha: str) -> None:
     try:
-        os.write(fd, sha.encode() + b"\n")
-        os.close(fd)
+        try:
+            os.write(fd, sha.encode() + b"\n")
+        finally:
+            os.close(fd)
         os.rename(f"{path}.lock", path)
     except OSError as error:
-        os.unlink(f"{path}.lock")
-        raise Problem("storage_full", "the disk took no more", hint="Free disk space.") from error
+        Path(f"{path}.lock").unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Problem("storage_full", "the disk took no more", hint="Free disk space.") from error
+        raise
 
 
 def _break_stale(lock: str) -> None:

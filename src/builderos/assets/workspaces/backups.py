@@ -35,7 +35,9 @@ Kind = Literal["manual", "daily", "weekly", "automatic"]
 class BackupIn(BranchWriteIn):
     """What to keep."""
 
-    scope: Annotated[Scope, Field(description="key_files: tasks, memory, changelog, goals. branch: everything.")] = "branch"
+    scope: Annotated[
+        Scope, Field(description="key_files: tasks, memory, changelog, goals. branch: everything.")
+    ] = "branch"
 
 
 class BackupOut(ToolOut):
@@ -53,7 +55,9 @@ class BackupListIn(BranchIn):
     """Backups of one branch."""
 
     limit: Annotated[int, Field(description="Backups per page.", ge=1, le=200)] = 50
-    cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=1000)] = None
+    cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=1000)] = (
+        None
+    )
 
 
 class BackupLine(Out):
@@ -96,7 +100,8 @@ def create(unit: Unit, body: BackupIn) -> BackupOut:
 
 
 def keep(
-    unit: Unit, branch: Branch, scope: Scope, kind: Kind, *, rules: tuple[str, ...] = (), expires_at: datetime | None = None
+    unit: Unit, branch: Branch, scope: Scope, kind: Kind, *, rules: tuple[str, ...] = (),
+    expires_at: datetime | None = None
 ) -> BackupOut:  # fmt: skip
     """Record a backup of the branch's tip and pin it after the commit."""
     files = _contents(unit, branch, scope)
@@ -112,7 +117,13 @@ def keep(
             expires_at=expires_at,
         )
     )  # fmt: skip
-    payload = {"branch": branch.name, "repo": branch.repo_name, "commit": branch.tip, "scope": scope, "sha256": digest}
+    payload = {
+        "branch": branch.name,
+        "repo": branch.repo_name,
+        "commit": branch.tip,
+        "scope": scope,
+        "sha256": digest,
+    }
     ledger.record(unit, "backup.created", id_, payload, rules=rules)
     store = unit.get(RepositoryStore)
     unit.after_commit(lambda: store.write_ref(branch.store, ref, branch.tip))
@@ -142,7 +153,9 @@ def listed(unit: Unit, body: BackupListIn) -> BackupListOut:
     key = list_key("backups", branch=place.branch.id)
     last = decode_cursor(key, body.cursor)
     c = backups.c
-    wanted = sa.select(backups).where(c.branch_id == place.branch.id).order_by(c.id.desc()).limit(body.limit + 1)
+    wanted = (
+        sa.select(backups).where(c.branch_id == place.branch.id).order_by(c.id.desc()).limit(body.limit + 1)
+    )
     if last is not None:
         wanted = wanted.where(c.id < str(last[0]))
     rows = unit.execute(wanted).all()
@@ -176,14 +189,24 @@ def restore(unit: Unit, body: RestoreIn) -> RestoreOut:
     place = locate(unit, body, "files.write", lock=True)
     row = _find(unit, body.id)
     resource = Resource(
-        kind="backup", id=row.id, org_id=unit.org_id, repo_id=row.repo_id, sandbox_id=_sandbox_of(row.branch_id, place)
+        kind="backup",
+        id=row.id,
+        org_id=unit.org_id,
+        repo_id=row.repo_id,
+        sandbox_id=_sandbox_of(row.branch_id, place),
     )
     policy.require(unit, "backup.restore", resource)
     if row.branch_id != place.branch.id:
-        raise Problem("not_found", "this backup belongs to another branch", hint="listBackups shows the ones of this branch.")
+        raise Problem(
+            "not_found",
+            "this backup belongs to another branch",
+            hint="listBackups shows the ones of this branch.",
+        )
     target = _target(unit, place, row)
     details = {"backup_id": row.id}
-    written = bring_to(unit, place, target, message=f"Restore backup {row.id}", event="restore", details=details)
+    written = bring_to(
+        unit, place, target, message=f"Restore backup {row.id}", event="restore", details=details
+    )
     count = written.stat.files if written else 0
     return RestoreOut(
         backup_id=row.id, commit_sha=written.sha if written else None, restored_files=count, repo_name=place.repo_name,
@@ -218,5 +241,10 @@ def _target(unit: Unit, place: Place, row: sa.Row[Any]) -> bytes:
 
 def restorable(unit: Unit, branch_id: str) -> list[str]:
     """Ids of a branch's backups, newest first."""
-    wanted = sa.select(backups.c.id).where(backups.c.branch_id == branch_id).order_by(backups.c.id.desc()).limit(50)
+    wanted = (
+        sa.select(backups.c.id)
+        .where(backups.c.branch_id == branch_id)
+        .order_by(backups.c.id.desc())
+        .limit(50)
+    )
     return list(unit.execute(wanted).scalars())

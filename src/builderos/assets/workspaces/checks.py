@@ -37,7 +37,9 @@ def run_checks(unit: Unit, found: Preview) -> list[Check]:
 
 
 def _check(name: str, faults: list[str]) -> Check:
-    shown = "; ".join(faults[:MAX_PLACES]) + (f" and {len(faults) - MAX_PLACES} more" if len(faults) > MAX_PLACES else "")
+    shown = "; ".join(faults[:MAX_PLACES]) + (
+        f" and {len(faults) - MAX_PLACES} more" if len(faults) > MAX_PLACES else ""
+    )
     return Check(name=name, ok=not faults, detail=shown or "ok")
 
 
@@ -57,7 +59,11 @@ def _path_faults(settings: Settings, found: Preview) -> list[str]:
         except Problem as problem:
             faults.append(f"{path}: {problem.detail}")
         entry = found.theirs.entry(path)
-        if entry is not None and entry.is_file and len(found.batch.read(entry.oid)[1]) > settings.max_text_file:
+        if (
+            entry is not None
+            and entry.is_file
+            and len(found.batch.read(entry.oid)[1]) > settings.max_text_file
+        ):
             faults.append(f"{path} is larger than {settings.max_text_file} bytes")
     return faults
 

@@ -33,13 +33,19 @@ class FileIn(In):
 class CommitIn(BranchWriteIn):
     """Files to write. `file_path` with `content` is the short form for one file."""
 
-    files: Annotated[list[FileIn], Field(description="Files to write or delete, all in one commit.", max_length=1000)] = []
-    file_path: Annotated[str | None, Field(description="Short form: path of one file.", max_length=8192)] = None
+    files: Annotated[
+        list[FileIn], Field(description="Files to write or delete, all in one commit.", max_length=1000)
+    ] = []
+    file_path: Annotated[str | None, Field(description="Short form: path of one file.", max_length=8192)] = (
+        None
+    )
     content: Annotated[str | None, Field(description="Short form: its content.")] = None
     message: Annotated[Text, Field(description="What this change does.", min_length=1)]
     task_id: Annotated[Line | None, Field(description="Task this belongs to, e.g. 2.1_parser.")] = None
     agent_version: Annotated[Line | None, Field(description="Model or agent that made the change.")] = None
-    committed_by: Annotated[Line | None, Field(description="Kept as a claim; the server knows who you are.")] = None
+    committed_by: Annotated[
+        Line | None, Field(description="Kept as a claim; the server knows who you are.")
+    ] = None
     metadata: Annotated[dict[str, Json], Field(description="Anything else to keep in the record.")] = {}
 
     @model_validator(mode="after")
@@ -65,7 +71,8 @@ class CommitOut(ToolOut):
 def commit_and_log(unit: Unit, body: CommitIn) -> CommitOut:
     """Write files to the caller's branch in one commit, with its changelog entry and memory index.
 
-    Raises `invalid_path`, `payload_too_large`, `conflict` (stale `expected_sha`), `quota_exceeded`, `validation_failed`,
+    Raises `invalid_path`, `payload_too_large`, `conflict` (stale `expected_sha`), `quota_exceeded`,
+    `validation_failed`,
     and what `locate` raises.
     """
     files = _files(unit, body)
@@ -124,7 +131,8 @@ def _files(unit: Unit, body: CommitIn) -> list[FileIn]:
 def _check_size(unit: Unit, body: CommitIn, files: list[FileIn]) -> None:
     if len(body.message) > unit.settings.max_message:
         raise Problem(
-            "payload_too_large", f"the message has {len(body.message)} characters; the limit is {unit.settings.max_message}",
+            "payload_too_large",
+            f"the message has {len(body.message)} characters; the limit is {unit.settings.max_message}",
             hint="Shorten the message; put long text into a file.", limit=unit.settings.max_message,
         )  # fmt: skip
     limit = unit.settings.max_text_file
@@ -144,7 +152,9 @@ def _content(file: FileIn) -> bytes | None:
             raise Problem("validation_failed", f"{file.path}: delete and content exclude each other")
         return None
     if file.content is None:
-        raise Problem("validation_failed", f"{file.path} has no content", hint="Send content, or delete: true.")
+        raise Problem(
+            "validation_failed", f"{file.path} has no content", hint="Send content, or delete: true."
+        )
     if file.encoding == "base64":
         try:
             return base64.b64decode(file.content, validate=True)
@@ -152,7 +162,9 @@ def _content(file: FileIn) -> bytes | None:
             raise Problem("validation_failed", f"{file.path}: the content is not valid base64") from None
     if "\x00" in file.content:
         raise Problem(
-            "validation_failed", f"{file.path} contains a NUL character", hint="Send binary content as base64."
+            "validation_failed",
+            f"{file.path} contains a NUL character",
+            hint="Send binary content as base64.",
         )
     return file.content.encode()
 
@@ -172,7 +184,9 @@ def _check_against_tip(unit: Unit, place: Place, files: list[FileIn]) -> None:
                 conflicts=[{"path": file.path, "expected_sha": file.expected_sha, "found_sha": found}],
             )  # fmt: skip
         if file.delete and entry is None:
-            raise Problem("not_found", f"there is no file {file.path} to delete", hint="Fetch the files first.")
+            raise Problem(
+                "not_found", f"there is no file {file.path} to delete", hint="Fetch the files first."
+            )
         twin = colliding(batch, tip.tree, file.path) if entry is None else None
         if twin is not None and twin not in {f.path for f in files if f.delete}:
             raise Problem(
@@ -184,5 +198,3 @@ def _check_against_tip(unit: Unit, place: Place, files: list[FileIn]) -> None:
                 "invalid_path", f"{file.path} is written by the server alone",
                 hint="Your commit message enters the changelog by itself.",
             )  # fmt: skip
-
-

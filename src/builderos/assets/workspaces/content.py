@@ -86,7 +86,9 @@ class Draft:
         """Lay edits over what was written before."""
         for path, content in edits.items():
             self.edits[path] = content
-            self._bytes[path] = self.below.batch.read(content.oid)[1] if isinstance(content, Edit) else content
+            self._bytes[path] = (
+                self.below.batch.read(content.oid)[1] if isinstance(content, Edit) else content
+            )
 
     def read(self, path: str, /) -> bytes | None:
         """The bytes of a file after the edits so far."""

@@ -22,7 +22,9 @@ class FetchIn(BranchIn):
     mode: Annotated[Literal["single", "batch"], Field(description="single: path. batch: paths.")] = "single"
     path: Annotated[str | None, Field(description="mode single: the file.", max_length=MAX_PATH)] = None
     paths: Annotated[list[str], Field(description="mode batch: at most 50 files.", max_length=50)] = []
-    at: Annotated[Sha | None, Field(description="A commit of this branch to read from instead of its tip.")] = None
+    at: Annotated[
+        Sha | None, Field(description="A commit of this branch to read from instead of its tip.")
+    ] = None
 
     @model_validator(mode="after")
     def _mode_fits(self) -> "FetchIn":
@@ -34,7 +36,9 @@ class FetchIn(BranchIn):
 
 
 class FileOut(Out):
-    """One file. `truncated` content ends early because the whole reply would be too long; `sha` is of the whole file."""
+    """One file. `truncated` content ends early because the whole reply would be too long; `sha` is of the whole
+    file.
+    """
 
     path: str
     content: str
@@ -111,5 +115,3 @@ def _message(files: list[FileOut], missing: list[str], branch: str, repo: str) -
     if any(f.truncated for f in files):
         text += " Some content was cut; read fewer files at a time."
     return text
-
-

@@ -12,7 +12,7 @@ from builderos.assets.repositories.schema import MAIN, Branch
 from builderos.assets.repositories.service import Batch, Commit, Oid, decode_commit, diff_trees, lookup
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
-from builderos.core.schema import Out, Sha, ToolOut
+from builderos.core.schema import Out, ToolOut
 from builderos.core.unit import Unit
 
 from . import delivery
@@ -29,9 +29,13 @@ MESSAGE_CHARS: Final = 2_000
 class LogIn(BranchIn):
     """Which part of the history."""
 
-    path: Annotated[str | None, Field(description="Only commits that changed this file or folder.", max_length=4096)] = None
+    path: Annotated[
+        str | None, Field(description="Only commits that changed this file or folder.", max_length=4096)
+    ] = None
     limit: Annotated[int, Field(description="Commits per page.", ge=1, le=200)] = 50
-    cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=1000)] = None
+    cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=1000)] = (
+        None
+    )
 
 
 class CommitLine(Out):
@@ -57,10 +61,16 @@ class LogOut(ToolOut):
 class DiffIn(BranchIn):
     """Two points to compare. Without `from` and `to`: the branch against the commit it started from."""
 
-    from_: Annotated[str | None, Field(alias="from", description="Commit or branch: the old side.", max_length=200)] = None
-    to: Annotated[str | None, Field(description="Commit or branch: the new side; your branch by default.", max_length=200)] = None
+    from_: Annotated[
+        str | None, Field(alias="from", description="Commit or branch: the old side.", max_length=200)
+    ] = None
+    to: Annotated[
+        str | None,
+        Field(description="Commit or branch: the new side; your branch by default.", max_length=200),
+    ] = None
     against: Annotated[
-        str | None, Field(description="Compare your branch against this commit or branch, e.g. main.", max_length=200)
+        str | None,
+        Field(description="Compare your branch against this commit or branch, e.g. main.", max_length=200),
     ] = None
     path: Annotated[str | None, Field(description="Only this file or folder.", max_length=4096)] = None
 
@@ -145,17 +155,20 @@ def commit_on(unit: Unit, branch: Branch, sha: str) -> str:
     if sha == branch.tip:
         return sha
     try:
-        if isinstance(repo[sha], pygit2.Commit) and repo.descendant_of(branch.tip, sha):
+        if repo[sha].type_str == "commit" and repo.descendant_of(branch.tip, sha):
             return sha
     except (KeyError, ValueError, pygit2.GitError):
         pass
-    raise Problem("not_found", f"branch {branch.name} has no commit {sha[:12]}", hint="gitLog lists its commits.")
+    raise Problem(
+        "not_found", f"branch {branch.name} has no commit {sha[:12]}", hint="gitLog lists its commits."
+    )
 
 
 def diff(unit: Unit, body: DiffIn) -> DiffOut:
     """Compare two points that the caller may read; by default the branch with the commit it started from."""
     place = locate(unit, body, "git.diff")
-    old = resolve(unit, place, body.against or body.from_) if body.against or body.from_ else place.branch.base_sha
+    start = body.against or body.from_
+    old = resolve(unit, place, start) if start else place.branch.base_sha
     new = resolve(unit, place, body.to) if body.to else place.branch.tip
     batch = batch_of(unit, place.branch)
     left, right = tree_of(batch, old), tree_of(batch, new)
@@ -173,7 +186,9 @@ def diff(unit: Unit, body: DiffIn) -> DiffOut:
 
 
 def resolve(unit: Unit, place: Place, point: str) -> str:
-    """A commit of this branch, or `main`'s tip, or the own branch's, by name. Raises `not_found`, `validation_failed`."""
+    """A commit of this branch, or `main`'s tip, or the own branch's, by name. Raises `not_found`,
+    `validation_failed`.
+    """
     name = point.removeprefix("refs/heads/")
     if name == place.branch.name:
         return place.branch.tip
@@ -213,14 +228,24 @@ def unified_diff(
     for name, before, after in diff_trees(batch, old, new):
         if path is not None and name != path and not name.startswith(path.rstrip("/") + "/"):
             continue
-        was = batch.read(before.oid)[1] if before is not None and not before.is_tree and before.mode != 0o160000 else b""
-        now = batch.read(after.oid)[1] if after is not None and not after.is_tree and after.mode != 0o160000 else b""
-        patch = pygit2.Patch.create_from(was, now, name if before else None, name if after else None)
+        was = (
+            batch.read(before.oid)[1]
+            if before is not None and not before.is_tree and before.mode != 0o160000
+            else b""
+        )
+        now = (
+            batch.read(after.oid)[1]
+            if after is not None and not after.is_tree and after.mode != 0o160000
+            else b""
+        )
+        patch = pygit2.Patch.create_from(was, now, name, name)
         _, added, deleted = patch.line_stats
         status = "added" if before is None else "deleted" if after is None else "modified"
         files.append(DiffFile(path=name, status=status, added=added, deleted=deleted))
         parts.append(_headed(patch.data, name, status))
-    stat = DiffStat(files=len(files), added=sum(f.added for f in files), deleted=sum(f.deleted for f in files))
+    stat = DiffStat(
+        files=len(files), added=sum(f.added for f in files), deleted=sum(f.deleted for f in files)
+    )
     return "".join(parts), files, stat
 
 
@@ -230,7 +255,9 @@ def _headed(patch: bytes, name: str, status: str) -> str:
     if not text.startswith("diff --git"):
         return f"diff --git a/{name} b/{name}\n({status}, content unchanged)\n"
     if status == "added":
-        return text.replace("\nindex ", "\nnew file mode 100644\nindex ", 1).replace(f"\n--- a/{name}\n", "\n--- /dev/null\n", 1)
+        return text.replace("\nindex ", "\nnew file mode 100644\nindex ", 1).replace(
+            f"\n--- a/{name}\n", "\n--- /dev/null\n", 1
+        )
     if status == "deleted":
         text = text.replace("\nindex ", "\ndeleted file mode 100644\nindex ", 1)
         return text.replace(f"\n+++ b/{name}\n", "\n+++ /dev/null\n", 1)

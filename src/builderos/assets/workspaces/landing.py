@@ -1,4 +1,6 @@
-"""Write a merge: one commit with two parents on the target, the source's objects with it, the base branch after main."""
+"""Write a merge: one commit with two parents on the target, the source's objects with it, the base branch after
+main.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -34,10 +36,16 @@ def land(
     """
     entry = _entry(unit, source, target, found, title)
     merged = compose(unit, source, found, [entry])
-    tags = {"BuilderOS-Actor": unit.actor.name, "BuilderOS-Tool": unit.call.tool, "BuilderOS-Promotion": pull_id or ""}
+    tags = {
+        "BuilderOS-Actor": unit.actor.name,
+        "BuilderOS-Tool": unit.call.tool,
+        "BuilderOS-Promotion": pull_id or "",
+    }
     who = person(unit.actor.name)
     parents = [bytes.fromhex(target.tip), bytes.fromhex(source.tip)]
-    commit = found.batch.put("commit", encode_commit(merged.tree, parents, who, who, unit.now, title, tags.items()))
+    commit = found.batch.put(
+        "commit", encode_commit(merged.tree, parents, who, who, unit.now, title, tags.items())
+    )
     sha = commit.hex()
     _, target_repo = stores_of(unit, source, target)
     objects = objects_for(found, target_repo, source.tip, merged.tree, commit)
@@ -45,7 +53,8 @@ def land(
     if tag is not None:
         objects += found.batch.pack([bytes.fromhex(tag[1])])
     payload: dict[str, Any] = {
-        "repo": target.repo_name, "repo_id": target.repo_id, "branch": target.name, "old": target.tip, "from": source.name,
+        "repo": target.repo_name, "repo_id": target.repo_id, "branch": target.name, "old": target.tip,
+        "from": source.name,
         "from_sha": source.tip, "promotion": pull_id, "diff_hash": found.digest, "tag": tag[0] if tag else None,
     }  # fmt: skip
     files = target.files + len(found.files) if target.kind in ("sandbox", "dev") else 0
@@ -74,7 +83,9 @@ def _follow(unit: Unit, main: Branch, sha: str) -> None:
     base = repositories.find_branch(unit, main.repo_id, repo.base_branch, lock=True)
     if base is None or base.state != "active":
         return
-    line = ledger.compose(unit, "base.followed", sha, {"branch": base.name, "old": base.tip, "repo": main.repo_name})
+    line = ledger.compose(
+        unit, "base.followed", sha, {"branch": base.name, "old": base.tip, "repo": main.repo_name}
+    )
     repositories.advance(unit, base, sha, b"", ledger_line=line, commits=0)
 
 
@@ -86,7 +97,6 @@ def _tag(unit: Unit, target: Branch, found: Preview, sha: str, version: str, tit
     who = person(unit.actor.name)
     notes = "\n".join(f"- {path}" for path, _, _ in found.files[:200])
     text = f"{title}\n\n{notes}\n" if notes else f"{title}\n"
-    body = (
-        f"object {sha}\ntype commit\ntag {name}\ntagger {who.name} <{who.email}> {int(unit.now.timestamp())} +0000\n\n{text}"
-    )
-    return name, found.batch.put("tag", body.encode()).hex()
+    head = f"object {sha}\ntype commit\ntag {name}\n"
+    tagger = f"tagger {who.name} <{who.email}> {int(unit.now.timestamp())} +0000\n"
+    return name, found.batch.put("tag", f"{head}{tagger}\n{text}".encode()).hex()

@@ -82,7 +82,9 @@ class TokenIn(WriteIn):
     id: Line
     action: Annotated[
         Literal["rotate", "revoke", "renew"],
-        Field(description="rotate: a new token, the old one ends. revoke: it ends. renew: an expired sandbox lives on."),
+        Field(
+            description="rotate: a new token, the old one ends. revoke: it ends. renew: an expired sandbox lives on."
+        ),
     ]
 
 
@@ -136,7 +138,8 @@ def show(unit: Unit, body: SandboxIn) -> SandboxDetail:
     policy.require(unit, "sandbox.read", resource_of(unit, row))
     branch = repositories.branch_by_id(unit, row.branch_id)
     return SandboxDetail(
-        **_values(row), repo_name=branch.repo_name, head_sha=branch.tip, base_sha=branch.base_sha, commits=branch.commits,
+        **_values(row), repo_name=branch.repo_name, head_sha=branch.tip, base_sha=branch.base_sha,
+        commits=branch.commits,
         files=branch.files,
     )  # fmt: skip
 
@@ -165,7 +168,9 @@ def change_token(unit: Unit, body: TokenIn) -> TokenOut:
 
 def _rotate(unit: Unit, row: sa.Row[Any]) -> TokenOut:
     if row.state in ("expired", "archived"):
-        raise Problem("illegal_transition", f"the sandbox is {row.state}", hint="Renew it first.", allowed=["renew"])
+        raise Problem(
+            "illegal_transition", f"the sandbox is {row.state}", hint="Renew it first.", allowed=["renew"]
+        )
     identity.revoke(unit, sandbox_id=row.id)
     token = identity.issue(
         unit, "reuse_token", actor_name=row.name, actor_id="act_" + row.id.removeprefix("sbx_"), profile=row.profile,
@@ -188,7 +193,9 @@ def _revoke(unit: Unit, row: sa.Row[Any]) -> TokenOut:
 def _renew(unit: Unit, row: sa.Row[Any]) -> TokenOut:
     """Bring an expired or archived sandbox back with its own token."""
     if row.state == "deleted":
-        raise Problem("illegal_transition", "the sandbox is deleted", hint="Resume it with its token.", allowed=[])
+        raise Problem(
+            "illegal_transition", "the sandbox is deleted", hint="Resume it with its token.", allowed=[]
+        )
     expires_at = unit.now + timedelta(days=unit.settings.token_ttl_days)
     if row.state == "archived":
         unarchive(unit, repositories.branch_by_id(unit, row.branch_id, lock=True))
@@ -209,7 +216,12 @@ def archive(unit: Unit, body: SandboxWriteIn) -> SandboxStateOut:
     row = sandbox_row(unit, body.id)
     decision = policy.require(unit, "sandbox.archive", resource_of(unit, row))
     if row.state in ("archived", "deleted"):
-        raise Problem("illegal_transition", f"the sandbox is {row.state} already", hint="Renew it to open it.", allowed=["renew"])
+        raise Problem(
+            "illegal_transition",
+            f"the sandbox is {row.state} already",
+            hint="Renew it to open it.",
+            allowed=["renew"],
+        )
     put_away(unit, row)
     ledger.record(unit, "sandbox.archived", row.id, {"branch": row.name}, rules=decision.rules)
     return SandboxStateOut(
@@ -247,11 +259,18 @@ def delete(unit: Unit, body: SandboxWriteIn) -> SandboxStateOut:
     row = sandbox_row(unit, body.id)
     decision = policy.require(unit, "sandbox.delete", resource_of(unit, row))
     if row.state == "deleted":
-        raise Problem("illegal_transition", "the sandbox is deleted already", hint="Resume it with its token.", allowed=[])
+        raise Problem(
+            "illegal_transition",
+            "the sandbox is deleted already",
+            hint="Resume it with its token.",
+            allowed=[],
+        )
     branch = repositories.branch_by_id(unit, row.branch_id, lock=True)
     kept = backups.keep(unit, branch, "branch", "automatic", rules=decision.rules)
     repositories.set_branch(unit, branch.id, state="deleted")
-    unit.execute(sa.update(sandboxes).where(sandboxes.c.id == row.id).values(state="deleted", deleted_at=unit.now))
+    unit.execute(
+        sa.update(sandboxes).where(sandboxes.c.id == row.id).values(state="deleted", deleted_at=unit.now)
+    )
     payload = {"branch": row.name, "head": branch.tip, "backup_id": kept.backup_id}
     ledger.record(unit, "sandbox.deleted", row.id, payload, rules=decision.rules)
     store = unit.get(RepositoryStore)

@@ -87,9 +87,11 @@ def preview(
     skip = _delivery_of(layout, layout_of(theirs))
     # libgit2 merges texts through a store. The base is never it: it must hold nothing that is not merged.
     scratch = ours_repo if source.kind in ("main", "base") else theirs_repo
-    merged = three_way(batch, scratch, base_tree, ours.tree, theirs.tree, skip, labels=(target.name, source.name))
+    merged = three_way(
+        batch, scratch, base_tree, ours.tree, theirs.tree, skip, labels=(target.name, source.name)
+    )
     settled = resolutions or {}
-    edits: dict[str, Content] = {p: e for p, e in merged.edits.items()}
+    edits: dict[str, Content] = dict(merged.edits)
     edits |= {c.path: settled[c.path] for c in merged.conflicts if c.path in settled}
     conflicts = [c for c in merged.conflicts if c.path not in settled]
     files = _changes(batch, base_tree, theirs.tree, skip)
@@ -126,7 +128,9 @@ def merge_base(
 
 
 def compose(unit: Unit, source: Branch, found: Preview, entries: list[dict[str, Any]]) -> TreeFiles:
-    """The merged tree: files, delivery files merged by meaning, the source's pending entries, and `entries` of this merge."""
+    """The merged tree: files, delivery files merged by meaning, the source's pending entries, and `entries` of
+    this merge.
+    """
     base = TreeFiles(found.batch, tree_of(found.batch, found.base) if found.base else EMPTY_TREE)
     draft = Draft(found.ours)
     draft.write(found.edits)
@@ -134,14 +138,20 @@ def compose(unit: Unit, source: Branch, found: Preview, entries: list[dict[str, 
     draft.write(delivery.merge_delivery(base, found.ours, found.theirs, layout))
     pushed, memory = repositories.pending_of(unit, source)
     known = {e["id"] for e in delivery.changelog.since(found.ours, draft, layout)}
-    draft.write(delivery.changelog.append(draft, layout, [*(e for e in pushed if e["id"] not in known), *entries]))
+    draft.write(
+        delivery.changelog.append(draft, layout, [*(e for e in pushed if e["id"] not in known), *entries])
+    )
     if memory:
         draft.write(delivery.memory.upsert(draft, layout, memory))
     return draft.finish()
 
 
-def objects_for(found: Preview, target_repo: pygit2.Repository, source_tip: str, merged: Oid, commit: Oid) -> bytes:
-    """Everything the target's store lacks of the merge: the source's new commits with their trees and files, the result."""
+def objects_for(
+    found: Preview, target_repo: pygit2.Repository, source_tip: str, merged: Oid, commit: Oid
+) -> bytes:
+    """Everything the target's store lacks of the merge: the source's new commits with their trees and files, the
+    result.
+    """
     wanted: dict[Oid, None] = {}
     for sha in reversed(list(_missing_commits(found.batch, target_repo, source_tip))):
         data = decode_commit(found.batch.read(sha)[1])

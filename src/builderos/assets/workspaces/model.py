@@ -1,12 +1,14 @@
 """Tables of sandboxes, promotions, backups and share links."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from builderos.core.tables import metadata
 
 
-def _at(name: str, *, nullable: bool = True) -> sa.Column[sa.DateTime]:
+def _at(name: str, *, nullable: bool = True) -> sa.Column[datetime]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
 

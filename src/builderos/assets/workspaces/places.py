@@ -14,10 +14,15 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import RequestContext, Resource
 
 RepoName = Annotated[
-    Name | None, Field(description="Repository, e.g. ai-builder-lab. Defaults to the one your token belongs to.")
+    Name | None,
+    Field(description="Repository, e.g. ai-builder-lab. Defaults to the one your token belongs to."),
 ]
-RepoOwner = Annotated[Name | None, Field(description="Owner of the repository, where the name alone is ambiguous.")]
-BranchName = Annotated[Name | None, Field(description="Branch, e.g. sandbox-golden-otter. Defaults to your own.")]
+RepoOwner = Annotated[
+    Name | None, Field(description="Owner of the repository, where the name alone is ambiguous.")
+]
+BranchName = Annotated[
+    Name | None, Field(description="Branch, e.g. sandbox-golden-otter. Defaults to your own.")
+]
 
 
 class BranchIn(ToolIn):
@@ -64,7 +69,8 @@ def branch_resource(unit: Unit, branch: Branch) -> Resource:
 
 
 def locate(
-    unit: Unit, body: BranchIn | BranchWriteIn, action: policy.Action, *, lock: bool = False, paths: tuple[str, ...] = ()
+    unit: Unit, body: BranchIn | BranchWriteIn, action: policy.Action, *, lock: bool = False, paths: tuple[str,
+    ...] = ()
 ) -> Place:  # fmt: skip
     """The branch that `body` names (or the credential implies), after asking the policy about `action`.
 
@@ -83,7 +89,9 @@ def locate(
     decision = policy.require(unit, action, branch_resource(unit, branch), RequestContext(paths=paths))
     if branch.state == "deleted":
         raise Problem(
-            "not_found", f"the branch {name} was deleted", hint="Call initSandbox with your token to open it again."
+            "not_found",
+            f"the branch {name} was deleted",
+            hint="Call initSandbox with your token to open it again.",
         )
     return Place(branch, decision.rules)
 
@@ -94,7 +102,9 @@ def _implied_branch(unit: Unit, *, write: bool) -> str:
     default = unit.settings.default_write_branch
     if write and default is not None and unit.actor.role in ("owner", "api_key"):
         return default
-    raise Problem("branch_required", "no branch was named", hint="Say which branch, e.g. sandbox-golden-otter.")
+    raise Problem(
+        "branch_required", "no branch was named", hint="Say which branch, e.g. sandbox-golden-otter."
+    )
 
 
 def _repository(unit: Unit, body: BranchIn | BranchWriteIn) -> tuple[str, str]:
@@ -108,7 +118,9 @@ def _repository(unit: Unit, body: BranchIn | BranchWriteIn) -> tuple[str, str]:
 
 
 def _no_repository(name: str) -> Problem:
-    return Problem("not_found", f"there is no repository {name!r} for this credential", hint="Check repo_name.")
+    return Problem(
+        "not_found", f"there is no repository {name!r} for this credential", hint="Check repo_name."
+    )
 
 
 def _unknown(unit: Unit, repo_id: str) -> Resource:

@@ -34,7 +34,9 @@ class Verdict:
 
 
 def judge(unit: Unit, target: Branch, stat: DiffStat, found: Preview) -> Verdict:
-    """Approve only: target sandbox or dev, at most `prbot_max_lines` changed lines, no protected path, no binary file."""
+    """Approve only: target sandbox or dev, at most `prbot_max_lines` changed lines, no protected path, no binary
+    file.
+    """
     lines = sum(_lines(found, path, old, new) for path, old, new in found.files)
     reasons: list[str] = []
     if target.kind not in ("sandbox", "dev"):
@@ -42,7 +44,9 @@ def judge(unit: Unit, target: Branch, stat: DiffStat, found: Preview) -> Verdict
     if lines > unit.settings.prbot_max_lines:
         reasons.append(f"{lines} changed lines are more than {unit.settings.prbot_max_lines}")
     reasons += [f"{path} is protected" for path, _, _ in found.files if _PROTECTED.search(path)]
-    reasons += [f"{path} is binary" for path, old, new in found.files if _binary(found, old) or _binary(found, new)]
+    reasons += [
+        f"{path} is binary" for path, old, new in found.files if _binary(found, old) or _binary(found, new)
+    ]
     summary = f"{len(found.files)} files, +{stat.added} −{stat.deleted} lines with delivery files."
     if reasons:
         return Verdict(False, f"{summary} A person should look: {'; '.join(reasons[:5])}.")

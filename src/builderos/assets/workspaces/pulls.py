@@ -17,6 +17,7 @@ from builderos.core.operations import Reply
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Name, Out, Text, ToolOut, WriteIn
+from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
@@ -44,7 +45,9 @@ class PromoteIn(BranchWriteIn):
     target: Annotated[Name, Field(description="Branch to promote into; main by default.")] = MAIN
     mode: Annotated[Literal["pr", "release"], Field(description="pr: merge. release: merge and tag.")] = "pr"
     title: Annotated[Line, Field(description="What this promotion brings.", min_length=1)]
-    version: Annotated[str | None, Field(description="mode release: version, e.g. 1.2.0.", pattern=SEMVER, max_length=50)] = None
+    version: Annotated[
+        str | None, Field(description="mode release: version, e.g. 1.2.0.", pattern=SEMVER, max_length=50)
+    ] = None
 
 
 class PromoteOut(ToolOut):
@@ -127,14 +130,17 @@ class MergeIn(WriteIn):
     id: Line
 
 
-def promote(unit: Unit, body: PromoteIn) -> Reply:
+def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
     """Open a promotion (or bring the open one up to date) and run its gates.
 
-    202 with `approval_id` while an approval is needed. Raises `conflict` when there is nothing to promote, `not_found` for
+    202 with `approval_id` while an approval is needed. Raises `conflict` when there is nothing to promote,
+    `not_found` for
     an unknown target, `validation_failed` for a release without version.
     """
     if (body.mode == "release") != (body.version is not None):
-        raise Problem("validation_failed", "mode release and version belong together", hint="Send both or neither.")
+        raise Problem(
+            "validation_failed", "mode release and version belong together", hint="Send both or neither."
+        )
     place = locate(unit, body, "git.diff", lock=True)
     source = place.branch
     target = _target(unit, source, body.target)
@@ -143,7 +149,9 @@ def promote(unit: Unit, body: PromoteIn) -> Reply:
     decision = policy.require(unit, "git.promote", _resource(unit, id_, source, target))
     found = preview(unit, source, target)
     if not found.files and not found.entries and body.mode == "pr":
-        raise Problem("conflict", f"{source.name} has nothing that {target.name} lacks", hint="Commit something first.")
+        raise Problem(
+            "conflict", f"{source.name} has nothing that {target.name} lacks", hint="Commit something first."
+        )
     checks = run_checks(unit, found)
     text, _, stat = unified_diff(found.batch, _base_tree(found), found.theirs.tree)
     values = _values(unit, body, source, target, found, checks, stat)
@@ -151,7 +159,9 @@ def promote(unit: Unit, body: PromoteIn) -> Reply:
     payload = {"repo": source.repo_name, "branch": source.name, "target": target.name, "head": source.tip,
                "diff_hash": found.digest, "title": body.title}  # fmt: skip
     green = all(c.ok for c in checks)
-    approval_id = _ask(unit, id_, body, source, target, found, text, stat) if green and target.kind == "main" else None
+    approval_id = (
+        _ask(unit, id_, body, source, target, found, text, stat) if green and target.kind == "main" else None
+    )
     unit.execute(sa.update(pulls).where(pulls.c.id == id_).values(approval_id=approval_id))
     ledger.record(unit, "promotion.opened", id_, payload, rules=decision.rules)
     merged = _try_bot(unit, id_, target, checks, stat, found) if green else None
@@ -170,7 +180,9 @@ def _target(unit: Unit, source: Branch, name: str) -> Branch:
 def _open_pull(unit: Unit, source: Branch, target: Branch) -> sa.Row[Any] | None:
     c = pulls.c
     return unit.execute(
-        sa.select(pulls).where(c.source_branch_id == source.id, c.target_branch_id == target.id, c.state == "open")
+        sa.select(pulls).where(
+            c.source_branch_id == source.id, c.target_branch_id == target.id, c.state == "open"
+        )
     ).first()
 
 
@@ -187,7 +199,13 @@ def _base_tree(found: Preview) -> bytes:
 
 
 def _values(
-    unit: Unit, body: PromoteIn, source: Branch, target: Branch, found: Preview, checks: list[Check], stat: DiffStat
+    unit: Unit,
+    body: PromoteIn,
+    source: Branch,
+    target: Branch,
+    found: Preview,
+    checks: list[Check],
+    stat: DiffStat,
 ) -> dict[str, Any]:
     return {
         "org_id": unit.org_id, "repo_id": source.repo_id, "source_branch_id": source.id, "target_branch_id": target.id,
@@ -206,7 +224,14 @@ def _save(unit: Unit, id_: str, exists: bool, values: Mapping[str, Any]) -> None
 
 
 def _ask(
-    unit: Unit, id_: str, body: PromoteIn, source: Branch, target: Branch, found: Preview, text: str, stat: DiffStat
+    unit: Unit,
+    id_: str,
+    body: PromoteIn,
+    source: Branch,
+    target: Branch,
+    found: Preview,
+    text: str,
+    stat: DiffStat,
 ) -> str:
     return approvals.request(
         unit, action="pull.merge", object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=found.digest,
@@ -227,8 +252,14 @@ def _try_bot(
 
 
 def _reply(
-    unit: Unit, place: Place, id_: str, target: Branch, checks: list[Check], approval_id: str | None, merged: str | None
-) -> Reply:
+    unit: Unit,
+    place: Place,
+    id_: str,
+    target: Branch,
+    checks: list[Check],
+    approval_id: str | None,
+    merged: str | None,
+) -> Reply[PromoteOut]:
     failed = [c.name for c in checks if not c.ok]
     where = f"branch {place.branch.name} of {place.repo_name}"
     if merged:
@@ -240,7 +271,8 @@ def _reply(
     else:
         message = f"The promotion of {where} into {target.name} is open; an owner or reviewer can merge it."
     out = PromoteOut(
-        promotion_id=id_, pr_url=f"{unit.settings.public_url or ''}/v1/pulls/{id_}", state="merged" if merged else "open",
+        promotion_id=id_, pr_url=f"{unit.settings.public_url or ''}/v1/pulls/{id_}",
+        state="merged" if merged else "open",
         checks=checks, approval_id=approval_id, merge_sha=merged, repo_name=place.repo_name, branch=place.branch.name,
         message=message,
     )  # fmt: skip
@@ -251,7 +283,9 @@ def on_verdict(unit: Unit, approval: Approval) -> None:
     """An approval of a promotion was decided: merge on a yes, close on a no, all in the reviewer's unit."""
     row = _find(unit, approval.object)
     if row.state != "open":
-        raise Problem("illegal_transition", f"the promotion is {row.state}", hint="Open a new one.", allowed=[])
+        raise Problem(
+            "illegal_transition", f"the promotion is {row.state}", hint="Open a new one.", allowed=[]
+        )
     if approval.state == "approved":
         _merge(unit, row.id)
     elif approval.state == "denied":
@@ -267,7 +301,9 @@ def merge(unit: Unit, body: MergeIn) -> Pull:
 def _merge(unit: Unit, id_: str, *, as_bot: bool = False) -> str:
     row = _find(unit, id_)
     if row.state != "open":
-        raise Problem("illegal_transition", f"the promotion is {row.state}", hint="Open a new one.", allowed=[])
+        raise Problem(
+            "illegal_transition", f"the promotion is {row.state}", hint="Open a new one.", allowed=[]
+        )
     source = repositories.branch_by_id(unit, row.source_branch_id, lock=True)
     target = repositories.branch_by_id(unit, row.target_branch_id, lock=True)
     found = preview(unit, source, target)
@@ -304,7 +340,9 @@ def _may_merge(
     if as_bot:
         return prbot.may_merge(unit, resource, context)
     approved = approvals.is_approved(unit, action="pull.merge", object_=row.id, diff_hash=found.digest)
-    digests = frozenset({policy.decide(unit, action, resource, context).digest}) if approved else frozenset[str]()
+    digests = (
+        frozenset({policy.decide(unit, action, resource, context).digest}) if approved else frozenset[str]()
+    )
     return policy.require(unit, action, resource, context, digests).rules
 
 
@@ -318,7 +356,12 @@ def review(unit: Unit, body: ReviewIn) -> Pull:
         _comment(unit, row.id, unit.actor.name, body.comment)
     if body.verdict != "comment":
         if row.approval_id is None:
-            raise Problem("illegal_transition", "this promotion waits for no approval", hint="Merge it, or comment.", allowed=["comment"])
+            raise Problem(
+                "illegal_transition",
+                "this promotion waits for no approval",
+                hint="Merge it, or comment.",
+                allowed=["comment"],
+            )
         decide = approvals.DecideIn(id=row.approval_id, decision=body.verdict, comment=body.comment)
         approvals.decide_on(unit, decide)
     return _pull(unit, _find(unit, body.id))
@@ -390,7 +433,7 @@ def _find(unit: Unit, id_: str) -> sa.Row[Any]:
 
 
 def _pull(unit: Unit, row: sa.Row[Any]) -> Pull:
-    values = dict(row._mapping)
+    values = as_dict(row)
     source = repositories.branch_by_id(unit, values.pop("source_branch_id"))
     target = repositories.branch_by_id(unit, values.pop("target_branch_id"))
     for hidden in ("org_id", "repo_id"):

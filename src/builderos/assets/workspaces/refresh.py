@@ -50,7 +50,9 @@ class UpdateIn(WriteIn):
     """Bring main's news into a sandbox."""
 
     id: Line
-    resolutions: Annotated[list[Resolution], Field(description="Settled conflicts of an earlier try.", max_length=100)] = []
+    resolutions: Annotated[
+        list[Resolution], Field(description="Settled conflicts of an earlier try.", max_length=100)
+    ] = []
 
 
 class UpdateOut(ToolOut):
@@ -69,7 +71,8 @@ def reset(unit: Unit, body: ResetIn) -> ResetOut:
     written = bring_to(unit, place, tree_of(batch, sha), message=message, event="reset", details=details)
     stat = written.stat if written else DiffStat(files=0, added=0, deleted=0)
     return ResetOut(
-        commit_sha=written.sha if written else None, diff_stat=stat, repo_name=place.repo_name, branch=place.branch.name,
+        commit_sha=written.sha if written else None, diff_stat=stat, repo_name=place.repo_name,
+        branch=place.branch.name,
         message=f"Branch {place.branch.name} of {place.repo_name} has the files of {body.to} now: {stat.files} changed.",
     )  # fmt: skip
 
@@ -79,7 +82,12 @@ def _place(unit: Unit, sandbox_id: str) -> Place:
     branch = repositories.branch_by_id(unit, row.branch_id, lock=True)
     decision = policy.require(unit, "sandbox.reset", branch_resource(unit, branch))
     if branch.state != "active":
-        raise Problem("illegal_transition", f"the branch is {branch.state}", hint="Resume or renew the sandbox.", allowed=[])
+        raise Problem(
+            "illegal_transition",
+            f"the branch is {branch.state}",
+            hint="Resume or renew the sandbox.",
+            allowed=[],
+        )
     return Place(branch, decision.rules)
 
 
@@ -88,12 +96,16 @@ def _point(unit: Unit, place: Place, to: str) -> str:
         return repositories.main_branch(unit, place.branch.repo_id).tip
     if to.startswith("bak_"):
         c = backups.c
-        found = unit.execute(sa.select(c.commit_sha).where(c.id == to, c.branch_id == place.branch.id)).scalar()
+        found = unit.execute(
+            sa.select(c.commit_sha).where(c.id == to, c.branch_id == place.branch.id)
+        ).scalar()
         if found is None:
             raise Problem("not_found", "this branch has no such backup", hint="listBackups shows them.")
         return found
     if len(to) != 40 or any(ch not in "0123456789abcdef" for ch in to):
-        raise Problem("validation_failed", "`to` is main, a commit sha or a backup id", hint="gitLog lists the commits.")
+        raise Problem(
+            "validation_failed", "`to` is main, a commit sha or a backup id", hint="gitLog lists the commits."
+        )
     return commit_on(unit, place.branch, to)
 
 
@@ -101,7 +113,9 @@ def update(unit: Unit, body: UpdateIn) -> UpdateOut:
     """Merge main into the sandbox. Raises `conflict` with `conflicts[]`; send them back settled as `resolutions`."""
     place = _place(unit, body.id)
     main = repositories.main_branch(unit, place.branch.repo_id)
-    settled = {check_path(r.path): None if r.content is None else r.content.encode() for r in body.resolutions}
+    settled = {
+        check_path(r.path): None if r.content is None else r.content.encode() for r in body.resolutions
+    }
     found = preview(unit, main, place.branch, settled)
     if found.conflicts:
         raise conflict_problem(
@@ -113,7 +127,9 @@ def update(unit: Unit, body: UpdateIn) -> UpdateOut:
         message = f"Branch {place.branch.name} of {place.repo_name} has everything of main already."
     else:
         title = f"Bring main into {place.branch.name}"
-        sha = land(unit, main, place.branch, found, title=title, pull_id=None, version=None, rules=place.rules).sha
+        sha = land(
+            unit, main, place.branch, found, title=title, pull_id=None, version=None, rules=place.rules
+        ).sha
         repositories.set_branch(unit, place.branch.id, base_sha=main.tip)
         message = f"Branch {place.branch.name} of {place.repo_name} has main's news now."
     return UpdateOut(commit_sha=sha, repo_name=place.repo_name, branch=place.branch.name, message=message)

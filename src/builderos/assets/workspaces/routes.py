@@ -10,7 +10,9 @@ routes = Operations("sandbox")
 
 @routes.post("/sandbox/init", "initSandbox", profile="minimal", credential="optional")
 def init_sandbox(unit: Unit, body: sandboxes.InitIn) -> sandboxes.SandboxOut | scaffold.ProjectOut:
-    """Open your own safe workspace or come back to it with your token (mode branch), or set up a project in it (mode project)."""
+    """Open your own safe workspace or come back to it with your token (mode branch), or set up a project in it
+    (mode project).
+    """
     return scaffold.init_project(unit, body) if body.mode == "project" else sandboxes.init_branch(unit, body)
 
 
@@ -26,7 +28,9 @@ def get_started(unit: Unit, body: sandboxes.InitBranchIn) -> sandboxes.SandboxOu
     return sandboxes.init_branch(unit, body)
 
 
-@routes.post("/project/init_project", "initProject", profile="minimal", credential="optional", deprecated=True)
+@routes.post(
+    "/project/init_project", "initProject", profile="minimal", credential="optional", deprecated=True
+)
 def init_project(unit: Unit, body: sandboxes.InitProjectIn) -> scaffold.ProjectOut:
     """Set up a project on your branch (the same as initSandbox with mode project)."""
     return scaffold.init_project(unit, body)

@@ -33,17 +33,25 @@ class InitFields(WriteIn):
     repo_owner: RepoOwner = None
     repo_name: RepoName = None
     branch: Annotated[Name | None, Field(description="mode project: your branch.")] = None
-    force_new: Annotated[bool, Field(description="Open another workspace although the token is valid.")] = False
+    force_new: Annotated[bool, Field(description="Open another workspace although the token is valid.")] = (
+        False
+    )
     project_name: Annotated[Line | None, Field(description="mode project: name of the project.")] = None
-    project_description: Annotated[Text | None, Field(description="mode project: what it is for.", max_length=5000)] = None
+    project_description: Annotated[
+        Text | None, Field(description="mode project: what it is for.", max_length=5000)
+    ] = None
     goals: Annotated[list[Line], Field(description="mode project: what it should reach.", max_length=50)] = []
-    template: Annotated[Line | None, Field(description="mode project: a template, e.g. collaboration.")] = None
+    template: Annotated[Line | None, Field(description="mode project: a template, e.g. collaboration.")] = (
+        None
+    )
 
 
 class InitIn(InitFields):
     """Open or resume a workspace (`mode: branch`), or scaffold a project in it (`mode: project`)."""
 
-    mode: Annotated[Literal["branch", "project"], Field(description="branch: open or resume. project: scaffold.")] = "branch"
+    mode: Annotated[
+        Literal["branch", "project"], Field(description="branch: open or resume. project: scaffold.")
+    ] = "branch"
 
 
 class InitBranchIn(InitFields):
@@ -95,7 +103,13 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
         sandbox_id=sandbox_id, expires_at=expires_at,
     )  # fmt: skip
     status: TokenStatus = "new" if unit.call.presented in ("none", "valid") else unit.call.presented
-    payload = {"repo": repo.name, "repo_id": repo.id, "branch": branch.name, "base": base.tip, "token_status": status}
+    payload = {
+        "repo": repo.name,
+        "repo_id": repo.id,
+        "branch": branch.name,
+        "base": base.tip,
+        "token_status": status,
+    }
     ledger.record(unit, "sandbox.created", sandbox_id, payload, rules=decision.rules)
     main = repositories.main_branch(unit, repo.id)
     unit.after_commit(lambda: repositories.create_store(unit, branch, main))
@@ -166,7 +180,11 @@ def _resume(unit: Unit, body: InitFields) -> SandboxOut:
             hint="Leave repo_name out to resume, or send no token to start in the other repository.",
         )  # fmt: skip
     resource = Resource(
-        kind="sandbox", id=actor.sandbox_id, org_id=unit.org_id, repo_id=actor.repo_id, sandbox_id=actor.sandbox_id
+        kind="sandbox",
+        id=actor.sandbox_id,
+        org_id=unit.org_id,
+        repo_id=actor.repo_id,
+        sandbox_id=actor.sandbox_id,
     )
     decision = policy.require(unit, "sandbox.resume", resource)
     expires_at = touch(unit, actor)
@@ -187,7 +205,9 @@ def _resume(unit: Unit, body: InitFields) -> SandboxOut:
 def _welcome_back(branch: Branch, recreated: bool, restore_from: list[str]) -> str:
     if not recreated:
         return f"Welcome back! You are in branch {branch.name} of {branch.repo_name}."
-    text = f"Your branch {branch.name} of {branch.repo_name} had been deleted; it was made anew from the base."
+    text = (
+        f"Your branch {branch.name} of {branch.repo_name} had been deleted; it was made anew from the base."
+    )
     return text + (" Your backups can be restored." if restore_from else "")
 
 
@@ -196,7 +216,9 @@ def _recreate(unit: Unit, branch: Branch) -> Branch:
     repo = repositories.repository_by_id(unit, branch.repo_id)
     base = base_branch(unit, repo)
     repositories.reset_branch(unit, branch, base.tip)
-    unit.execute(sa.update(sandboxes).where(sandboxes.c.branch_id == branch.id).values(state="active", deleted_at=None))
+    unit.execute(
+        sa.update(sandboxes).where(sandboxes.c.branch_id == branch.id).values(state="active", deleted_at=None)
+    )
     return repositories.branch_by_id(unit, branch.id)
 
 
@@ -223,5 +245,3 @@ def sandbox_row(unit: Unit, sandbox_id: str) -> sa.Row[Any]:
     if row is None:
         raise Problem("not_found", "there is no such sandbox", hint="List the sandboxes first.")
     return row
-
-

@@ -90,7 +90,8 @@ def share(unit: Unit, body: ShareIn) -> ShareOut:
     )  # fmt: skip
     ledger.record(unit, "sandbox.shared", row.id, {"share_id": id_, "branch": row.name}, rules=decision.rules)
     return ShareOut(
-        share_id=id_, share_token=credential.secret, link=f"{unit.settings.public_url or ''}/v1/shared/{credential.secret}",
+        share_id=id_, share_token=credential.secret,
+        link=f"{unit.settings.public_url or ''}/v1/shared/{credential.secret}",
         message=f"Whoever has this link can read branch {row.name}. Revoke it with {id_}.",
     )  # fmt: skip
 
@@ -107,7 +108,7 @@ def revoke(unit: Unit, body: ShareRevokeIn) -> ShareRevokedOut:
     return ShareRevokedOut(share_id=row.id, message="The link has ended.")
 
 
-def view(unit: Unit, body: SharedIn) -> SharedOut:
+def view(unit: Unit, _body: SharedIn) -> SharedOut:
     """What the link's holder sees."""
     sandbox_id = unit.actor.sandbox_id
     if sandbox_id is None or unit.actor.role != "share":

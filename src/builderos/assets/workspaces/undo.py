@@ -1,6 +1,7 @@
 """Undo is always a new commit: roll one commit back, or bring a whole branch to an earlier state."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -38,7 +39,8 @@ class RollbackIn(BranchWriteIn):
 
     commit_sha: Annotated[Sha, Field(description="The commit to undo; gitLog lists them.")]
     paths: Annotated[
-        list[Annotated[str, Field(max_length=8192)]], Field(description="Undo only these files of it.", max_length=100)
+        list[Annotated[str, Field(max_length=8192)]],
+        Field(description="Undo only these files of it.", max_length=100),
     ] = []
     reason: Annotated[Text, Field(description="Why it is undone.", min_length=1, max_length=5000)]
 
@@ -60,8 +62,30 @@ def rollback(unit: Unit, body: RollbackIn) -> RollbackOut:
     or where nothing is left to undo.
     """
     place = locate(unit, body, "git.rollback", lock=True, paths=tuple(body.paths))
-    wanted = {check_path(path) for path in body.paths}
     sha = commit_on(unit, place.branch, body.commit_sha)
+    found = inverse_of(unit, place, sha, body.reason, {check_path(path) for path in body.paths})
+    change = Change(
+        edits=found.edits, message=f"Undo: {found.subject[:200]}\n\nReverts {sha}.\nReason: {body.reason}",
+        tool=unit.call.tool, reverts=sha, delivery=found.record, entry_id=found.entry_id, event="rollback",
+        details={"reason": body.reason},
+    )  # fmt: skip
+    written = write(unit, place, change)
+    return _rollback_reply(place, sha, sorted(found.edits), found.skipped, written)
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """What undoes one commit: edits of files, the line for the log of reverts, the entry id that line names."""
+
+    edits: dict[str, Content]
+    record: delivery.Edits
+    entry_id: str
+    skipped: list[str]
+    subject: str
+
+
+def inverse_of(unit: Unit, place: Place, sha: str, reason: str, wanted: Iterable[str] = ()) -> Inverse:
+    """The inverse of a commit of this branch, of all its files or of `wanted`. Raises `conflict` as `rollback` does."""
     batch = batch_of(unit, place.branch)
     tip = TreeFiles(batch, tree_of(batch, place.branch.tip))
     layout = layout_of(tip)
@@ -74,21 +98,17 @@ def rollback(unit: Unit, body: RollbackIn) -> RollbackOut:
         )  # fmt: skip
     entry_id = new_id("chg")
     record = {
-        "reverted_sha": sha, "new_sha_of": entry_id, "paths": sorted(edits), "reason": body.reason,
-        "by": unit.actor.name, "at": rfc3339(unit.now),
+        "reverted_sha": sha, "new_sha_of": entry_id, "paths": sorted(edits), "reason": reason, "by": unit.actor.name,
+        "at": rfc3339(unit.now),
     }  # fmt: skip
-    subject = decode_commit(batch.read(bytes.fromhex(sha))[1]).subject
-    change = Change(
-        edits=edits, message=f"Undo: {subject[:200]}\n\nReverts {sha}.\nReason: {body.reason}", tool=unit.call.tool,
-        reverts=sha, delivery=delivery.reverts.append(tip, layout, [record]), entry_id=entry_id, event="rollback",
-        details={"reason": body.reason},
-    )  # fmt: skip
-    written = write(unit, place, change)
     skipped = [p for p, *_ in diff_trees(batch, parent, bad) if p not in edits]
-    return _rollback_reply(place, sha, sorted(edits), skipped, written)
+    subject = decode_commit(batch.read(bytes.fromhex(sha))[1]).subject
+    return Inverse(edits, delivery.reverts.append(tip, layout, [record]), entry_id, skipped, subject)
 
 
-def _rollback_reply(place: Place, sha: str, files: list[str], skipped: list[str], written: Written) -> RollbackOut:
+def _rollback_reply(
+    place: Place, sha: str, files: list[str], skipped: list[str], written: Written
+) -> RollbackOut:
     return RollbackOut(
         new_sha=written.sha, reverted_sha=sha, reverted_files=files, skipped=skipped, diff_stat=written.stat,
         repo_name=place.repo_name, branch=place.branch.name,
@@ -123,10 +143,14 @@ def _inverse(
 
 
 def conflict_problem(
-    conflicts: list[Conflict], why: str, hint: str = "Change these files by hand with commit_and_log, then try again."
+    conflicts: list[Conflict],
+    why: str,
+    hint: str = "Change these files by hand with commit_and_log, then try again.",
 ) -> Problem:
     """Conflicts as data: path, kind, and the text with markers where there is one."""
-    items = [{"path": c.path, "kind": c.kind, "text": (c.text or "")[:MAX_CONFLICT_CHARS]} for c in conflicts[:50]]
+    items = [
+        {"path": c.path, "kind": c.kind, "text": (c.text or "")[:MAX_CONFLICT_CHARS]} for c in conflicts[:50]
+    ]
     names = ", ".join(c.path for c in conflicts[:5])
     return Problem(
         "conflict", f"{why}: {names}", hint=hint, conflicts=items,
@@ -167,4 +191,6 @@ def point_of(unit: Unit, branch: Branch, sha: str) -> Oid:
     try:
         return tree_of(batch_of(unit, branch), sha)
     except (KeyError, ValueError):
-        raise Problem("not_found", f"there is no commit {sha[:12]}", hint="gitLog lists the commits.") from None
+        raise Problem(
+            "not_found", f"there is no commit {sha[:12]}", hint="gitLog lists the commits."
+        ) from None

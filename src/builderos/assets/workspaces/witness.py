@@ -18,14 +18,18 @@ def unlogged_commits(unit: Unit) -> list[str]:
     """Commits on sandbox branches, since their base, that no ledger line names."""
     known = ledger.named_commits(unit)
     findings: list[str] = []
-    ids = unit.execute(sa.select(sandboxes.c.branch_id).where(sandboxes.c.state.in_(("active", "idle", "expired")))).scalars()
+    ids = unit.execute(
+        sa.select(sandboxes.c.branch_id).where(sandboxes.c.state.in_(("active", "idle", "expired")))
+    ).scalars()
     for branch_id in ids.all():
         branch = repositories.branch_by_id(unit, branch_id)
         if branch.tip == branch.base_sha:
             continue
         for sha in _own_commits(unit, branch):
             if sha not in known:
-                findings.append(f"commit {sha} on {branch.name} of {branch.repo_name} has no line in the ledger")
+                findings.append(
+                    f"commit {sha} on {branch.name} of {branch.repo_name} has no line in the ledger"
+                )
         if len(findings) >= MAX_FINDINGS:
             break
     return findings

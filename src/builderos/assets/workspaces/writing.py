@@ -1,6 +1,7 @@
 """The only way a branch gets a new commit: content, changelog entry and memory index in one atomic commit.
 
-`write` is what commit, rollback, reset, restore, tasks and scaffolding end in. It runs in the caller's unit; the journal's
+`write` is what commit, rollback, reset, restore, tasks and scaffolding end in. It runs in the caller's unit; the
+journal's
 transaction is the commit point, and the read-back check after it compares what is on disk with what was promised.
 """
 
@@ -44,8 +45,10 @@ class DiffStat(Out):
 class Change:
     """What a verb wants written.
 
-    `edits`: files by path. `delivery`: further delivery files that the verb itself computed (tasks, reverts); `entries`:
-    changelog entries that come along from elsewhere (a restored branch); `entry_id`: where the verb needs it beforehand.
+    `edits`: files by path. `delivery`: further delivery files that the verb itself computed (tasks, reverts);
+    `entries`:
+    changelog entries that come along from elsewhere (a restored branch); `entry_id`: where the verb needs it
+    beforehand.
     `about`: delivery files that the changelog entry names beside the edits.
     `details` go into the ledger line; `claimed_by` is what the client said of itself, kept as a claim.
     """
@@ -95,10 +98,9 @@ def write(unit: Unit, place: Place, change: Change) -> Written:
     warnings = _write_delivery(unit, branch, draft, change, entry)
     after = draft.finish()
     stat = measure(before, after, change.edits)
-    commit = encode_commit(
-        after.tree, [bytes.fromhex(p) for p in (branch.tip, *change.parents)], *[person(unit.actor.name)] * 2, unit.now,
-        change.message, trailers(unit, change),
-    )  # fmt: skip
+    who = person(unit.actor.name)
+    parents = [bytes.fromhex(parent) for parent in (branch.tip, *change.parents)]
+    commit = encode_commit(after.tree, parents, who, who, unit.now, change.message, trailers(unit, change))
     sha = batch.put("commit", commit).hex()
     _advance(unit, place, change, sha, before, after, stat)
     return Written(sha, entry, stat, branch.commits == 0, warnings)
@@ -123,14 +125,19 @@ def blob_oid(data: bytes) -> bytes:
     return hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False).digest()
 
 
-def _write_delivery(unit: Unit, branch: Branch, draft: Draft, change: Change, entry: dict[str, Any]) -> list[str]:
+def _write_delivery(
+    unit: Unit, branch: Branch, draft: Draft, change: Change, entry: dict[str, Any]
+) -> list[str]:
     """Changelog, memory index and what earlier pushes left to write; returns warnings about files people broke."""
     layout = layout_of(draft)
     draft.write(change.delivery)
     entries, pushed = fold_pending(unit, branch)
     draft.write(delivery.changelog.append(draft, layout, [*change.entries, *entries, entry]))
     touched = [p for p in change.edits if not delivery.is_delivery(p, layout)]
-    items = [*pushed, *(memory_item(unit, p, c, change) for p in touched if (c := change.edits[p]) is not None)]
+    items = [
+        *pushed,
+        *(memory_item(unit, p, c, change) for p in touched if (c := change.edits[p]) is not None),
+    ]
     if items:
         draft.write(delivery.memory.upsert(draft, layout, items))
     gone = [p for p in touched if change.edits[p] is None]
@@ -199,23 +206,23 @@ class NotVerified(Problem):
             hint="It is kept in the journal; repeat the call with the same idempotency_key, or ask an administrator.",
         )  # fmt: skip
         perform(
-            context, call, lambda unit: notices.raise_alert(unit, "write_not_verified", branch, {"commit": sha})
+            context,
+            call,
+            lambda unit: notices.raise_alert(unit, "write_not_verified", branch, {"commit": sha}),
         )
 
 
 def _reads_back(store: RepositoryStore, branch: Branch, sha: str, wanted: Mapping[str, bytes]) -> bool:
     """Read the ref, the commit and the written blobs from disk, without any cache."""
-    if store.read_ref(branch.store, branch.ref) != sha and branch.tip == store.read_ref(branch.store, branch.ref):
+    if store.read_ref(branch.store, branch.ref) in (None, branch.tip):  # a successor may have gone further
         return False
     repo = store.open(branch.store)
     try:
-        commit = repo[sha]
-        if not isinstance(commit, pygit2.Commit):
-            return False
+        commit = repo[sha].peel(pygit2.Commit)
         for path, oid in wanted.items():
             if commit.tree[path].id.raw != oid or pygit2.Oid(raw=oid) not in repo:
                 return False
-    except (KeyError, pygit2.GitError):
+    except (KeyError, ValueError, pygit2.GitError):
         return False
     return True
 
@@ -313,4 +320,3 @@ def _lines(data: bytes) -> int:
     if b"\0" in data[:8000]:
         return 0
     return data.count(b"\n") + (not data.endswith(b"\n"))
-

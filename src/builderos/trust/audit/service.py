@@ -22,7 +22,20 @@ from builderos.trust.policy.schema import Resource
 from builderos.trust.signing.service import SignedHead, Signer
 
 BATCH: Final = 2000
-CSV_COLUMNS: Final = ("seq", "at", "type", "object", "actor", "actor_name", "role", "door", "request_id", "rules", "payload", "hash")
+CSV_COLUMNS: Final = (
+    "seq",
+    "at",
+    "type",
+    "object",
+    "actor",
+    "actor_name",
+    "role",
+    "door",
+    "request_id",
+    "rules",
+    "payload",
+    "hash",
+)
 
 
 class Witnesses(Registry[Callable[[Unit], list[str]]]):
@@ -71,7 +84,9 @@ class AuditPage(Out):
 class ExportIn(In):
     """Form of the export."""
 
-    format: Annotated[Literal["jsonl", "csv"], Field(description="jsonl can be verified offline; csv is for reading.")] = "jsonl"
+    format: Annotated[
+        Literal["jsonl", "csv"], Field(description="jsonl can be verified offline; csv is for reading.")
+    ] = "jsonl"
 
 
 class VerifyIn(In):
@@ -129,7 +144,13 @@ def _stream(context: Context, call: Call, upto: int) -> Iterator[ledger.Line]:
 
 def _jsonl(org_id: str, lines: Iterator[ledger.Line], head: SignedHead) -> Iterator[bytes]:
     for line in lines:
-        row = {"seq": line.seq, "org_id": org_id, "body": line.body, "prev_hash": line.prev_hash.hex(), "hash": line.hash.hex()}
+        row = {
+            "seq": line.seq,
+            "org_id": org_id,
+            "body": line.body,
+            "prev_hash": line.prev_hash.hex(),
+            "hash": line.hash.hex(),
+        }
         yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
     yield json.dumps({"head": asdict(head)}).encode() + b"\n"
 

@@ -15,6 +15,7 @@ from builderos.core.clock import utcnow
 from builderos.core.database import Database
 from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys
+from builderos.core.tables import as_dict
 from builderos.core.unit import Presented, Unit
 
 from .model import credentials, orgs
@@ -26,7 +27,12 @@ PREFIX: Final[dict[CredentialKind, str]] = {
     "api_key": "bos_ak_",
     "share": "bos_sh_",
 }
-ROLE: Final[dict[str, Role]] = {"reuse_token": "sandbox", "owner": "owner", "api_key": "api_key", "share": "share"}
+ROLE: Final[dict[str, Role]] = {
+    "reuse_token": "sandbox",
+    "owner": "owner",
+    "api_key": "api_key",
+    "share": "share",
+}
 SECRET: Final = re.compile(r"bos_(?:rt|ow|ak|sh)_[0-9A-Za-z]{43}")
 _BASE62: Final = string.digits + string.ascii_letters
 DEFAULT_ORG_SLUG: Final = "local"
@@ -66,7 +72,9 @@ class Hasher:
 
 
 def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
-    """Turn a secret into an actor. Anything that is not exactly a live credential is `invalid`, `expired` or `revoked`."""
+    """Turn a secret into an actor. Anything that is not exactly a live credential is `invalid`, `expired` or
+    `revoked`.
+    """
     if not SECRET.fullmatch(secret):
         return Found("invalid")
     with database.connection() as conn:
@@ -162,7 +170,7 @@ def list_credentials(unit: Unit, kind: CredentialKind) -> list[dict[str, Any]]:
                   credentials.c.expires_at)
         .where(credentials.c.kind == kind, credentials.c.revoked_at.is_(None)).order_by(credentials.c.id)
     )  # fmt: skip
-    return [dict(r._mapping) for r in rows]
+    return [as_dict(r) for r in rows]
 
 
 def with_branch(actor: Actor, branch: str) -> Actor:

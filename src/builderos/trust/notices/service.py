@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from builderos.core.ids import new_id
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
+from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
@@ -78,6 +79,6 @@ def acknowledge(unit: Unit, body: AlertAckIn) -> Alert:
 
 
 def _alert(row: sa.Row[Any]) -> Alert:
-    values = dict(row._mapping)
+    values = as_dict(row)
     values.pop("org_id")
     return Alert(**values)

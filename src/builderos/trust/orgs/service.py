@@ -72,13 +72,23 @@ class KeyRevoked(Out):
 def create_key(unit: Unit, body: KeyIn) -> NewKey:
     """Make an API key. Nobody gives away a scope that the own key lacks."""
     if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= unit.now):
-        raise Problem("validation_failed", "expires_at must lie in the future and have a time zone", hint="End it with Z.")
+        raise Problem(
+            "validation_failed",
+            "expires_at must lie in the future and have a time zone",
+            hint="End it with Z.",
+        )
     decision = policy.require(unit, "credential.create", _resource(unit, "new", frozenset(body.scopes)))
     made = identity.issue(
         unit, "api_key", actor_name="api-key", profile="full", scopes=tuple(sorted(set(body.scopes))), label=body.label,
         expires_at=body.expires_at,
     )  # fmt: skip
-    ledger.record(unit, "credential.created", made.id, {"kind": "api_key", "scopes": sorted(set(body.scopes))}, rules=decision.rules)
+    ledger.record(
+        unit,
+        "credential.created",
+        made.id,
+        {"kind": "api_key", "scopes": sorted(set(body.scopes))},
+        rules=decision.rules,
+    )
     return NewKey(
         id=made.id, api_key=made.secret, label=body.label, scopes=sorted(set(body.scopes)), expires_at=body.expires_at,
         message="Save the key now: it is not shown again.",

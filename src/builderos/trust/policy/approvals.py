@@ -1,6 +1,7 @@
 """Approval requests: one row, bound to the hash of exactly what was shown, is the only truth about who said yes.
 
-Whoever waits (a promotion, later a run) enrols a handler for its action in `Verdicts`; it runs in the unit of the decision.
+Whoever waits (a promotion, later a run) enrols a handler for its action in `Verdicts`; it runs in the unit of the
+decision.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.registry import Registry
 from builderos.core.schema import In, Line, Out, Text, WriteIn
+from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 
@@ -100,16 +102,21 @@ class DecideIn(WriteIn):
     id: Line
     decision: Annotated[Literal["approve", "deny"], Field(description="Your verdict.")]
     comment: Annotated[Text, Field(description="Why.", max_length=5000)] = ""
-    diff_hash: Annotated[Line | None, Field(description="diff_hash of what you saw; refused when it changed since.")] = None
+    diff_hash: Annotated[
+        Line | None, Field(description="diff_hash of what you saw; refused when it changed since.")
+    ] = None
 
 
 def request(
-    unit: Unit, *, action: str, object_: str, diff: str, diff_stat: dict[str, Any], diff_hash: str, reason: str, risk: Risk,
+    unit: Unit, *, action: str, object_: str, diff: str, diff_stat: dict[str, Any], diff_hash: str, reason: str,
+    risk: Risk,
     requested_by: str | None = None, prompt_version: str | None = None, count: int = 1,
 ) -> str:  # fmt: skip
     """Ask for an approval of exactly this diff; an open request for another diff of the same object is cancelled."""
     c = approvals.c
-    for row in unit.execute(sa.select(c.id, c.diff_hash).where(c.object == object_, c.action == action, c.state == "pending")):
+    for row in unit.execute(
+        sa.select(c.id, c.diff_hash).where(c.object == object_, c.action == action, c.state == "pending")
+    ):
         if row.diff_hash == diff_hash:
             return row.id
         set_state(unit, row.id, "cancelled")
@@ -118,7 +125,8 @@ def request(
         sa.insert(approvals).values(
             id=id_, org_id=unit.org_id, action=action, object=object_, diff=diff[:MAX_DIFF_CHARS], diff_stat=diff_stat,
             diff_hash=diff_hash, reason=reason, risk=risk, requested_by=requested_by or unit.actor.id,
-            prompt_version=prompt_version, required={"from": ["Reviewer", "Admin", "Owner"], "count": count}, decisions=[],
+            prompt_version=prompt_version, required={"from": ["Reviewer", "Admin", "Owner"], "count": count},
+            decisions=[],
             state="pending", self_approved=False, created_at=unit.now,
             expires_at=unit.now + timedelta(hours=unit.settings.approval_hours),
         )
@@ -134,7 +142,7 @@ def find(unit: Unit, id_: str, *, lock: bool = False) -> Approval:
     row = unit.execute(wanted.with_for_update() if lock else wanted).one_or_none()
     if row is None:
         raise Problem("not_found", "there is no such approval", hint="List the approvals first.")
-    values = dict(row._mapping)
+    values = as_dict(row)
     values.pop("org_id")
     if values["state"] == "pending" and values["expires_at"] <= unit.now:
         values["state"] = "expired"
@@ -145,7 +153,11 @@ def is_approved(unit: Unit, *, action: str, object_: str, diff_hash: str) -> boo
     """Whether exactly this diff of this object has a yes that still holds."""
     c = approvals.c
     wanted = sa.select(c.id).where(
-        c.action == action, c.object == object_, c.diff_hash == diff_hash, c.state == "approved", c.expires_at > unit.now
+        c.action == action,
+        c.object == object_,
+        c.diff_hash == diff_hash,
+        c.state == "approved",
+        c.expires_at > unit.now,
     )
     return unit.execute(wanted).first() is not None
 
@@ -167,7 +179,9 @@ def listed(unit: Unit, body: ApprovalListIn) -> ApprovalList:
     if body.state == "pending":
         wanted = wanted.where(c.state == "pending", c.expires_at > unit.now)
     elif body.state == "expired":
-        wanted = wanted.where(sa.or_(c.state == "expired", sa.and_(c.state == "pending", c.expires_at <= unit.now)))
+        wanted = wanted.where(
+            sa.or_(c.state == "expired", sa.and_(c.state == "pending", c.expires_at <= unit.now))
+        )
     elif body.state is not None:
         wanted = wanted.where(c.state == body.state)
     if last is not None:
@@ -181,7 +195,8 @@ def listed(unit: Unit, body: ApprovalListIn) -> ApprovalList:
 def _summary(row: sa.Row[Any], now: datetime) -> ApprovalSummary:
     overdue = row.state == "pending" and row.expires_at <= now
     return ApprovalSummary(
-        id=row.id, action=row.action, object=row.object, reason=row.reason, risk=row.risk, requested_by=row.requested_by,
+        id=row.id, action=row.action, object=row.object, reason=row.reason, risk=row.risk,
+        requested_by=row.requested_by,
         state="expired" if overdue else row.state, diff_stat=row.diff_stat, created_at=row.created_at,
         expires_at=row.expires_at,
     )  # fmt: skip
@@ -196,23 +211,45 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
     decision = require(unit, "approval.decide", _resource(unit, approval.id))
     if approval.state != "pending":
         raise Problem(
-            "illegal_transition", f"this approval is {approval.state}", hint="Ask for a new one by repeating the request.",
+            "illegal_transition", f"this approval is {approval.state}",
+            hint="Ask for a new one by repeating the request.",
             allowed=[],
         )  # fmt: skip
     if body.diff_hash is not None and body.diff_hash != approval.diff_hash:
         raise Problem("conflict", "the change is not the one you saw", hint="Read the approval again.")
-    verdict = {"who": unit.actor.id, "when": rfc3339(unit.now), "verdict": body.decision, "comment": body.comment}
+    verdict = {
+        "who": unit.actor.id,
+        "when": rfc3339(unit.now),
+        "verdict": body.decision,
+        "comment": body.comment,
+    }
     decisions = [*approval.decisions, verdict]
     yes = len({d["who"] for d in decisions if d["verdict"] == "approve"})
-    state: State = "denied" if body.decision == "deny" else "approved" if yes >= approval.required["count"] else "pending"
-    self_approved = approval.self_approved or (body.decision == "approve" and unit.actor.id == approval.requested_by)
+    state: State = (
+        "denied"
+        if body.decision == "deny"
+        else "approved"
+        if yes >= approval.required["count"]
+        else "pending"
+    )
+    self_approved = approval.self_approved or (
+        body.decision == "approve" and unit.actor.id == approval.requested_by
+    )
     unit.execute(
         sa.update(approvals)
         .where(approvals.c.id == approval.id)
         .values(decisions=decisions, state=state, self_approved=self_approved)
     )
-    decided = approval.model_copy(update={"decisions": decisions, "state": state, "self_approved": self_approved})
-    payload = {**verdict, "action": approval.action, "object": approval.object, "diff_hash": approval.diff_hash, "state": state}
+    decided = approval.model_copy(
+        update={"decisions": decisions, "state": state, "self_approved": self_approved}
+    )
+    payload = {
+        **verdict,
+        "action": approval.action,
+        "object": approval.object,
+        "diff_hash": approval.diff_hash,
+        "state": state,
+    }
     handlers = unit.get(Verdicts)
     if state != "pending" and approval.action in handlers:
         handlers.get(approval.action)(unit, decided)
@@ -222,14 +259,18 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
 
 def set_state(unit: Unit, id_: str, state: State) -> None:
     """Cancel or expire a pending request."""
-    unit.execute(sa.update(approvals).where(approvals.c.id == id_, approvals.c.state == "pending").values(state=state))
+    unit.execute(
+        sa.update(approvals).where(approvals.c.id == id_, approvals.c.state == "pending").values(state=state)
+    )
     ledger.record(unit, f"approval.{state}", id_, {})
 
 
 def expire_overdue(unit: Unit) -> int:
     """Mark pending requests whose time is over; returns how many."""
     c = approvals.c
-    overdue = unit.execute(sa.select(c.id).where(c.state == "pending", c.expires_at <= unit.now)).scalars().all()
+    overdue = (
+        unit.execute(sa.select(c.id).where(c.state == "pending", c.expires_at <= unit.now)).scalars().all()
+    )
     for id_ in overdue:
         set_state(unit, id_, "expired")
     return len(overdue)

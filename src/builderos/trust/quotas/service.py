@@ -30,8 +30,14 @@ class Rates:
         self._items: dict[str, tuple[RateLimitItem, int]] = {
             "per_token": (RateLimitItemPerMinute(settings.rate_per_token), settings.rate_per_token),
             "per_org": (RateLimitItemPerMinute(settings.rate_per_org), settings.rate_per_org),
-            "invalid_tokens": (RateLimitItemPerMinute(settings.rate_invalid_tokens), settings.rate_invalid_tokens),
-            "anonymous_inits": (RateLimitItemPerHour(settings.rate_anonymous_inits), settings.rate_anonymous_inits),
+            "invalid_tokens": (
+                RateLimitItemPerMinute(settings.rate_invalid_tokens),
+                settings.rate_invalid_tokens,
+            ),
+            "anonymous_inits": (
+                RateLimitItemPerHour(settings.rate_anonymous_inits),
+                settings.rate_anonymous_inits,
+            ),
         }
 
     def caller(self, address: str) -> str:
