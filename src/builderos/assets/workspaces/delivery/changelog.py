@@ -6,6 +6,7 @@ from typing import Any
 from builderos.assets.workspaces.delivery.flow import ITEM_BYTES, Item, text
 from builderos.assets.workspaces.delivery.formats import ChangelogEntry, checked
 from builderos.assets.workspaces.delivery.layout import Edits, Files, Layout
+from builderos.assets.workspaces.delivery.lines import Block
 from builderos.assets.workspaces.delivery.logs import Log
 from builderos.assets.workspaces.delivery.parse import Issue, Unreadable
 from builderos.assets.workspaces.delivery.shapes import CHANGELOG, key_of
@@ -54,8 +55,6 @@ def since(old: Files, new: Files, layout: Layout) -> list[Item]:
 
 
 def _readable(mine: Log, data: bytes) -> list[Item]:
-    from builderos.assets.workspaces.delivery.lines import Block
-
     try:
         return [item for _, item in Block(mine.shape, data).items()]
     except Unreadable:

@@ -23,7 +23,8 @@ TASK_ID: Final = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
 Stamp = Annotated[str, StringConstraints(pattern=STAMP)]
 TaskId = Annotated[str, StringConstraints(pattern=TASK_ID)]
 Path = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Name = Annotated[str, StringConstraints(max_length=4096)]  # wide: what a commit is called must not fail it
 Text = Annotated[str, StringConstraints(max_length=16_384)]
 
 
@@ -81,7 +82,7 @@ class MemoryEntry(_Open):
 class ChangelogEntry(_Open):
     """One commit in `project/changelog.yaml` or a rotated block. `paths_omitted`: how many paths did not fit."""
 
-    id: Name
+    id: Id
     timestamp: Stamp
     paths: list[Path] = []
     message: Text | None = None
@@ -98,8 +99,8 @@ class ChangelogEntry(_Open):
 class RevertedCommit(_Open):
     """One revert in `.logs/reverted_commits.yaml`; `new_sha_of` is the changelog entry of the reverting commit."""
 
-    reverted_sha: Name
-    new_sha_of: Name
+    reverted_sha: Id
+    new_sha_of: Id
     paths: list[Path] = []
     reason: Text | None = None
     by: Name | None = None

@@ -270,7 +270,8 @@ class Block:
         if at == 0 and not self.data.startswith(begin):
             return None
         stop = self.data.find(b"\n", at)
-        stop = len(self.data) if stop < 0 else stop - (self.data[stop - 1 : stop] == b"\r")
+        stop = len(self.data) if stop < 0 else stop
+        stop -= self.data[stop - 1 : stop] == b"\r"
         return at + len(known.indent), stop
 
     def _by_parse(self, key: str, item: Item | None, line: str) -> None:
@@ -288,11 +289,7 @@ class Block:
                 got = read(self.shape, data.encode())
             except Unreadable:
                 got = None  # the splice does not fit this text, so it is not used
-            if (
-                got
-                and [(e.key, e.item) for e in got.entries] == list(want.items())
-                and got.extras == doc.extras
-            ):
+            if got and _same(got, want, doc):
                 known = _study_document(self.shape, got)
                 self._set(data.encode(), replace(known, tail=at_end))
                 return
@@ -321,6 +318,12 @@ def broken(path: str, exc: Unreadable, side: str = "") -> Problem:
 def issue(path: str, exc: Unreadable) -> Issue:
     """The same as a finding."""
     return Issue(path, exc.line, exc.message, exc.hint)
+
+
+def _same(got: Document, items: dict[str, Item], was: Document) -> bool:
+    """Whether a spliced text says exactly what it should."""
+    entries = [(entry.key, entry.item) for entry in got.entries]
+    return entries == list(items.items()) and got.extras == was.extras and got.members == was.members
 
 
 def _grown(known: Known, key: str) -> Known:

@@ -100,10 +100,10 @@ class Store:
         """All entries that count, by path."""
         held: dict[str, list[Item]] = {}
         for name in ["", *sorted(self._names, key=lambda n: (-len(n), n))]:
-            if (block := self._block(name)) is not None:
-                for path, item in block.items():
-                    if hashed(path).startswith(name):  # `get` would not find it elsewhere
-                        held.setdefault(path, []).append(item)
+            block = self._block(name)
+            for path, item in block.items() if block is not None else ():
+                if hashed(path).startswith(name):  # `get` would not find it elsewhere
+                    held.setdefault(path, []).append(item)
         return {path: prefer(items) for path, items in held.items()}
 
     def names(self) -> list[str]:

@@ -95,11 +95,12 @@ class Entry:
 
 @dataclass(slots=True)
 class Document:
-    """A whole file found by a parse."""
+    """A whole file found by a parse; `members` are the keys at its top."""
 
     text: str
     entries: list[Entry]
     extras: Item
+    members: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> dict[str, Item]:
@@ -113,7 +114,7 @@ def read(shape: Shape, data: bytes) -> Document:
     node = parse(source)
     if node is None or node.value is None:
         return Document(source, [], {})
-    items, extras = node, {}
+    items, extras, members = node, {}, ()
     if shape.field:
         if not isinstance(node.parts, dict):
             raise Unreadable(node.line, f"a mapping with `version` and `{shape.field}` is expected here")
@@ -121,13 +122,14 @@ def read(shape: Shape, data: bytes) -> Document:
             line = node.keys["version"].line
             raise Unreadable(line, "an unknown format version", "Write `version: 1`, or update the server.")
         extras = {k: v for k, v in node.value.items() if k not in ("version", shape.field)}
+        members = tuple(node.parts)
         if node.value.get(shape.field) is None:
-            return Document(source, [], extras)
+            return Document(source, [], extras, members)
         items = node.parts[shape.field]
     entries = [_entry(shape, source, *part) for part in _parts(shape, items)]
     if shape is not MEMORY:
         _tell_apart(entries)
-    return Document(source, entries, extras)
+    return Document(source, entries, extras, members)
 
 
 def _tell_apart(entries: list[Entry]) -> None:
