@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from builderos.assets.repositories.routes import routes as repository_routes
-from builderos.assets.repositories.service import ObjectCache, RepositoryStore
+from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
 from builderos.assets.workspaces.manage_routes import routes as sandbox_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
@@ -76,6 +76,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Database, database)
     context.put(RepositoryStore, RepositoryStore(settings.home_dir / "repos"))
     context.put(ObjectCache, ObjectCache())
+    context.put(Torn, Torn())
     context.put(identity.Hasher, identity.Hasher(keys))
     context.put(Box, Box(keys))
     context.put(Policy, Policy.default())

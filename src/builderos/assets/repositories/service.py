@@ -14,7 +14,7 @@ from .branches import (
 )
 from .commits import Commit, Person, decode_commit, encode_commit, parse_trailers
 from .gitcli import GitCommand
-from .journal import advance, mirror_ref, ready, settle, sync_ref, unsettled
+from .journal import Torn, advance, mirror_ref, ready, settle, sync_ref, unsettled
 from .merge import Conflict, Merge, three_way
 from .objects import EMPTY_TREE, Batch, ObjectCache, Oid
 from .paths import check_path, first_collision
@@ -43,7 +43,7 @@ from .trees import (
 __all__ = [
     "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
     "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "PackGauge", "Person", "Publication",
-    "Quarantine", "RepositoryStore", "add_branch", "add_pending", "advance", "blob_sizes", "branch_by_id",
+    "Quarantine", "RepositoryStore", "Torn", "add_branch", "add_pending", "advance", "blob_sizes", "branch_by_id",
     "check_path", "colliding", "create_store", "decode_commit", "diff_trees", "edit_tree", "encode_commit",
     "examine", "find_branch", "find_repository", "first_collision", "fold_pending", "fresh_objects", "index_fault",
     "list_branches", "lookup", "main_branch", "mirror_ref", "parse_trailers", "parse_tree", "pending_of",
