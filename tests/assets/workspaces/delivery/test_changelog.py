@@ -63,7 +63,7 @@ def test_many_entries_at_once_rotate_as_often_as_needed():
 def test_a_head_of_few_but_large_entries_rotates_by_its_bytes():
     tree = Tree()
     for number in range(40):
-        tree.edit(changelog.append(tree, LAYOUT, [entry(number, message="x" * 16_000)]))
+        tree.edit(changelog.append(tree, LAYOUT, [entry(number, message="x" * 8000, metadata="y" * 8000)]))
     assert tree.list(FOLDER)
     assert max(map(len, tree.values())) < 300_000
     assert ids(changelog.entries(tree, LAYOUT)) == ids(map(entry, range(40)))
@@ -76,6 +76,19 @@ def test_paths_that_do_not_fit_are_counted():
     (written,) = changelog.entries(tree, LAYOUT)
     assert 100 < len(written["paths"]) < 5000
     assert written["paths_omitted"] == 5000 - len(written["paths"])
+
+
+def test_a_message_as_long_as_a_book_is_cut_and_does_not_fail_the_commit():
+    tree = Tree().edit(changelog.append(Tree(), LAYOUT, [entry(1, message="\x00" * 100_000)]))
+    (written,) = changelog.entries(tree, LAYOUT)
+    assert 1000 < len(written["message"]) < 10_000
+    assert written["message"].endswith("…")
+
+
+@pytest.mark.parametrize("data", ["x" * 40_000, list(range(11_000)), [[]] * 11_000])
+def test_an_entry_larger_than_the_reader_takes_back_is_refused(data: object):
+    with pytest.raises(Problem, match="more than an entry holds"):
+        changelog.append(Tree(), LAYOUT, [entry(1, metadata=data)])
 
 
 def test_an_append_parses_nothing_and_does_not_grow_with_the_number_of_entries(

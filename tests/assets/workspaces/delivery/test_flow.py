@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from builderos.assets.workspaces.delivery.flow import ITEM_BYTES, fit, flow, key_token, text
+from builderos.assets.workspaces.delivery.flow import flow, key_token, text
 from builderos.assets.workspaces.delivery.parse import parse
 from builderos.core.problems import Problem
 from tests.assets.workspaces.delivery.trees import values
@@ -90,9 +90,3 @@ def test_nesting_without_end_is_refused():
         value = [value]
     with pytest.raises(Problem, match="depth"):
         flow({"k": value})
-
-
-def test_a_line_is_measured_in_bytes():
-    assert fit("x" * ITEM_BYTES)
-    with pytest.raises(Problem, match="bytes"):
-        fit("€" * (ITEM_BYTES // 2))

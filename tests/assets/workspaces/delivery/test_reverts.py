@@ -47,6 +47,14 @@ def test_a_broken_log_is_set_aside_and_reported():
     ]
 
 
+def test_thousands_of_reverted_files_are_counted_where_they_do_not_fit():
+    paths = [f"src/{n}/{'d' * 50}.py" for n in range(5000)]
+    tree = Tree().edit(reverts.append(Tree(), LAYOUT, [revert(1) | {"paths": paths}]))
+    (written,) = reverts.entries(tree, LAYOUT)
+    assert written["paths"] == paths[: len(written["paths"])]
+    assert len(written["paths"]) + written["paths_omitted"] == 5000
+
+
 def test_a_sha_of_digits_alone_stays_text_when_a_person_writes_it_without_quotes():
     tree = Tree({PATH: b"- {reverted_sha: 1234567, new_sha_of: chg_1}\n"})
     (entry,) = reverts.entries(tree, LAYOUT)

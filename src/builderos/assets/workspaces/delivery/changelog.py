@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from builderos.assets.workspaces.delivery.flow import ITEM_BYTES, Item, text
+from builderos.assets.workspaces.delivery.flow import Item
 from builderos.assets.workspaces.delivery.formats import ChangelogEntry, checked
 from builderos.assets.workspaces.delivery.layout import Edits, Files, Layout
 from builderos.assets.workspaces.delivery.lines import Block
-from builderos.assets.workspaces.delivery.logs import Log
+from builderos.assets.workspaces.delivery.logs import Log, shortened
 from builderos.assets.workspaces.delivery.parse import Issue, Unreadable
 from builderos.assets.workspaces.delivery.shapes import CHANGELOG, key_of
 
@@ -20,12 +20,12 @@ def log(layout: Layout) -> Log:
 def append(files: Files, layout: Layout, entries: Iterable[Mapping[str, Any]]) -> Edits:
     """Edits that add entries, oldest first; a full head rotates, a broken one is set aside (see `logs`).
 
-    Adding an entry whose id the head already holds changes nothing. Paths that do not fit into half an
-    entry's bytes are left out and counted in `paths_omitted`. Raises Problem(validation_failed) for an entry
-    that breaks its schema.
+    Adding an entry whose id the head already holds changes nothing. A long message is cut (git has it whole), paths
+    that do not fit are left out and counted in `paths_omitted`. Raises Problem(validation_failed) for an entry that
+    breaks its schema.
     """
     return log(layout).append(
-        files, [_fitted(checked(ChangelogEntry, entry, "changelog entry")) for entry in entries]
+        files, [checked(ChangelogEntry, shortened(entry, "message"), "changelog entry") for entry in entries]
     )
 
 
@@ -59,16 +59,3 @@ def _readable(mine: Log, data: bytes) -> list[Item]:
         return [item for _, item in Block(mine.shape, data).items()]
     except Unreadable:
         return []  # reported by issues()
-
-
-def _fitted(entry: Item) -> Item:
-    paths: list[str] = entry.get("paths", [])
-    room, kept = ITEM_BYTES // 2, 0
-    for path in paths:
-        room -= len(text(path).encode()) + 2
-        if room < 0:
-            break
-        kept += 1
-    if kept == len(paths):
-        return entry
-    return entry | {"paths": paths[:kept], "paths_omitted": entry.get("paths_omitted", 0) + len(paths) - kept}

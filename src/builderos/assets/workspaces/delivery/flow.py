@@ -11,8 +11,6 @@ from builderos.core.problems import Problem
 
 Item = dict[str, Any]
 
-ITEM_BYTES: Final = 64 << 10
-
 # What JSON writes raw and YAML refuses or folds: DEL, C1, line separators, the BOM and non-characters.
 _ODD: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _LONE: Final = re.compile("[\ud800-\udfff]")
@@ -44,18 +42,6 @@ def key_token(key: str) -> str:
 def flow(item: Mapping[str, Any]) -> str:
     """One item on one line of JSON that is YAML too. Raises Problem(validation_failed) for what has no such form."""
     return encode(item)
-
-
-def fit(line: str) -> str:
-    """`line` itself. Raises Problem(validation_failed) if it is longer than ITEM_BYTES."""
-    if len(line) > ITEM_BYTES // 4 and len(line.encode()) > ITEM_BYTES:
-        raise Problem(
-            "validation_failed",
-            f"An entry of a delivery file has {len(line.encode())} bytes; at most {ITEM_BYTES} fit.",
-            hint="Shorten its text, or put the text into a file of its own and name its path.",
-            limit=ITEM_BYTES,
-        )
-    return line
 
 
 def encode(value: Any, depth: int = 0) -> str:

@@ -18,6 +18,7 @@ from builderos.core.problems import Problem
 STAMP: Final = r"^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?$"
 ITEM_DEPTH: Final = DEPTH // 2
 ITEM_VALUES: Final = 10_000
+ITEM_CHARS: Final = 32 << 10  # six bytes each at worst, so that a block never outgrows what is read back
 TASK_ID: Final = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
 
 Stamp = Annotated[str, StringConstraints(pattern=STAMP)]
@@ -105,6 +106,7 @@ class RevertedCommit(_Open):
     reason: Text | None = None
     by: Name | None = None
     at: Stamp | None = None
+    paths_omitted: int | None = Field(default=None, ge=0)
 
 
 class TaskFile(_Open):
@@ -222,15 +224,14 @@ def checked(model: type[BaseModel], item: Mapping[str, Any], what: str) -> dict[
 def _bound(item: Mapping[str, Any], what: str) -> None:
     """Refuse what the reader's own limits could not take back. Raises Problem(validation_failed)."""
     level: list[Any] = [item]
-    values = depth = 0
+    values = chars = depth = 0
     while level:
         values, depth = values + len(level), depth + 1
-        if values > ITEM_VALUES or depth > ITEM_DEPTH:
-            raise Problem(
-                "validation_failed",
-                f"{what}: more than {ITEM_VALUES} values, or nested deeper than {ITEM_DEPTH} levels.",
-                hint="Put such data into a file of its own and name its path.",
-            )
+        chars += sum([len(value) for value in level if isinstance(value, str)])
+        if values > ITEM_VALUES or depth > ITEM_DEPTH or chars > ITEM_CHARS:
+            limits = f"{ITEM_CHARS} characters, {ITEM_VALUES} values, {ITEM_DEPTH} levels"
+            hint = "Put such data into a file of its own and name its path."
+            raise Problem("validation_failed", f"{what}: more than an entry holds ({limits}).", hint=hint)
         level = [inner for value in level for inner in _inside(value)]
 
 

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
-from builderos.assets.workspaces.delivery.flow import Item, fit, flow
+from builderos.assets.workspaces.delivery.flow import Item, flow
 from builderos.assets.workspaces.delivery.parse import FILE_BYTES, Issue, Unreadable
 from builderos.assets.workspaces.delivery.shapes import (
     UNSAFE,
@@ -178,7 +178,7 @@ class Block:
 
     def append(self, key: str, item: Item) -> None:
         """Add an item after the last, without looking whether there is one of this key."""
-        line = fit(self.shape.line(key, item))
+        line = self.shape.line(key, item)
         known = self.known
         if known.ours is None and known.count == 0:
             head = self.shape.head + self.shape.indent
@@ -193,10 +193,10 @@ class Block:
         """Replace the item of this key where it stands, or append it."""
         found = self._span(key)
         if found:
-            line = fit(self.shape.line(key, item)).encode()
+            line = self.shape.line(key, item).encode()
             self._set(self.data[: found[0]] + line + self.data[found[1] :], self.known)
         elif key in self.known.theirs:
-            self._by_parse(key, item, fit(self.shape.line(key, item)))
+            self._by_parse(key, item, self.shape.line(key, item))
         else:
             self.append(key, item)
 

@@ -9,8 +9,10 @@ A head that cannot be read (broken by hand) costs nobody their commit and loses 
 mends it renames it to `<n>.yaml`, which puts its entries back into their place in the order.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Final, cast
 
 from builderos.assets.workspaces.delivery.flow import Item
 from builderos.assets.workspaces.delivery.layout import Edits, Files, rotated
@@ -19,6 +21,24 @@ from builderos.assets.workspaces.delivery.parse import Issue, Unreadable
 from builderos.assets.workspaces.delivery.shapes import Shape, key_of
 
 _IDS = Lru[frozenset[str]](512)
+
+
+PATHS_CHARS: Final = 16 << 10
+WORDS_CHARS: Final = 8 << 10
+
+
+def shortened(entry: Mapping[str, Any], words: str) -> dict[str, Any]:
+    """An entry of which neither a long text nor thousands of paths can fail the commit it is about."""
+    out = dict(entry)
+    said, paths = out.get(words), out.get("paths")
+    if isinstance(said, str) and len(said) > WORDS_CHARS:
+        out[words] = said[:WORDS_CHARS] + "…"
+    if isinstance(paths, list) and len(names := cast("list[str]", paths)) > 1:
+        ends = accumulate(len(str(name)) for name in names)
+        kept = sum(1 for end in ends if end <= PATHS_CHARS)
+        if kept < len(names):
+            out |= {"paths": names[:kept], "paths_omitted": out.get("paths_omitted", 0) + len(names) - kept}
+    return out
 
 
 @dataclass(frozen=True, slots=True)

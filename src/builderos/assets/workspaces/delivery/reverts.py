@@ -6,7 +6,7 @@ from typing import Any
 from builderos.assets.workspaces.delivery.flow import Item
 from builderos.assets.workspaces.delivery.formats import RevertedCommit, checked
 from builderos.assets.workspaces.delivery.layout import Edits, Files, Layout
-from builderos.assets.workspaces.delivery.logs import Log
+from builderos.assets.workspaces.delivery.logs import Log, shortened
 from builderos.assets.workspaces.delivery.parse import Issue
 from builderos.assets.workspaces.delivery.shapes import REVERTS
 
@@ -18,7 +18,9 @@ def log(layout: Layout) -> Log:
 
 def append(files: Files, layout: Layout, entries: Iterable[Mapping[str, Any]]) -> Edits:
     """Edits that add entries; rotation and broken heads as in the changelog. Raises Problem(validation_failed)."""
-    return log(layout).append(files, [checked(RevertedCommit, entry, "reverted commit") for entry in entries])
+    return log(layout).append(
+        files, [checked(RevertedCommit, shortened(entry, "reason"), "reverted commit") for entry in entries]
+    )
 
 
 def entries(files: Files, layout: Layout) -> Iterator[Item]:
