@@ -1,5 +1,6 @@
 """The server's contract, `openapi.json`: which operations there are and how a call of one is written."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -146,4 +147,5 @@ def _keep(path: Path, document: Json) -> None:
         draft.write_text(json.dumps(document), "utf-8")
         draft.replace(path)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()

@@ -24,7 +24,9 @@ class Client:
     Not to be shared between threads. `status` is the HTTP status of the last reply.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, timeout_s: float = CALL_S) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout_s: float = CALL_S, headers: Mapping[str, str] | None = None
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not an http or https address")
@@ -35,6 +37,7 @@ class Client:
         self.status = 0
         self.request_id: str | None = None
         self._prefix = parts.path.rstrip("/")
+        self._headers = {"Accept": "application/json", **(headers or {})}
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
 
@@ -102,7 +105,7 @@ class Client:
         return total
 
     def _send(self, method: str, path: str, sent: Json) -> http.client.HTTPResponse:
-        headers = {"Accept": "application/json"}
+        headers = dict(self._headers)
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
         target, data = self._prefix + path, None

@@ -1,0 +1,122 @@
+"""A real server process with a home of its own, reached through its port; ended by its process id.
+
+A test module or conftest that wants one for its whole run imports the fixture:
+
+    from tests.support.server import running_server  # noqa: F401
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builderos.client.http import Client
+
+ROOT = Path(__file__).parents[2]
+READY_S = 90
+GONE_S = 60
+SETTINGS = {
+    "PORT": "0",
+    "BUILDEROS_RATE_PER_TOKEN": "1000000",
+    "BUILDEROS_RATE_PER_ORG": "1000000",
+    "BUILDEROS_RATE_ANONYMOUS_INITS": "1000000",
+    "BUILDEROS_RATE_INVALID_TOKENS": "1000000",
+}
+
+
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    """The environment of a server or a command that belongs to `home`: nothing of the user's own is in it."""
+    inherited = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("BUILDEROS_", "XDG_", "GIT_")) and k != "PORT"
+    }
+    private = {"XDG_CONFIG_HOME": str(home.parent / "config"), "XDG_CACHE_HOME": str(home.parent / "cache")}
+    return {**inherited, **private, **SETTINGS, "BUILDEROS_HOME": str(home), **settings}
+
+
+@dataclass
+class Server:
+    """A running server. `env` is what a command needs to find it."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    env: dict[str, str]
+    log: Path
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What it announced."""
+        return json.loads((self.home / "server.json").read_text())
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self.info["url"]
+
+    @property
+    def owner_token(self) -> str:
+        """The local owner's credential."""
+        return (self.home / "owner.token").read_text().strip()
+
+    def client(self, token: str | None = None) -> Client:
+        """A client without credential, or with one."""
+        return Client(self.url, token)
+
+    def owner(self) -> Client:
+        """A client that acts as the owner."""
+        return self.client(self.owner_token)
+
+    def kill(self) -> None:
+        """End it as a power cut would, without a chance to clean up."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(GONE_S)
+
+    def stop(self) -> int:
+        """Let it drain and end; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(GONE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+
+def start(home: Path, **settings: str) -> Server:
+    """Start a server and wait until it answers. Environment variables may be given as `settings`."""
+    home.mkdir(parents=True, exist_ok=True)
+    env, log = environment(home, **settings), home / "test-server.log"
+    with log.open("ab") as out:
+        command = [sys.executable, "-m", "builderos.app"]
+        process = subprocess.Popen(
+            command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    server = Server(process, home, env, log)
+    deadline = time.monotonic() + READY_S
+    while not (home / "server.json").exists():
+        failed = process.poll() is not None or time.monotonic() > deadline
+        if failed:
+            process.kill()
+            raise AssertionError(f"the server did not start:\n{log.read_text()[-4000:]}")
+        time.sleep(0.02)
+    return server
+
+
+@pytest.fixture(scope="session")
+def running_server(run_folder: Path) -> Iterator[Server]:
+    """One server for all tests of this process: leave it running, and use names of your own in it."""
+    server = start(run_folder / f"s{uuid.uuid4().hex[:8]}" / "home")
+    try:
+        yield server
+    finally:
+        server.stop()
