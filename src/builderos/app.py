@@ -1,4 +1,6 @@
-"""The composition root: settings → keys, database, stores, policy → an `Application`. The only file that knows everything."""
+"""The composition root: settings → keys, database, stores, policy → an `Application`. The only file that knows
+everything.
+"""
 
 import os
 import sys
@@ -10,8 +12,10 @@ from starlette.types import ASGIApp
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
+from builderos.assets.workspaces.ports import GitHosts
 from builderos.assets.workspaces.manage_routes import routes as sandbox_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
+from builderos.assets.workspaces.routes import task_routes
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
 from builderos.core.context import Context
@@ -25,10 +29,13 @@ from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine import outbox
 from builderos.engine.service import Engine
 from builderos.integrations.embedded_postgres import service as embedded_postgres
+from builderos.integrations.local_forge.service import LocalForge
+from builderos.interfaces.git.routes import add_git
 from builderos.interfaces.http import idempotency, process
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health
 from builderos.interfaces.http.server import Extension, build_api, wrap
+from builderos.interfaces.mcp.door import add_mcp
 from builderos.trust.audit.routes import routes as audit_routes
 from builderos.trust.audit.service import Witnesses
 from builderos.trust.identity import service as identity
@@ -41,8 +48,8 @@ from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box
 from builderos.trust.signing.service import Signer
 
-GROUPS = [workspace_routes, sandbox_routes, repository_routes, approval_routes, audit_routes, key_routes, alert_routes]
-EXTENSIONS: tuple[Extension, ...] = (add_health, add_chat)
+GROUPS = [workspace_routes, task_routes, sandbox_routes, repository_routes, approval_routes, audit_routes, key_routes, alert_routes]
+EXTENSIONS: tuple[Extension, ...] = (add_health, add_git, add_chat, add_mcp)
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,9 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     verdicts = Verdicts()
     verdicts.enrol("pull.merge", workspaces.on_verdict)
     context.put(Verdicts, verdicts)
+    hosts = GitHosts()
+    hosts.enrol(LocalForge.name, LocalForge())
+    context.put(GitHosts, hosts)
     witnesses = Witnesses()
     witnesses.enrol("commits", workspaces.unlogged_commits)
     context.put(Witnesses, witnesses)
@@ -110,7 +120,9 @@ def ensure_default_org(context: Context) -> str:
 
 
 def ensure_owner(context: Context, org_id: str) -> str:
-    """The local owner's credential, kept in the home with mode 0600; made anew when the file is lost or no longer valid."""
+    """The local owner's credential, kept in the home with mode 0600; made anew when the file is lost or no longer
+    valid.
+    """
     path = context.get(Settings).home_dir / "owner.token"
     if path.exists():
         secret = path.read_text().strip()
@@ -180,7 +192,8 @@ def serve(settings: Settings) -> int:
             if settings.database_url is None:
                 embedded_postgres.stop(home)
     if not drained:
-        # A scheduled run did not end in time. Its thread would hold the process up; it is repeated after the next start.
+        # A scheduled run did not end in time. Its thread would hold the process up; it is repeated after the next
+        # start.
         os._exit(0)
     return 0
 

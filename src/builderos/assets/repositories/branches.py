@@ -1,6 +1,5 @@
 """Find, create and list repositories and branches."""
 
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -58,7 +57,7 @@ def repository_by_id(unit: Unit, repo_id: str) -> Repository:
 
 def _repository_columns() -> sa.Select[*tuple[Any, ...]]:
     c = repositories.c
-    return sa.select(c.id, c.owner, c.name, c.base_branch, c.reserved_names)
+    return sa.select(c.id, c.owner, c.name, c.base_branch, c.reserved_names, c.host)
 
 
 def find_branch(unit: Unit, repo_id: str, name: str, *, lock: bool = False) -> Branch | None:
@@ -131,14 +130,14 @@ def set_branch(unit: Unit, branch_id: str, **values: Any) -> None:
 
 
 def list_branches(
-    unit: Unit, repo_id: str, *, kind: BranchKind | None = None, created_before: datetime | None = None
+    unit: Unit, repo_id: str, *, kind: BranchKind | None = None, shared: bool = False
 ) -> list[Branch]:
-    """Branches of a repository by name; meant for the few kinds that are few (main, base, dev, backup)."""
+    """Branches of a repository by name: of one kind, or all that are no sandbox (those are few)."""
     wanted = branch_columns().where(branches.c.repo_id == repo_id).order_by(branches.c.name)
     if kind is not None:
         wanted = wanted.where(branches.c.kind == kind)
-    if created_before is not None:
-        wanted = wanted.where(branches.c.created_at < created_before)
+    if shared:
+        wanted = wanted.where(branches.c.kind != "sandbox")
     return [to_branch(row) for row in unit.execute(wanted)]
 
 

@@ -117,7 +117,7 @@ def show(unit: Unit, body: RepoIn) -> RepoDetail:
     if row is None:
         raise Problem("not_found", "there is no such repository", hint="List the repositories first.")
     policy.require(unit, "repo.read", Resource(kind="repo", id=row.id, org_id=unit.org_id, repo_id=row.id))
-    shared = [b for kind in ("main", "base", "dev", "backup") for b in list_branches(unit, row.id, kind=kind)]
+    shared = list_branches(unit, row.id, shared=True)
     lines = [BranchLine(name=b.name, kind=b.kind, head_sha=b.tip, state=b.state) for b in shared]
     return RepoDetail(**_line(row), source=row.source, upstream_branch=row.upstream_branch, branches=lines)
 

@@ -18,6 +18,7 @@ class Repository:
     name: str
     base_branch: str
     reserved_names: tuple[str, ...] = ()
+    host: str = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,8 @@ class Branch:
     def ref(self) -> str:
         """The full ref name."""
         return f"refs/heads/{self.name}"
+
+    @property
+    def archive_ref(self) -> str:
+        """Where its tip stays while the branch is archived: outside of what clients are shown."""
+        return f"refs/bos/archive/{self.id}"

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import manage, refresh, sharing
+from . import manage, protection, refresh, sharing
 
 routes = Operations("sandboxes")
 
@@ -66,3 +66,9 @@ def revoke_share(unit: Unit, body: sharing.ShareRevokeIn) -> sharing.ShareRevoke
 def view_shared(unit: Unit, body: sharing.SharedIn) -> sharing.SharedOut:
     """What a link shows: files and history of one branch, for reading."""
     return sharing.view(unit, body)
+
+
+@routes.post("/v1/repos/{id}/protect", "protectRepo")
+def protect_repo(unit: Unit, body: protection.ProtectIn) -> protection.ProtectOut:
+    """Make sure that main and the other shared branches are protected, and show how."""
+    return protection.protect(unit, body)

@@ -56,6 +56,11 @@ class Preview:
     entries: list[str]
 
     @property
+    def base_tree(self) -> Oid:
+        """The tree of the common ancestor; empty where there is none."""
+        return tree_of(self.batch, self.base) if self.base else EMPTY_TREE
+
+    @property
     def digest(self) -> str:
         """SHA-256 over exactly what is promoted: changed files with old and new content, and changelog entries.
 
@@ -131,7 +136,7 @@ def compose(unit: Unit, source: Branch, found: Preview, entries: list[dict[str, 
     """The merged tree: files, delivery files merged by meaning, the source's pending entries, and `entries` of
     this merge.
     """
-    base = TreeFiles(found.batch, tree_of(found.batch, found.base) if found.base else EMPTY_TREE)
+    base = TreeFiles(found.batch, found.base_tree)
     draft = Draft(found.ours)
     draft.write(found.edits)
     layout = layout_of(found.ours)

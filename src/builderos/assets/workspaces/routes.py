@@ -3,7 +3,10 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import backups, commit, files, history, pulls, sandboxes, scaffold, undo
+from . import backups, commit, files, history, promotion, pulls, sandboxes, scaffold, undo
+from .task_routes import routes as task_routes
+
+__all__ = ["routes", "task_routes"]
 
 routes = Operations("sandbox")
 
@@ -91,9 +94,9 @@ def restore_backup(unit: Unit, body: backups.RestoreIn) -> backups.RestoreOut:
 
 
 @routes.post("/git/promote", "promote", profile="standard", consequential=True, may_wait=True)
-def promote(unit: Unit, body: pulls.PromoteIn) -> Reply[pulls.PromoteOut]:
+def promote(unit: Unit, body: promotion.PromoteIn) -> Reply[promotion.PromoteOut]:
     """Ask for your branch to be taken into main: opens a pull request with its checks and asks for an approval."""
-    return pulls.promote(unit, body)
+    return promotion.promote(unit, body)
 
 
 @routes.get("/v1/pulls", "listPulls")
@@ -117,4 +120,4 @@ def review_pull(unit: Unit, body: pulls.ReviewIn) -> pulls.Pull:
 @routes.post("/v1/pulls/{id}/merge", "mergePull", consequential=True)
 def merge_pull(unit: Unit, body: pulls.MergeIn) -> pulls.Pull:
     """Merge a promotion whose checks are green and which is approved where it must be."""
-    return pulls.merge(unit, body)
+    return promotion.merge(unit, body)

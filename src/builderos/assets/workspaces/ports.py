@@ -1,0 +1,68 @@
+"""What workspaces need of a git host: the place where people look at branches and pull requests.
+
+The workspace store is always our own; a host is shown what happens there. `local` is this server itself; a
+hosted forge receives pushes and pull requests and is the truth of its own `main` only. Every adapter passes
+`tests/ports/test_git_host.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from builderos.assets.repositories.schema import Branch, Repository
+from builderos.core.registry import Registry
+from builderos.core.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class HostPull:
+    """A pull request as a host shows it."""
+
+    id: str
+    source: Branch
+    target: Branch
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What a host enforces on a branch: each is refused when true."""
+
+    branch: str
+    direct_writes: bool
+    force_pushes: bool
+    deletion: bool
+    needs_approval: bool
+
+
+class GitHost(Protocol):
+    """One kind of host. All verbs may be repeated with the same arguments and have one effect."""
+
+    name: str
+
+    def push(self, unit: Unit, branch: Branch) -> str:
+        """Make the branch's tip visible at the host; returns the sha it shows. Raises `conflict` rather than rewrite."""
+        ...
+
+    def open_pull(self, unit: Unit, pull: HostPull) -> str:
+        """Open or refresh a pull request; returns its address."""
+        ...
+
+    def comment(self, unit: Unit, pull_id: str, text: str) -> str:
+        """Add a comment to a pull request; returns its address."""
+        ...
+
+    def merged(self, unit: Unit, pull_id: str, target: Branch, sha: str) -> None:
+        """The pull request was merged: the host shows `sha` as the target's tip."""
+        ...
+
+    def protections(self, unit: Unit, repo: Repository) -> list[Protection]:
+        """What the host enforces on the shared branches."""
+        ...
+
+
+class GitHosts(Registry[GitHost]):
+    """Hosts by name, as `repositories.host` has it."""
+
+    def __init__(self) -> None:
+        super().__init__("git host")

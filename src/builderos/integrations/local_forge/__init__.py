@@ -1,0 +1,1 @@
+"""The git host that this server is for its own repositories."""
