@@ -9,7 +9,8 @@ SIX = [
     "outputs/project_init/reasoning_trace.md", "outputs/project_init/prompt_log.md",
 ]  # fmt: skip
 ASK = {
-    "mode": "project", "project_name": "Parser", "project_description": "Reads logs.", "goals": ["Read a file", "Zähle Wörter"],
+    "mode": "project", "project_name": "Parser", "project_description": "Reads logs.", "goals": ["Read a file",
+    "Zähle Wörter"],
 }  # fmt: skip
 
 
