@@ -55,7 +55,7 @@ class Publication:
         self._keeps: list[Path] = []
 
     def publish(self) -> None:
-        """Move the files; a second call does nothing."""
+        """Move the files; what has been moved stays where it is."""
         with room_on_disk():
             for idx in sorted((self._room.folder / "pack").glob("pack-*.idx")):
                 self._publish(idx)
@@ -72,14 +72,17 @@ class Publication:
             file.rename(self._moved[-1])
 
     def retract(self) -> None:
-        """Undo, because the branch certainly did not move: no row and no ref names these objects."""
-        for file in (*reversed(self._moved), *self._keeps):
-            file.unlink(missing_ok=True)
+        """Take the files back, because the branch certainly did not move: no row and no ref names these objects."""
+        for file in reversed(self._moved):
+            file.rename(self._room.folder / "pack" / file.name)
+        self.release()
+        self._moved.clear()
 
     def release(self) -> None:
         """The ref has arrived: from now on the pack is like any other."""
         for keep in self._keeps:
             keep.unlink(missing_ok=True)
+        self._keeps.clear()
 
 
 def sweep_quarantine(store: RepositoryStore, older_than_s: float) -> int:

@@ -23,7 +23,7 @@ import pygit2
 from builderos.core.problems import Problem
 
 from .gitcli import GitCommand, git_command, run_git
-from .objects import Oid
+from .objects import Batch, Oid
 from .store import RepositoryStore
 
 MAX_OBJECTS: Final = 100_000
@@ -63,15 +63,39 @@ class Quarantine:
         env = self.environment | {"GIT_ALLOC_LIMIT": str(_MAX_ALLOCATION)}
         return git_command(args, config=config, env=env)
 
-    def open(self) -> pygit2.Repository:
+    def open(self) -> "Sight":
         """The store as it would be with these objects. For one thread, and never kept: it sees what may be refused."""
         repo = pygit2.Repository(str(self.store), pygit2.enums.RepositoryOpenFlag.BARE)
         repo.odb.add_disk_alternate(str(self.folder))
-        return repo
+        return Sight(repo)
 
     def git(self, *args: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         """Run git over these objects and the store; the caller looks at the return code."""
         return run_git(args, env=self.environment, stdin=stdin, timeout_s=_CHECK_S)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is in a quarantine and in the store below it."""
+
+    repo: pygit2.Repository
+
+    def batch(self) -> Batch:
+        """Reads objects; shares no cache with the store's readers."""
+        return Batch(self.repo)
+
+    def header(self, oid: Oid) -> tuple[pygit2.enums.ObjectType, int]:
+        """Type and size in bytes of an object, which is not read for it. Raises KeyError."""
+        return self.repo.odb.read_header(pygit2.Oid(raw=oid))
+
+    def size(self, oid: Oid) -> int:
+        """Bytes of an object. Raises KeyError."""
+        return self.header(oid)[1]
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The best common ancestor of two commits; None where their histories have nothing in common."""
+        found = self.repo.merge_base(one, other)
+        return str(found) if found else None
 
 
 @dataclass(frozen=True)
@@ -194,7 +218,7 @@ def examine(room: Quarantine, old: str, new: str, visible: Sequence[str], max_co
 
 def _require_commit(room: Quarantine, sha: str) -> None:
     try:
-        kind, _ = room.open().odb.read_header(pygit2.Oid(hex=sha))
+        kind, _ = room.open().header(bytes.fromhex(sha))
     except KeyError:
         raise missing_objects() from None
     if kind != pygit2.enums.ObjectType.COMMIT:

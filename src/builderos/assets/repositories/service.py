@@ -17,11 +17,11 @@ from .gitcli import GitCommand
 from .journal import Torn, advance, mirror_ref, ready, settle, sync_ref, unsettled
 from .merge import Conflict, Merge, three_way
 from .objects import EMPTY_TREE, Batch, ObjectCache, Oid
-from .paths import check_path, first_collision
+from .paths import check_path, first_collision, fold
 from .pending import add_pending, fold_pending, pending_of
 from .publish import Publication, seal, sweep_quarantine
-from .receive import Arrival, PackGauge, Quarantine, blob_sizes, examine, index_fault, quarantine
-from .serving import TAGS, tag_tips, unseen, upload_pack
+from .receive import Arrival, PackGauge, Quarantine, Sight, blob_sizes, examine, index_fault, quarantine
+from .serving import TAGS, holds, tag_tips, unseen, upload_pack
 from .store import RepositoryStore
 from .trees import (
     BLOB,
@@ -43,9 +43,11 @@ from .trees import (
 __all__ = [
     "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
     "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "PackGauge", "Person", "Publication",
-    "Quarantine", "RepositoryStore", "Torn", "add_branch", "add_pending", "advance", "blob_sizes", "branch_by_id",
+    "Quarantine", "RepositoryStore", "Sight", "Torn", "add_branch", "add_pending", "advance", "blob_sizes",
+    "branch_by_id",
     "check_path", "colliding", "create_store", "decode_commit", "diff_trees", "edit_tree", "encode_commit",
-    "examine", "find_branch", "find_repository", "first_collision", "fold_pending", "fresh_objects", "index_fault",
+    "examine", "find_branch", "find_repository", "first_collision", "fold", "fold_pending", "fresh_objects", "holds",
+    "index_fault",
     "list_branches", "lookup", "main_branch", "mirror_ref", "parse_trailers", "parse_tree", "pending_of",
     "quarantine", "ready", "repository_by_id", "reset_branch", "seal", "set_branch", "settle", "sweep_quarantine",
     "sync_ref", "tag_tips", "three_way", "unseen", "unsettled", "upload_pack", "walk",

@@ -10,10 +10,17 @@ from typing import Final
 import pygit2
 
 from .gitcli import GitCommand, git_command
+from .objects import Oid
 from .store import RepositoryStore
 
 TAGS: Final = "refs/tags/"
-_FILTERS: Final = ("blob:none", "blob:limit", "tree", "object:type", "combine")  # not sparse:oid, which reads an object
+_FILTERS: Final = (
+    "blob:none",
+    "blob:limit",
+    "tree",
+    "object:type",
+    "combine",
+)  # not sparse:oid, which reads an object
 
 
 def upload_pack(
@@ -54,6 +61,11 @@ def unseen(store: RepositoryStore, folder: str, tips: Collection[str], wants: It
         elif kind not in (pygit2.enums.ObjectType.BLOB, pygit2.enums.ObjectType.TREE):
             return want
     return _unreachable(repo, tips, commits)
+
+
+def holds(store: RepositoryStore, folder: str, oid: Oid) -> bool:
+    """Whether the store at `folder`, or the base it borrows from, has this object."""
+    return pygit2.Oid(raw=oid) in store.open(folder)
 
 
 def tag_tips(store: RepositoryStore, folder: str) -> dict[str, str]:

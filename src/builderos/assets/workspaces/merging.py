@@ -26,6 +26,7 @@ from builderos.core.unit import Unit
 from . import delivery
 from .content import Content, Draft, TreeFiles, tree_of
 from .layout import layout_of
+from .pushed import still_there
 
 
 class TwoStores:
@@ -146,8 +147,11 @@ def compose(unit: Unit, source: Branch, found: Preview, entries: list[dict[str, 
     draft.write(
         delivery.changelog.append(draft, layout, [*(e for e in pushed if e["id"] not in known), *entries])
     )
-    if memory:
-        draft.write(delivery.memory.upsert(draft, layout, memory))
+    here, lost = still_there(draft, memory)
+    if here:
+        draft.write(delivery.memory.upsert(draft, layout, here))
+    if lost:
+        draft.write(delivery.memory.remove(draft, layout, lost))
     return draft.finish()
 
 

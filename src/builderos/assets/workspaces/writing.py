@@ -28,6 +28,7 @@ from . import delivery
 from .content import Content, Draft, TreeFiles, batch_of, tree_of
 from .layout import config_issues, layout_of
 from .places import Place
+from .pushed import file_type, still_there
 
 EMAIL_DOMAIN = "builderos.invalid"
 MAX_WARNINGS = 20
@@ -134,13 +135,14 @@ def _write_delivery(
     entries, pushed = fold_pending(unit, branch)
     draft.write(delivery.changelog.append(draft, layout, [*change.entries, *entries, entry]))
     touched = [p for p in change.edits if not delivery.is_delivery(p, layout)]
+    here, lost = still_there(draft, pushed)
     items = [
-        *pushed,
+        *here,
         *(memory_item(unit, p, c, change) for p in touched if (c := change.edits[p]) is not None),
     ]
     if items:
         draft.write(delivery.memory.upsert(draft, layout, items))
-    gone = [p for p in touched if change.edits[p] is None]
+    gone = [*lost, *(p for p in touched if change.edits[p] is None)]
     if gone:
         draft.write(delivery.memory.remove(draft, layout, gone))
     return [*broken_files(unit, branch, draft, layout), *_slips(draft, layout, change)][:MAX_WARNINGS]
@@ -287,7 +289,7 @@ def memory_item(unit: Unit, path: str, content: bytes | Edit, change: Change) ->
     """The memory entry of a written file; fields that people maintain (description, tags) are kept by `upsert`."""
     oid = content.oid if isinstance(content, Edit) else blob_oid(content)
     item: dict[str, Any] = {
-        "path": path, "owner": unit.actor.name, "file_type": path.rpartition(".")[2] if "." in path else "",
+        "path": path, "owner": unit.actor.name, "file_type": file_type(path),
         "sha": oid.hex(), "last_updated": rfc3339(unit.now), "source": "tool",
     }  # fmt: skip
     if path in change.descriptions:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -71,10 +71,11 @@ def serve(app: Application, operation: Operation, body: In, incoming: Incoming) 
 
 
 def _run(operation: Operation, unit: Unit, body: In) -> Outgoing:
-    result = operation.handler(unit, body)
+    result: Any = operation.handler(unit, body)
     status = operation.status
     if isinstance(result, Reply):
-        status, result = result.status, result.body
+        waiting = cast("Reply[Any]", result)
+        status, result = waiting.status, waiting.body
     if isinstance(result, Download):
         return Outgoing(status, result)
     return Outgoing(status, _encode(result))
@@ -115,7 +116,7 @@ def identify(app: Application, operation: Operation, body: In, incoming: Incomin
     A Bearer credential and a `reuse_token` in the body may both be sent (a chat action holds an API key, its user a
     workspace token): both must be valid and of one organisation, and the workspace token acts.
     """
-    in_body: str | None = getattr(body, "reuse_token", None)
+    in_body: str | None = getattr(body, "reuse_token", None) or getattr(body, "share_token", None)
     first = _look_up(app, incoming, incoming.bearer) if incoming.bearer is not None else None
     second = _look_up(app, incoming, in_body) if in_body is not None else None
     if first is not None and first.presented != "valid":
@@ -136,21 +137,46 @@ def identify(app: Application, operation: Operation, body: In, incoming: Incomin
     if operation.credential != "optional":
         raise Problem(
             "unauthenticated", "this needs a credential",
-            hint="Send your token as Authorization: Bearer …, or as reuse_token in the body. initSandbox gives you one.",
+            hint="Send your token as Authorization: Bearer …, or as reuse_token in the body; initSandbox gives one.",
         )  # fmt: skip
     return _without(app, body, identity.Found("none"), incoming)
 
 
+def known(app: Application, incoming: Incoming) -> Actor | None:
+    """The actor of the Bearer credential, or None where there is no valid one. Raises `rate_limited`."""
+    return None if incoming.bearer is None else _look_up(app, incoming, incoming.bearer).actor
+
+
+def admit(app: Application, incoming: Incoming, tool: str) -> Call:
+    """The call of a door whose requests carry one credential in a header and nothing of the like in a body.
+
+    Raises `unauthenticated`, `token_invalid`, `token_expired`, `rate_limited`.
+    """
+    if incoming.bearer is None:
+        raise Problem(
+            "unauthenticated", "this needs a credential", hint="Send your token as the password, with any user name."
+        )
+    found = _look_up(app, incoming, incoming.bearer)
+    if found.actor is None:
+        raise _refused(found.presented)
+    caller = Caller(found.actor, found.presented, incoming.bearer)
+    _spend_rates(app, app.context.get(quotas.Rates), caller, incoming)
+    return Call(
+        actor=caller.actor, presented=caller.presented, request_id=incoming.request_id, tool=tool, door=incoming.door
+    )
+
+
 def _look_up(app: Application, incoming: Incoming, secret: str) -> identity.Found:
     rates = app.context.get(quotas.Rates)
-    rates.check("invalid_tokens", incoming.caller)
-    found = identity.authenticate(app.context.get(Database), app.context.get(identity.Hasher), secret)
-    if found.presented != "valid":
-        try:
+    try:
+        rates.check("invalid_tokens", incoming.caller)
+        found = identity.authenticate(app.context.get(Database), app.context.get(identity.Hasher), secret)
+        if found.presented != "valid":
             rates.hit("invalid_tokens", incoming.caller)
-        except Problem:
+    except Problem as problem:
+        if problem.code == "rate_limited":
             _alert_abuse(app, incoming)
-            raise
+        raise
     return found
 
 
@@ -218,4 +244,7 @@ def _check_version(operation: Operation, body: In) -> None:
 
 def as_fields(error: ValidationError) -> list[dict[str, str]]:
     """Validation errors as `{field, problem}` without the values that were sent."""
-    return [{"field": ".".join(map(str, e["loc"])), "problem": e["msg"]} for e in error.errors(include_input=False)]
+    return [
+        {"field": ".".join(map(str, e["loc"])), "problem": e["msg"]}
+        for e in error.errors(include_input=False)
+    ]

@@ -1,0 +1,280 @@
+"""A push from a git client: the same rules as `commit_and_log`, and the same way into the branch.
+
+`check` looks at what lies in quarantine and needs no transaction; `accept` moves the branch in one, together with the
+ledger line and what the delivery files must still learn. The server adds no commit on top: two pushes need no pull.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from builderos.assets.repositories import service as repositories
+from builderos.assets.repositories.schema import MAIN, Branch
+from builderos.assets.repositories.service import (
+    Arrival,
+    Batch,
+    Commit,
+    Oid,
+    Publication,
+    Quarantine,
+    RepositoryStore,
+    Sight,
+    decode_commit,
+)
+from builderos.core.context import Context
+from builderos.core.problems import Problem
+from builderos.core.settings import Settings
+from builderos.core.unit import Unit
+from builderos.trust.ledger import service as ledger
+from builderos.trust.notices import service as notices
+from builderos.trust.policy import service as policy
+from builderos.trust.policy.schema import RequestContext
+from builderos.trust.quotas import service as quotas
+
+from . import delivery
+from .content import TreeFiles, tree_of
+from .layout import layout_of
+from .places import branch_resource
+from .push_rules import Trees, check_commit, check_sizes, differing
+from .pushed import TOOL, changelog_entry, memory_items
+from .upload import View
+from .writing import EMAIL_DOMAIN, DiffStat, measure
+
+_NONE: Final = "0" * 40
+_COMMIT_BYTES: Final = 1 << 18
+
+
+@dataclass(frozen=True)
+class Command:
+    """One ref a client wants to move; forty zeros stand for no commit."""
+
+    old: str
+    new: str
+    ref: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A push that breaks no rule, as `accept` needs it.
+
+    `base_sha`: the commit of main the branch stands on after it. `files`: paths that differ from there. `paths`: what
+    it changed, without what it brought from main.
+    """
+
+    arrival: Arrival
+    commits: Mapping[str, Commit]
+    base_sha: str
+    files: int
+    paths: tuple[str, ...]
+    stat: DiffStat
+    after: TreeFiles
+    shows_name: bool
+
+
+def refusal(view: View, command: Command) -> Problem | None:
+    """Why a command cannot be obeyed, as far as that is known without its objects; None where it can."""
+    own = view.own
+    if own is None or command.ref != own.ref:
+        return _foreign(view, command.ref)
+    if command.new == _NONE:
+        return Problem(
+            "forbidden_branch", "branches are not deleted by a push", hint="Archive the workspace instead."
+        )
+    if command.old != own.tip:
+        return fetch_first(own)
+    return None
+
+
+def _foreign(view: View, ref: str) -> Problem:
+    name = ref.removeprefix("refs/heads/")
+    if ref.startswith("refs/heads/") and (
+        name in (MAIN, view.repo.base_branch) or name.startswith("backup/")
+    ):
+        return Problem(
+            "protected_branch", f"nobody pushes to {name}", hint="Push to your own branch, then promote it."
+        )
+    own = (
+        f"Push to {view.own.name}: git push origin HEAD:{view.own.name}."
+        if view.own
+        else "Open a workspace first."
+    )
+    return Problem("forbidden_branch", "only your own branch takes pushes", hint=own)
+
+
+def fetch_first(branch: Branch) -> Problem:
+    """The branch is not where the client believes."""
+    return Problem(
+        "conflict", f"the branch {branch.name} has commits that you do not have",
+        hint="Run git pull, then push again.", reason="fetch first",
+    )  # fmt: skip
+
+
+def check(context: Context, view: View, own: Branch, actor: str, room: Quarantine, new: str) -> Checked:
+    """Hold what was sent against every rule; nothing is changed.
+
+    Raises `invalid_path`, `payload_too_large`, `quota_exceeded`, `conflict`, `validation_failed`.
+    """
+    limits, store = context.get(Settings), context.get(RepositoryStore)
+    visible = tuple(view.refs.values())
+    arrival = repositories.examine(room, own.tip, new, visible, limits.max_commits_per_sandbox)
+    sizes = repositories.blob_sizes(room, arrival.objects)
+    in_main = view.main.store
+    check_sizes(
+        sizes, arrival.objects, limits.max_text_file, lambda oid: repositories.holds(store, in_main, oid)
+    )
+    sight = room.open()
+    batch = sight.batch()
+    trees = Trees(batch, sight.size)
+    main = tree_of(batch, view.main.tip)
+    commits = _commits(sight, batch, arrival)
+    for sha, commit in commits.items():
+        check_commit(trees, sha, commit, main, limits, actor)
+    return _measured(view, own, arrival, commits, sight, trees)
+
+
+def _commits(sight: Sight, batch: Batch, arrival: Arrival) -> dict[str, Commit]:
+    found: dict[str, Commit] = {}
+    for sha in arrival.commits:
+        if sight.size(bytes.fromhex(sha)) > _COMMIT_BYTES:
+            raise Problem(
+                "payload_too_large", f"the commit {sha[:10]} is larger than {_COMMIT_BYTES} bytes",
+                hint="Shorten its message.", limit=_COMMIT_BYTES,
+            )  # fmt: skip
+        found[sha] = decode_commit(batch.read(bytes.fromhex(sha))[1])
+    return found
+
+
+def _measured(
+    view: View, own: Branch, arrival: Arrival, commits: Mapping[str, Commit], sight: Sight, trees: Trees
+) -> Checked:
+    batch = trees.batch
+    before, after = TreeFiles(batch, tree_of(batch, own.tip)), TreeFiles(batch, tree_of(batch, arrival.new))
+    was = sight.merge_base(own.tip, view.main.tip) or own.base_sha
+    base = sight.merge_base(arrival.new, view.main.tip) or own.base_sha
+    base = own.base_sha if base == was else base
+    references = [tree_of(batch, base), tree_of(batch, view.main.tip)]
+    files = sum(1 for _ in differing(trees, after.tree, references))
+    news = _from_main(batch, tree_of(batch, was), tree_of(batch, base))
+    paths = tuple(
+        sorted(p for p in differing(trees, after.tree, [before.tree]) if not news(before, after, p))
+    )
+    return Checked(
+        arrival, commits, base, files, paths, measure(before, after, dict.fromkeys(paths)), after,
+        _shows_name(batch, own.tip, commits),
+    )  # fmt: skip
+
+
+def _from_main(batch: Batch, was: Oid, now: Oid) -> Callable[[TreeFiles, TreeFiles, str], bool]:
+    """Tells what a merge of main brought: as main has it now, where the branch was as main had it before."""
+    old, new = TreeFiles(batch, was), TreeFiles(batch, now)
+
+    def from_main(before: TreeFiles, after: TreeFiles, path: str) -> bool:
+        return was != now and after.entry(path) == new.entry(path) and before.entry(path) == old.entry(path)
+
+    return from_main
+
+
+def _shows_name(batch: Batch, tip: str, commits: Mapping[str, Commit]) -> bool:
+    """Whether the commits carry an address that is neither a pseudonym of ours nor that of the commit before."""
+    known = decode_commit(batch.read(bytes.fromhex(tip))[1]).author.email
+    return any(
+        not c.author.email.endswith(f"@{EMAIL_DOMAIN}") and c.author.email != known for c in commits.values()
+    )
+
+
+def accept(unit: Unit, own: Branch, checked: Checked, publication: Publication) -> str:
+    """Move the branch: policy, quotas, ledger line and journal row in one transaction; returns what to tell the pusher.
+
+    Raises `conflict` when the branch has moved meanwhile, `quota_exceeded`, and what the policy says.
+    """
+    branch = repositories.branch_by_id(unit, own.id, lock=True)
+    decision = policy.require(
+        unit, "git.push", branch_resource(unit, branch), RequestContext(paths=checked.paths)
+    )
+    if branch.tip != checked.arrival.old or branch.state != "active":
+        raise fetch_first(branch)
+    _spend(unit, branch, checked)
+    warnings = _look_at_delivery_files(unit, branch, checked)
+    lines = checked.stat.added + checked.stat.deleted
+    if lines > unit.settings.large_diff_lines:
+        notices.raise_alert(unit, "large_diff", branch.name, {"commit": checked.arrival.new, "lines": lines})
+    if checked.base_sha != branch.base_sha:
+        repositories.set_branch(unit, branch.id, base_sha=checked.base_sha)
+    _remember(unit, branch, checked)
+    _move(unit, branch, checked, publication, decision.rules)
+    return _told(unit, branch, checked, warnings)
+
+
+def _spend(unit: Unit, branch: Branch, checked: Checked) -> None:
+    settings, count = unit.settings, len(checked.commits)
+
+    def near() -> None:
+        detail = {"commits": branch.commits + count, "files": checked.files}
+        notices.raise_alert(unit, "quota_near", branch.name, detail)
+
+    if count:
+        limit = settings.max_commits_per_sandbox
+        quotas.spend("commits per sandbox", used=branch.commits, cost=count, limit=limit, near=near)
+    if checked.files > branch.files:
+        limit, cost = settings.max_files_per_sandbox, checked.files - branch.files
+        quotas.spend("files per sandbox", used=branch.files, cost=cost, limit=limit, near=near)
+
+
+def _look_at_delivery_files(unit: Unit, branch: Branch, checked: Checked) -> list[str]:
+    """Files that people edit may break; that is said and shown as an alert, and nothing is refused for it."""
+    layout = layout_of(checked.after)
+    if not any(delivery.is_delivery(path, layout) for path in checked.paths):
+        return []
+    found = delivery.issues(checked.after, layout)
+    warnings = [f"{issue.path}:{issue.line}: {issue.message}" for issue in found if issue.level == "broken"][
+        :20
+    ]
+    if warnings:
+        notices.raise_alert(unit, "memory_invalid", branch.name, {"issues": warnings})
+    return warnings
+
+
+def _remember(unit: Unit, branch: Branch, checked: Checked) -> None:
+    """Leave changelog entry and memory items for the server's next own commit."""
+    if not checked.commits:  # the branch only caught up with main
+        return
+    entry = changelog_entry(unit, branch, checked.commits, checked.paths)
+    memory = memory_items(unit, checked.after, checked.paths, layout_of(checked.after))
+    repositories.add_pending(unit, branch, checked.arrival.new, entry, memory)
+
+
+def _move(
+    unit: Unit, branch: Branch, checked: Checked, publication: Publication, rules: tuple[str, ...]
+) -> None:  # fmt: skip
+    payload: dict[str, Any] = {
+        "repo": branch.repo_name, "repo_id": branch.repo_id, "branch": branch.name, "old": branch.tip,
+        "commits": list(checked.commits), "paths": list(checked.paths), "stat": checked.stat.model_dump(), "tool": TOOL,
+    }  # fmt: skip
+    line = ledger.compose(unit, "push", checked.arrival.new, payload, rules=rules)
+    publication.publish()
+    try:
+        repositories.advance(
+            unit, branch, checked.arrival.new, b"", ledger_line=line, commits=len(checked.commits),
+            files=checked.files, pending=branch.pending + bool(checked.commits),
+        )  # fmt: skip
+    except BaseException:
+        publication.retract()
+        raise
+    unit.after_commit(publication.release)
+
+
+def _told(unit: Unit, branch: Branch, checked: Checked, warnings: list[str]) -> str:
+    count = len(checked.commits)
+    what = f"Saved {count} commit{'s' if count != 1 else ''} to" if count else "Brought main into"
+    lines = [f"{what} branch {branch.name} of {branch.repo_name}."]
+    if branch.commits == 0 and unit.actor.role == "sandbox":
+        lines.append("Keep your token: it is the only way back into this workspace.")
+    if warnings:
+        lines += ["Some project files cannot be read now:", *warnings]
+    if checked.shows_name and unit.actor.role == "sandbox":
+        address = f"{branch.name}@{EMAIL_DOMAIN}"
+        lines += [
+            "Your commits show the name and address of your git configuration to everybody who can read this branch.",
+            f"To stay anonymous: git config user.name {branch.name} && git config user.email {address}",
+        ]
+    return "\n".join(lines)

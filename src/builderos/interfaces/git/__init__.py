@@ -1,0 +1,1 @@
+"""The door for real git clients: clone, fetch and push over smart HTTP."""

@@ -1,0 +1,147 @@
+"""`/git/<repo>.git` and `/git/<owner>/<repo>.git`: what `git clone`, `git fetch` and `git push` call."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+from fastapi import FastAPI
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from builderos.assets.repositories.service import RepositoryStore, upload_pack
+from builderos.assets.workspaces.service import Address, Reading, View, look, read
+from builderos.core.application import Application
+from builderos.core.problems import Problem
+from builderos.core.settings import Settings
+from builderos.core.unit import Call, perform
+
+from . import wire
+from .bodies import Body
+from .callers import call_of
+from .processes import GitReply, Slots
+from .pushing import Pushing
+from .replies import plain, result
+
+UPLOAD: Final = "git-upload-pack"
+RECEIVE: Final = "git-receive-pack"
+_AT_ONCE: Final = 64
+_FETCHES_EACH: Final = 8
+_PUSHES_EACH: Final = 2
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def add_git(api: FastAPI, app: Application) -> None:
+    """Add the git door. Its replies are git's own format, so it is no part of the OpenAPI document."""
+    door = Door(app)
+    endpoints: dict[str, tuple[str, Endpoint]] = {
+        "info/refs": ("GET", door.open), UPLOAD: ("POST", door.fetch), RECEIVE: ("POST", door.push),
+    }  # fmt: skip
+    for prefix in ("/git/{repo}.git", "/git/{owner}/{repo}.git"):
+        for path, (method, endpoint) in endpoints.items():
+            api.add_route(f"{prefix}/{path}", _in_text(endpoint), methods=[method], include_in_schema=False)
+
+
+def _in_text(endpoint: Endpoint) -> Endpoint:
+    """Git shows text and nothing else."""
+
+    @functools.wraps(endpoint)
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Problem as problem:
+            return plain(problem)
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    return answered
+
+
+class Door:
+    """The three requests of smart HTTP. Whatever touches database or disk runs in a worker thread."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._settings = app.context.get(Settings)
+        self._store = app.context.get(RepositoryStore)
+        self._threads = anyio.CapacityLimiter(self._settings.workers)
+        self._fetches = Slots(_AT_ONCE, _FETCHES_EACH)
+        self._pushes = Slots(_AT_ONCE, _PUSHES_EACH)
+
+    async def open(self, request: Request) -> Response:
+        """The list of refs that a fetch or a push begins with."""
+        service = request.query_params.get("service", "")
+        if service not in (UPLOAD, RECEIVE):
+            raise Problem(
+                "policy_denied", "only git's smart protocol is served, for fetching and pushing",
+                hint="Use git clone, git fetch or git push.", policy_rule="git-services",
+            )  # fmt: skip
+        version = wire.version_of(request.headers.get("git-protocol"))
+        call = await self._call(request, "git fetch" if service == UPLOAD else "git push")
+        address = _address(request)
+        if service == RECEIVE:
+            view = await self._look(call, address)
+            refs = wire.receive_advertisement(view.refs, version)
+            return result(RECEIVE, wire.opening(RECEIVE, 0) + refs, "advertisement")
+        reading = await self._read(call, address, [])
+        return self._reply(call, reading, b"", version, advertise=True)
+
+    async def fetch(self, request: Request) -> Response:
+        """One exchange of a clone or fetch."""
+        _require_type(request, UPLOAD)
+        call = await self._call(request, "git fetch")
+        body = await Body(request, self._settings.max_body).whole()
+        reading = await self._read(call, _address(request), wire.wants_of(body))
+        if reading.refused is not None:
+            return result(UPLOAD, wire.error(f"upload-pack: not our ref {reading.refused}"))
+        version = wire.version_of(request.headers.get("git-protocol"))
+        return self._reply(call, reading, body, version, advertise=False)
+
+    async def push(self, request: Request) -> Response:
+        """Commands and a pack; the answer tells for each ref what became of it."""
+        _require_type(request, RECEIVE)
+        call = await self._call(request, "git push")
+        view = await self._look(call, _address(request))
+        body = Body(request, self._settings.max_push * 2)
+        updates = await wire.read_updates(body)
+        if not updates.items:
+            return result(RECEIVE, b"")
+        async with self._pushes.take(call.actor.id):
+            report = await Pushing(self._app.context, call, view, self._thread).answer(updates, body)
+        return result(RECEIVE, report)
+
+    async def _call(self, request: Request, tool: str) -> Call:
+        return await self._thread(call_of, self._app, request, tool)
+
+    async def _look(self, call: Call, address: Address) -> View:
+        verb = functools.partial(look, address=address, action="git.push")
+        return await self._thread(perform, self._app.context, call, verb, read_only=True)
+
+    async def _read(self, call: Call, address: Address, wants: list[str]) -> Reading:
+        verb = functools.partial(read, address=address, wants=wants)
+        return await self._thread(perform, self._app.context, call, verb, read_only=True)
+
+    def _reply(self, call: Call, reading: Reading, body: bytes, version: int, *, advertise: bool) -> Response:
+        view = reading.view
+        command = upload_pack(self._store, view.folder, view.patterns, version=version, advertise=advertise)
+        kind = "advertisement" if advertise else "result"
+        prefix = wire.opening(UPLOAD, version) if advertise else b""
+        return GitReply(
+            command, body, f"application/x-{UPLOAD}-{kind}", prefix, self._fetches.take(call.actor.id)
+        )
+
+    async def _thread(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        return await anyio.to_thread.run_sync(
+            functools.partial(function, *args, **options), limiter=self._threads
+        )
+
+
+def _address(request: Request) -> Address:
+    names = request.path_params
+    return Address(names["repo"], names.get("owner"))
+
+
+def _require_type(request: Request, service: str) -> None:
+    wanted = f"application/x-{service}-request"
+    if request.headers.get("content-type", "").partition(";")[0].strip() != wanted:
+        raise Problem("unsupported_media_type", f"the body must be {wanted}", hint="Use a git client.")
