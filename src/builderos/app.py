@@ -2,18 +2,21 @@
 everything.
 """
 
+import logging
 import os
 import sys
+import threading
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
-from builderos.assets.workspaces.ports import GitHosts
 from builderos.assets.workspaces.manage_routes import routes as sandbox_routes
+from builderos.assets.workspaces.ports import GitHosts
 from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.assets.workspaces.routes import task_routes
 from builderos.core.actor import system_actor
@@ -48,7 +51,17 @@ from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box
 from builderos.trust.signing.service import Signer
 
-GROUPS = [workspace_routes, task_routes, sandbox_routes, repository_routes, approval_routes, audit_routes, key_routes, alert_routes]
+log = logging.getLogger("builderos.app")
+GROUPS = [
+    workspace_routes,
+    task_routes,
+    sandbox_routes,
+    repository_routes,
+    approval_routes,
+    audit_routes,
+    key_routes,
+    alert_routes,
+]
 EXTENSIONS: tuple[Extension, ...] = (add_health, add_git, add_chat, add_mcp)
 
 
@@ -126,7 +139,10 @@ def ensure_owner(context: Context, org_id: str) -> str:
     path = context.get(Settings).home_dir / "owner.token"
     if path.exists():
         secret = path.read_text().strip()
-        if identity.authenticate(context.get(Database), context.get(identity.Hasher), secret).presented == "valid":
+        if (
+            identity.authenticate(context.get(Database), context.get(identity.Hasher), secret).presented
+            == "valid"
+        ):
             return secret
     call = Call(actor=system_actor(org_id), request_id=new_id("req"), door="start")
 
@@ -149,9 +165,41 @@ def build_engine(started: Started) -> Engine:
     context = started.app.context
     engine = Engine(started.engine_url, context, handlers=outbox.Handlers())
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
+    engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
+    engine.cron("git-tidy", "41 3 * * *", repositories.tidy, each_org=False, catch_up=True)
     engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
     context.put(Engine, engine)
     return engine
+
+
+class Behind:
+    """What a server does behind its requests: settle what the last stop left, then run the engine."""
+
+    def __init__(self, started: Started) -> None:
+        self._context = started.app.context
+        self._engine = build_engine(started)
+        self._stopping = threading.Event()
+        self._settling = threading.Thread(target=self._settle, name="settling", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in threads of its own: the first answer waits for none of it."""
+        self._settling.start()
+        if self._context.get(Settings).engine:
+            self._engine.start()
+
+    def stop(self) -> bool:
+        """End both; whether all running work could be ended in time."""
+        self._stopping.set()
+        drained = self._engine.stop()
+        if self._settling.is_alive():
+            self._settling.join(process.DRAIN_S)
+        return drained and not self._settling.is_alive()
+
+    def _settle(self) -> None:
+        try:
+            repositories.settle_all(self._context, stopping=self._stopping.is_set)
+        except Exception:  # what could not be settled now is settled when its branch is opened
+            log.exception("settling after the start was interrupted")
 
 
 def http_app(started: Started) -> ASGIApp:
@@ -177,17 +225,17 @@ def serve(settings: Settings) -> int:
             print(f"{problem.detail}\n{problem.hint}", file=sys.stderr, flush=True)
             return 1
         ensure_owner(started.app.context, ensure_default_org(started.app.context))
-        engine = build_engine(started)
+        repositories.prepare(started.app.context)
+        behind = Behind(started)
 
         def ready(url: str) -> None:
             print(f"BuilderOS is serving at {url}", flush=True)
-            if settings.engine:
-                engine.start()
+            behind.start()
 
         try:
             process.run(http_app(started), settings, sock, ready)
         finally:
-            drained = engine.stop()
+            drained = behind.stop()
             started.app.context.get(Database).close()
             if settings.database_url is None:
                 embedded_postgres.stop(home)
@@ -204,7 +252,9 @@ def main() -> int:
         settings = load_settings()
     except ValidationError as error:
         for item in error.errors(include_url=False, include_input=False):
-            print(f"setting {'.'.join(map(str, item['loc'])) or 'combination'}: {item['msg']}", file=sys.stderr)
+            print(
+                f"setting {'.'.join(map(str, item['loc'])) or 'combination'}: {item['msg']}", file=sys.stderr
+            )
         return 2
     return serve(settings)
 

@@ -52,6 +52,11 @@ class Database:
         with translated(), self._fresh() as connection:
             yield driver(connection)
 
+    def organisations(self, work: str) -> list[str]:
+        """Ids of the organisations with work of a kind: `outbox` those with messages that are due, any other word all."""
+        with self.connection() as conn:
+            return [str(row[0]) for row in conn.execute("select ops.due_orgs(%s)", (work,))]
+
     @contextlib.contextmanager
     def transaction(self, org_id: str, *, read_only: bool = False) -> Generator["Transaction"]:
         """A transaction as `org_id`. Leaving without `commit()` rolls back."""

@@ -136,9 +136,9 @@ def keep_only(context: Context, call: Call, kept: list[Callable[[Unit], None]]) 
         unit.commit()
 
 
-def as_system(context: Context, org_id: str, verb: Callable[[Unit], T]) -> T:
+def as_system(context: Context, org_id: str, verb: Callable[[Unit], T], *, read_only: bool = False) -> T:
     """Run `verb` as the server itself in one organisation."""
     call = Call(
         actor=system_actor(org_id), presented="valid", request_id=new_id("req"), tool="server", door="engine"
     )
-    return perform(context, call, verb)
+    return perform(context, call, verb, read_only=read_only)

@@ -110,17 +110,11 @@ def put(unit: Unit, kind: str, key: str, payload: dict[str, Any]) -> bool:
     return done.first() is not None
 
 
-def organisations(context: Context, kind: str) -> list[str]:
-    """Ids of the organisations that have work of this kind (`outbox`: messages that wait; anything else: all)."""
-    with context.get(Database).connection() as conn:
-        return [str(row[0]) for row in conn.execute("select ops.due_orgs(%s)", (kind,))]
-
-
 def due(context: Context) -> list[Due]:
     """Messages of all organisations whose time has come, oldest first within each."""
     found: list[Due] = []
-    for org_id in organisations(context, "outbox"):
-        found += as_system(context, org_id, _due)
+    for org_id in context.get(Database).organisations("outbox"):
+        found += as_system(context, org_id, _due, read_only=True)
     return found
 
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from builderos.core.clock import utcnow
 from builderos.core.context import Context
+from builderos.core.database import Database
 
 from . import outbox
 from .lease import Lease
@@ -274,7 +275,7 @@ class Engine:
 
     def _organisations(self) -> list[str]:
         with self._busy():
-            return outbox.organisations(self._context, "schedule")
+            return self._context.get(Database).organisations("schedule")
 
     def _step(self, name: str, fn: Callable[[], object]) -> None:
         """A durable step of a few quick attempts. Raises `StepFailed` with the reason of the last one."""

@@ -101,7 +101,7 @@ def ready(unit: Unit, branch: Branch) -> None:
         _create(unit, store, branch)
     if branch.tip in store.open(branch.store) or _replay(unit, store, branch):
         return
-    if branch.kind != MAIN:  # its tip, or what it stands on, may be a commit of main that is not settled either
+    if branch.kind != MAIN:  # what it stands on may be a commit of main that is not settled either
         ready(unit, main_branch(unit, branch.repo_id))
         if branch.tip in store.open(branch.store) or _replay(unit, store, branch):
             return

@@ -15,6 +15,7 @@ from .branches import (
 from .commits import Commit, Person, decode_commit, encode_commit, parse_trailers
 from .gitcli import GitCommand
 from .journal import Torn, advance, mirror_ref, ready, settle, sync_ref, unsettled
+from .maintenance import checkpoint, tidy
 from .merge import Conflict, Merge, three_way
 from .objects import EMPTY_TREE, Batch, ObjectCache, Oid
 from .paths import check_path, first_collision, fold
@@ -22,6 +23,7 @@ from .pending import add_pending, fold_pending, pending_of
 from .publish import Publication, seal, sweep_quarantine
 from .receive import Arrival, PackGauge, Quarantine, Sight, blob_sizes, examine, index_fault, quarantine
 from .serving import TAGS, holds, tag_tips, unseen, upload_pack
+from .settling import prepare, settle_all
 from .store import RepositoryStore
 from .trees import (
     BLOB,
@@ -42,13 +44,12 @@ from .trees import (
 
 __all__ = [
     "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
-    "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "PackGauge", "Person", "Publication",
-    "Quarantine", "RepositoryStore", "Sight", "Torn", "add_branch", "add_pending", "advance", "blob_sizes",
-    "branch_by_id",
-    "check_path", "colliding", "create_store", "decode_commit", "diff_trees", "edit_tree", "encode_commit",
-    "examine", "find_branch", "find_repository", "first_collision", "fold", "fold_pending", "fresh_objects", "holds",
-    "index_fault",
-    "list_branches", "lookup", "main_branch", "mirror_ref", "parse_trailers", "parse_tree", "pending_of",
-    "quarantine", "ready", "repository_by_id", "reset_branch", "seal", "set_branch", "settle", "sweep_quarantine",
-    "sync_ref", "tag_tips", "three_way", "unseen", "unsettled", "upload_pack", "walk",
+    "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "PackGauge", "Person",
+    "Publication", "Quarantine", "RepositoryStore", "Sight", "Torn", "add_branch", "add_pending", "advance",
+    "blob_sizes", "branch_by_id", "check_path", "checkpoint", "colliding", "create_store", "decode_commit",
+    "diff_trees", "edit_tree", "encode_commit", "examine", "find_branch", "find_repository", "first_collision",
+    "fold", "fold_pending", "fresh_objects", "holds", "index_fault", "list_branches", "lookup", "main_branch",
+    "mirror_ref", "parse_trailers", "parse_tree", "pending_of", "prepare", "quarantine", "ready",
+    "repository_by_id", "reset_branch", "seal", "set_branch", "settle", "settle_all", "sweep_quarantine",
+    "sync_ref", "tag_tips", "three_way", "tidy", "unseen", "unsettled", "upload_pack", "walk",
 ]  # fmt: skip
