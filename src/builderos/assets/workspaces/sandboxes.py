@@ -9,6 +9,7 @@ from pydantic import Field
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import Branch, Repository
 from builderos.core.actor import Actor
+from builderos.core.ids import is_id
 from builderos.core.problems import Problem
 from builderos.core.schema import Line, Name, Text, ToolOut, WriteIn
 from builderos.core.unit import Unit
@@ -240,8 +241,23 @@ def touch(unit: Unit, actor: Actor) -> datetime | None:
 
 
 def sandbox_row(unit: Unit, sandbox_id: str) -> sa.Row[Any]:
-    """One sandbox with all columns; raises `not_found`."""
-    row = unit.execute(sa.select(sandboxes).where(sandboxes.c.id == sandbox_id)).one_or_none()
-    if row is None:
+    """One sandbox with all columns, by its id or its branch; raises `not_found`, `conflict`.
+
+    By a branch's name, which can be guessed, a credential of one sandbox finds only its own.
+    """
+    c = sandboxes.c
+    wanted = sa.select(sandboxes).order_by(c.id.desc())
+    if is_id(sandbox_id, "sbx"):
+        wanted = wanted.where(c.id == sandbox_id)
+    else:
+        wanted = wanted.where(c.name == sandbox_id)
+        if unit.actor.sandbox_id is not None:
+            wanted = wanted.where(c.id == unit.actor.sandbox_id)
+    rows = unit.execute(wanted).all()
+    if not rows:
         raise Problem("not_found", "there is no such sandbox", hint="List the sandboxes first.")
-    return row
+    if len({row.repo_id for row in rows}) > 1:
+        raise Problem(
+            "conflict", f"several repositories have a branch {sandbox_id}", hint="Use the sandbox's id."
+        )
+    return rows[0]
