@@ -9,8 +9,9 @@ import pytest
 from builderos import app as root
 from builderos.core.application import Application
 from builderos.core.context import Context
+from builderos.interfaces.http.contract import PROBLEM
 from builderos.interfaces.http.examples import EXAMPLES
-from builderos.interfaces.http.openapi import PROBLEM, generate
+from builderos.interfaces.http.openapi import generate
 
 Json = dict[str, Any]
 COMMITTED = Path(__file__).parents[3] / "openapi.json"

@@ -126,8 +126,8 @@ def _stamp(message: Message, request_id: str) -> None:
 
 
 def _limited(receive: Receive, limit: int, path: str) -> Receive:
-    """Count the bytes of a body without a length; git and MCP count theirs themselves."""
-    if _is_git(path) or path == "/mcp":
+    """Count the bytes of a body without a length; git counts its packs itself."""
+    if _is_git(path):
         return receive
     seen = 0
 

@@ -61,7 +61,7 @@ def add_routes(api: FastAPI, app: Application, limiter: anyio.CapacityLimiter) -
 
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
-    # Declared, so that the framework adds no form of its own; openapi.py says what a problem looks like.
+    # Declared, so that the framework adds no form of its own; contract.py says what a problem looks like.
     responses: dict[int | str, dict[str, Any]] = {"4XX": {"description": ""}, "5XX": {"description": ""}}
     if operation.may_wait:
         waits = "Waits for an approval; `approval_id` says for which."

@@ -17,8 +17,8 @@ from builderos.core.problems import STATUS, Problem
 from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
 
+from .contract import install
 from .edge import Edge
-from .openapi import install
 from .problem import problem_response
 from .routes import add_routes
 
@@ -38,6 +38,7 @@ def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastA
     """All operations as HTTP routes, plus what `extensions` add (git, MCP, health). Not yet wrapped in `Edge`."""
     settings = app.context.get(Settings)
     limiter = anyio.CapacityLimiter(settings.workers)
+    app.context.put(anyio.CapacityLimiter, limiter)  # every door waits for the same threads
     running: list[AbstractAsyncContextManager[None]] = []
 
     @asynccontextmanager
