@@ -15,10 +15,9 @@ from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
-from builderos.assets.workspaces.manage_routes import routes as sandbox_routes
 from builderos.assets.workspaces.ports import GitHosts
 from builderos.assets.workspaces.routes import routes as workspace_routes
-from builderos.assets.workspaces.routes import task_routes
+from builderos.assets.workspaces.routes import sandbox_routes, task_routes
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
 from builderos.core.context import Context

@@ -1,5 +1,6 @@
 """The unit of work: one transaction, one actor, one instant. Verbs take it first and never commit."""
 
+import contextlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,24 +107,28 @@ def perform(context: Context, call: Call, verb: Callable[[Unit], T], *, read_onl
 
     A verb that lost a race (`Retry`) starts over, a bounded number of times. Used by every door and by schedules.
     """
-    for attempt in range(_MAX_ATTEMPTS):
-        kept: list[Callable[[Unit], None]] = []
-        try:
-            with open_unit(context, call, read_only=read_only) as unit:
-                kept = unit.kept
-                result = verb(unit)
-                if not read_only:
-                    unit.commit()
-                    return result
-            keep_only(context, call, kept)  # a reading transaction cannot write
-            return result
-        except Retry:
-            if attempt == _MAX_ATTEMPTS - 1:
-                raise busy() from None
-        except BaseException:
-            keep_only(context, call, kept)
-            raise
-    raise AssertionError("unreachable")
+    for _ in range(_MAX_ATTEMPTS):
+        with contextlib.suppress(Retry):
+            return _attempt(context, call, verb, read_only=read_only)
+    raise busy()
+
+
+def _attempt(context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool) -> T:
+    kept: list[Callable[[Unit], None]] = []
+    try:
+        with open_unit(context, call, read_only=read_only) as unit:
+            kept = unit.kept
+            result = verb(unit)
+            if not read_only:
+                unit.commit()
+                return result
+    except Retry:
+        raise
+    except BaseException:
+        keep_only(context, call, kept)
+        raise
+    keep_only(context, call, kept)  # a reading transaction cannot write
+    return result
 
 
 def keep_only(context: Context, call: Call, kept: list[Callable[[Unit], None]]) -> None:

@@ -24,9 +24,9 @@ def demo(repo: str | None, act: int) -> int:
     started = time.monotonic()
     try:
         with stage() as made:
-            from .story.sandboxes import Sandboxes
+            from .story.delivery import Delivery
 
-            Sandboxes(made, source).play()
+            Delivery(made, source).play()
             took = time.monotonic() - started
             print(f"\nAct {act}: {made.checked} statements checked in {took:.0f} s, all true", flush=True)
     except Failed as failure:
