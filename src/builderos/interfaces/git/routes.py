@@ -63,10 +63,13 @@ class Door:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._settings = app.context.get(Settings)
-        self._store = app.context.get(RepositoryStore)
         self._threads = anyio.CapacityLimiter(self._settings.workers)
         self._fetches = Slots(_AT_ONCE, _FETCHES_EACH)
         self._pushes = Slots(_AT_ONCE, _PUSHES_EACH)
+
+    @property
+    def _store(self) -> RepositoryStore:
+        return self._app.context.get(RepositoryStore)  # not yet there when only the contract is wanted
 
     async def open(self, request: Request) -> Response:
         """The list of refs that a fetch or a push begins with."""

@@ -28,7 +28,8 @@ DESCRIPTION = """\
 Tool routes stand at the root and need no header: `reuse_token`, `tool_version` and `idempotency_key` may be members
 of the body. Platform routes stand under `/v1`. Every reply to a tool says in `message` what happened, and names
 `repo_name` and `branch`. Every failure is `application/problem+json` with a `code` to branch on and a `hint` what to
-do next. The same tools are served over MCP at `/mcp`; chat models find a trimmed document at `/gpt/openapi.json`."""
+do next. The same tools are served over MCP at `/mcp`; chat models find a trimmed document at `/gpt/openapi.json`. Git
+clients clone, fetch and push at `/git/{repo}.git` (smart HTTP, in git's own format) with the token as password."""
 _BY_STATUS = {401: "unauthenticated", 404: "not_found", 405: "method_not_allowed", 413: "payload_too_large",
               415: "unsupported_media_type"}  # fmt: skip
 Extension = Callable[[FastAPI, Application], AbstractAsyncContextManager[None] | None]
