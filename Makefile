@@ -61,6 +61,10 @@ format: setup ## Format the code and mend what can be mended
 openapi: setup ## Write openapi.json anew from the code
 	@$(PY) -m builderos.interfaces.http.openapi > openapi.json.new && mv openapi.json.new openapi.json
 
+.PHONY: reference
+reference: setup ## Write docs/reference anew from the code
+	@$(PY) -m scripts.reference
+
 # uv resolves for every supported Python and platform at once; only this verb needs it, so it has a place of its own.
 # It does not ask for `setup`: a lock that cannot be installed must still be mendable.
 .PHONY: lock
