@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from builderos.assets.repositories import service as repositories
+from builderos.assets.memory.routes import routes as memory_routes
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
@@ -54,6 +55,7 @@ log = logging.getLogger("builderos.app")
 GROUPS = [
     workspace_routes,
     task_routes,
+    memory_routes,
     sandbox_routes,
     repository_routes,
     approval_routes,

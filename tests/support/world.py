@@ -69,11 +69,11 @@ class Sandbox:
         """Authorization of this sandbox."""
         return {"Authorization": f"Bearer {self.token}"}
 
-    def post(self, path: str, **body: Any) -> Json:
+    def post(self, path: str, /, **body: Any) -> Json:
         """Call a tool route as this sandbox on its own branch; asserts success."""
         return self.world.ok(self.try_post(path, **body))
 
-    def try_post(self, path: str, **body: Any) -> Any:
+    def try_post(self, path: str, /, **body: Any) -> Any:
         """Like `post`, but returns the response, whatever it is."""
         body = {"repo_name": self.repo_name, "branch": self.branch} | body
         return self.world.http.post(path, json=body, headers=self.headers)

@@ -30,6 +30,17 @@ class Finding:
     line: int
 
 
+def redact(text: str) -> str:
+    """The text with every credential in it replaced by its kind."""
+
+    def kind(match: re.Match[bytes]) -> bytes:
+        assert match.lastindex is not None
+        return f"[{_RULES[match.lastindex - 1][0]} removed]".encode()
+
+    data = text.encode("utf-8", "surrogatepass")
+    return _ANY.sub(kind, data).decode("utf-8", "surrogatepass")
+
+
 def scan(data: bytes) -> Iterator[Finding]:
     """Credentials in a file, with their 1-based lines."""
     for match in _ANY.finditer(data):

@@ -1,0 +1,1 @@
+"""What is known of the files of a project: searched, kept, checked."""
