@@ -22,6 +22,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
+from . import durable
 from .branches import add_branch
 from .gitcli import run_git
 from .model import repositories
@@ -99,6 +100,7 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.chmod(0o755)
         draft.rename(target)
+        durable.sync_filesystem(store.root)  # no journal holds these objects: they must be on disk before the row is
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
