@@ -103,13 +103,21 @@ def start(home: Path, **settings: str) -> Server:
         )
     server = Server(process, home, env, log)
     deadline = time.monotonic() + READY_S
-    while not (home / "server.json").exists():
+    while not _announced(home, process.pid):
         failed = process.poll() is not None or time.monotonic() > deadline
         if failed:
             process.kill()
             raise AssertionError(f"the server did not start:\n{log.read_text()[-4000:]}")
         time.sleep(0.02)
     return server
+
+
+def _announced(home: Path, pid: int) -> bool:
+    """Whether this process has announced itself; a killed one may have left its announcement behind."""
+    try:
+        return json.loads((home / "server.json").read_text())["pid"] == pid
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 @pytest.fixture(scope="session")
