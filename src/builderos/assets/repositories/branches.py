@@ -9,7 +9,7 @@ from builderos.core.ids import new_id
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
-from .model import branches, repositories
+from .model import branches, pending_delivery, repositories
 from .schema import MAIN, Branch, BranchKind, Repository
 from .store import RepositoryStore
 
@@ -148,5 +148,6 @@ def reset_branch(unit: Unit, branch: Branch, tip: str) -> None:
         .where(branches.c.id == branch.id, branches.c.state == "deleted")
         .values(tip=tip, base_sha=tip, commits=0, files=0, pending=0, state="active", moved_at=unit.now)
     )
+    unit.execute(sa.delete(pending_delivery).where(pending_delivery.c.branch_id == branch.id))
     store = unit.get(RepositoryStore)
     unit.after_commit(lambda: store.write_ref(branch.store, branch.ref, tip))

@@ -99,11 +99,11 @@ def ready(unit: Unit, branch: Branch) -> None:
         torn.discard(branch.id)
     if not store.exists(branch.store):
         _create(unit, store, branch)
-    if branch.tip in store.open(branch.store) or _replay(unit, store, branch):
+    if store.holds(branch.store, branch.tip) or _replay(unit, store, branch):
         return
     if branch.kind != MAIN:  # what it stands on may be a commit of main that is not settled either
         ready(unit, main_branch(unit, branch.repo_id))
-        if branch.tip in store.open(branch.store) or _replay(unit, store, branch):
+        if store.holds(branch.store, branch.tip) or _replay(unit, store, branch):
             return
     raise Problem(
         "unavailable", f"neither the files nor the journal of {branch.name} hold its last commit",
@@ -115,20 +115,19 @@ def _replay(unit: Unit, store: RepositoryStore, branch: Branch) -> bool:
     """Write the rows that lead from what the store has to the tip; False where they do not."""
     c = git_journal.c
     rows = sa.select(c.old, c.new, c.objects).where(c.branch_id == branch.id).order_by(c.id.desc())
-    repo = store.open(branch.store)
     wanted, missing = branch.tip, list[tuple[str, bytes]]()
     for row in unit.execute(rows):
         if row.new != wanted:
             return False
         missing.append((row.new, row.objects))
         wanted = row.old
-        if wanted in repo:
+        if store.holds(branch.store, wanted):
             break
     else:
         return False
     for new, objects in reversed(missing):
-        write_objects(store, branch.store, new, objects)
-    if branch.tip not in repo:
+        write_objects(store, branch.store, new, objects, overwrite=True)
+    if not store.holds(branch.store, branch.tip):
         return False
     _bring_ref(store, branch.store, branch.ref, branch.tip)
     return True
@@ -144,7 +143,7 @@ def rewrite(unit: Unit, branch: Branch) -> None:
     for row in unit.execute(rows):
         write_objects(store, branch.store, row.new, row.objects, overwrite=True)
     store.forget(branch.store)
-    if branch.state == "active" and store.exists(branch.store):
+    if branch.state == "active":
         store.write_ref(branch.store, branch.ref, branch.tip)
 
 
@@ -155,6 +154,9 @@ def _create(unit: Unit, store: RepositoryStore, branch: Branch) -> None:
             "unavailable", f"the files of {branch.name} are missing", hint="Run `builderos doctor --rebuild`."
         )
     main = main_branch(unit, branch.repo_id)
+    if store.path(branch.store).is_dir():  # without HEAD it is no repository, but it may hold objects
+        store.mend(branch.store, head=branch.ref, alternates=main.store)
+        return
     refs = {branch.ref: branch.base_sha, main.ref: main.tip}
     store.create(branch.store, head=branch.ref, refs=refs, alternates=main.store)
 
@@ -173,20 +175,19 @@ def mirror_ref(unit: Unit, branch: Branch, main: Branch) -> None:
 
 def _bring_ref(store: RepositoryStore, folder: str, ref: str, tip: str) -> None:
     """Set a ref to a commit that the store holds, unless somebody who came later has brought it further already."""
-    repo = store.open(folder)
     for _ in range(_MAX_SWAPS):
         current = store.read_ref(folder, ref)
-        if current == tip or (current is not None and _descends(repo, current, tip)):
+        if current == tip or (current is not None and _descends(store, folder, current, tip)):
             return
         if store.swap_ref(folder, ref, current, tip):
             return
     raise Problem("busy", f"{ref} is moved by many at once", hint="Repeat the call.")
 
 
-def _descends(repo: pygit2.Repository, commit: str, ancestor: str) -> bool:
+def _descends(store: RepositoryStore, folder: str, commit: str, ancestor: str) -> bool:
     """Whether `commit` is a readable descendant of `ancestor`; a torn one is none."""
     try:
-        return commit in repo and repo.descendant_of(commit, ancestor)
+        return store.holds(folder, commit) and store.open(folder).descendant_of(commit, ancestor)
     except (pygit2.GitError, KeyError):
         return False
 

@@ -138,23 +138,20 @@ class _Page:
 
 def _see_row(store: RepositoryStore, branch: Branch, new: str, objects: bytes) -> None:
     """Make sure that a row's objects are readable. Raises `KeyError` where its commit is not."""
-    repo = store.open(branch.store)
     for oid, stream in Batch.unpack(objects):
-        _see_object(store, branch, repo, oid, stream)
-    if new not in repo:
+        _see_object(store, branch, oid, stream)
+    if not store.holds(branch.store, new):
         raise KeyError(new)
 
 
-def _see_object(
-    store: RepositoryStore, branch: Branch, repo: pygit2.Repository, oid: bytes, stream: bytes
-) -> None:
+def _see_object(store: RepositoryStore, branch: Branch, oid: bytes, stream: bytes) -> None:
     name = oid.hex()
     folder = store.path(branch.store) / "objects"
     try:
         if os.stat(f"{folder}/{name[:2]}/{name[2:]}").st_size == len(stream):
             return
     except FileNotFoundError:
-        if pygit2.Oid(raw=oid) in repo:  # packed since
+        if store.holds(branch.store, name):  # packed since
             return
     write_loose(folder, oid, stream, overwrite=True)
 

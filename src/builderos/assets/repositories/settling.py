@@ -114,7 +114,7 @@ def align(unit: Unit, branch_id: str) -> bool:
     branch = branch_by_id(unit, branch_id, lock=True)
     store, torn = unit.get(RepositoryStore), unit.get(Torn)
     whole = branch.id not in torn and store.exists(branch.store)
-    whole = whole and branch.tip in store.open(branch.store) and _refs_fit(store, branch)
+    whole = whole and store.holds(branch.store, branch.tip) and _refs_fit(store, branch)
     if not whole:
         ready(unit, branch)
         _fit_refs(store, branch)

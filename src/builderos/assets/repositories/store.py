@@ -89,6 +89,13 @@ class RepositoryStore:
         if cache is not None:
             cache.pop(folder, None)
 
+    def holds(self, folder: str, sha: str) -> bool:
+        """Whether the store, or its base, has this object in readable form."""
+        try:
+            return sha in self.open(folder)
+        except (pygit2.GitError, ValueError):  # torn
+            return False
+
     def exists(self, folder: str) -> bool:
         """Whether the store has been created completely."""
         return os.path.exists(self.root / folder / "HEAD")
@@ -119,10 +126,8 @@ class RepositoryStore:
                 raise
 
     def mend(self, folder: str, *, head: str, alternates: str) -> None:
-        """Write a store's own files anew where they are not what `create` writes, e.g. torn by a power loss."""
+        """Write what `create` writes beside refs, wherever it is missing or different, e.g. torn by a power loss."""
         root = self.root / folder
-        if not root.is_dir():
-            return
         for sub in ("objects/info", "objects/pack", "refs/heads"):
             (root / sub).mkdir(parents=True, exist_ok=True)
         wanted = {
