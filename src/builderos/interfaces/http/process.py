@@ -5,6 +5,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -81,6 +82,14 @@ def run(asgi: ASGIApp, settings: Settings, sock: socket.socket, on_ready: Callab
         proxy_headers=False,
     )  # fmt: skip
     server = _Announcing(config, lambda: _announce(home, url, port, on_ready))
+
+    def leave(_number: int, _frame: object) -> None:
+        server.should_exit = True
+
+    # uvicorn raises a signal again once it has drained; by default that would end the process before what else is
+    # open (the engine, the database) was put away.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
     try:
         server.run(sockets=[sock])
     finally:
