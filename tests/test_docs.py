@@ -94,7 +94,7 @@ def test_every_block_is_an_example_that_is_checked(page: Path) -> None:
     assert fences == 2 * len(found), "a fence is indented or not closed"
     for block in found:
         kind = f"{block.language} {block.info}".strip()
-        assert kind in ("sh", "sh make", "json", "text") or kind.startswith("yaml "), f"line {block.line}: {kind}"
+        assert kind in ("sh", "sh make", "json", "text", "text drawing") or kind.startswith("yaml "), f"line {block.line}: {kind}"
 
 
 def test_the_commands_of_make_exist() -> None:
@@ -180,8 +180,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 @pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name == "decisions" and p.name != "README.md"], ids=_name)
 def test_a_decision_says_what_it_costs_and_where_it_is_kept(page: Path) -> None:
     text = page.read_text("utf-8")
-    wanted = ["Context", "Decision", "Consequences", "What we gave up", "Where to look"]
-    assert [h for h in re.findall(r"^## (.+)$", text, re.MULTILINE) if h in wanted] == wanted
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert any("gave up" in h or "costs" in h for h in headings)
+    assert len(text.splitlines()) <= 60, "a decision fits on one page"
     for path in re.findall(r"`((?:src|tests|migrations)/[^`\s:]+)`", text):
         assert (ROOT / path).exists(), f"{path} does not exist"
 
