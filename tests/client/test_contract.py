@@ -17,13 +17,17 @@ DOCUMENT: dict[str, Any] = {
                 "x-openai-isConsequential": True,
                 "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
                 "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Do"}}}},
-                "responses": {"200": {"content": {"application/json": {}}}, "4XX": {"content": {"application/problem+json": {}}}},
+                "responses": {
+                    "200": {"content": {"application/json": {}}}, "4XX": {"content": {"application/problem+json": {}}},
+                },
             },
         },
         "/v1/export": {
             "get": {
                 "operationId": "export",
-                "parameters": [{"name": "n", "in": "query", "schema": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}],
+                "parameters": [
+                    {"name": "n", "in": "query", "schema": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
+                ],
                 "responses": {"200": {"content": {"application/jsonl": {}, "text/csv": {}}}},
             },
             "parameters": [],

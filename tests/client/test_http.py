@@ -31,12 +31,13 @@ class Wire:
                 data = self.rfile.read(int(self.headers.get("content-length", 0)))
                 parts = urlsplit(self.path)
                 wire.seen.append(
-                    {"method": self.command, "path": parts.path, "query": parse_qs(parts.query), "headers": dict(self.headers),
-                     "body": json.loads(data) if data else None, "peer": self.client_address}
+                    {"method": self.command, "path": parts.path, "query": parse_qs(parts.query),
+                     "headers": dict(self.headers), "body": json.loads(data) if data else None,
+                     "peer": self.client_address}
                 )  # fmt: skip
                 (wire.acts.pop(0) if wire.acts else replying({"ok": True}))(self)
 
-            do_GET = do_POST = do_DELETE = handle_any
+            do_GET = do_POST = handle_any
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

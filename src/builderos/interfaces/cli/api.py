@@ -46,7 +46,7 @@ def command(
     A value is text unless the field wants something else; members of the path are fields, too:
     builderos api ackAlert -f id=alt_… -f resolve=true
     """
-    client = caller.client(repo)
+    client = caller.client(repo or caller.repo_here())
     if operation is None:
         return _list(caller, contract.load(client, caller.edition))
     found = _find(caller, client, operation)

@@ -57,6 +57,7 @@ class Noun(click.Group):
     """A group of verbs."""
 
     command_class = Verb
+    group_class = type  # groups within are of this kind, too
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", CONTEXT)

@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Final
 from urllib.parse import quote
 
 import click
 
+from builderos.client.errors import ClientError
 from builderos.client.http import Client, Json
 
 from .caller import Caller, read_token
@@ -20,6 +21,7 @@ COLUMNS = (
     ("expires_at", "EXPIRES"),
     ("id", "ID"),
 )
+UNAUTHENTICATED: Final = 401
 _NAME = click.argument("name", required=False, metavar="[BRANCH|ID]")
 
 
@@ -58,9 +60,19 @@ def resume(caller: Caller, token_argument: str | None, token_file: str | None, s
     """
     token = _token_to_resume(caller, token_argument, token_file)
     client = caller.bearer(token)
-    client.call("POST", "/actions/list", {})  # init would open a new workspace for a token that is not valid
+    _ensure_valid(client)
     reply = client.call("POST", "/sandbox/init", {"mode": "branch"}, once=True)
     return _opened(caller, reply, token, save)
+
+
+def _ensure_valid(client: Client) -> None:
+    """Raises the 401 of a token that is not valid, for which `init` would open a new workspace."""
+    try:
+        client.call("POST", "/git/log", {"limit": 1})
+    except ClientError as error:
+        if error.status == UNAUTHENTICATED:
+            raise
+        # A narrow profile, or a branch that was deleted: the token itself was recognised.
 
 
 def _token_to_resume(caller: Caller, argument: str | None, file: str | None) -> str:
@@ -253,21 +265,15 @@ def _keep_saved_token(caller: Caller, reply: Json, action: str) -> None:
 
 
 def find(caller: Caller, name: str | None, repo: str | None) -> tuple[Client, str]:
-    """A client and the id of the workspace that is called `name`; without a name the caller's own.
+    """A client, and the id or branch of the workspace that is called `name`; without a name the caller's own.
 
-    Raises `UsageError` when there is none or more than one.
+    Raises `UsageError` when there is no own one.
     """
     where = repo or (None if caller.given_token else caller.repo_here())
     client = caller.client(where)
-    if name is not None and name.startswith("sbx_"):
-        return client, quote(name, safe="")
     wanted = name or (caller.places.branch(where) if where is not None else None)
-    found: list[dict[str, Any]] = client.call(
-        "GET", "/v1/sandboxes", fields(repo_name=where, q=wanted, limit=200)
-    )["items"]
-    fitting = [item for item in found if wanted is None or item["branch"] == wanted]
-    if len(fitting) == 1:
-        return client, str(fitting[0]["id"])
-    if not fitting:
-        raise click.UsageError(f"there is no workspace {wanted}" if wanted else "you have no workspace here")
-    raise click.UsageError("which workspace? Name its branch or id; see: builderos sandbox list")
+    if wanted is None and caller.given_token is not None:
+        wanted = str(client.call("POST", "/git/log", {"limit": 1})["branch"])
+    if wanted is None:
+        raise click.UsageError("which workspace? Name its branch or id; see: builderos sandbox list")
+    return client, quote(wanted, safe="")

@@ -1,0 +1,102 @@
+"""The real command line as a program, against a real server."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.server import ROOT, Server, running_server  # noqa: F401
+from tests.support.world import git, make_repository
+
+PROGRAM = [sys.executable, str(ROOT / "scripts/builderos")]
+
+
+@dataclass
+class Answer:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass
+class Line:
+    """A command line: the program with the environment of one person in one folder."""
+
+    env: dict[str, str]
+    folder: Path
+    token: str | None = None
+    program: list[str] = field(default_factory=lambda: list(PROGRAM))
+
+    def __call__(self, *words: str, stdin: str = "", **env: str) -> Answer:
+        """Run it to its end."""
+        tokens = {"BUILDEROS_TOKEN": self.token} if self.token else {}
+        done = subprocess.run(
+            [*self.program, *words], cwd=self.folder, env={**self.env, **tokens, **env}, input=stdin.encode(),
+            capture_output=True, check=False, timeout=180,
+        )  # fmt: skip
+        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def json(self, *words: str, **env: str) -> Any:
+        """Run it with --json, which must succeed, and read what it printed."""
+        answer = self(*words, "--json", **env)
+        assert answer.code == 0, (words, answer)
+        return answer.json
+
+    def ok(self, *words: str, **env: str) -> str:
+        """Run it, which must succeed, and return what it printed."""
+        answer = self(*words, **env)
+        assert answer.code == 0, (words, answer)
+        return answer.out
+
+    def write(self, path: str, content: str | bytes) -> Path:
+        """A local file."""
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+        return target
+
+
+@pytest.fixture
+def person(running_server: Server, tmp_path: Path) -> Line:  # noqa: F811
+    """Somebody on the server's machine, with a checkout of a repository that is not yet known to it."""
+    folder = make_repository(tmp_path / f"lab-{uuid.uuid4().hex[:8]}")
+    env = running_server.env | {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
+    return Line(env, folder)
+
+
+@pytest.fixture
+def builder(person: Line) -> Line:
+    """The same person with an open workspace, whose token is saved."""
+    person.ok("init")
+    person.ok("sandbox", "create", "--save")
+    return person
+
+
+@pytest.fixture
+def stranger(running_server: Server, builder: Line, tmp_path: Path) -> Iterator[Line]:  # noqa: F811
+    """Somebody on another machine: only the address of the server is known there."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    env = builder.env | {
+        "BUILDEROS_URL": running_server.url, "BUILDEROS_HOME": str(tmp_path / "nothing"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config2"),
+    }  # fmt: skip
+    yield Line(env, folder)
+    assert not (tmp_path / "nothing").exists(), "a command for a remote server started a local one"
+
+
+__all__ = ["Answer", "Line", "git", "os"]

@@ -1,0 +1,161 @@
+"""`up`, `self`, and the server that a command starts for itself."""
+
+import json
+import os
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builderos.client import local
+from builderos.client.http import Client
+from tests.support.server import environment
+
+from .conftest import PROGRAM, Line
+
+
+@pytest.fixture
+def alone(run_folder: Path, tmp_path: Path) -> Iterator[Line]:
+    """Somebody whose server does not run yet."""
+    home = run_folder / f"u{uuid.uuid4().hex[:8]}"
+    yield Line(environment(home) | {"XDG_CONFIG_HOME": str(tmp_path / "config")}, tmp_path)
+    local.stop(home)
+
+
+def home_of(line: Line) -> Path:
+    return Path(line.env["BUILDEROS_HOME"])
+
+
+def test_a_command_starts_the_server_it_needs_and_says_so(alone: Line) -> None:
+    assert alone("self", "status").code == 1
+    answer = alone("repo", "list")
+    assert answer.code == 0
+    assert "Started the local server at http://127.0.0.1:" in answer.err
+    assert "Started" not in alone("repo", "list").err
+    facts = alone.json("self", "status")
+    assert (facts["running"], facts["ready"]) == (True, True)
+
+
+def test_commands_at_the_same_time_share_one_server(alone: Line) -> None:
+    started = [
+        subprocess.Popen(
+            [*PROGRAM, "up", "--detach", "--json"], env=alone.env, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    pids = {json.loads(process.communicate(timeout=120)[0])["pid"] for process in started}
+    assert len(pids) == 1
+
+
+def test_stop_ends_it_and_a_second_stop_says_so(alone: Line) -> None:
+    alone.ok("up", "--detach")
+    assert alone.json("self", "stop") == {"stopped": True}
+    assert alone.json("self", "stop") == {"stopped": False}
+    assert alone("self", "status").code == 1
+
+
+def test_a_command_survives_the_death_of_the_server(alone: Line) -> None:
+    pid = alone.json("up", "--detach")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert alone("repo", "list").code == 0
+    assert alone.json("self", "status")["pid"] != pid
+
+
+def test_up_serves_in_the_foreground_at_a_printed_address_until_it_is_told_to_stop(alone: Line) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, "up", "--port", "0"], env=alone.env, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    url = line.split()[-1]
+    assert Client(url).call("GET", "/healthz")["status"] == "ok"
+    assert json.loads((home_of(alone) / "server.json").read_text())["pid"] == process.pid
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
+def test_up_with_json_prints_one_document_and_serves_on(alone: Line) -> None:
+    process = subprocess.Popen([*PROGRAM, "up", "--json"], env=alone.env, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    text = ""
+    while True:
+        text += process.stdout.readline()
+        try:
+            found = json.loads(text)
+            break
+        except ValueError:
+            assert process.poll() is None
+    assert Client(found["url"]).call("GET", "/healthz")["status"] == "ok"
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=60)
+    assert (rest, process.returncode) == ("", 0)
+    assert local.find(home_of(alone)) is None
+
+
+def test_up_again_says_where_the_first_one_answers(alone: Line) -> None:
+    first = alone.json("up", "--detach")
+    for words in (("up",), ("up", "--detach")):
+        assert f"already serving at {first['url']}" in alone.ok(*words)
+    assert alone.json("up")["pid"] == first["pid"]
+
+
+def test_a_server_started_by_a_command_outlives_the_terminal(alone: Line) -> None:
+    """Closing a terminal ends the process group of what was started in it."""
+    starter = subprocess.Popen(
+        [*PROGRAM, "up", "--detach", "--json"],
+        env=alone.env,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    pid = json.loads(starter.communicate(timeout=120)[0])["pid"]
+    assert os.getpgid(pid) != starter.pid
+    assert os.getsid(pid) != starter.pid
+
+
+def test_the_server_that_a_command_started_needs_no_open_stdout(alone: Line) -> None:
+    """A pipe that waits for the end of the output gets it when the command ends, not the server."""
+    done = subprocess.run(
+        [*PROGRAM, "repo", "list"], env=alone.env, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0
+    assert local.find(home_of(alone)) is not None
+
+
+def test_the_log_of_the_server_is_its_owners_alone(alone: Line) -> None:
+    alone.ok("up", "--detach")
+    assert (home_of(alone) / "server.log").stat().st_mode & 0o077 == 0
+
+
+def test_a_module_in_the_current_folder_does_not_become_part_of_the_server(alone: Line) -> None:
+    alone.write("builderos.py", "raise SystemExit('taken over')")
+    alone.write("json.py", "raise SystemExit('taken over')")
+    assert alone("up", "--detach").code == 0
+
+
+def test_up_is_about_this_machine(alone: Line) -> None:
+    assert alone("up", "--url", "http://example.com").code == 2
+    assert alone("self", "stop", "--url", "http://example.com").code == 2
+
+
+def test_doctor_is_content_with_a_fresh_machine_and_starts_nothing(alone: Line) -> None:
+    answer = alone("doctor")
+    assert answer.code == 0, answer
+    assert "not running" in answer.out
+    assert not home_of(alone).exists()
+
+
+def test_doctor_names_what_is_wrong_and_the_remedy(alone: Line) -> None:
+    alone.ok("up", "--detach")
+    assert alone("doctor").code == 0
+    (home_of(alone) / "owner.token").chmod(0o644)
+    answer = alone("doctor")
+    assert answer.code == 1
+    assert f"chmod 600 {home_of(alone) / 'owner.token'}" in answer.out
+    assert [c["name"] for c in json.loads(alone("doctor", "--json").out)["checks"] if not c["ok"]] == [
+        "owner's credential"
+    ]
+    assert alone("doctor", PATH="/nowhere").code == 1
