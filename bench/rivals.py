@@ -7,7 +7,7 @@ from pathlib import Path
 import pygit2
 
 from .stage import GIT_ENV, git
-from .wire import path_of, text_of
+from .wire import fresh_text, path_of
 
 _WHO = pygit2.Signature("bench", "bench@builderos.invalid", 1_700_000_000, 0)
 _FSYNC = ("-c", "core.fsync=committed")
@@ -57,7 +57,7 @@ class Delivery:
         stamp = f"{number:040x}".encode()
         memory = self.memory[: at + 8] + stamp + self.memory[at + 8 + 40 :]
         return {
-            path_of(number): text_of(f"rival {number}").encode(),
+            path_of(number): fresh_text(("rival", number)).encode(),
             "project/changelog.yaml": self.changelog,
             self.memory_path: memory,
         }
@@ -101,7 +101,7 @@ class Bare:
 
     def one_file(self, number: int) -> None:
         """One 4 kB file as one commit."""
-        self._commit({path_of(number): text_of(f"bare {number}").encode()}, number)
+        self._commit({path_of(number): fresh_text(("bare", number)).encode()}, number)
 
     def same_change(self, number: int) -> None:
         """The file with changelog and memory as one commit."""

@@ -29,7 +29,7 @@ from builderos.core.unit import Call, perform
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.trust.identity import service as identity
 
-from .wire import FOLDERS, PER_FOLDER, Wire, path_of, text_of
+from .wire import FOLDERS, PER_FOLDER, Wire, fresh_text, path_of, text_of
 
 REPO = "lab"
 LIMITS = {
@@ -80,7 +80,7 @@ class Sandbox:
     def commit_body(self, number: int, seed: object, path: str | None = None) -> CommitIn:
         """Overwrite (or add) one 4 kB file."""
         return CommitIn(
-            repo_name=REPO, branch=self.branch, file_path=path or path_of(number), content=text_of(seed),
+            repo_name=REPO, branch=self.branch, file_path=path or path_of(number), content=fresh_text(seed),
             message=f"Change {number}",
         )  # fmt: skip
 
