@@ -10,7 +10,7 @@ from builderos.core.settings import Settings
 from builderos.core.unit import Unit
 from builderos.trust.secrets.service import scan
 
-from . import delivery
+from . import soundness
 from .layout import layout_of
 from .merging import Preview
 
@@ -45,7 +45,7 @@ def _check(name: str, faults: list[str]) -> Check:
 
 def _delivery_faults(found: Preview) -> list[str]:
     layout = layout_of(found.theirs)
-    issues = delivery.issues(found.theirs, layout)
+    issues = soundness.issues_in(found.theirs, layout)
     return [f"{issue.path}:{issue.line}: {issue.message}" for issue in issues]
 
 

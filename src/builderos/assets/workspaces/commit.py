@@ -12,7 +12,7 @@ from builderos.core.schema import In, Json, Line, Sha, Text, ToolOut
 from builderos.core.unit import Unit
 
 from . import delivery
-from .content import TreeFiles, batch_of, tree_of
+from .content import TreeFiles, tip_of
 from .layout import layout_of
 from .places import BranchWriteIn, Place, locate
 from .writing import Change, DiffStat, Written, write
@@ -79,12 +79,13 @@ def commit_and_log(unit: Unit, body: CommitIn) -> CommitOut:
     place = locate(unit, body, "files.write", lock=True, paths=tuple(f.path for f in files))
     _check_size(unit, body, files)
     edits = {f.path: _content(f) for f in files}
-    _check_against_tip(unit, place, files)
+    tip = tip_of(unit, place.branch)
+    _check_against(tip, files)
     change = Change(
         edits=edits, message=body.message, tool=unit.call.tool, task_id=body.task_id, agent_version=body.agent_version,
         claimed_by=body.committed_by, details={"metadata": body.metadata} if body.metadata else {},
     )  # fmt: skip
-    return reply(place, unit, write(unit, place, change))
+    return reply(place, unit, write(unit, place, change, tip))
 
 
 def reply(place: Place, unit: Unit, written: Written) -> CommitOut:
@@ -169,10 +170,8 @@ def _content(file: FileIn) -> bytes | None:
     return file.content.encode()
 
 
-def _check_against_tip(unit: Unit, place: Place, files: list[FileIn]) -> None:
+def _check_against(tip: TreeFiles, files: list[FileIn]) -> None:
     """Stale reads, missing files, names that collide, delivery files that only the server writes."""
-    batch = batch_of(unit, place.branch)
-    tip = TreeFiles(batch, tree_of(batch, place.branch.tip))
     layout = layout_of(tip)
     for file in files:
         entry = tip.entry(file.path)
@@ -187,7 +186,7 @@ def _check_against_tip(unit: Unit, place: Place, files: list[FileIn]) -> None:
             raise Problem(
                 "not_found", f"there is no file {file.path} to delete", hint="Fetch the files first."
             )
-        twin = colliding(batch, tip.tree, file.path) if entry is None else None
+        twin = colliding(tip.batch, tip.tree, file.path) if entry is None else None
         if twin is not None and twin not in {f.path for f in files if f.delete}:
             raise Problem(
                 "invalid_path", f"{file.path} and the existing {twin} are the same file on some computers",

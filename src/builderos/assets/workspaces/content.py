@@ -39,6 +39,12 @@ def repository_of(unit: Unit, branch: Branch) -> pygit2.Repository:
     return unit.get(RepositoryStore).open(branch.store)
 
 
+def tip_of(unit: Unit, branch: Branch) -> "TreeFiles":
+    """The files at a branch's tip, over an empty batch."""
+    batch = batch_of(unit, branch)
+    return TreeFiles(batch, tree_of(batch, branch.tip))
+
+
 def tree_of(batch: Batch, commit: str) -> Oid:
     """The tree of a commit, read from its first line. Raises KeyError for an unknown commit."""
     kind, data = batch.read(bytes.fromhex(commit))
@@ -53,10 +59,13 @@ class TreeFiles:
     def __init__(self, batch: Batch, tree: Oid) -> None:
         self.batch = batch
         self.tree = tree
+        self._entries: dict[str, Entry | None] = {}  # a commit asks for some paths three or four times
 
     def entry(self, path: str) -> Entry | None:
         """What the tree says of a path."""
-        return None if self.tree == EMPTY_TREE else lookup(self.batch, self.tree, path)
+        if path not in self._entries:
+            self._entries[path] = None if self.tree == EMPTY_TREE else lookup(self.batch, self.tree, path)
+        return self._entries[path]
 
     def read(self, path: str, /) -> bytes | None:
         """The bytes of a regular file; None for anything else."""

@@ -31,7 +31,7 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import RequestContext
 from builderos.trust.quotas import service as quotas
 
-from . import delivery
+from . import delivery, soundness
 from .content import TreeFiles, tree_of
 from .layout import layout_of
 from .places import branch_resource
@@ -225,7 +225,7 @@ def _look_at_delivery_files(unit: Unit, branch: Branch, checked: Checked) -> lis
     layout = layout_of(checked.after)
     if not any(delivery.is_delivery(path, layout) for path in checked.paths):
         return []
-    found = delivery.issues(checked.after, layout)
+    found = soundness.issues_in(checked.after, layout)
     warnings = [f"{issue.path}:{issue.line}: {issue.message}" for issue in found if issue.level == "broken"][
         :20
     ]

@@ -12,7 +12,7 @@ from builderos.core.schema import Line, Name, Sha, Text, ToolOut
 from builderos.core.unit import Unit
 
 from . import delivery, tasknotes
-from .content import TreeFiles, batch_of, tree_of
+from .content import TreeFiles, batch_of, tip_of, tree_of
 from .history import commit_on
 from .layout import layout_of
 from .places import BranchWriteIn, Place, locate
@@ -90,10 +90,9 @@ class Desk:
     """One task change: the board it starts from, and what will be written."""
 
     def __init__(self, unit: Unit, place: Place) -> None:
-        batch = batch_of(unit, place.branch)
         self.unit = unit
         self.place = place
-        self.tip = TreeFiles(batch, tree_of(batch, place.branch.tip))
+        self.tip = tip_of(unit, place.branch)
         self.layout = layout_of(self.tip)
         self.board: Board = board_of(unit, place, self.tip)
 
@@ -113,7 +112,7 @@ class Desk:
             delivery=edits | (inverse.record if inverse else {}), entry_id=inverse.entry_id if inverse else None,
             event=event, about=tuple(about), details={"status": fields["status"]} if "status" in fields else {},
         )  # fmt: skip
-        return write(unit, self.place, change)
+        return write(unit, self.place, change, inverse.tip if inverse else self.tip)
 
     def after(self, task_id: str, fields: Mapping[str, Any]) -> Board:
         """The board after `save` of these fields."""

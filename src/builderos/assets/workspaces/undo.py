@@ -25,7 +25,7 @@ from builderos.core.schema import Sha, Text, ToolOut
 from builderos.core.unit import Unit
 
 from . import delivery
-from .content import Content, TreeFiles, batch_of, repository_of, tree_of
+from .content import Content, TreeFiles, batch_of, repository_of, tip_of, tree_of
 from .history import commit_on
 from .layout import layout_of
 from .places import BranchWriteIn, Place, locate
@@ -69,14 +69,17 @@ def rollback(unit: Unit, body: RollbackIn) -> RollbackOut:
         tool=unit.call.tool, reverts=sha, delivery=found.record, entry_id=found.entry_id, event="rollback",
         details={"reason": body.reason},
     )  # fmt: skip
-    written = write(unit, place, change)
+    written = write(unit, place, change, found.tip)
     return _rollback_reply(place, sha, sorted(found.edits), found.skipped, written)
 
 
 @dataclass(frozen=True)
 class Inverse:
-    """What undoes one commit: edits of files, the line for the log of reverts, the entry id that line names."""
+    """What undoes one commit: edits of the files at `tip`, in whose batch merged texts lie; the line for the log of
+    reverts; the entry id that line names.
+    """
 
+    tip: TreeFiles
     edits: dict[str, Content]
     record: delivery.Edits
     entry_id: str
@@ -86,9 +89,8 @@ class Inverse:
 
 def inverse_of(unit: Unit, place: Place, sha: str, reason: str, wanted: Iterable[str] = ()) -> Inverse:
     """The inverse of a commit of this branch, of all its files or of `wanted`. Raises `conflict` as `rollback` does."""
-    batch = batch_of(unit, place.branch)
-    tip = TreeFiles(batch, tree_of(batch, place.branch.tip))
-    layout = layout_of(tip)
+    tip = tip_of(unit, place.branch)
+    batch, layout = tip.batch, layout_of(tip)
     bad, parent = _sides(batch, sha)
     edits = _inverse(unit, place, batch, (bad, tip.tree, parent), _exempt(layout, wanted))
     if not edits:
@@ -103,7 +105,7 @@ def inverse_of(unit: Unit, place: Place, sha: str, reason: str, wanted: Iterable
     }  # fmt: skip
     skipped = [p for p, *_ in diff_trees(batch, parent, bad) if p not in edits]
     subject = decode_commit(batch.read(bytes.fromhex(sha))[1]).subject
-    return Inverse(edits, delivery.reverts.append(tip, layout, [record]), entry_id, skipped, subject)
+    return Inverse(tip, edits, delivery.reverts.append(tip, layout, [record]), entry_id, skipped, subject)
 
 
 def _rollback_reply(

@@ -24,8 +24,8 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.quotas import service as quotas
 
-from . import delivery
-from .content import Content, Draft, TreeFiles, batch_of, tree_of
+from . import delivery, soundness
+from .content import Content, Draft, TreeFiles, tip_of, tree_of
 from .layout import config_issues, layout_of
 from .places import Place
 from .pushed import file_type, still_there
@@ -84,27 +84,29 @@ class Written:
     warnings: list[str]
 
 
-def write(unit: Unit, place: Place, change: Change) -> Written:
+def write(unit: Unit, place: Place, change: Change, tip: TreeFiles | None = None) -> Written:
     """Make one commit of `change` on top of the (locked) branch.
 
+    `tip`: the files there, where the verb has opened them; objects that it put into their batch come along.
     Raises `validation_failed` when nothing would change, `invalid_path`, `quota_exceeded`.
     """
     branch = place.branch
-    batch = batch_of(unit, branch)
-    before = TreeFiles(batch, tree_of(batch, branch.tip))
+    before = tip or tip_of(unit, branch)
     draft = Draft(before)
     draft.write(change.edits)
     _refuse_nothing(before, change)
     entry = changelog_entry(unit, branch, change)
-    warnings = _write_delivery(unit, branch, draft, change, entry)
+    broken, slips = _write_delivery(unit, branch, draft, change, entry)
     after = draft.finish()
+    if not broken:
+        soundness.remember(after, layout_of(after))
     stat = measure(before, after, change.edits)
     who = person(unit.actor.name)
     parents = [bytes.fromhex(parent) for parent in (branch.tip, *change.parents)]
     commit = encode_commit(after.tree, parents, who, who, unit.now, change.message, trailers(unit, change))
-    sha = batch.put("commit", commit).hex()
+    sha = after.batch.put("commit", commit).hex()
     _advance(unit, place, change, sha, before, after, stat)
-    return Written(sha, entry, stat, branch.commits == 0, warnings)
+    return Written(sha, entry, stat, branch.commits == 0, [*broken, *slips][:MAX_WARNINGS])
 
 
 def _refuse_nothing(before: TreeFiles, change: Change) -> None:
@@ -128,8 +130,8 @@ def blob_oid(data: bytes) -> bytes:
 
 def _write_delivery(
     unit: Unit, branch: Branch, draft: Draft, change: Change, entry: dict[str, Any]
-) -> list[str]:
-    """Changelog, memory index and what earlier pushes left to write; returns warnings about files people broke."""
+) -> tuple[list[str], list[str]]:
+    """Changelog, memory index, what earlier pushes left to write; returns warnings: files people broke, and slips."""
     layout = layout_of(draft)
     draft.write(change.delivery)
     entries, pushed = fold_pending(unit, branch)
@@ -145,12 +147,15 @@ def _write_delivery(
     gone = [*lost, *(p for p in touched if change.edits[p] is None)]
     if gone:
         draft.write(delivery.memory.remove(draft, layout, gone))
-    return [*broken_files(unit, branch, draft, layout), *_slips(draft, layout, change)][:MAX_WARNINGS]
+    return _broken_files(unit, branch, draft, layout, change), _slips(draft, layout, change)
 
 
-def broken_files(unit: Unit, branch: Branch, files: delivery.Files, layout: delivery.Layout) -> list[str]:
+def _broken_files(
+    unit: Unit, branch: Branch, draft: Draft, layout: delivery.Layout, change: Change
+) -> list[str]:
     """Warnings about delivery files that people edited into something unreadable; each set raises `memory_invalid`."""
-    warnings = [_as_warning(issue) for issue in delivery.issues(files, layout)[:MAX_WARNINGS]]
+    found = soundness.issues_after(draft, layout, {**change.edits, **change.delivery})
+    warnings = [_as_warning(issue) for issue in found[:MAX_WARNINGS]]
     if warnings:
         notices.raise_alert(unit, "memory_invalid", branch.name, {"issues": warnings})
     return warnings

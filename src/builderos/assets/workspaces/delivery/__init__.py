@@ -1,7 +1,7 @@
 """The delivery files of a project repository (SPEC §4) as pure functions from a tree to file edits."""
 
 from builderos.assets.workspaces.delivery import changelog, memory, reverts, tasks
-from builderos.assets.workspaces.delivery.check import validate
+from builderos.assets.workspaces.delivery.check import opens, validate
 from builderos.assets.workspaces.delivery.config import layout_from
 from builderos.assets.workspaces.delivery.formats import TaskStatus, is_task_id, schemas
 from builderos.assets.workspaces.delivery.layout import (
@@ -39,6 +39,7 @@ __all__ = [
     "layout_from",
     "memory",
     "merge_delivery",
+    "opens",
     "reverts",
     "schemas",
     "tasks",

@@ -25,7 +25,7 @@ from builderos.assets.workspaces.delivery.layout import (
     rotated,
     shard,
 )
-from builderos.assets.workspaces.delivery.lines import issue
+from builderos.assets.workspaces.delivery.lines import Block, issue
 from builderos.assets.workspaces.delivery.memory import hashed
 from builderos.assets.workspaces.delivery.parse import Issue, Node, Unreadable, decode, parse
 from builderos.assets.workspaces.delivery.shapes import (
@@ -58,6 +58,15 @@ def validate(path: str, data: bytes, layout: Layout | None = None) -> list[Issue
     except Unreadable as exc:
         return [issue(path, exc)]
     return sorted(found, key=lambda i: i.line)
+
+
+def opens(path: str, data: bytes, layout: Layout) -> bool:
+    """Whether a file is one of the delivery files and can be read; files set aside as broken cannot."""
+    shape = shape_of(path, layout)
+    try:
+        return shape is not None and Block(shape, data) is not None
+    except Unreadable:
+        return False
 
 
 def shape_of(path: str, layout: Layout) -> Shape | None:

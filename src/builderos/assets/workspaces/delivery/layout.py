@@ -69,6 +69,13 @@ class Layout:
     reverted: str = ".logs/reverted_commits.yaml"
 
     @property
+    def roots(self) -> tuple[str, ...]:
+        """The top-level names below which all of them lie."""
+        files = (self.task, self.memory, self.changelog, self.reverted)
+        folders = (self.memory_folder, self.changelog_folder, self.reverted_folder)
+        return tuple({path.partition("/")[0]: None for path in files + folders})
+
+    @property
     def memory_folder(self) -> str:
         """Folder of the memory shards, no slash at the end."""
         return _YAML.sub("", self.memory)
