@@ -7,13 +7,16 @@ backend's process id (`enter`), so that injected SQL cannot switch to another on
 import contextlib
 import hashlib
 import re
-from collections.abc import Generator
+import select
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -53,7 +56,7 @@ class Database:
             yield driver(connection)
 
     def organisations(self, work: str) -> list[str]:
-        """Ids of the organisations with work of a kind: `outbox` those with messages that are due, any other word all."""
+        """Ids of the organisations with work of a kind: `outbox` those with messages due, any other word all."""
         with self.connection() as conn:
             return [str(row[0]) for row in conn.execute("select ops.due_orgs(%s)", (work,))]
 
@@ -61,27 +64,23 @@ class Database:
     def transaction(self, org_id: str, *, read_only: bool = False) -> Generator["Transaction"]:
         """A transaction as `org_id`. Leaving without `commit()` rolls back."""
         with translated(), self._fresh() as connection:
-            transaction = Transaction(connection, self._begin(driver(connection), org_id, read_only))
+            flush = driver(connection).info.server_version >= _FLUSH_SINCE
+            opening = self._opening(driver(connection), org_id, read_only, flush)
+            transaction = Transaction(connection, opening, flush=flush and not read_only)
             try:
                 yield transaction
             finally:
                 transaction.close()
 
-    def _begin(
-        self, conn: psycopg.Connection[Any], org_id: str, read_only: bool
-    ) -> Literal["flush", "commit"]:
+    def _opening(self, conn: psycopg.Connection[Any], org_id: str, read_only: bool, flush: bool) -> list[str]:
         if not _ORG.match(org_id):
             raise ValueError(f"not an organisation id: {org_id!r}")
         proof = hashlib.sha256(self._unit_key + f"{conn.info.backend_pid}:{org_id}".encode()).hexdigest()
-        flush = conn.info.server_version >= _FLUSH_SINCE
         # Where the log can be flushed by hand, the commit itself does not wait for it: the organisation's ledger
         # head is free again before the disk is asked, and commits of one organisation share a flush.
-        conn.execute(
-            f"begin {'read only' if read_only else ''};"  # pyright: ignore[reportCallIssue, reportArgumentType]
-            f"set local synchronous_commit={'off' if flush else 'on'}; set local lock_timeout='5s';"
-            f"select set_config('app.unit', '{org_id} {proof}', true)"
-        )
-        return "flush" if flush and not read_only else "commit"
+        local = {"synchronous_commit": "off" if flush else "on", "lock_timeout": "5s", "app.unit": f"{org_id} {proof}"}
+        wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in local.items())
+        return ["begin read only" if read_only else "begin", f"select {wanted}"]
 
     @contextlib.contextmanager
     def _fresh(self) -> Generator[sa.Connection]:
@@ -105,32 +104,91 @@ class Database:
             connection.close()
 
 
-class Transaction:
-    """One open transaction. `commit` returns only when the write-ahead log is on disk."""
+class Retry(Exception):
+    """The verb lost a race it can win by starting over in a new unit; never leaves the runner."""
 
-    def __init__(self, connection: sa.Connection, mode: Literal["flush", "commit"]) -> None:
-        self.connection = connection
-        self.driver = driver(connection)
-        self._mode = mode
+
+class Transaction:
+    """One transaction. `commit` returns only when the write-ahead log is on disk.
+
+    A statement whose answer nobody waits for travels with the next one that is asked, in one message: BEGIN with the
+    first question, the last rows, moves and ledger lines with COMMIT. The order of statements stays the program's.
+    """
+
+    def __init__(self, connection: sa.Connection, opening: list[str], *, flush: bool) -> None:
+        self._connection = connection
+        self._driver = driver(connection)
+        self._flush = flush
         self._open = True
+        self._sent: list[tuple[str, Sequence[Any]]] = [(statement, ()) for statement in opening]
+
+    @property
+    def connection(self) -> sa.Connection:
+        """SQLAlchemy's connection, with everything done that was sent before."""
+        if self._sent:
+            self._exchange()
+        return self._connection
+
+    @property
+    def driver(self) -> psycopg.Connection[Any]:
+        """psycopg's connection, likewise."""
+        if self._sent:
+            self._exchange()
+        return self._driver
+
+    def send(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+        """Do this before whatever comes next; it fails there. Raises `Retry` there for a key that a twin has taken."""
+        self._sent.append((statement, parameters))
+
+    def insert(self, table: sa.Table, values: Mapping[str, Any]) -> None:
+        """Send one row."""
+        columns = ", ".join(values)
+        places = ", ".join(["%s"] * len(values))
+        self.send(
+            f"insert into {table.fullname} ({columns}) values ({places})",  # noqa: S608 - names of our own tables
+            [_adapted(table, name, value) for name, value in values.items()],
+        )
+
+    def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a statement gives."""
+        self.send(statement, parameters)
+        return self._exchange().fetchall()
 
     def commit(self) -> None:
         """Make everything durable; raises when PostgreSQL rolled back instead."""
+        self.send("commit")
+        at = len(self._sent) - 1
+        if self._flush:
+            self.send("select pg_logical_emit_message(false, '', '', true)")
+        cursor = self._exchange(look_at=at)
         self._open = False
-        sql = (
-            "commit; select pg_logical_emit_message(false, '', '', true)"
-            if self._mode == "flush"
-            else "commit"
-        )
-        cursor = self.driver.execute(sql)
         if cursor.statusmessage == "ROLLBACK":
             raise psycopg.OperationalError("the transaction had failed and was rolled back")
 
     def close(self) -> None:
         """Roll back what was not committed."""
-        if self._open and not self.driver.closed:
+        if self._open and not self._driver.closed:
             self._open = False
-            self.driver.rollback()
+            self._driver.rollback()
+
+    def _exchange(self, look_at: int | None = None) -> psycopg.ClientCursor[Any]:
+        """One message with all that was sent; the cursor stands on the answer to statement `look_at` (the last)."""
+        statements, self._sent = self._sent, []
+        cursor = psycopg.ClientCursor(self._driver)
+        try:
+            cursor.execute(
+                "; ".join(text for text, _ in statements),  # pyright: ignore[reportArgumentType] - values are quoted
+                [value for _, values in statements for value in values] or None,
+            )
+        except pg.UniqueViolation as twin:
+            raise Retry from twin
+        for _ in range(len(statements) - 1 if look_at is None else look_at):
+            cursor.nextset()
+        return cursor
+
+
+def _adapted(table: sa.Table, column: str, value: Any) -> Any:
+    return Jsonb(value) if value is not None and isinstance(table.c[column].type, JSONB) else value
 
 
 def driver(connection: sa.Connection) -> psycopg.Connection[Any]:
@@ -142,10 +200,9 @@ def driver(connection: sa.Connection) -> psycopg.Connection[Any]:
 
 def _peer_closed(conn: psycopg.Connection[Any]) -> bool:
     """Whether the server hung up while the connection lay in the pool (an idle socket that is readable)."""
-    import select
-
-    readable, _, _ = select.select([conn.pgconn.socket], [], [], 0)
-    return bool(readable)
+    idle = select.poll()  # select.select knows no descriptor beyond 1,023
+    idle.register(conn.pgconn.socket, select.POLLIN)
+    return bool(idle.poll(0))
 
 
 @contextlib.contextmanager
@@ -154,10 +211,14 @@ def translated() -> Generator[None]:
     try:
         yield
     except DBAPIError as error:
+        if isinstance(error.orig, pg.SerializationFailure):
+            raise Retry from error
         problem = as_problem(error.orig)
         if problem is None:
             raise
         raise problem from error
+    except pg.SerializationFailure as error:
+        raise Retry from error
     except psycopg.Error as error:
         problem = as_problem(error)
         if problem is None:
@@ -169,7 +230,7 @@ def translated() -> Generator[None]:
 
 def as_problem(error: BaseException | None) -> Problem | None:
     """The problem a database error means to a caller, or None when it is a fault of ours."""
-    if isinstance(error, pg.LockNotAvailable | pg.DeadlockDetected | pg.SerializationFailure):
+    if isinstance(error, pg.LockNotAvailable | pg.DeadlockDetected):
         return busy()
     if isinstance(error, pg.DiskFull):
         return Problem(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from .actor import Actor, system_actor
 from .clock import utcnow
 from .context import Context
-from .database import Database, Transaction, busy
+from .database import Database, Retry, Transaction, busy
 from .ids import new_id
 from .settings import Settings
 
@@ -32,10 +32,6 @@ class Call:
     tool: str = ""
     secret: str | None = None  # the credential as sent, for the one reply that echoes it
     door: str = "http"
-
-
-class Retry(Exception):
-    """The verb lost a race it can win by starting over in a new unit; never leaves the runner."""
 
 
 class Unit:
@@ -66,7 +62,7 @@ class Unit:
 
     @property
     def driver(self) -> psycopg.Connection[Any]:
-        """The psycopg connection, for the few hot statements that go around SQLAlchemy (core and the journal)."""
+        """The psycopg connection, for what goes around SQLAlchemy (tests, core)."""
         return self._transaction.driver
 
     def get(self, kind: type[T]) -> T:
@@ -76,6 +72,18 @@ class Unit:
     def execute(self, statement: sa.Executable) -> sa.CursorResult[Any]:
         """Run one SQLAlchemy Core statement."""
         return self._transaction.connection.execute(statement)
+
+    def ask(self, function: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """The rows of one of our functions in the database: `unit.ask("ops.branch", …)`. For hot paths."""
+        return self._transaction.ask(*_called(function, arguments))
+
+    def send(self, function: str, *arguments: Any) -> None:
+        """Like `ask`, where nobody waits for the answer: it travels with the next statement or the commit."""
+        self._transaction.send(*_called(function, arguments))
+
+    def add(self, table: sa.Table, **values: Any) -> None:
+        """Insert one row likewise. The unit starts over when another one has taken a unique key of it meanwhile."""
+        self._transaction.insert(table, values)
 
     def keep(self, write: "Callable[[Unit], None]") -> None:
         """Write this whatever happens (a refusal's ledger line, a counter of bad tokens, an approval request)."""
@@ -93,6 +101,10 @@ class Unit:
         self.kept.clear()
         for effect in self.effects:
             effect()
+
+
+def _called(function: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    return f"select * from {function}({', '.join(['%s'] * len(arguments))})", arguments  # noqa: S608 - our own name
 
 
 @contextmanager

@@ -62,9 +62,8 @@ def _repository_columns() -> sa.Select[*tuple[Any, ...]]:
 
 def find_branch(unit: Unit, repo_id: str, name: str, *, lock: bool = False) -> Branch | None:
     """The branch of this name, deleted and archived ones included; `lock` holds it until the unit ends."""
-    wanted = branch_columns().where(branches.c.repo_id == repo_id, branches.c.name == name)
-    row = unit.execute(wanted.with_for_update(of=branches) if lock else wanted).one_or_none()
-    return to_branch(row) if row else None
+    rows = unit.ask("ops.branch", repo_id, name, lock)
+    return Branch(*rows[0]) if rows else None
 
 
 def branch_by_id(unit: Unit, branch_id: str, *, lock: bool = False) -> Branch:

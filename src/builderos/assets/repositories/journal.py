@@ -12,7 +12,7 @@ import pygit2
 import sqlalchemy as sa
 
 from builderos.core.problems import Problem
-from builderos.core.unit import Retry, Unit
+from builderos.core.unit import Unit
 
 from .branches import branch_columns, main_branch, to_branch
 from .model import branches, git_journal
@@ -27,21 +27,17 @@ def advance(
     unit: Unit, branch: Branch, new: str, objects: bytes, *, ledger_line: str, commits: int = 1,
     files: int | None = None,
     pending: int = 0,
-) -> int:  # fmt: skip
-    """Move `branch` from its tip to `new` in this transaction; returns the number of the ledger line.
+) -> None:  # fmt: skip
+    """Move `branch` from its tip to `new` in this transaction; the unit starts over when the tip has moved meanwhile.
 
-    `objects` is `Batch.pack()` of everything the store lacks. Raises `Retry` when the tip has moved meanwhile.
+    `objects` is `Batch.pack()` of everything the store lacks.
     """
-    row = unit.driver.execute(
-        "select ops.move(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (branch.id, branch.tip, new, objects, branch.commits + commits, branch.files if files is None else files,
-         pending, unit.now, ledger_line),
-    ).fetchone()  # fmt: skip
-    if row is None or row[0] is None:
-        raise Retry
+    unit.send(
+        "ops.move", branch.id, branch.tip, new, objects, branch.commits + commits,
+        branch.files if files is None else files, pending, unit.now, ledger_line,
+    )  # fmt: skip
     store = unit.get(RepositoryStore)
     unit.after_commit(lambda: settle(store, branch, new, objects))
-    return int(row[0])
 
 
 def settle(store: RepositoryStore, branch: Branch, new: str, objects: bytes) -> None:

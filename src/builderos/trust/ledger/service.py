@@ -38,13 +38,9 @@ def compose(
 
 def record(
     unit: Unit, type_: str, object_: str, payload: dict[str, Any], *, rules: Iterable[str] = ()
-) -> int:
-    """Append a line in this unit's transaction and return its number. Call it last: it serialises the organisation."""
-    row = unit.driver.execute(
-        "select ops.ledger_append(%s)", (compose(unit, type_, object_, payload, rules=rules),)
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+) -> None:
+    """Append a line in this unit's transaction. Call it last: it serialises the organisation."""
+    unit.send("ops.ledger_append", compose(unit, type_, object_, payload, rules=rules))
 
 
 def stored_head(unit: Unit) -> tuple[int, bytes]:
