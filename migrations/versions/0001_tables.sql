@@ -252,10 +252,11 @@ set role bos_definer;
 
 create function ops.credential(h bytea)
 returns table (id text, org_id text, kind text, actor_id text, actor_name text, profile text, scopes text[], repo_id text,
-  sandbox_id text, branch text, sandbox_state text, expires_at timestamptz, revoked_at timestamptz, sandbox_expires_at timestamptz)
+  sandbox_id text, branch text, sandbox_state text, expires_at timestamptz, revoked_at timestamptz, sandbox_expires_at timestamptz,
+  last_active_at timestamptz)
 language sql stable security definer set search_path = ops, pg_temp as $$
   select c.id, c.org_id, c.kind, c.actor_id, c.actor_name, c.profile, c.scopes, c.repo_id, c.sandbox_id, s.name, s.state,
-         c.expires_at, c.revoked_at, s.expires_at
+         c.expires_at, c.revoked_at, s.expires_at, s.last_active_at
   from ops.credentials c left join ops.sandboxes s on s.id = c.sandbox_id where c.hash = h
 $$;
 

@@ -5,7 +5,7 @@ import re
 import secrets
 import string
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
@@ -36,6 +36,7 @@ ROLE: Final[dict[str, Role]] = {
 SECRET: Final = re.compile(r"bos_(?:rt|ow|ak|sh)_[0-9A-Za-z]{43}")
 _BASE62: Final = string.digits + string.ascii_letters
 DEFAULT_ORG_SLUG: Final = "local"
+SLIDE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Found:
     presented: Presented
     actor: Actor | None = None
     org_id: str | None = None
+    idle: bool = False  # a sandbox's token whose last activity was written down more than `SLIDE` ago
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     if row is None:
         return Found("invalid")
     id_, org_id, kind, actor_id, actor_name, profile, scopes, repo_id, sandbox_id, branch = row[:10]
-    sandbox_state, expires_at, revoked_at, sandbox_expires_at = row[10:14]
+    sandbox_state, expires_at, revoked_at, sandbox_expires_at, last_active_at = row[10:15]
     actor = Actor(
         role=ROLE[kind], id=actor_id, name=actor_name, org_id=org_id, profile=profile, scopes=frozenset(scopes),
         credential_id=id_, repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
@@ -93,7 +95,8 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     over = [at for at in (expires_at, sandbox_expires_at) if at is not None and at <= now]
     if over or sandbox_state in ("expired", "archived"):
         return Found("expired", None, org_id)
-    return Found("valid", actor, org_id)
+    idle = actor.role == "sandbox" and last_active_at is not None and now - last_active_at > SLIDE
+    return Found("valid", actor, org_id, idle)
 
 
 def find_org(database: Database, slug: str) -> tuple[str, bool] | None:
