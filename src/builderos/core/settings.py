@@ -4,7 +4,7 @@ Each field is an environment variable: `BUILDEROS_` + the upper-case name, excep
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -45,7 +45,9 @@ class Settings(BaseSettings):
         description="Branch for writes of members and API keys that name none; never for anonymous users.",
     )
     base_branch: str = Field("sandbox", description="Branch that new sandboxes start from.")
-    token_profile: str = Field("standard", description="Tool profile of new tokens: standard or minimal.")
+    token_profile: Literal["standard", "minimal"] = Field(
+        "standard", description="Tool profile of new tokens: standard or minimal."
+    )
 
     max_text_file: int = Field(1024 * 1024, description="Largest file of a commit.")
     max_files_per_commit: int = Field(100, description="Files in one commit.")
@@ -65,11 +67,13 @@ class Settings(BaseSettings):
     rate_anonymous_inits: int = Field(10, description="Anonymous sandboxes per caller and hour.")
 
     token_ttl_days: int = Field(90, description="Inactivity after which a token expires.")
+    idle_days: int = Field(14, description="Days without a change after which a sandbox counts as idle.")
     grace_days: int = Field(30, description="Days after expiry in which a sandbox can be renewed.")
     idempotency_hours: int = Field(24, description="How long an idempotency key is remembered.")
     approval_hours: int = Field(24, description="How long an approval request stays open.")
     backup_daily: int = Field(30, description="Daily backups of main that are kept.")
     backup_monthly: int = Field(12, description="Monthly backups of main that are kept.")
+    exports_weekly: int = Field(12, description="Weekly exports of memory and changelog that are kept.")
     prbot: bool = Field(False, description="Whether PRBot comments and approves tiny changes outside main.")
     prbot_max_lines: int = Field(4, description="Largest change PRBot may approve, added plus deleted lines.")
 
