@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -13,8 +14,9 @@ from builderos.core.clock import rfc3339
 from builderos.core.context import Context
 from builderos.core.operations import Download
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
+from builderos.core.problems import Problem
 from builderos.core.registry import Registry
-from builderos.core.schema import In, Line, Out
+from builderos.core.schema import In, Line, Out, Text
 from builderos.core.unit import Call, Unit, open_unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
@@ -51,6 +53,11 @@ class AuditIn(In):
     type: Annotated[Line | None, Field(description="Type of event, e.g. commit.")] = None
     object: Annotated[Line | None, Field(description="Id or sha of what was acted upon.")] = None
     actor: Annotated[Line | None, Field(description="Id of who acted.")] = None
+    branch: Annotated[Line | None, Field(description="Branch that was acted upon.")] = None
+    path: Annotated[Text | None, Field(description="File that was changed.", max_length=4096)] = None
+    code: Annotated[Line | None, Field(description="Code of a refusal, e.g. forbidden_branch.")] = None
+    from_: Annotated[datetime | None, Field(alias="from", description="Not before this time.")] = None
+    to: Annotated[datetime | None, Field(description="Before this time.")] = None
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = None
 
@@ -107,11 +114,15 @@ class VerifyOut(Out):
 def search(unit: Unit, body: AuditIn) -> AuditPage:
     """Lines of the ledger, newest first."""
     policy.require(unit, "audit.read", _resource(unit))
-    key = list_key("audit", type=body.type, object=body.object, actor=body.actor)
+    if any(at is not None and at.tzinfo is None for at in (body.from_, body.to)):
+        raise Problem("validation_failed", "from and to need a time zone", hint="End them with Z.")
+    filters = body.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
+    key = list_key("audit", **filters)
     last = decode_cursor(key, body.cursor)
     found = ledger.search(
-        unit, type_=body.type, object_=body.object, actor=body.actor, before=int(last[0]) if last else None,
-        limit=body.limit + 1,
+        unit, ledger.Wanted(type=body.type, object=body.object, actor=body.actor, branch=body.branch, path=body.path,
+                            code=body.code, since=body.from_, until=body.to),
+        before=int(last[0]) if last else None, limit=body.limit + 1,
     )  # fmt: skip
     items = [Event(**line) for line in found[: body.limit]]
     more = len(found) > body.limit

@@ -5,10 +5,13 @@ A line's hash is `sha256(previous hash + seq as 8 big-endian bytes + body)`; the
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from builderos.core.chain import Line, Verdict, seed, verify
 from builderos.core.clock import rfc3339
@@ -70,16 +73,25 @@ def verify_stored(unit: Unit) -> Verdict:
     return verify(unit.org_id, scan(unit, upto=head[0]), head)
 
 
-def search(
-    unit: Unit, *, type_: str | None, object_: str | None, actor: str | None, before: int | None, limit: int
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines are looked for; None: any. `since` counts in, `until` does not."""
+
+    type: str | None = None
+    object: str | None = None
+    actor: str | None = None
+    branch: str | None = None
+    path: str | None = None
+    code: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def search(unit: Unit, wanted: Wanted, *, before: int | None, limit: int) -> list[dict[str, Any]]:
     """Newest first, at most `limit` lines that match."""
-    wanted = sa.select(ledger).order_by(ledger.c.seq.desc()).limit(limit)
-    for column, value in ((ledger.c.type, type_), (ledger.c.object, object_), (ledger.c.actor, actor)):
-        if value is not None:
-            wanted = wanted.where(column == value)
+    lines = sa.select(ledger).order_by(ledger.c.seq.desc()).limit(limit).where(*_matches(wanted))
     if before is not None:
-        wanted = wanted.where(ledger.c.seq < before)
+        lines = lines.where(ledger.c.seq < before)
     return [
         {
             "seq": r.seq,
@@ -88,8 +100,43 @@ def search(
             "prev_hash": r.prev_hash.hex(),
             "hash": r.hash.hex(),
         }
-        for r in unit.execute(wanted)
+        for r in unit.execute(lines)
     ]
+
+
+def lines_of(unit: Unit, *, types: Sequence[str], actor: str, limit: int) -> list[dict[str, Any]]:
+    """The newest lines of these types by one actor, oldest first, at most `limit`."""
+    wanted = (
+        sa.select(ledger.c.seq, ledger.c.body)
+        .where(ledger.c.actor == actor, ledger.c.type.in_(types))
+        .order_by(ledger.c.seq.desc())
+        .limit(limit)
+    )
+    return [{"seq": r.seq, **json.loads(r.body)} for r in reversed(unit.execute(wanted).all())]
+
+
+def count_of(unit: Unit, *, types: Sequence[str], actor: str) -> int:
+    """How many lines of these types one actor left."""
+    wanted = sa.select(sa.func.count()).where(ledger.c.actor == actor, ledger.c.type.in_(types))
+    return int(unit.execute(wanted).scalar_one())
+
+
+def _matches(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    body: sa.ColumnElement[Any] = sa.cast(ledger.c.body, JSONB)
+    payload = body.op("->")("payload")
+    equal: list[tuple[sa.ColumnElement[Any], str | None]] = [
+        (ledger.c.type, wanted.type), (ledger.c.object, wanted.object), (ledger.c.actor, wanted.actor),
+        (payload.op("->>")("branch"), wanted.branch), (payload.op("->>")("code"), wanted.code),
+    ]  # fmt: skip
+    found: list[sa.ColumnElement[bool]] = [column == value for column, value in equal if value is not None]
+    if wanted.path is not None:
+        found.append(payload.op("->")("paths").op("?", is_comparison=True)(wanted.path))
+    at = sa.cast(body.op("->>")("at"), sa.DateTime(timezone=True))
+    if wanted.since is not None:
+        found.append(at >= wanted.since)
+    if wanted.until is not None:
+        found.append(at < wanted.until)
+    return found
 
 
 def named_commits(unit: Unit) -> set[str]:
