@@ -112,14 +112,19 @@ def request(
     risk: Risk,
     requested_by: str | None = None, prompt_version: str | None = None, count: int = 1,
 ) -> str:  # fmt: skip
-    """Ask for an approval of exactly this diff; an open request for another diff of the same object is cancelled."""
+    """Ask for an approval of exactly this diff; an open request for another diff of the same object is cancelled, one
+    whose time is over has expired.
+    """
     c = approvals.c
     for row in unit.execute(
-        sa.select(c.id, c.diff_hash).where(c.object == object_, c.action == action, c.state == "pending")
-    ):
-        if row.diff_hash == diff_hash:
+        sa.select(c.id, c.diff_hash, c.expires_at).where(
+            c.object == object_, c.action == action, c.state == "pending"
+        )
+    ).all():
+        overdue = row.expires_at <= unit.now
+        if row.diff_hash == diff_hash and not overdue:
             return row.id
-        set_state(unit, row.id, "cancelled")
+        set_state(unit, row.id, "expired" if overdue else "cancelled")
     id_ = new_id("apr")
     unit.execute(
         sa.insert(approvals).values(
