@@ -5,16 +5,22 @@ main.
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import Branch
-from builderos.assets.repositories.service import RepositoryStore, encode_commit
+from builderos.assets.repositories.service import RepositoryStore, diff_trees, encode_commit
 from builderos.core.clock import rfc3339
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 
+from . import allowance, delivery
+from .content import TreeFiles, tree_of
+from .layout import layout_of
 from .merging import Preview, compose, objects_for, stores_of
+from .model import pulls
 from .writing import person
 
 
@@ -57,7 +63,9 @@ def land(
         "from": source.name,
         "from_sha": source.tip, "promotion": pull_id, "diff_hash": found.digest, "tag": tag[0] if tag else None,
     }  # fmt: skip
-    files = target.files + len(found.files) if target.kind in ("sandbox", "dev") else 0
+    files = _own_files(found, merged, source, target)
+    if target.kind == "sandbox":
+        allowance.take(unit, target, commits=1, files=files)
     line = ledger.compose(unit, "merge", sha, payload, rules=rules)
     repositories.advance(unit, target, sha, objects, ledger_line=line, files=files, pending=target.pending)
     if target.kind == "main":
@@ -67,6 +75,16 @@ def land(
         store, name, oid = unit.get(RepositoryStore), f"refs/tags/{tag[0]}", tag[1]
         unit.after_commit(lambda: store.write_ref(target.store, name, oid))
     return Landed(sha, tag[0] if tag else None)
+
+
+def _own_files(found: Preview, merged: TreeFiles, source: Branch, target: Branch) -> int:
+    """How many files of the target differ from what it stands on, once it has the merge; shared branches count none."""
+    if target.kind not in ("sandbox", "dev"):
+        return 0
+    layout = layout_of(merged)
+    stands_on = source.tip if source.kind in ("main", "base") else target.base_sha
+    changes = diff_trees(found.batch, tree_of(found.batch, stands_on), merged.tree)
+    return sum(not delivery.is_delivery(path, layout) for path, _, _ in changes)
 
 
 def _entry(unit: Unit, source: Branch, target: Branch, found: Preview, title: str) -> dict[str, Any]:
@@ -89,11 +107,18 @@ def _follow(unit: Unit, main: Branch, sha: str) -> None:
     repositories.advance(unit, base, sha, b"", ledger_line=line, commits=0)
 
 
+def ensure_unreleased(unit: Unit, target: Branch, version: str) -> str:
+    """The tag's name; raises `version_exists`. The table counts, too: its ref may still be on the way to the disk."""
+    name, c = f"v{version}", pulls.c
+    known = unit.execute(sa.select(c.id).where(c.repo_id == target.repo_id, c.tag == name)).first()
+    if known is not None or unit.get(RepositoryStore).read_ref(target.store, f"refs/tags/{name}") is not None:
+        raise Problem("version_exists", f"{name} is released already", hint="Choose a higher version.")
+    return name
+
+
 def _tag(unit: Unit, target: Branch, found: Preview, sha: str, version: str, title: str) -> tuple[str, str]:
     """Name and id of an annotated tag with release notes; the object is put into the batch."""
-    name = f"v{version}"
-    if unit.get(RepositoryStore).read_ref(target.store, f"refs/tags/{name}") is not None:
-        raise Problem("version_exists", f"{name} is released already", hint="Choose a higher version.")
+    name = ensure_unreleased(unit, target, version)
     who = person(unit.actor.name)
     notes = "\n".join(f"- {path}" for path, _, _ in found.files[:200])
     text = f"{title}\n\n{notes}\n" if notes else f"{title}\n"

@@ -29,9 +29,8 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import RequestContext
-from builderos.trust.quotas import service as quotas
 
-from . import delivery, soundness
+from . import allowance, delivery, soundness
 from .content import TreeFiles, tree_of
 from .layout import layout_of
 from .places import branch_resource
@@ -153,7 +152,8 @@ def _measured(
     base = sight.merge_base(arrival.new, view.main.tip) or own.base_sha
     base = own.base_sha if base == was else base
     references = [tree_of(batch, base), tree_of(batch, view.main.tip)]
-    files = sum(1 for _ in differing(trees, after.tree, references))
+    layout = layout_of(after)
+    files = sum(not delivery.is_delivery(path, layout) for path in differing(trees, after.tree, references))
     news = _from_main(batch, tree_of(batch, was), tree_of(batch, base))
     paths = tuple(
         sorted(p for p in differing(trees, after.tree, [before.tree]) if not news(before, after, p))
@@ -193,7 +193,7 @@ def accept(unit: Unit, own: Branch, checked: Checked, publication: Publication) 
     )
     if branch.tip != checked.arrival.old or branch.state != "active":
         raise fetch_first(branch)
-    _spend(unit, branch, checked)
+    allowance.take(unit, branch, commits=len(checked.commits), files=checked.files)
     warnings = _look_at_delivery_files(unit, branch, checked)
     lines = checked.stat.added + checked.stat.deleted
     if lines > unit.settings.large_diff_lines:
@@ -203,21 +203,6 @@ def accept(unit: Unit, own: Branch, checked: Checked, publication: Publication) 
     _remember(unit, branch, checked)
     _move(unit, branch, checked, publication, decision.rules)
     return _told(unit, branch, checked, warnings)
-
-
-def _spend(unit: Unit, branch: Branch, checked: Checked) -> None:
-    settings, count = unit.settings, len(checked.commits)
-
-    def near() -> None:
-        detail = {"commits": branch.commits + count, "files": checked.files}
-        notices.raise_alert(unit, "quota_near", branch.name, detail)
-
-    if count:
-        limit = settings.max_commits_per_sandbox
-        quotas.spend("commits per sandbox", used=branch.commits, cost=count, limit=limit, near=near)
-    if checked.files > branch.files:
-        limit, cost = settings.max_files_per_sandbox, checked.files - branch.files
-        quotas.spend("files per sandbox", used=branch.files, cost=cost, limit=limit, near=near)
 
 
 def _look_at_delivery_files(unit: Unit, branch: Branch, checked: Checked) -> list[str]:

@@ -14,7 +14,14 @@ import pygit2
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import Branch
-from builderos.assets.repositories.service import Edit, Person, RepositoryStore, encode_commit, fold_pending
+from builderos.assets.repositories.service import (
+    Edit,
+    Entry,
+    Person,
+    RepositoryStore,
+    encode_commit,
+    fold_pending,
+)
 from builderos.core.clock import rfc3339
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
@@ -22,9 +29,8 @@ from builderos.core.schema import Out
 from builderos.core.unit import Call, Context, Unit, perform
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
-from builderos.trust.quotas import service as quotas
 
-from . import delivery, soundness
+from . import allowance, delivery, soundness
 from .content import Content, Draft, TreeFiles, tip_of, tree_of
 from .layout import config_issues, layout_of
 from .places import Place
@@ -113,14 +119,21 @@ def _refuse_nothing(before: TreeFiles, change: Change) -> None:
     if change.delivery or change.entries or change.allow_empty:
         return
     for path, content in change.edits.items():
-        entry = before.entry(path)
-        new = content.oid if isinstance(content, Edit) else blob_oid(content) if content is not None else None
-        if new != (entry.oid if entry is not None else None):
+        if _differs(before.entry(path), content):
             return
     raise Problem(
         "validation_failed", "the commit would change nothing: the files already have this content",
         hint="Send what differs, or nothing.",
     )  # fmt: skip
+
+
+def _differs(entry: Entry | None, content: Content) -> bool:
+    """Whether writing `content` changes what a tree has; a link becomes a plain file even if the text is the same."""
+    if entry is None or content is None:
+        return (entry is None) != (content is None)
+    if isinstance(content, Edit):
+        return content.oid != entry.oid or (content.mode is not None and content.mode != entry.mode)
+    return not entry.is_file or blob_oid(content) != entry.oid
 
 
 def blob_oid(data: bytes) -> bytes:
@@ -178,16 +191,8 @@ def _advance(
     unit: Unit, place: Place, change: Change, sha: str, before: TreeFiles, after: TreeFiles, stat: DiffStat
 ) -> None:
     branch, settings, batch = place.branch, unit.settings, after.batch
-    near = _quota_near(unit, branch)
-    quotas.spend(
-        "commits per sandbox", used=branch.commits, cost=1, limit=settings.max_commits_per_sandbox, near=near
-    )  # fmt: skip
     files = branch.files + _file_cost(branch, change.edits, before, after)
-    if files > branch.files:
-        quotas.spend(
-            "files per sandbox", used=branch.files, cost=files - branch.files, limit=settings.max_files_per_sandbox,
-            near=near,
-        )  # fmt: skip
+    allowance.take(unit, branch, commits=1, files=files)
     if stat.added + stat.deleted > settings.large_diff_lines:
         detail = {"commit": sha, "lines": stat.added + stat.deleted}
         notices.raise_alert(unit, "large_diff", branch.name, detail)
@@ -246,11 +251,6 @@ def _payload(place: Place, change: Change, stat: DiffStat) -> dict[str, Any]:
         "claimed_by": change.claimed_by, "reverts": change.reverts,
     }  # fmt: skip
     return payload | {key: value for key, value in optional.items() if value is not None}
-
-
-def _quota_near(unit: Unit, branch: Branch) -> Any:
-    detail = {"commits": branch.commits, "files": branch.files}
-    return lambda: notices.raise_alert(unit, "quota_near", branch.name, detail)
 
 
 def _file_cost(branch: Branch, edits: Mapping[str, Content], before: TreeFiles, after: TreeFiles) -> int:

@@ -1,0 +1,31 @@
+"""How many commits and files a sandbox may have (SPEC §3.7), for every way in which a branch grows."""
+
+from builderos.assets.repositories.schema import Branch
+from builderos.core.problems import Problem
+from builderos.core.unit import Unit
+from builderos.trust.notices import service as notices
+from builderos.trust.quotas import service as quotas
+
+
+def take(unit: Unit, branch: Branch, *, commits: int, files: int) -> None:
+    """Count `commits` more commits, and `files` as the paths that differ from the base from now on.
+
+    Raises the alert `quota_near` at 80 %. Raises `quota_exceeded` and leaves an alert of that name.
+    """
+    settings = unit.settings
+    detail = {"commits": branch.commits + commits, "files": files}
+
+    def near() -> None:
+        notices.raise_alert(unit, "quota_near", branch.name, detail)
+
+    try:
+        if commits:
+            limit = settings.max_commits_per_sandbox
+            quotas.spend("commits per sandbox", used=branch.commits, cost=commits, limit=limit, near=near)
+        if files > branch.files:
+            limit, cost = settings.max_files_per_sandbox, files - branch.files
+            quotas.spend("files per sandbox", used=branch.files, cost=cost, limit=limit, near=near)
+    except Problem as problem:
+        told = detail | {"limit": problem.extra["limit"], "name": problem.extra["name"]}
+        unit.keep(lambda later: notices.raise_alert(later, "quota_exceeded", branch.name, told))
+        raise
