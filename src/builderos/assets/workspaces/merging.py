@@ -102,7 +102,7 @@ def preview(
     conflicts = [c for c in merged.conflicts if c.path not in settled]
     files = _changes(batch, base_tree, theirs.tree, skip)
     entries = [e["id"] for e in delivery.changelog.since(ours, theirs, layout)]
-    entries += [e["id"] for e in repositories.pending_of(unit, source)[0]]
+    entries += [e["id"] for e in _news(repositories.pending_of(unit, source)[0], ours, layout)]
     return Preview(batch, base, ours, theirs, edits, conflicts, files, entries)
 
 
@@ -143,16 +143,21 @@ def compose(unit: Unit, source: Branch, found: Preview, entries: list[dict[str, 
     layout = layout_of(found.ours)
     draft.write(delivery.merge_delivery(base, found.ours, found.theirs, layout))
     pushed, memory = repositories.pending_of(unit, source)
-    known = {e["id"] for e in delivery.changelog.since(found.ours, draft, layout)}
-    draft.write(
-        delivery.changelog.append(draft, layout, [*(e for e in pushed if e["id"] not in known), *entries])
-    )
+    draft.write(delivery.changelog.append(draft, layout, [*_news(pushed, draft, layout), *entries]))
     here, lost = still_there(draft, memory)
     if here:
         draft.write(delivery.memory.upsert(draft, layout, here))
     if lost:
         draft.write(delivery.memory.remove(draft, layout, lost))
     return draft.finish()
+
+
+def _news(pushed: list[dict[str, Any]], files: delivery.Files, layout: delivery.Layout) -> list[dict[str, Any]]:
+    """The entries that a changelog lacks: what pushes left to write stays with their branch after a promotion."""
+    if not pushed:
+        return []
+    known = {item.get("id") for item in delivery.changelog.entries(files, layout)}
+    return [entry for entry in pushed if entry["id"] not in known]
 
 
 def objects_for(

@@ -1,5 +1,7 @@
 """Promotion: the only way into `main`. A pull request with diff, checks and an approval bound to exactly that diff."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -21,7 +23,7 @@ from builderos.trust.policy.service import Approval, approvals
 from . import prbot
 from .checks import Check, run_checks
 from .history import unified_diff
-from .landing import land
+from .landing import ensure_unreleased, land
 from .merging import Preview, preview
 from .model import pulls
 from .places import BranchWriteIn, Place, locate
@@ -29,7 +31,7 @@ from .ports import HostPull
 from .pulls import MergeIn, Pull, PullState, add_comment, as_pull, find_pull, host_of, pull_resource
 from .writing import DiffStat
 
-SEMVER: Final = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$"
+SEMVER: Final = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
 
 
 class PromoteIn(BranchWriteIn):
@@ -65,12 +67,16 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
         raise Problem(
             "validation_failed", "mode release and version belong together", hint="Send both or neither."
         )
+    if (body.version or "").endswith(".lock"):
+        raise Problem("validation_failed", "git keeps names that end with .lock", hint="Choose another version.")
     place = locate(unit, body, "git.diff", lock=True)
     source = place.branch
     target = _target(unit, source, body.target)
     known = _open_pull(unit, source, target)
     id_ = known.id if known is not None else new_id("pul")
     decision = policy.require(unit, "git.promote", pull_resource(unit, id_, source, target))
+    if body.version is not None:
+        ensure_unreleased(unit, target, body.version)
     found = preview(unit, source, target)
     if not found.files and not found.entries and body.mode == "pr":
         raise Problem(
@@ -81,16 +87,24 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
     values = _values(unit, body, source, target, found, checks, stat)
     _save(unit, id_, known is not None, values)
     payload = {"repo": source.repo_name, "branch": source.name, "target": target.name, "head": source.tip,
-               "diff_hash": found.digest, "title": body.title}  # fmt: skip
+               "diff_hash": values["diff_hash"], "title": body.title}  # fmt: skip
     green = all(c.ok for c in checks)
     approval_id = (
-        _ask(unit, id_, body, source, target, found, text, stat) if green and target.kind == "main" else None
+        _ask(unit, id_, body, source, target, values["diff_hash"], text, stat)
+        if green and target.kind == "main"
+        else None
     )
     unit.execute(sa.update(pulls).where(pulls.c.id == id_).values(approval_id=approval_id))
     ledger.record(unit, "promotion.opened", id_, payload, rules=decision.rules)
     url = host_of(unit, source).open_pull(unit, HostPull(id_, source, target, body.title, text))
     merged = _try_bot(unit, id_, target, checks, stat, found) if green else None
     return _reply(place, target, _opened(id_, url, checks, approval_id, merged))
+
+
+def bound(found: Preview, mode: str, version: str | None, title: str) -> str:
+    """What an approval is bound to: the diff, and the words and the tag that go to main with it."""
+    said = json.dumps([found.digest, mode, version, title])
+    return "sha256:" + hashlib.sha256(said.encode()).hexdigest()
 
 
 def _target(unit: Unit, source: Branch, name: str) -> Branch:
@@ -123,7 +137,8 @@ def _values(
     return {
         "org_id": unit.org_id, "repo_id": source.repo_id, "source_branch_id": source.id, "target_branch_id": target.id,
         "title": body.title, "mode": body.mode, "version": body.version, "state": "open", "head_sha": source.tip,
-        "base_sha": target.tip, "diff_hash": found.digest, "diff_stat": stat.model_dump(),
+        "base_sha": target.tip, "diff_hash": bound(found, body.mode, body.version, body.title),
+        "diff_stat": stat.model_dump(),
         "checks": [c.model_dump() for c in checks], "created_by": unit.actor.id, "created_at": unit.now,
     }  # fmt: skip
 
@@ -142,12 +157,12 @@ def _ask(
     body: PromoteIn,
     source: Branch,
     target: Branch,
-    found: Preview,
+    diff_hash: str,
     text: str,
     stat: DiffStat,
 ) -> str:
     return approvals.request(
-        unit, action="pull.merge", object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=found.digest,
+        unit, action="pull.merge", object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=diff_hash,
         reason=f"{body.title} ({source.name} → {target.name} of {source.repo_name})", risk="high",
         requested_by=unit.actor.id,
     )  # fmt: skip
@@ -213,7 +228,7 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False) -> str:
     source = repositories.branch_by_id(unit, row.source_branch_id, lock=True)
     target = repositories.branch_by_id(unit, row.target_branch_id, lock=True)
     found = preview(unit, source, target)
-    if found.digest != row.diff_hash:
+    if bound(found, row.mode, row.version, row.title) != row.diff_hash:
         raise Problem(
             "conflict", "the branch has changed since this promotion was opened, so its approval is void",
             hint="Promote again: the new change gets an approval of its own.", conflicts=[],
@@ -225,7 +240,7 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False) -> str:
             hint="Bring main into your branch with updateSandbox, settle the conflicts, and promote again.",
             conflicts=[c.model_dump() for c in failed],
         )  # fmt: skip
-    rules = _may_merge(unit, row, source, target, found, as_bot=as_bot)
+    rules = _may_merge(unit, row, source, target, as_bot=as_bot)
     title = row.title if row.mode == "pr" else f"Release {row.version}: {row.title}"
     landed = land(unit, source, target, found, title=title, pull_id=id_, version=row.version, rules=rules)
     unit.execute(
@@ -238,15 +253,15 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False) -> str:
 
 
 def _may_merge(
-    unit: Unit, row: sa.Row[Any], source: Branch, target: Branch, found: Preview, *, as_bot: bool
+    unit: Unit, row: sa.Row[Any], source: Branch, target: Branch, *, as_bot: bool
 ) -> tuple[str, ...]:
     """Ask the policy; an approval counts only for exactly this diff."""
     action: policy.Action = "git.release" if row.mode == "release" else "pull.merge"
     resource = pull_resource(unit, row.id, source, target)
-    context = RequestContext(diff_hash=found.digest, requested_by=row.created_by)
+    context = RequestContext(diff_hash=row.diff_hash, requested_by=row.created_by)
     if as_bot:
         return prbot.may_merge(unit, resource, context)
-    approved = approvals.is_approved(unit, action="pull.merge", object_=row.id, diff_hash=found.digest)
+    approved = approvals.is_approved(unit, action="pull.merge", object_=row.id, diff_hash=row.diff_hash)
     digests = (
         frozenset({policy.decide(unit, action, resource, context).digest}) if approved else frozenset[str]()
     )
