@@ -1,6 +1,7 @@
 """`fetchFiles`: read files of a branch as they are at its tip."""
 
 import base64
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,7 +11,7 @@ from builderos.core.schema import Out, Sha, ToolOut
 from builderos.core.unit import Unit
 
 from .content import TreeFiles, batch_of, tree_of
-from .history import commit_on
+from .history import as_json_fits, commit_on
 from .places import BranchIn, locate
 
 MAX_PATH = 8192
@@ -77,7 +78,7 @@ def fetch_files(unit: Unit, body: FetchIn) -> FetchOut:
             missing.append(path)
             continue
         found = _file(tree, path, entry, left)
-        left -= len(found.content)
+        left -= len(json.dumps(found.content, ensure_ascii=False)) - 2
         files.append(found)
     return FetchOut(
         files=files, missing=missing, commit_sha=sha, repo_name=place.repo_name, branch=place.branch.name,
@@ -89,10 +90,10 @@ def _file(tree: TreeFiles, path: str, entry: Entry, room: int) -> FileOut:
     data = tree.batch.read(entry.oid)[1]
     text = _as_text(data)
     if text is not None:
-        content, whole, encoding = text[:room], len(text), "utf-8"
+        content, whole, encoding = as_json_fits(text, room), len(text), "utf-8"
     else:
         encoded = base64.b64encode(data).decode()
-        content, whole, encoding = encoded[: room // 4 * 4], len(encoded), "base64"
+        content, whole, encoding = encoded[: max(room, 0) // 4 * 4], len(encoded), "base64"
     return FileOut(
         path=path, content=content, encoding=encoding, sha=entry.oid.hex(), size=len(data),
         truncated=len(content) < whole,

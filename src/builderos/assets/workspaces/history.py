@@ -1,5 +1,6 @@
 """What happened on a branch: its commits, and how two points differ."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -24,6 +25,8 @@ from .writing import DiffStat
 MAX_DIFF_CHARS: Final = 60_000
 MAX_WALK: Final = 20_000
 MESSAGE_CHARS: Final = 2_000
+MAX_LOG_CHARS: Final = 80_000
+MAX_LISTED_CHARS: Final = 12_000
 
 
 class LogIn(BranchIn):
@@ -100,35 +103,49 @@ def log(unit: Unit, body: LogIn) -> LogOut:
     """Commits of a branch, newest first; with `path` only those that changed it."""
     place = locate(unit, body, "git.log")
     key = list_key("log", branch=place.branch.id, path=body.path)
-    last = decode_cursor(key, body.cursor)
+    last = decode_cursor(key, body.cursor, width=2)
     batch = batch_of(unit, place.branch)
-    start = commit_on(unit, place.branch, str(last[0])) if last else place.branch.tip
-    found = list(_walk(unit, batch, place.branch, start, body.path, body.limit + 1 + bool(last)))
-    page = found[1:] if last else found
-    more = len(page) > body.limit
-    page = page[: body.limit]
-    items = [_line(sha, commit) for sha, commit in page]
+    start, after = (commit_on(unit, place.branch, str(sha)) for sha in last) if last else (place.branch.tip, None)
+    found = [_line(*c) for c in _walk(unit, batch, place.branch, start, after, body.path, body.limit + 1)]
+    items = _fitting(found[: body.limit])
+    more = len(found) > len(items)
     return LogOut(
-        items=items, next_cursor=encode_cursor(key, [items[-1].sha]) if more else None, repo_name=place.repo_name,
+        items=items, next_cursor=encode_cursor(key, [start, items[-1].sha]) if more else None,
+        repo_name=place.repo_name,
         branch=place.branch.name, message=f"{len(items)} commits of branch {place.branch.name} of {place.repo_name}.",
     )  # fmt: skip
 
 
 def _walk(
-    unit: Unit, batch: Batch, branch: Branch, start: str, path: str | None, limit: int
+    unit: Unit, batch: Batch, branch: Branch, start: str, after: str | None, path: str | None, limit: int
 ) -> Iterator[tuple[str, Commit]]:
-    """Commits from `start` in topological order; the first one is `start` itself, whatever it changed."""
-    repo = repository_of(unit, branch)
+    """Commits from `start` in topological order, those up to `after` left out.
+
+    Every page walks from where the first one began: from a commit in the middle the other side of a merge above it
+    cannot be reached.
+    """
     given = 0
-    for seen, found in enumerate(repo.walk(start, pygit2.enums.SortMode.TOPOLOGICAL)):
+    for seen, found in enumerate(repository_of(unit, branch).walk(start, pygit2.enums.SortMode.TOPOLOGICAL)):
         if given >= limit or seen > MAX_WALK:
             return
         sha = str(found.id)
+        if after is not None:
+            after = None if sha == after else after
+            continue
         commit = decode_commit(batch.read(found.id.raw)[1])
-        first_of_later_page = seen == 0 and sha != branch.tip
-        if path is None or first_of_later_page or _changed(batch, commit, path):
+        if path is None or _changed(batch, commit, path.strip("/")):
             given += 1
             yield sha, commit
+
+
+def _fitting(items: list[CommitLine]) -> list[CommitLine]:
+    """As many as a reply holds, at least one: the next page begins behind them."""
+    room = MAX_LOG_CHARS
+    for number, item in enumerate(items):
+        room -= len(item.model_dump_json())
+        if room < 0 and number:
+            return items[:number]
+    return items
 
 
 def _changed(batch: Batch, commit: Commit, path: str) -> bool:
@@ -177,12 +194,40 @@ def diff(unit: Unit, body: DiffIn) -> DiffOut:
     delta = delivery.changelog.since(before, after, layout_of(after))
     if new == place.branch.tip:
         delta += repositories.pending_of(unit, place.branch)[0]
+    shown, cut = _listed(files[:200]), as_json_fits(text, MAX_DIFF_CHARS)
     return DiffOut(
-        from_sha=old, to_sha=new, diff=text[:MAX_DIFF_CHARS], truncated=len(text) > MAX_DIFF_CHARS, files=files[:200],
-        diff_stat=stat, changelog_delta=delta[-50:], repo_name=place.repo_name, branch=place.branch.name,
+        from_sha=old, to_sha=new, diff=cut, truncated=len(cut) < len(text) or len(shown) < len(files), files=shown,
+        diff_stat=stat, changelog_delta=_newest(delta[-50:]), repo_name=place.repo_name, branch=place.branch.name,
         message=f"{stat.files} files differ (+{stat.added} −{stat.deleted} lines) on branch {place.branch.name} of "
         f"{place.repo_name}.",
     )  # fmt: skip
+
+
+def as_json_fits(text: str, room: int) -> str:
+    """The beginning of a text that takes at most `room` characters in a JSON document, escapes counted."""
+    cut = text[: max(room, 0)]
+    while (size := len(json.dumps(cut, ensure_ascii=False)) - 2) > room:
+        cut = cut[: len(cut) * room // size] if room > 0 else ""
+    return cut
+
+
+def _listed(files: list[DiffFile]) -> list[DiffFile]:
+    room = MAX_LISTED_CHARS
+    for number, file in enumerate(files):
+        room -= len(file.model_dump_json())
+        if room < 0:
+            return files[:number]
+    return files
+
+
+def _newest(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The newest entries that a reply holds, oldest first."""
+    room = MAX_LISTED_CHARS
+    for number, entry in enumerate(reversed(entries)):
+        room -= len(json.dumps(entry, ensure_ascii=False, default=str))
+        if room < 0:
+            return entries[len(entries) - number :]
+    return entries
 
 
 def resolve(unit: Unit, place: Place, point: str) -> str:
