@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from builderos.assets.repositories.service import check_path, colliding, first_collision
+from builderos.assets.repositories.service import check_path, colliding, first_collision, fold
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Json, Line, Sha, Text, ToolOut
 from builderos.core.unit import Unit
@@ -192,8 +192,31 @@ def _check_against(tip: TreeFiles, files: list[FileIn]) -> None:
                 "invalid_path", f"{file.path} and the existing {twin} are the same file on some computers",
                 hint=f"Use the existing spelling {twin}, or another name.",
             )  # fmt: skip
-        if file.path.startswith(delivery.LOGS) or file.path in (layout.changelog,):
+        _refuse_twin_of_delivery(tip, layout, file.path)
+        if _server_alone(file.path, layout):
             raise Problem(
                 "invalid_path", f"{file.path} is written by the server alone",
                 hint="Your commit message enters the changelog by itself.",
+            )  # fmt: skip
+
+
+def _server_alone(path: str, layout: delivery.Layout) -> bool:
+    """Whether a path is, or would stand beside or below, a file that only the server writes."""
+    key = fold(path)
+    kept = {fold(layout.changelog), fold(layout.reverted)}
+    if key in kept or any(key.startswith(f"{name}/") for name in kept) or f"{key}/".startswith(delivery.LOGS):
+        return True
+    return delivery.is_log(path, layout)
+
+
+def _refuse_twin_of_delivery(tip: TreeFiles, layout: delivery.Layout, path: str) -> None:
+    """The server writes its files in the same commit: nothing may stand beside them that some computers cannot tell
+    apart.
+    """
+    for own in (layout.task, layout.memory, layout.changelog, layout.goals, layout.reverted):
+        twins = first_collision((own, path))
+        if twins is not None and tip.entry(twins[1]) is None:
+            raise Problem(
+                "invalid_path", f"{twins[1]} and the project's {twins[0]} are the same file on some computers",
+                hint=f"Use the spelling {twins[0]}, or another name.",
             )  # fmt: skip

@@ -75,8 +75,12 @@ def share(unit: Unit, body: ShareIn) -> ShareOut:
     """Make a link through which anybody who has it can read this branch, and nothing else."""
     row = sandbox_row(unit, body.id)
     decision = policy.require(unit, "sandbox.share", resource_of(unit, row))
-    if body.expires_at is not None and body.expires_at.tzinfo is None:
-        raise Problem("validation_failed", "expires_at needs a time zone", hint="End it with Z.")
+    if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= unit.now):
+        raise Problem(
+            "validation_failed", "expires_at must lie in the future and have a time zone", hint="End it with Z."
+        )
+    if row.state == "deleted":
+        raise Problem("illegal_transition", "the sandbox is deleted", hint="Resume it with its token.", allowed=[])
     credential = identity.issue(
         unit, "share", actor_name=f"share-of-{row.name}", repo_id=row.repo_id, sandbox_id=row.id,
         expires_at=body.expires_at,

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import Branch
+from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 
@@ -25,7 +26,12 @@ def unlogged_commits(unit: Unit) -> list[str]:
         branch = repositories.branch_by_id(unit, branch_id)
         if branch.tip == branch.base_sha:
             continue
-        for sha in _own_commits(unit, branch):
+        try:
+            own = _own_commits(unit, branch)
+        except Problem as problem:  # its files are gone: that is a finding, and no reason to look at no other branch
+            findings.append(f"{branch.name} of {branch.repo_name}: {problem.detail}")
+            continue
+        for sha in own:
             if sha not in known:
                 findings.append(
                     f"commit {sha} on {branch.name} of {branch.repo_name} has no line in the ledger"
