@@ -14,6 +14,7 @@ create table ops.ledger (
 );
 create index on ops.ledger (org_id, object, seq);
 create index on ops.ledger (org_id, type, seq);
+create index on ops.ledger (org_id, actor, type, seq);
 revoke all on ops.ledger, ops.ledger_head from bos_app;
 grant select on ops.ledger, ops.ledger_head to bos_app;
 do $$

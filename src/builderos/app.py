@@ -35,6 +35,7 @@ from builderos.integrations.embedded_postgres import service as embedded_postgre
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.interfaces.git.routes import add_git
 from builderos.interfaces.http import idempotency, process
+from builderos.interfaces.http.actions import routes as action_routes
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health
 from builderos.interfaces.http.server import Extension, build_api, wrap
@@ -56,6 +57,7 @@ GROUPS = [
     workspace_routes,
     task_routes,
     memory_routes,
+    action_routes,
     sandbox_routes,
     repository_routes,
     approval_routes,

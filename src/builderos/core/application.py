@@ -14,6 +14,9 @@ class Application:
     context: Context
     groups: list[Operations] = field(default_factory=list[Operations])
 
+    def __post_init__(self) -> None:
+        self.context.put(Application, self)  # for the one operation that lists all others
+
     def operations(self) -> Iterator[Operation]:
         """Every operation, in order of declaration."""
         for group in self.groups:

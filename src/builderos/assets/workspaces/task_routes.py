@@ -1,9 +1,9 @@
-"""Doors of the delivery tasks."""
+"""Doors of the delivery tasks, and of the numbers that tell how far they are."""
 
-from builderos.core.operations import Operations
+from builderos.core.operations import Download, Operations
 from builderos.core.unit import Unit
 
-from . import commit, taskquery, tasks, tasktalk
+from . import commit, metrics, taskquery, tasks, tasktalk
 
 routes = Operations("tasks")
 
@@ -36,6 +36,18 @@ def log_reasoning(unit: Unit, body: tasktalk.ReasoningIn) -> tasktalk.ReasoningO
 def task_query(unit: Unit, body: taskquery.QueryIn) -> taskquery.QueryOut:
     """List the tasks of a branch, read one with its notes, or see the graph of what waits for what."""
     return taskquery.query(unit, body)
+
+
+@routes.post(
+    "/system/metrics",
+    "systemMetrics",
+    effect="read",
+    profile="standard",
+    media_types=("text/csv", "application/zip"),
+)
+def system_metrics(unit: Unit, body: metrics.MetricsIn) -> metrics.MetricsOut | Download:
+    """Show the numbers of a branch, or export its whole trace as JSON, CSV or zip."""
+    return metrics.metrics(unit, body)
 
 
 @routes.post("/tasks/commit_and_log_output", "commitAndLogOutput", deprecated=True)

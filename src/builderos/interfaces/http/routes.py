@@ -3,12 +3,12 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import anyio
 from fastapi import Body, FastAPI, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from builderos.core.application import Application
 from builderos.core.operations import Download, Operation
@@ -54,10 +54,18 @@ def add_routes(api: FastAPI, app: Application, limiter: anyio.CapacityLimiter) -
             tags=[operation.group],
             status_code=operation.status,
             deprecated=operation.deprecated or None,
-            response_model=None if operation.media_types else operation.reply,
+            response_model=_model(operation),
             responses=_responses(operation),
             openapi_extra=_extra(operation),
         )
+
+
+def _model(operation: Operation) -> Any:
+    """The JSON form of a reply; None where there are only bytes."""
+    if not operation.media_types:
+        return operation.reply
+    forms = (form for form in get_args(operation.reply) if isinstance(form, type) and issubclass(form, BaseModel))
+    return next(forms, None)
 
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:

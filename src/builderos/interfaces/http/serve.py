@@ -16,7 +16,7 @@ from builderos.core.problems import Problem
 from builderos.core.schema import In
 from builderos.core.settings import Settings
 from builderos.core.unit import Call, Presented, Unit, perform
-from builderos.interfaces.http import idempotency
+from builderos.interfaces.http import failures, idempotency
 from builderos.trust.identity import service as identity
 from builderos.trust.notices import service as notices
 from builderos.trust.quotas import service as quotas
@@ -62,6 +62,17 @@ def serve(app: Application, operation: Operation, body: In, incoming: Incoming) 
         tool=f"{operation.name}@{operation.version}", secret=caller.secret, door=incoming.door,
     )  # fmt: skip
     _check_version(operation, body)
+    try:
+        return _do(app, call, operation, body)
+    except Problem as problem:
+        failures.note(app.context, call, operation, body, problem)
+        raise
+    except Exception:
+        failures.note_crash(app.context, call, operation, body)
+        raise
+
+
+def _do(app: Application, call: Call, operation: Operation, body: In) -> Outgoing:
     key: str | None = getattr(body, "idempotency_key", None)
     if key is None:
         return perform(
