@@ -13,6 +13,7 @@ from tests.support import run_folder as folders
 from tests.support.databases import Databases, FreshDatabase, run_name
 
 if TYPE_CHECKING:
+    from tests.support.lab import Lab
     from tests.support.world import World
 
 
@@ -83,4 +84,13 @@ def world(database: FreshDatabase) -> Iterator["World"]:
     from tests.support.world import world_in_temp  # it imports every room: tests of one room do without
 
     with world_in_temp(database) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lab(databases: Databases) -> Iterator["Lab"]:
+    """A whole server that the tests of one module share, with an imported repository `lab`."""
+    from tests.support.lab import lab_in_temp
+
+    with lab_in_temp(databases) as made:
         yield made

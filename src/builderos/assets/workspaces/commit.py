@@ -46,7 +46,7 @@ class CommitIn(BranchWriteIn):
     committed_by: Annotated[
         Line | None, Field(description="Kept as a claim; the server knows who you are.")
     ] = None
-    metadata: Annotated[dict[str, Json], Field(description="Anything else to keep in the record.")] = {}
+    metadata: Annotated[dict[Text, Json], Field(description="Anything else to keep in the record.")] = {}
 
     @model_validator(mode="after")
     def _one_form(self) -> "CommitIn":
@@ -120,7 +120,7 @@ def _files(unit: Unit, body: CommitIn) -> list[FileIn]:
         if file.path in seen:
             raise Problem("validation_failed", f"{file.path} is listed twice", hint="List each file once.")
         seen.add(file.path)
-    twins = first_collision(seen)
+    twins = first_collision([f.path for f in files if not f.delete])
     if twins is not None:
         raise Problem(
             "invalid_path", f"{twins[0]} and {twins[1]} are the same file on some computers",
