@@ -7,12 +7,13 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from builderos.assets.repositories import service as repositories
 from builderos.assets.memory.routes import routes as memory_routes
+from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
@@ -21,6 +22,7 @@ from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.assets.workspaces.routes import sandbox_routes, task_routes
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
+from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.ids import new_id
@@ -47,12 +49,15 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.notices.routes import routes as alert_routes
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
-from builderos.trust.policy.service import Policy, Verdicts
+from builderos.trust.policy.service import Policy, Verdicts, approvals
 from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box
 from builderos.trust.signing.service import Signer
 
 log = logging.getLogger("builderos.app")
+SETTLED_BACK = timedelta(
+    days=2
+)  # how far back a start looks for backups that a killed process left without a ref
 GROUPS = [
     workspace_routes,
     task_routes,
@@ -167,10 +172,14 @@ def build_engine(started: Started) -> Engine:
     """The engine with every schedule and outbox handler; not started. It costs nothing until it is."""
     context = started.app.context
     engine = Engine(started.engine_url, context, handlers=outbox.Handlers())
+    engine.cron("backup-daily", "10 0 * * *", workspaces.back_up_daily, catch_up=True)
+    engine.cron("export-weekly", "20 0 * * 1", workspaces.export_weekly, catch_up=True)
+    engine.cron("sandbox-ages", "30 0 * * *", workspaces.age_sandboxes, catch_up=True)
+    engine.cron("approval-expiry", "15 * * * *", lambda c, org: as_system(c, org, approvals.expire_overdue))
+    engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
     engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
     engine.cron("git-tidy", "41 3 * * *", repositories.tidy, each_org=False, catch_up=True)
-    engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
     context.put(Engine, engine)
     return engine
 
@@ -200,7 +209,9 @@ class Behind:
 
     def _settle(self) -> None:
         try:
+            since = utcnow() - SETTLED_BACK
             repositories.settle_all(self._context, stopping=self._stopping.is_set)
+            workspaces.settle_backups(self._context, since)
         except Exception:  # what could not be settled now is settled when its branch is opened
             log.exception("settling after the start was interrupted")
 

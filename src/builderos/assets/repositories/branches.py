@@ -1,5 +1,6 @@
 """Find, create and list repositories and branches."""
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,6 +54,12 @@ def repository_by_id(unit: Unit, repo_id: str) -> Repository:
     if row is None:
         raise Problem("not_found", "there is no such repository")
     return Repository(*row)
+
+
+def repository_ids(unit: Unit) -> list[str]:
+    """Ids of the organisation's repositories, oldest first."""
+    wanted = sa.select(repositories.c.id).where(repositories.c.deleted_at.is_(None)).order_by(repositories.c.id)
+    return list(unit.execute(wanted).scalars())
 
 
 def _repository_columns() -> sa.Select[*tuple[Any, ...]]:
@@ -150,3 +157,9 @@ def reset_branch(unit: Unit, branch: Branch, tip: str) -> None:
     unit.execute(sa.delete(pending_delivery).where(pending_delivery.c.branch_id == branch.id))
     store = unit.get(RepositoryStore)
     unit.after_commit(lambda: store.write_ref(branch.store, branch.ref, tip))
+
+
+def written_since(branch_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]) -> sa.ScalarSelect[Any]:
+    """For a statement over another room's table: when the branch moved after `since`; null where it did not."""
+    c = branches.c
+    return sa.select(c.moved_at).where(c.id == branch_id, c.moved_at > since, c.commits > 0).scalar_subquery()

@@ -9,8 +9,10 @@ from .branches import (
     list_branches,
     main_branch,
     repository_by_id,
+    repository_ids,
     reset_branch,
     set_branch,
+    written_since,
 )
 from .commits import Commit, Person, decode_commit, encode_commit, parse_trailers
 from .gitcli import GitCommand
@@ -50,6 +52,7 @@ __all__ = [
     "diff_trees", "edit_tree", "encode_commit", "examine", "find_branch", "find_repository", "first_collision",
     "fold", "fold_pending", "fresh_objects", "holds", "index_fault", "list_branches", "lookup", "main_branch",
     "mirror_ref", "parse_trailers", "parse_tree", "pending_of", "prepare", "quarantine", "ready",
-    "repository_by_id", "reset_branch", "seal", "set_branch", "settle", "settle_all", "sweep_quarantine",
-    "sync_ref", "tag_tips", "three_way", "tidy", "unseen", "unsettled", "upload_pack", "walk",
+    "repository_by_id", "repository_ids", "reset_branch", "seal", "set_branch", "settle", "settle_all",
+    "sweep_quarantine", "sync_ref", "tag_tips", "three_way", "tidy", "unseen", "unsettled", "upload_pack",
+    "walk", "written_since",
 ]  # fmt: skip

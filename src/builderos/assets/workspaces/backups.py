@@ -101,14 +101,14 @@ def create(unit: Unit, body: BackupIn) -> BackupOut:
 
 def keep(
     unit: Unit, branch: Branch, scope: Scope, kind: Kind, *, rules: tuple[str, ...] = (),
-    expires_at: datetime | None = None
+    expires_at: datetime | None = None, ref: str | None = None,
 ) -> BackupOut:  # fmt: skip
-    """Record a backup of the branch's tip and pin it after the commit."""
+    """Record a backup of the branch's tip and pin it after the commit, at `ref` or a hidden one of its own."""
     files = _contents(unit, branch, scope)
     manifest = json.dumps(files, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
     digest = hashlib.sha256(manifest).hexdigest()
     id_ = new_id("bak")
-    ref = f"refs/bos/backup/{id_}"
+    ref = ref or f"refs/bos/backup/{id_}"
     listed = [path for path, _, _ in files[:MAX_LISTED]]
     unit.execute(
         sa.insert(backups).values(

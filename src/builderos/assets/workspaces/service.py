@@ -1,14 +1,18 @@
 """What other rooms may use of the workspaces."""
 
 from . import remembered
+from .lifecycle import age_sandboxes
 from .places import BranchIn, BranchWriteIn, Place, locate
 from .promotion import on_verdict
 from .pulls import add_comment
 from .push import Command, accept, check, refusal
+from .sandboxes import touch
+from .schedules import back_up_daily, export_weekly, settle_backups
 from .upload import Address, Reading, View, look, read
 from .witness import unlogged_commits
 
 __all__ = [
-    "Address", "BranchIn", "BranchWriteIn", "Command", "Place", "Reading", "View", "accept", "add_comment", "check",
-    "locate", "look", "on_verdict", "read", "refusal", "remembered", "unlogged_commits",
+    "Address", "BranchIn", "BranchWriteIn", "Command", "Place", "Reading", "View", "accept", "add_comment",
+    "age_sandboxes", "back_up_daily", "check", "export_weekly", "locate", "look", "on_verdict", "read",
+    "refusal", "remembered", "settle_backups", "touch", "unlogged_commits",
 ]  # fmt: skip
