@@ -16,9 +16,10 @@ from builderos.core.problems import Problem
 from builderos.core.schema import In
 from builderos.core.settings import Settings
 from builderos.core.unit import Call, Presented, Unit, perform
-from builderos.interfaces.http import failures, idempotency
+from builderos.interfaces.http import failures, idempotency, records
 from builderos.trust.identity import service as identity
 from builderos.trust.notices import service as notices
+from builderos.trust.policy import service as policy
 from builderos.trust.quotas import service as quotas
 
 log = logging.getLogger("builderos.http")
@@ -50,6 +51,7 @@ class Caller:
     actor: Actor
     presented: Presented
     secret: str | None
+    idle: bool = False  # the sandbox was last active so long ago that its expiry must slide
 
 
 def serve(app: Application, operation: Operation, body: In, incoming: Incoming) -> Outgoing:
@@ -62,8 +64,13 @@ def serve(app: Application, operation: Operation, body: In, incoming: Incoming) 
         tool=f"{operation.name}@{operation.version}", secret=caller.secret, door=incoming.door,
     )  # fmt: skip
     _check_version(operation, body)
+    if caller.idle:
+        records.keep_awake(app.context, call)
     try:
         return _do(app, call, operation, body)
+    except policy.Refused as refused:
+        records.note_refusal(app.context, call, refused)
+        raise
     except Problem as problem:
         failures.note(app.context, call, operation, body, problem)
         raise
@@ -128,8 +135,9 @@ def identify(app: Application, operation: Operation, body: In, incoming: Incomin
     workspace token): both must be valid and of one organisation, and the workspace token acts.
     """
     in_body: str | None = getattr(body, "reuse_token", None) or getattr(body, "share_token", None)
-    first = _look_up(app, incoming, incoming.bearer) if incoming.bearer is not None else None
-    second = _look_up(app, incoming, in_body) if in_body is not None else None
+    slug: str | None = getattr(body, "org_slug", None)
+    first = _look_up(app, incoming, incoming.bearer, slug) if incoming.bearer is not None else None
+    second = _look_up(app, incoming, in_body, slug) if in_body is not None else None
     if first is not None and first.presented != "valid":
         if in_body is None and operation.credential == "optional":
             return _without(app, body, first, incoming)
@@ -137,14 +145,14 @@ def identify(app: Application, operation: Operation, body: In, incoming: Incomin
     if second is not None:
         foreign = first is not None and second.org_id is not None and first.org_id != second.org_id
         if second.presented == "valid" and second.actor is not None and not foreign:
-            return Caller(second.actor, "valid", in_body)
+            return Caller(second.actor, "valid", in_body, second.idle)
         if operation.credential != "optional":
             raise _refused("invalid" if foreign else second.presented)
         if first is not None and first.actor is not None:
-            return Caller(first.actor, "invalid" if foreign else second.presented, None)
+            return Caller(first.actor, "invalid" if foreign else second.presented, None, first.idle)
         return _without(app, body, second, incoming)
     if first is not None and first.actor is not None:
-        return Caller(first.actor, "valid", incoming.bearer)
+        return Caller(first.actor, "valid", incoming.bearer, first.idle)
     if operation.credential != "optional":
         raise Problem(
             "unauthenticated", "this needs a credential",
@@ -172,16 +180,24 @@ def admit(app: Application, incoming: Incoming, tool: str) -> Call:
         raise _refused(found.presented)
     caller = Caller(found.actor, found.presented, incoming.bearer)
     _spend_rates(app, app.context.get(quotas.Rates), caller, incoming)
-    return Call(
+    call = Call(
         actor=caller.actor, presented=caller.presented, request_id=incoming.request_id, tool=tool, door=incoming.door
     )
+    if found.idle:
+        records.keep_awake(app.context, call)
+    return call
 
 
-def _look_up(app: Application, incoming: Incoming, secret: str) -> identity.Found:
+def _look_up(app: Application, incoming: Incoming, secret: str, slug: str | None = None) -> identity.Found:
+    """What a secret is, in the organisation `slug` where the call names one: elsewhere it is as good as invented."""
     rates = app.context.get(quotas.Rates)
     try:
         rates.check("invalid_tokens", incoming.caller)
         found = identity.authenticate(app.context.get(Database), app.context.get(identity.Hasher), secret)
+        if slug is not None and found.org_id is not None:
+            org = identity.find_org(app.context.get(Database), slug)
+            if org is None or org[0] != found.org_id:
+                found = identity.Found("invalid")
         if found.presented != "valid":
             rates.hit("invalid_tokens", incoming.caller)
     except Problem as problem:

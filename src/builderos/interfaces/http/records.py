@@ -1,0 +1,24 @@
+"""What the edge itself writes down beside a call: refusals, and that somebody is still at work in a sandbox."""
+
+from builderos.assets.workspaces import service as workspaces
+from builderos.core.context import Context
+from builderos.core.unit import Call, perform
+from builderos.trust.ledger import service as ledger
+from builderos.trust.policy import service as policy
+
+
+def note_refusal(context: Context, call: Call, refused: policy.Refused) -> None:
+    """A line of its own for what the policy did not allow; the verb's transaction is gone by now."""
+    payload = {
+        "action": refused.action, "code": refused.code, "kind": refused.resource.kind,
+        "repo_id": refused.resource.repo_id, "tool": call.tool,
+    }  # fmt: skip
+    rules = refused.decision.rules
+    perform(
+        context, call, lambda unit: ledger.record(unit, "refused", refused.resource.id, payload, rules=rules)
+    )
+
+
+def keep_awake(context: Context, call: Call) -> None:
+    """Slide the expiry of the caller's sandbox, in a transaction of its own: at most hourly, so never in the way."""
+    perform(context, call, lambda unit: workspaces.touch(unit, call.actor))
