@@ -24,6 +24,8 @@ def test_a_project_is_one_commit_with_the_six_files(world):
     reply = sandbox.post("/sandbox/init", **ASK)
     assert reply["created"] == SIX
     assert reply["kept"] == []
+    assert "Keep your token" in reply["message"]
+    assert sandbox.token not in reply["message"]
     assert (reply["repo_name"], reply["branch"]) == ("lab", sandbox.branch)
     log = sandbox.post("/git/log")["items"]
     assert [c["sha"] for c in log[:1]] == [reply["commit_sha"]]

@@ -62,6 +62,7 @@ def test_every_change_is_one_commit_with_the_task_line_and_its_entry(sandbox):
     before = commits(sandbox)
     reply = create(sandbox, phase="build", outputs=["src/a.py"], assigned_pod="builder")
     assert commits(sandbox) == before + 1
+    assert "Keep your token" in reply["message"]
     newest = sandbox.post("/git/log")["items"][0]
     assert (newest["sha"], newest["task_id"], newest["tool"]) == (
         reply["commit_sha"],

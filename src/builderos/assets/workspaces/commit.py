@@ -15,7 +15,7 @@ from . import delivery
 from .content import TreeFiles, tip_of
 from .layout import layout_of
 from .places import BranchWriteIn, Place, locate
-from .writing import Change, DiffStat, Written, write
+from .writing import Change, DiffStat, Written, reminder, write
 
 
 class FileIn(In):
@@ -95,8 +95,7 @@ def reply(place: Place, unit: Unit, written: Written) -> CommitOut:
         f"Saved {count} file{'s' if count != 1 else ''} to branch {place.branch.name} of {place.repo_name} "
         f"as commit {written.sha[:10]}."
     )
-    if written.first and unit.actor.role == "sandbox":
-        message += " Keep your token: it is the only way back into this workspace."
+    message += reminder(unit, written)
     return CommitOut(
         commit_sha=written.sha, repo_name=place.repo_name, branch=place.branch.name, committed_by=unit.actor.name,
         task_id=written.entry["task_id"], changelog_entry=written.entry, diff_stat=written.stat,

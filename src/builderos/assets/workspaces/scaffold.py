@@ -15,7 +15,7 @@ from .content import Content, TreeFiles, batch_of, tree_of
 from .layout import config_issues, layout_of
 from .places import BranchWriteIn, Place, locate
 from .sandboxes import InitFields
-from .writing import Change, write
+from .writing import Change, reminder, write
 
 TASK_ID = "project_init"
 REASONING = f"outputs/{TASK_ID}/reasoning_trace.md"
@@ -57,7 +57,8 @@ def init_project(unit: Unit, body: InitFields) -> ProjectOut:
         return _reply(place, created, kept, place.branch.tip, warnings)
     change = _change(unit, place, body, template, tip, created)
     written = write(unit, place, change)
-    return _reply(place, created, kept, written.sha, written.warnings)
+    reply = _reply(place, created, kept, written.sha, written.warnings)
+    return reply.model_copy(update={"message": reply.message + reminder(unit, written)})
 
 
 def _require_branch(unit: Unit, body: InitFields) -> None:

@@ -161,14 +161,18 @@ def _depths(board: Board) -> tuple[dict[str, int], list[str]]:
     layer, depth = [id_ for id_, needs in open_.items() if not needs], 0
     while layer:
         depths |= dict.fromkeys(layer, depth)
-        following: list[str] = []
-        for id_ in layer:
-            for then in after.get(id_, ()):
-                open_[then].discard(id_)
-                if not open_[then]:
-                    following.append(then)
-        layer, depth = following, depth + 1
+        layer, depth = _freed(layer, open_, after), depth + 1
     return depths, [id_ for id_ in board.tasks if id_ not in depths]
+
+
+def _freed(layer: list[str], open_: dict[str, set[str]], after: dict[str, list[str]]) -> list[str]:
+    """The tasks that wait for nothing any more once those of `layer` are done."""
+    freed: list[str] = []
+    for done, then in ((id_, then) for id_ in layer for then in after.get(id_, ())):
+        open_[then].discard(done)
+        if not open_[then]:
+            freed.append(then)
+    return freed
 
 
 def _reply(

@@ -18,7 +18,7 @@ from .layout import layout_of
 from .places import BranchWriteIn, Place, locate
 from .taskboard import Board, Move, TaskOut, board_of, moved, refuse_bad_needs
 from .undo import Inverse, inverse_of
-from .writing import Change, Written, write
+from .writing import Change, Written, reminder, write
 
 Action = Literal["create", "activate", "start", "complete", "reopen", "block", "fail", "clone", "next"]
 
@@ -319,6 +319,7 @@ def _saved(
     following = board.next()
     if following is not None and task.status in ("done", "failed"):
         text += f" Next is {following.id}: {following.title}."
+    text += reminder(desk.unit, written)
     return _reply(place, task, following, written.sha, [*board.warnings, *written.warnings], text)
 
 

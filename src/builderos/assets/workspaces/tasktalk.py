@@ -14,6 +14,7 @@ from .content import TreeFiles, batch_of, tree_of
 from .places import BranchWriteIn, Place, locate
 from .taskboard import board_of
 from .tasks import Desk, Note, PathList, TaskId
+from .writing import reminder
 
 ENTRY_CHARS = 60_000
 
@@ -104,7 +105,8 @@ def handoff(unit: Unit, body: HandoffIn) -> HandoffOut:
     return HandoffOut(
         task_id=task.id, assigned_pod=body.to, handoffs=[note_out(entry)], truncated=False, commit_sha=written.sha,
         warnings=[*warnings, *written.warnings], repo_name=place.repo_name, branch=place.branch.name,
-        message=f"{task.id} is now with {body.to}, on branch {place.branch.name} of {place.repo_name}.",
+        message=f"{task.id} is now with {body.to}, on branch {place.branch.name} of {place.repo_name}."
+        + reminder(unit, written),
     )  # fmt: skip
 
 
@@ -140,7 +142,8 @@ def log_reasoning(unit: Unit, body: ReasoningIn) -> ReasoningOut:
     return ReasoningOut(
         task_id=task.id, entry=note_out(entry), commit_sha=written.sha, warnings=written.warnings,
         repo_name=place.repo_name, branch=place.branch.name,
-        message=f"Kept a {body.kind} with {task.id}, on branch {place.branch.name} of {place.repo_name}.",
+        message=f"Kept a {body.kind} with {task.id}, on branch {place.branch.name} of {place.repo_name}."
+        + reminder(unit, written),
     )  # fmt: skip
 
 

@@ -263,6 +263,13 @@ def _file_cost(branch: Branch, edits: Mapping[str, Content], before: TreeFiles, 
     return cost
 
 
+def reminder(unit: Unit, written: Written) -> str:
+    """What the first commit of a workspace adds to its message: keep the token, which is not shown (SPEC §3.6)."""
+    if not written.first or unit.actor.role != "sandbox":
+        return ""
+    return " Keep your token: it is the only way back into this workspace."
+
+
 def person(name: str) -> Person:
     """A pseudonym as git's author."""
     return Person(name, f"{name}@{EMAIL_DOMAIN}")
