@@ -33,30 +33,30 @@ MEANING: Final = {
     "unauthenticated": "This call needs a credential. Send a token or an API key.",
     "credits_exhausted": "Kept for metered features; nothing raises it yet.",
     "forbidden_branch": "The branch belongs to somebody else. Use your own.",
-    "protected_branch": "Nobody writes this branch directly: main, the base branch, backups, archives. Promote instead.",
+    "protected_branch": "Nobody writes main, the base branch, backups or archives directly. Promote instead.",
     "tool_not_allowed": "The token's profile does not include this tool. Ask the owner for a standard token.",
     "policy_denied": "A rule forbids it; `policy_rule` names the rule. Ask somebody who may.",
-    "quota_exceeded": "A count is used up; `limit` and `used` say which. Promote or archive, then start a new workspace.",
+    "quota_exceeded": "A count is used up; `limit` and `used` say which. Promote, then start a new workspace.",
     "budget_exceeded": "Kept for budgets; nothing raises it yet.",
     "runtime_not_approved": "Kept for runtimes; nothing raises it yet.",
     "approval_required": "A person has to approve exactly this change first.",
     "not_found": "It does not exist, or it is not yours to know about. Both look the same on purpose.",
     "method_not_allowed": "The path exists with another HTTP method.",
     "busy": "Somebody else is writing right now. Repeat the call.",
-    "conflict": "The thing changed since you read it, or two changes contradict; `conflicts` says where. Read it again.",
+    "conflict": "It changed since you read it, or two changes contradict; `conflicts` says where. Read it again.",
     "idempotency_conflict": "The same `idempotency_key` came with another body. Use a new key for a new call.",
     "illegal_transition": "The object is not in a state for this; `allowed` lists what would be.",
     "version_exists": "That release version has been published. Choose a higher one.",
     "tool_version_removed": "The wanted `tool_version` is not served; `upgrade` names one that is.",
     "payload_too_large": "A file, a message, a list or the whole request is over its limit. Send less at once.",
     "unsupported_media_type": "The body is not JSON. Send `Content-Type: application/json`.",
-    "misdirected_request": "The server does not answer to this host name. Use its printed address or set the public one.",
+    "misdirected_request": "The server does not answer to this host name. Use its own address, or set the public one.",
     "validation_failed": "The input does not fit the schema or makes no sense; `fields` says where.",
     "rate_limited": "Too many calls. Wait `retry_after_s` seconds.",
     "internal": "A fault of the server. Report the `request_id`.",
     "upstream_failed": "Another service failed, for example the address a repository is imported from.",
-    "write_not_verified": "The commit is durable, but reading it back from the files failed. Repeat with the same key.",
-    "unavailable": "The database or the files cannot be reached now. Try again; look at `/readyz` and `builderos doctor`.",
+    "write_not_verified": "The commit is durable, but reading it back failed. Repeat with the same key.",
+    "unavailable": "Database or files cannot be reached now. Try again; see `/readyz` and `builderos doctor`.",
     "storage_full": "The disk is full. Nothing was changed. Free space and repeat.",
 }  # fmt: skip
 
@@ -103,8 +103,8 @@ def errors() -> str:
         for code, status in STATUS.items()
     ]
     head = (
-        "Every failure is a JSON document of the media type `application/problem+json`. Branch on `code`; show `detail`;"
-        " do what `hint` says; quote `request_id` when you report it.\n\n"
+        "Every failure is a JSON document of the media type `application/problem+json`. Branch on `code`; show"
+        " `detail`; do what `hint` says; quote `request_id` when you report it.\n\n"
         "| code | status | retry | meaning |\n|---|---|---|---|\n"
     )
     return f"# Error codes\n\n{NOTE}\n{head}" + "\n".join(rows) + "\n"
@@ -158,7 +158,9 @@ def cli() -> str:
 
 
 def _command(command: click.Command, words: list[str], parent: click.Context) -> Iterator[str]:
-    context = click.Context(command, info_name=words[-1], parent=parent, terminal_width=100, max_content_width=100)
+    context = click.Context(
+        command, info_name=words[-1], parent=parent, terminal_width=100, max_content_width=100
+    )
     usage = " ".join(command.collect_usage_pieces(context))
     text = " ".join((command.help or "").split("\n\n")[0].split())
     more = [" ".join(p.split()) for p in (command.help or "").split("\n\n")[1:]]

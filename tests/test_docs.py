@@ -38,7 +38,10 @@ def _name(page: Path) -> str:
 def server(databases: Databases, fast_folder: Path) -> Iterator[Served]:
     """A server that already has the repository `lab`, as after the README."""
     home = fast_folder / f"d{uuid.uuid4().hex[:8]}"
-    with databases.fresh() as database, pages.served(home, database, **_LIMITS, BUILDEROS_ENGINE="false") as it:
+    with (
+        databases.fresh() as database,
+        pages.served(home, database, **_LIMITS, BUILDEROS_ENGINE="false") as it,
+    ):
         folder = fast_folder / f"r{uuid.uuid4().hex[:8]}"
         reader = it.reader(folder)
         command = ["builderos", "repo", "import", ".", "--name", "lab"]
@@ -96,7 +99,9 @@ def test_every_block_is_an_example_that_is_checked(page: Path) -> None:
     assert fences == 2 * len(found), "a fence is indented or not closed"
     for block in found:
         kind = f"{block.language} {block.info}".strip()
-        assert kind in ("sh", "sh make", "json", "text", "text drawing") or kind.startswith("yaml "), f"line {block.line}: {kind}"
+        assert kind in ("sh", "sh make", "json", "text", "text drawing") or kind.startswith("yaml "), (
+            f"line {block.line}: {kind}"
+        )
 
 
 def test_the_commands_of_make_exist() -> None:
@@ -104,13 +109,19 @@ def test_the_commands_of_make_exist() -> None:
              for line in block.text.splitlines() if line]  # fmt: skip
     assert {"make demo", "make test", "make up"} <= {line.partition("  #")[0] for line in lines}
     for line in lines:
-        done = subprocess.run(["bash", "-c", line.replace("make", "make -n", 1)], cwd=ROOT, capture_output=True, check=False)
+        done = subprocess.run(
+            ["bash", "-c", line.replace("make", "make -n", 1)], cwd=ROOT, capture_output=True, check=False
+        )
         assert done.returncode == 0, f"{line}: {done.stderr.decode()}"
 
 
 def test_every_file_that_a_page_shows_is_valid() -> None:
     shown = [(page, block) for page in PAGES for block in pages.blocks(page) if block.language == "yaml"]
-    assert {block.info for _, block in shown} >= {"project/task.yaml", "project/memory.yaml", "builderos.yaml"}
+    assert {block.info for _, block in shown} >= {
+        "project/task.yaml",
+        "project/memory.yaml",
+        "builderos.yaml",
+    }
     for page, block in shown:
         assert yaml.safe_load(block.text)
         issues = delivery.validate(block.info, block.text.encode())
@@ -118,7 +129,11 @@ def test_every_file_that_a_page_shows_is_valid() -> None:
 
 
 def test_generated_pages_are_up_to_date() -> None:
-    stale = [path for path, text in reference.generated().items() if not path.exists() or path.read_text("utf-8") != text]
+    stale = [
+        path
+        for path, text in reference.generated().items()
+        if not path.exists() or path.read_text("utf-8") != text
+    ]
     assert not stale, f"run `make reference`: {', '.join(map(_name, stale))}"
 
 
@@ -136,6 +151,13 @@ def test_every_setting_code_operation_and_command_is_described() -> None:
     names = [operation.name for group in root.GROUPS for operation in group.items]
     assert all(f"`{name}`" in text("operations.md") for name in names)
     assert all(f"## builderos {name}\n" in text("cli.md") for name in ENTRIES)
+
+
+def test_every_schedule_is_described() -> None:
+    names = re.findall(r'engine\.cron\(\s*"([a-z-]+)"', (ROOT / "src/builderos/app.py").read_text("utf-8"))
+    page = (DOCS / "technical" / "operations.md").read_text("utf-8")
+    assert names
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_every_code_and_command_in_the_guides_exists() -> None:
@@ -175,11 +197,17 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         if page in seen or page.suffix != ".md":
             continue
         seen.add(page)
-        todo += [(page.parent / link.partition("#")[0]).resolve() for link in _links(page) if "://" not in link and link[0] != "#"]
+        todo += [
+            (page.parent / link.partition("#")[0]).resolve()
+            for link in _links(page)
+            if "://" not in link and link[0] != "#"
+        ]
     assert set(PAGES) <= seen, f"no page leads to {', '.join(map(_name, set(PAGES) - seen))}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name == "decisions" and p.name != "README.md"], ids=_name)
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.parent.name == "decisions" and p.name != "README.md"], ids=_name
+)
 def test_a_decision_says_what_it_costs_and_where_it_is_kept(page: Path) -> None:
     text = page.read_text("utf-8")
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
@@ -192,8 +220,8 @@ def test_a_decision_says_what_it_costs_and_where_it_is_kept(page: Path) -> None:
 def test_architecture_is_short_and_names_what_exists() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     assert len(text.splitlines()) < 200
-    rooms = {p.name for floor in ("interfaces", "integrations", "assets", "trust") for p in (ROOT / "src/builderos" / floor).iterdir()
-             if p.is_dir() and p.name != "__pycache__"}  # fmt: skip
+    floors = [ROOT / "src/builderos" / floor for floor in ("interfaces", "integrations", "assets", "trust")]
+    rooms = {p.name for floor in floors for p in floor.iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert {room for room in rooms if f"`{room}" not in text} == set()
     for path in re.findall(r"`((?:src|tests|migrations|docs|scripts|bench)/[^`\s:*]+)`", text):
         assert (ROOT / path).exists(), f"{path} does not exist"
