@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.databases import FreshDatabase
-from tests.support.live import Clone, clone, served
+from tests.support.gitclients import Clone, clone, run
+from tests.support.live import live as serving
 from tests.support.world import Sandbox, World, world_in_temp
 
 
@@ -19,10 +22,29 @@ class Live:
     url: str
     sandbox: Sandbox
     desk: Path
+    conninfo: str
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the database holds, seen past every wall."""
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            cursor = connection.execute(query, values)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def grow_main(self, files: dict[str, str]) -> str:
+        """Put a commit on main behind the server's back, as large as no sandbox could make it; its sha."""
+        (base,) = (self.world.home / "repos").glob("*/*/base.git")
+        folder = self.desk / "grown"
+        assert run("clone", "-q", str(base), str(folder)).ok
+        sha = Clone(folder, "main").commit(dict(files), "Grow")
+        pushed = run("push", "-q", "origin", "HEAD:main", cwd=folder)
+        assert pushed.ok, pushed.err
+        self.rows("update ops.branches set tip = %s where name = 'main'", sha)
+        return sha
 
     def clone(self, name: str = "clone", *options: str, sandbox: Sandbox | None = None) -> Clone:
         """Clone with the token of a sandbox, by default the first one."""
-        return clone(self.url, sandbox or self.sandbox, self.desk / name, *options)
+        box = sandbox or self.sandbox
+        return clone(self.url, box.token, box.branch, self.desk / name, *options)
 
     def tip(self, sandbox: Sandbox | None = None) -> str:
         """Where the server says the branch is."""
@@ -43,5 +65,5 @@ class Live:
 @pytest.fixture
 def live(database: FreshDatabase, tmp_path: Path) -> Iterator[Live]:
     """A server on a real socket."""
-    with world_in_temp(database) as world, served(world) as url:
-        yield Live(world, url, world.open_sandbox(), tmp_path)
+    with world_in_temp(database) as world, serving(world.asgi) as url:
+        yield Live(world, url, world.open_sandbox(), tmp_path, database.superuser_conninfo)

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pygit2
@@ -24,6 +24,8 @@ def seal(room: Quarantine, arrival: Arrival) -> None:
     with room_on_disk():
         for file in (room.folder / "pack").iterdir():
             _sync(file)
+        for folder in room.above:
+            _sync(folder)
 
 
 def _repack(room: Quarantine, oids: Iterable[Oid]) -> None:
@@ -92,18 +94,31 @@ def sweep_quarantine(store: RepositoryStore, older_than_s: float) -> int:
     published and never released stays protected until its branch's ref has arrived at it.
     """
     limit, swept = time.time() - older_than_s, 0
-    for objects in (
-        *store.root.glob("*/*/branches/*/*.git/objects"),
-        *store.root.glob("*/*/base.git/objects"),
-    ):
-        for room in objects.glob(f"{PREFIX}*"):
+    for objects in _object_folders(store.root):
+        for room in (objects / name for name in _names(objects) if name.startswith(PREFIX)):
             if _older(room, limit):
                 shutil.rmtree(room, ignore_errors=True)
                 swept += 1
-        for keep in objects.glob("pack/pack-*.keep"):
+        for keep in (objects / "pack" / name for name in _names(objects / "pack") if name.endswith(".keep")):
             if _older(keep, limit):
                 _release_if_reached(store, objects.parent, keep)
     return swept
+
+
+def _object_folders(root: Path) -> Iterator[Path]:
+    """The object folder of every store. Stores come and go meanwhile."""
+    for repo in (root / org / name for org in _names(root) for name in _names(root / org)):
+        yield repo / "base.git" / "objects"
+        branches = repo / "branches"
+        for part in _names(branches):
+            yield from (branches / part / name / "objects" for name in _names(branches / part))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _older(path: Path, limit: float) -> bool:
@@ -120,9 +135,11 @@ def _release_if_reached(store: RepositoryStore, folder: Path, keep: Path) -> Non
         return
     if found is None:  # somebody else's
         return
-    tip = store.read_ref(str(folder.relative_to(store.root)), found[1])
+    tip, new = store.read_ref(str(folder.relative_to(store.root)), found[1]), found[2]
     repo = pygit2.Repository(str(folder), pygit2.enums.RepositoryOpenFlag.BARE)
-    if tip is not None and tip in repo and (tip == found[2] or repo.descendant_of(tip, found[2])):
+    if tip is None or tip not in repo or new not in repo:
+        return
+    if tip == new or repo.descendant_of(tip, new):
         keep.unlink(missing_ok=True)
 
 

@@ -38,10 +38,17 @@ _FSCK: Final = re.compile(rb"(?:error|fatal)[^\n]*?object [0-9a-f]{40}: ([A-Za-z
 
 @dataclass(frozen=True)
 class Quarantine:
-    """One push's objects, apart from the store (`store`, a bare repository) over which they lie."""
+    """One push's objects, apart from the store (`store`, a bare repository below `root`) over which they lie."""
 
     store: Path
     folder: Path
+    root: Path
+
+    @property
+    def above(self) -> list[Path]:
+        """The folders that lead from the root to the store's objects: a young store may not be on disk yet."""
+        objects = self.store / "objects"
+        return [objects, *(folder for folder in objects.parents if folder.is_relative_to(self.root))]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -119,7 +126,7 @@ def quarantine(store: RepositoryStore, folder: str) -> Generator[Quarantine]:
             (room / "pack").mkdir()
             (room / "info").mkdir()
             (room / "info" / "alternates").write_text(f"{objects}\n")
-        yield Quarantine(store.path(folder), room)
+        yield Quarantine(store.path(folder), room, store.root)
     finally:
         shutil.rmtree(room, ignore_errors=True)
 

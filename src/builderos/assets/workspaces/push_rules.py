@@ -2,7 +2,7 @@
 
 A commit is compared with all its parents at once: what equals any of them was not added by it, so that merging main,
 with whatever odd names or large files it has, is fine. What equals main at the same place is not looked at either. The
-work is bounded in entries looked at: a few objects can spell out a tree of billions of paths.
+work is bounded: a few objects can spell out a tree of billions of paths.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from builderos.assets.repositories.service import (
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
-MAX_LOOKED_AT: Final = 2_000_000
+MAX_WORK: Final = 400_000  # units of about ten microseconds
 _CACHED_AT_MOST: Final = 500_000
 _LINK_BYTES: Final = 4096
 _TREE_BYTES: Final = 16 << 20
@@ -37,9 +37,9 @@ _NOTHING: Final[Rows] = {}
 
 
 class Trees:
-    """Trees of one push, each parsed once, counted so that a push cannot make the server look at them for ever."""
+    """Trees of one push, each parsed once; the work is counted, so that a push cannot keep the server busy for ever."""
 
-    def __init__(self, batch: Batch, size_of: Callable[[Oid], int], most: int = MAX_LOOKED_AT) -> None:
+    def __init__(self, batch: Batch, size_of: Callable[[Oid], int], most: int = MAX_WORK) -> None:
         self.batch = batch
         self.size_of = size_of
         self._left = most
@@ -47,15 +47,15 @@ class Trees:
         self._held = 0
 
     def rows(self, tree: Oid | None) -> Rows:
-        """Name → (mode, id); nothing for None. Raises `payload_too_large` when the push has used up its looks."""
+        """Name → (mode, id); nothing for None. Raises `payload_too_large` when the push is too much work."""
         if tree is None:
             return _NOTHING
         rows = self._parsed.get(tree)
         if rows is None:
             rows = parse_tree(self._read(tree))
-            self.spend(len(rows))
+            self.spend(len(rows) // 16)
             self._keep(tree, rows)
-        self.spend(1)
+        self.spend(1 + len(rows) // 32)
         return rows
 
     def _read(self, tree: Oid) -> bytes:
@@ -65,9 +65,9 @@ class Trees:
             )
         return self.batch.read(tree)[1]
 
-    def spend(self, looks: int) -> None:
-        """Count entries looked at."""
-        self._left -= looks
+    def spend(self, work: int) -> None:
+        """Count work: 1 for one entry that is handled by itself."""
+        self._left -= work
         if self._left < 0:
             raise Problem(
                 "payload_too_large",
@@ -166,7 +166,7 @@ def _check_twins(trees: Trees, folder: str, rows: Rows, fresh: list[bytes]) -> N
     """A new name must not be a twin of any name in its folder, old or new."""
     if not fresh:
         return
-    trees.spend(len(rows))
+    trees.spend(len(rows) // 8)
     twins: dict[str, list[str]] = {}
     for name in rows:
         text = name.decode("utf-8", "surrogateescape")

@@ -7,7 +7,7 @@ import os
 import signal
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
 import anyio
@@ -17,8 +17,6 @@ from starlette.types import Receive, Scope, Send
 from builderos.assets.repositories.service import GitCommand
 from builderos.core.problems import Problem
 
-from .replies import plain
-
 log = logging.getLogger("builderos.git")
 WAIT_S: Final = 30.0
 STALL_S: Final = 120.0
@@ -26,6 +24,7 @@ TOTAL_S: Final = 3600.0
 _PIECE: Final = 1 << 16
 _KEPT_WORDS: Final = 4096
 Place = contextlib.AbstractAsyncContextManager[None]
+Excuse = Callable[[Problem], Response]
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +114,7 @@ class GitReply(Response):
     """The output of a git process as it comes. The client's going away ends the process, and so does its idleness."""
 
     def __init__(
-        self, command: GitCommand, body: bytes, media_type: str, prefix: bytes, place: Place
+        self, command: GitCommand, body: bytes, media_type: str, prefix: bytes, place: Place, excuse: Excuse
     ) -> None:
         super().__init__(status_code=200, media_type=media_type, headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
@@ -123,6 +122,7 @@ class GitReply(Response):
         self._input = body
         self._prefix = prefix
         self._place = place
+        self._excuse = excuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the process; the reply begins with its first bytes, so that an early failure still gets a status."""
@@ -130,7 +130,7 @@ class GitReply(Response):
             async with asyncio.timeout(TOTAL_S):
                 await self._serve(receive, send)
         except Problem as problem:
-            await plain(problem)(scope, receive, send)
+            await self._excuse(problem)(scope, receive, send)
         except (
             TimeoutError
         ):  # an unfinished reply makes the server hang up, which is all that can be said now

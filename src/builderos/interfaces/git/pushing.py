@@ -21,7 +21,7 @@ from builderos.core.unit import Call, perform
 
 from . import wire
 from .bodies import Body
-from .processes import last_words, pour, running
+from .processes import Place, last_words, pour, running
 
 ARRIVE_S: Final = 900.0  # for the whole pack to arrive and be indexed
 INDEX_S: Final = 120.0  # for the indexer after the last byte
@@ -40,11 +40,12 @@ class BadPack(Exception):
 class Pushing:
     """Answers one push for one caller. Refs other than the own branch are refused one by one, or all with `atomic`."""
 
-    def __init__(self, context: Context, call: Call, view: View, thread: Thread) -> None:
+    def __init__(self, context: Context, call: Call, view: View, thread: Thread, place: Place) -> None:
         self._context = context
         self._call = call
         self._view = view
         self._thread = thread
+        self._place = place
 
     async def answer(self, updates: wire.Updates, body: Body) -> bytes:
         """The report, whatever happens: a refusal is an answer."""
@@ -54,7 +55,8 @@ class Pushing:
             others = {item.ref: "atomic push failed" for item in mine}
             return wire.report(updates, "ok", others | _reasons(refused), _words(refused.values()))
         try:
-            said = await self._receive(mine[0], body)
+            async with self._place:
+                said = await self._receive(mine[0], body)
         except BadPack as fault:
             every = {item.ref: "unpacker error" for item in updates.items}
             return wire.report(updates, _reason(fault.problem), every, _words([fault.problem]))

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from builderos.core.problems import Problem
 
-from .wire import printable
+from .wire import error, printable
 
 
 def plain(problem: Problem) -> Response:
@@ -21,3 +21,10 @@ def plain(problem: Problem) -> Response:
 def result(service: str, body: bytes, kind: str = "result") -> Response:
     """A whole answer of a service (`git-upload-pack` or `git-receive-pack`)."""
     return Response(body, 200, {"cache-control": "no-cache"}, f"application/x-{service}-{kind}")
+
+
+def fetch_error(problem: Problem) -> Response:
+    """A problem in the middle of a fetch: git shows no body of a failed POST, but what this packet says."""
+    return result(
+        "git-upload-pack", error(" ".join(f"{problem.code}: {problem.detail}. {problem.hint}".split()))
+    )

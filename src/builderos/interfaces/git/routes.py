@@ -21,7 +21,7 @@ from .bodies import Body
 from .callers import call_of
 from .processes import GitReply, Slots
 from .pushing import Pushing
-from .replies import plain, result
+from .replies import fetch_error, plain, result
 
 UPLOAD: Final = "git-upload-pack"
 RECEIVE: Final = "git-receive-pack"
@@ -94,7 +94,11 @@ class Door:
         _require_type(request, UPLOAD)
         call = await self._call(request, "git fetch")
         body = await Body(request, self._settings.max_body).whole()
-        reading = await self._read(call, _address(request), wire.wants_of(body))
+        wants = wire.wants_of(body)
+        try:
+            reading = await self._read(call, _address(request), wants)
+        except Problem as problem:
+            return fetch_error(problem)
         if reading.refused is not None:
             return result(UPLOAD, wire.error(f"upload-pack: not our ref {reading.refused}"))
         version = wire.version_of(request.headers.get("git-protocol"))
@@ -109,9 +113,8 @@ class Door:
         updates = await wire.read_updates(body)
         if not updates.items:
             return result(RECEIVE, b"")
-        async with self._pushes.take(call.actor.id):
-            report = await Pushing(self._app.context, call, view, self._thread).answer(updates, body)
-        return result(RECEIVE, report)
+        pushing = Pushing(self._app.context, call, view, self._thread, self._pushes.take(call.actor.id))
+        return result(RECEIVE, await pushing.answer(updates, body))
 
     async def _call(self, request: Request, tool: str) -> Call:
         return await self._thread(call_of, self._app, request, tool)
@@ -127,11 +130,10 @@ class Door:
     def _reply(self, call: Call, reading: Reading, body: bytes, version: int, *, advertise: bool) -> Response:
         view = reading.view
         command = upload_pack(self._store, view.folder, view.patterns, version=version, advertise=advertise)
-        kind = "advertisement" if advertise else "result"
+        kind, excuse = ("advertisement", plain) if advertise else ("result", fetch_error)
         prefix = wire.opening(UPLOAD, version) if advertise else b""
-        return GitReply(
-            command, body, f"application/x-{UPLOAD}-{kind}", prefix, self._fetches.take(call.actor.id)
-        )
+        place = self._fetches.take(call.actor.id)
+        return GitReply(command, body, f"application/x-{UPLOAD}-{kind}", prefix, place, excuse)
 
     async def _thread(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return await anyio.to_thread.run_sync(
