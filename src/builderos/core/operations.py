@@ -17,6 +17,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from .schema import In
@@ -76,6 +77,14 @@ class Operation:
     def path_parameters(self) -> tuple[str, ...]:
         """Names in braces in the path."""
         return tuple(re.findall(r"{(\w+)}", self.path))
+
+    @property
+    def document(self) -> Any:
+        """The type of the JSON reply, without a download that may come instead; None where there is only that."""
+        if self.reply is Download:
+            return None
+        forms = [form for form in get_args(self.reply) if form is not Download]
+        return forms[0] if len(forms) == 1 and isinstance(self.reply, UnionType) else self.reply
 
 
 def _reply_of(annotation: Any) -> Any:

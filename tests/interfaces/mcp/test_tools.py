@@ -1,5 +1,6 @@
 """The tools over MCP: every transport and era gives what HTTP gives."""
 
+import base64
 import json
 from typing import Any
 
@@ -136,6 +137,38 @@ def test_the_names_and_schemas_are_those_of_the_contract(shared_world: World, ht
             assert set(tool.get("required", [])) == set(body.get("required", [])) | in_path
             for name, field in body["properties"].items():
                 assert tool["properties"][name].get("description") == field.get("description")
+
+
+def test_a_download_comes_as_one_object(shared_world: World, http_way: Way) -> None:
+    sandbox = shared_world.open_sandbox()
+    sandbox.commit({"a.txt": "a\n"}, "Something to measure")
+
+    async def story(client: Client) -> None:
+        table = await client.call_tool("systemMetrics", {"mode": "export", "format": "csv"})
+        assert not table.is_error, table
+        assert table.structured_content["encoding"] == "utf-8"
+        assert "," in table.structured_content["content"].splitlines()[0]
+        packed = (
+            await client.call_tool("systemMetrics", {"mode": "export", "format": "zip"})
+        ).structured_content
+        assert base64.b64decode(packed["content"])[:2] == b"PK"
+        numbers = await client.call_tool("systemMetrics", {"mode": "summary"})
+        assert numbers.structured_content["branch"] == sandbox.branch
+
+    http_way.run(story, sandbox.token)
+
+
+def test_a_download_that_is_too_large_for_a_message_is_refused(
+    shared_world: World, http_way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builderos.interfaces.mcp.tools.MAX_FILE", 10)
+    sandbox = shared_world.open_sandbox()
+
+    async def story(client: Client) -> None:
+        answer = await client.call_tool("systemMetrics", {"mode": "export", "format": "csv"})
+        assert answer.structured_content["code"] == "payload_too_large"
+
+    http_way.run(story, sandbox.token)
 
 
 def test_both_doors_share_one_idempotency_window(shared_world: World, http_way: Way) -> None:

@@ -42,7 +42,7 @@ class LifecycleIn(BranchWriteIn):
     task_id: TaskId | None = None
     new_task_id: Annotated[Line | None, Field(description="clone: id of the copy.", max_length=64)] = None
     title: Annotated[Line | None, Field(description="What is to be done.", min_length=1)] = None
-    phase: Name | None = None
+    phase: Annotated[Name | None, Field(description="create: part of the plan, e.g. 2.")] = None
     assigned_pod: Annotated[
         Name | None, Field(description="The agent or person it is for; next: only theirs.")
     ] = None

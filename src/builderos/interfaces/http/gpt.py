@@ -130,7 +130,7 @@ def input_schema(operation: Operation) -> Json:
 
 def output_schema(operation: Operation) -> Json:
     """The schema of the reply, without references."""
-    return plain(operation.reply, mode="serialization")
+    return plain(operation.document, mode="serialization")
 
 
 def plain(kind: Any, **options: Any) -> Json:

@@ -1,5 +1,6 @@
 """Operations as MCP tools, and one call of one tool. Knows nothing of the MCP library, which is slow to load."""
 
+import base64
 import json
 import logging
 from collections.abc import Mapping
@@ -10,14 +11,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from builderos.core.actor import Actor
 from builderos.core.application import Application
-from builderos.core.operations import Operation
+from builderos.core.operations import Download, Operation
 from builderos.core.problems import Problem
+from builderos.interfaces.http.actions import may_use
 from builderos.interfaces.http.serve import Incoming, as_fields, serve
 
 log = logging.getLogger("builderos.mcp")
 Json = dict[str, Any]
-# A key reads with `read`; what it may write is said by further scopes. The policy decides; this only tidies the list.
-_SCOPES: Final = {"promote": "promote"}
+
+
+MAX_FILE: Final = 70_000  # as base64 within the 100,000 characters of a tool's reply
+_FILE: Final[Json] = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("filename", "media_type", "encoding", "content")},
+    "required": ["filename", "media_type", "encoding", "content"],
+}
 
 
 @dataclass(frozen=True)
@@ -30,16 +38,9 @@ class Tool:
 
     def allowed(self, actor: Actor | None) -> bool:
         """Whether it makes sense to show this tool to `actor`; to nobody in particular everything is shown."""
-        if actor is None:
-            return True
-        if actor.profile == "minimal" and self.operation.profile != "minimal":
-            return False
-        if actor.role == "share":
+        if actor is not None and actor.role == "share":
             return self.operation.effect == "read"
-        if actor.role == "api_key":
-            write = _SCOPES.get(self.operation.name, "write")
-            return ("read" if self.operation.effect == "read" else write) in actor.scopes
-        return True
+        return actor is None or may_use(actor, self.operation)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def _tool(operation: Operation) -> Tool:
     schema["properties"] = {
         n: s for n, s in schema.get("properties", {}).items() if n not in operation.implied
     }
-    reply = TypeAdapter[Any](operation.reply).json_schema(mode="serialization")
-    return Tool(operation, schema, {"type": "object", **reply})
+    reply = TypeAdapter[Any](operation.document).json_schema(mode="serialization")
+    either = {"anyOf": [reply, _FILE], "$defs": reply.pop("$defs", {})} if operation.media_types else reply
+    return Tool(operation, schema, {"type": "object", **either})
 
 
 def call(app: Application, operation: Operation, arguments: Mapping[str, Any], incoming: Incoming) -> Answer:
@@ -74,8 +76,26 @@ def call(app: Application, operation: Operation, arguments: Mapping[str, Any], i
         log.exception("unexpected error in %s", incoming.request_id)
         crash = Problem("internal", "something went wrong on our side", hint="Report the request_id.")
         return Answer(crash.as_dict(incoming.request_id), failed=True)
-    assert isinstance(out.body, bytes), "a download is no tool"
-    return Answer(json.loads(out.body), failed=False)
+    if isinstance(out.body, bytes):
+        return Answer(json.loads(out.body), failed=False)
+    return _file(out.body, operation, incoming)
+
+
+def _file(download: Download, operation: Operation, incoming: Incoming) -> Answer:
+    """A download as one object: messages have no streams."""
+    content = b""
+    for chunk in download.chunks:
+        content += chunk
+        if len(content) > MAX_FILE:
+            large = Problem(
+                "payload_too_large", f"the file is larger than {MAX_FILE} bytes",
+                hint=f"Ask for less, or fetch it over HTTP: {operation.method} {operation.path}.", limit=MAX_FILE,
+            )  # fmt: skip
+            return Answer(large.as_dict(incoming.request_id), failed=True)
+    is_text = download.media_type.startswith("text/")
+    text = content.decode() if is_text else base64.b64encode(content).decode()
+    named = {"filename": download.filename, "media_type": download.media_type}
+    return Answer({**named, "encoding": "utf-8" if is_text else "base64", "content": text}, failed=False)
 
 
 def _body(operation: Operation, arguments: Mapping[str, Any]) -> Any:

@@ -1,0 +1,241 @@
+"""Two organisations, two repositories, every kind of credential, and one valid call of every operation."""
+
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from builderos.core.actor import Profile, system_actor
+from builderos.core.clock import utcnow
+from builderos.core.ids import new_id
+from builderos.core.operations import Operation
+from builderos.core.unit import Call, Unit, as_system, perform
+from builderos.trust.identity import service as identity
+from builderos.trust.ledger import service as ledger
+from builderos.trust.notices import service as notices
+from tests.support.world import Json, Sandbox, World, make_repository
+
+SCOPES = ("read", "write", "promote", "approve", "admin")
+CREDENTIALS = (
+    "none", "garbage", "own", "other", "minimal", "expired", "revoked", "other_org", "other_org_owner", "other_repo",
+    "share", *(f"key_{scope}" for scope in SCOPES), "owner",
+)  # fmt: skip
+_numbers = itertools.count()
+
+
+class Grounds:
+    """What all scenes share: the neighbours, whose things must stay out of reach, and the API keys."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self.source = make_repository(folder / "annex")
+        world.import_repo(self.source, "annex")
+        self.foreign_org = new_id("org")
+        call = Call(actor=system_actor(self.foreign_org), request_id=new_id("req"), door="test")
+        perform(
+            world.context, call, lambda unit: identity.create_org(unit, "globex", "Globex", anonymous=True)
+        )
+        perform(world.context, call, lambda unit: ledger.record(unit, "org.created", self.foreign_org, {}))
+        self.foreign_owner = self.issue("owner", org_id=self.foreign_org, profile="full")
+        world.ok(self.post("/v1/repos/import", self.foreign_owner, source=str(self.source), name="lab"))
+        self.foreign_sandbox = world.open_sandbox("lab", org_slug="globex")
+        self.other = world.open_sandbox()
+        self.other_repo = world.open_sandbox("annex")
+        self.keys = {scope: self.issue("api_key", profile="full", scopes=(scope,)) for scope in SCOPES}
+        repos = world.ok(world.as_owner("GET", "/v1/repos"))["items"]
+        self.repo_id = next(repo["id"] for repo in repos if repo["repo_name"] == "lab")
+
+    def post(self, path: str, token: str, **body: Any) -> Any:
+        """A call with a credential."""
+        return self.world.http.post(path, json=body, headers={"Authorization": f"Bearer {token}"})
+
+    def issue(
+        self, kind: identity.CredentialKind, *, org_id: str | None = None, profile: Profile = "standard",
+        revoked: bool = False, **bound: Any,
+    ) -> str:  # fmt: skip
+        """A credential as the server itself would make it; returns its secret."""
+
+        def make(unit: Unit) -> str:
+            made = identity.issue(unit, kind, actor_name=f"test-{kind}", profile=profile, **bound)
+            if revoked:
+                identity.revoke(unit, credential_id=made.id)
+            return made.secret
+
+        return as_system(self.world.context, org_id or self.world.org_id, make)
+
+
+class Scene:
+    """One sandbox with everything that hangs on it; made anew once a call has changed it."""
+
+    def __init__(self, grounds: Grounds) -> None:
+        self.grounds = grounds
+        self.world = grounds.world
+        self.sandbox: Sandbox = self.world.open_sandbox()
+        self.commit_sha = self.sandbox.commit({f"src/s{next(_numbers)}.py": "x\n"}, "Add")["commit_sha"]
+
+    @cached_property
+    def sandbox_id(self) -> str:
+        items = self.world.ok(self.world.as_owner("GET", "/v1/sandboxes?limit=200"))["items"]
+        return next(item["id"] for item in items if item["branch"] == self.sandbox.branch)
+
+    def _bound(self, **more: Any) -> Json:
+        return {"sandbox_id": self.sandbox_id, "repo_id": self.grounds.repo_id, **more}
+
+    def secret(self, credential: str) -> str | None:
+        """The secret of one kind of credential, None for none."""
+        grounds, issue = self.grounds, self.grounds.issue
+        past = utcnow() - timedelta(hours=1)
+        makers: dict[str, Callable[[], str | None]] = {
+            "none": lambda: None,
+            "garbage": lambda: "bos_rt_" + "0" * 43,
+            "own": lambda: self.sandbox.token,
+            "other": lambda: grounds.other.token,
+            "minimal": lambda: issue("reuse_token", profile="minimal", **self._bound()),
+            "expired": lambda: issue("reuse_token", **self._bound(expires_at=past)),
+            "revoked": lambda: issue("reuse_token", revoked=True, **self._bound()),
+            "other_org": lambda: grounds.foreign_sandbox.token,
+            "other_org_owner": lambda: grounds.foreign_owner,
+            "other_repo": lambda: grounds.other_repo.token,
+            "share": lambda: issue("share", **self._bound()),
+            "owner": lambda: self.world.owner_token,
+        }
+        scope = credential.removeprefix("key_")
+        return grounds.keys[scope] if credential.startswith("key_") else makers[credential]()
+
+    @cached_property
+    def backup_id(self) -> str:
+        return self.sandbox.post("/system/backup")["backup_id"]
+
+    @cached_property
+    def promotion(self) -> Json:
+        return self.world.ok(self.sandbox.try_post("/git/promote", title="A scene"))
+
+    @cached_property
+    def share(self) -> Json:
+        answer = self.world.as_owner("POST", f"/v1/sandboxes/{self.sandbox_id}/share", json={})
+        return self.world.ok(answer)
+
+    @cached_property
+    def key_id(self) -> str:
+        body = {"label": "of a scene", "scopes": ["read"]}
+        return self.world.ok(self.world.as_owner("POST", "/v1/api-keys", json=body))["id"]
+
+    @cached_property
+    def alert_id(self) -> str:
+        def raise_one(unit: Unit) -> None:
+            notices.raise_alert(unit, "tool_failed", self.sandbox_id, {})
+
+        as_system(self.world.context, self.world.org_id, raise_one)
+        items = self.world.ok(self.world.as_owner("GET", "/v1/alerts?limit=200"))["items"]
+        return next(item["id"] for item in items if item["object"] == self.sandbox_id)
+
+    @property
+    def here(self) -> Json:
+        """Where a tool is asked to work."""
+        return {"repo_name": "lab", "branch": self.sandbox.branch}
+
+    def private(self, credential: str) -> list[str]:
+        """Words that nobody else gets to read; the id of the repository is known to all who work in it."""
+        words = [self.sandbox.branch, self.sandbox_id, self.commit_sha, self.sandbox.token]
+        return words if credential == "other" else [*words, self.grounds.repo_id]
+
+    def call(self, operation: Operation, credential: str) -> tuple[Any, str]:
+        """Call the operation on this scene with one kind of credential: the response, and what was sent."""
+        body = {**CALLS[operation.name](self)}
+        sent = str(body)
+        path = operation.path.format(**{name: body.pop(name) for name in operation.path_parameters})
+        secret = self.secret(credential)
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        wire: Json = {"params": body} if operation.method in ("GET", "DELETE") else {"json": body}
+        return self.world.http.request(operation.method, path, headers=headers, **wire), sent
+
+
+def _task(scene: Scene) -> str:
+    """A task of the scene that can be completed."""
+    name = f"task_{next(_numbers)}"
+    make = {"action": "create", "task_id": name, "title": "Do it", "phase": "1"}
+    scene.sandbox.post("/tasks/lifecycle", **make)
+    for action in ("activate", "start"):
+        scene.sandbox.post("/tasks/lifecycle", action=action, task_id=name)
+    return name
+
+
+# One valid call of every operation: what refuses it is the guard and nothing else.
+CALLS: dict[str, Callable[[Scene], Json]] = {
+    "initSandbox": lambda s: {"repo_name": "lab"},
+    "initBranch": lambda s: {"repo_name": "lab"},
+    "getStarted": lambda s: {"repo_name": "lab"},
+    "initProject": lambda s: {**s.here, "project_name": "Scene"},
+    "commit_and_log": lambda s: {**s.here, "message": "x", "file_path": f"n{next(_numbers)}", "content": "x"},
+    "commitAndLogOutput": lambda s: {
+        **s.here,
+        "message": "x",
+        "file_path": f"n{next(_numbers)}",
+        "content": "x",
+    },
+    "fetchFiles": lambda s: {**s.here, "path": "README.md"},
+    "gitLog": lambda s: s.here,
+    "gitDiff": lambda s: s.here,
+    "rollback": lambda s: {**s.here, "commit_sha": s.commit_sha, "reason": "x"},
+    "createBackup": lambda s: s.here,
+    "listBackups": lambda s: s.here,
+    "getBackups": lambda s: s.here,
+    "restoreBackup": lambda s: {**s.here, "id": s.backup_id},
+    "promote": lambda s: {**s.here, "title": "A scene"},
+    "taskLifecycle": lambda s: {
+        **s.here,
+        "action": "create",
+        "task_id": f"t{next(_numbers)}",
+        "title": "x",
+        "phase": "1",
+    },
+    "completeTask": lambda s: {**s.here, "task_id": _task(s), "reasoning": "done"},
+    "handoff": lambda s: {
+        **s.here,
+        "action": "append",
+        "task_id": _task(s),
+        "to": "x",
+        "reason": "x",
+        "next_prompt": "x",
+    },
+    "logReasoning": lambda s: {**s.here, "task_id": _task(s), "kind": "thought", "text": "x"},
+    "taskQuery": lambda s: {**s.here, "mode": "list"},
+    "memoryQuery": lambda s: s.here,
+    "memoryManage": lambda s: {**s.here, "action": "index"},
+    "systemMetrics": lambda s: {**s.here, "mode": "summary"},
+    "listActions": lambda s: {},
+    "getActions": lambda s: {},
+    "listPulls": lambda s: {"repo_name": "lab"},
+    "getPull": lambda s: {"id": s.promotion["promotion_id"]},
+    "reviewPull": lambda s: {"id": s.promotion["promotion_id"], "verdict": "comment", "comment": "x"},
+    "mergePull": lambda s: {"id": s.promotion["promotion_id"]},
+    "listSandboxes": lambda s: {},
+    "getSandbox": lambda s: {"id": s.sandbox_id},
+    "changeToken": lambda s: {"id": s.sandbox_id, "action": "rotate"},
+    "resetSandbox": lambda s: {"id": s.sandbox_id, "to": "main"},
+    "updateSandbox": lambda s: {"id": s.sandbox_id},
+    "archiveSandbox": lambda s: {"id": s.sandbox_id},
+    "deleteSandbox": lambda s: {"id": s.sandbox_id},
+    "shareSandbox": lambda s: {"id": s.sandbox_id},
+    "revokeShare": lambda s: {"id": s.share["share_id"]},
+    "viewShared": lambda s: {"share_token": s.share["share_token"]},
+    "importRepo": lambda s: {"source": str(s.grounds.source), "name": f"import-{next(_numbers)}"},
+    "createRepo": lambda s: {"name": f"made-{next(_numbers)}"},
+    "listRepos": lambda s: {},
+    "getRepo": lambda s: {"id": s.grounds.repo_id},
+    "createDevBranch": lambda s: {"id": s.grounds.repo_id, "branch": f"dev-{next(_numbers)}"},
+    "protectRepo": lambda s: {"id": s.grounds.repo_id, "dry_run": True},
+    "listApprovals": lambda s: {},
+    "getApproval": lambda s: {"id": s.promotion["approval_id"]},
+    "decideApproval": lambda s: {"id": s.promotion["approval_id"], "decision": "approve"},
+    "searchAudit": lambda s: {},
+    "exportAudit": lambda s: {"format": "jsonl"},
+    "verifyAudit": lambda s: {},
+    "createKey": lambda s: {"label": "x", "scopes": ["read"]},
+    "listKeys": lambda s: {},
+    "revokeKey": lambda s: {"id": s.key_id},
+    "listAlerts": lambda s: {},
+    "ackAlert": lambda s: {"id": s.alert_id},
+}

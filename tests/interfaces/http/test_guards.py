@@ -1,0 +1,125 @@
+"""Guarded doors: every operation × every kind of credential, held against a table that people have read.
+
+`guards.txt` says for each operation which outcome each credential has; `ok` means that the call went through. An
+operation without an entry fails. `BUILDEROS_WRITE_GUARDS=1` writes what the server does now, to be read before it is
+committed.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builderos import app as root
+from builderos.core.application import Application
+from builderos.core.context import Context
+from builderos.core.operations import Operation
+from tests.support.databases import Databases
+from tests.support.world import world_in_temp
+
+from .scenes import CALLS, CREDENTIALS, Grounds, Scene
+
+TABLE = Path(__file__).with_name("guards.txt")
+OPERATIONS = {o.name: o for o in Application(Context(), list(root.GROUPS)).operations()}
+# What somebody without any credential may do. This list only shrinks: a new name in it needs a very good reason.
+OPEN_TO_ALL = {
+    "initSandbox": "anonymous mode: opens a workspace of one's own, and no other",
+    "initBranch": "an older name of initSandbox",
+    "getStarted": "an older name of initSandbox",
+    "viewShared": "the address itself is the credential",
+}
+NO_CREDENTIAL = ("none", "garbage", "expired", "revoked")
+OUTSIDERS = ("none", "garbage", "expired", "revoked", "other_org", "other_org_owner", "other_repo")
+
+
+def read_table() -> dict[str, dict[str, str]]:
+    """Operation → credential → outcome."""
+    table: dict[str, dict[str, str]] = {}
+    for line in TABLE.read_text().splitlines():
+        if line.startswith("["):
+            row = table.setdefault(line.strip("[]"), {})
+        elif line.strip() and not line.startswith("#"):
+            outcome, _, who = line.partition(":")
+            row.update(dict.fromkeys(who.split(), outcome.strip()))
+    return table
+
+
+def outcome(response: Any) -> str:
+    """`ok`, or the code of the problem."""
+    if response.status_code < 300:
+        return "ok"
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    return response.json()["code"]
+
+
+@pytest.fixture(scope="module")
+def grounds(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
+    with databases.fresh() as database, world_in_temp(database) as world:
+        yield Grounds(world, tmp_path_factory.mktemp("guards"))
+
+
+def walk(grounds: Grounds, operation: Operation) -> dict[str, str]:
+    """What every credential gets. A call that changed something gets a new scene behind it."""
+    found: dict[str, str] = {}
+    scene = Scene(grounds)
+    for credential in CREDENTIALS:
+        response, sent = scene.call(operation, credential)
+        found[credential] = outcome(response)
+        if credential in (*OUTSIDERS, "other") and operation.name != "viewShared":
+            leaked = [w for w in scene.private(credential) if w in response.text and w not in sent]
+            assert not leaked, (credential, response.text)
+        if found[credential] == "ok" and operation.effect == "write":
+            scene = Scene(grounds)
+    return found
+
+
+def test_every_operation_has_a_row_and_a_call_and_no_row_outlives_its_operation() -> None:
+    assert set(OPERATIONS) <= set(CALLS), set(OPERATIONS) - set(CALLS)
+    assert set(read_table()) == set(OPERATIONS), set(read_table()) ^ set(OPERATIONS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_door_opens_for_whom_the_table_says(grounds: Grounds, name: str) -> None:
+    assert name in CALLS, "write a valid call of this operation into scenes.py"
+    found = walk(grounds, OPERATIONS[name])
+    if os.environ.get("BUILDEROS_WRITE_GUARDS"):
+        write_row(name, found)
+    expected = read_table().get(name, {})
+    assert found == {credential: expected.get(credential) for credential in CREDENTIALS}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_table_keeps_the_rules_that_hold_for_every_door(name: str) -> None:
+    """What must be true whatever the table says: nobody gets through a review by a typing error."""
+    operation, row = OPERATIONS[name], read_table()[name]
+    assert "internal" not in row.values()
+    for credential in NO_CREDENTIAL:
+        assert row[credential] != "ok" or name in OPEN_TO_ALL, credential
+    if name in OPEN_TO_ALL:
+        assert row["none"] == "ok", "no longer open: take it off the list"
+    if operation.effect == "write" and name not in OPEN_TO_ALL:
+        assert row["share"] != "ok", "a link is for reading"
+        if operation.profile != "platform" or operation.consequential:
+            assert row["key_read"] != "ok", "a key for reading writes nothing"
+    if operation.profile == "standard":
+        assert row["minimal"] == "tool_not_allowed"
+    if operation.path_parameters and name not in OPEN_TO_ALL:
+        for credential in OUTSIDERS:
+            assert row[credential] != "ok", f"{credential} reached another's object"
+
+
+def write_row(name: str, found: dict[str, str]) -> None:
+    """Replace one row of the table."""
+    rows = {**read_table(), name: found} if TABLE.exists() else {name: found}
+    lines = (
+        [line for line in TABLE.read_text().splitlines() if line.startswith("#")] if TABLE.exists() else []
+    )
+    for operation in sorted(rows):
+        lines += ["", f"[{operation}]"]
+        outcomes = dict.fromkeys(["ok", *sorted(set(rows[operation].values()))])
+        for one in outcomes:
+            who = [c for c in CREDENTIALS if rows[operation].get(c) == one]
+            lines += [f"{one}: {' '.join(who)}"] if who else []
+    TABLE.write_text("\n".join(lines) + "\n")
