@@ -21,11 +21,16 @@ _TRANSIENT: Final = (ConnectionError, http.client.BadStatusLine, http.client.Inc
 class Client:
     """Talks to the server at `url`, as the bearer of `token` when one is given. Keeps one connection open.
 
-    Not to be shared between threads. `status` is the HTTP status of the last reply.
+    Not to be shared between threads. `status` and `media_type` are those of the last reply.
     """
 
     def __init__(
-        self, url: str, token: str | None = None, *, timeout_s: float = CALL_S, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout_s: float = CALL_S,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -35,6 +40,7 @@ class Client:
         self.url = url.rstrip("/")
         self.token = token
         self.status = 0
+        self.media_type = ""
         self.request_id: str | None = None
         self._prefix = parts.path.rstrip("/")
         self._headers = {"Accept": "application/json", **(headers or {})}
@@ -119,6 +125,7 @@ class Client:
             self._connection.request(method, target, data, headers)
             response = self._connection.getresponse()
         self.status = response.status
+        self.media_type = response.getheader("content-type", "").partition(";")[0].strip().lower()
         self.request_id = response.getheader("x-request-id")
         if response.status >= 300:
             with self._transport():

@@ -21,7 +21,10 @@ from .conftest import PROGRAM, Line
 def alone(run_folder: Path, tmp_path: Path) -> Iterator[Line]:
     """Somebody whose server does not run yet."""
     home = run_folder / f"u{uuid.uuid4().hex[:8]}"
-    yield Line(environment(home) | {"XDG_CONFIG_HOME": str(tmp_path / "config")}, tmp_path)
+    env = environment(home, BUILDEROS_ENGINE="false") | {
+        "XDG_CONFIG_HOME": str(tmp_path / "config")
+    }  # no schedules here
+    yield Line(env, tmp_path)
     local.stop(home)
 
 

@@ -1,7 +1,9 @@
 """`api`: every operation of the contract, also those that have no verb of their own."""
 
+import itertools
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,7 @@ def command(
     path, sent = found.route(values)
     reply = client.call(found.method, path, sent, once="idempotency_key" in found.fields)
     if out is not None:
-        _write(out, json.dumps(reply, ensure_ascii=False, indent=2).encode() + b"\n")
+        _write(out, [json.dumps(reply, ensure_ascii=False, indent=2).encode() + b"\n"])
         return 0
     return caller.show(reply, json.dumps(reply, ensure_ascii=False, indent=2))
 
@@ -154,20 +156,27 @@ def _field(operation: Operation, text: str) -> tuple[str, Any]:
 
 
 def _download(caller: Caller, client: Client, operation: Operation, values: Json, out: str | None) -> int:
-    if caller.json and out is None:
-        raise click.UsageError(f"{operation.name} does not answer with JSON; name a file with --out")
+    """A reply that may be bytes: JSON is shown as such, anything else goes to stdout or into the file."""
     path, sent = operation.route(values)
-    if out is None:
-        client.save(operation.method, path, sent, sys.stdout.buffer)
-        sys.stdout.flush()
-        return 0
-    size = _write(out, b"".join(client.stream(operation.method, path, sent)))
-    return caller.show({"file": out, "bytes": size}, f"Wrote {size} bytes to {out}")
+    pieces = client.stream(operation.method, path, sent)
+    first = next(pieces, b"")
+    if client.media_type == "application/json" and out is None:
+        reply = json.loads(b"".join((first, *pieces)))
+        return caller.show(reply, json.dumps(reply, ensure_ascii=False, indent=2))
+    if out is not None:
+        size = _write(out, itertools.chain([first], pieces))
+        return caller.show({"file": out, "bytes": size}, f"Wrote {size} bytes to {out}")
+    if caller.json:
+        raise click.UsageError(f"{operation.name} answers with {client.media_type}; name a file with --out")
+    for piece in itertools.chain([first], pieces):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
+    return 0
 
 
-def _write(path: str, data: bytes) -> int:
+def _write(path: str, pieces: Iterable[bytes]) -> int:
     try:
         with open(path, "wb") as target:
-            return target.write(data)
+            return sum(map(target.write, pieces))
     except OSError as error:
         raise click.ClickException(f"cannot write {path}: {error.strerror}") from error

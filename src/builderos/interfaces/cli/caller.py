@@ -127,6 +127,8 @@ class Caller:
             click.echo(json.dumps(reply, ensure_ascii=False, indent=2))
         else:
             click.echo(plain(text if isinstance(text, str) else "\n".join(text)))
+        for warning in reply.get("warnings", []):
+            self.say(f"Warning: {warning}")
         if reply.get("approval_id") and any(client.status == 202 for client in self._clients.values()):
             self.say(f"It waits for an approval: builderos approve {reply['approval_id']}")
             return WAITING

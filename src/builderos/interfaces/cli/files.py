@@ -56,10 +56,7 @@ def commit(
     client, body = caller.place(repo, branch)
     body |= {"files": files, "message": message} | fields(task_id=task, agent_version=agent_version)
     reply = client.call("POST", "/commit_and_log_output", body, once=True)
-    code = caller.tell(reply, "commit_sha", "task_id", "diff_stat")
-    for warning in reply.get("warnings", []):
-        caller.say(f"Warning: {warning}")
-    return code
+    return caller.tell(reply, "commit_sha", "task_id", "diff_stat")
 
 
 def _spread(paths: Iterable[str]) -> Iterator[Path]:

@@ -1,7 +1,6 @@
 """History of a branch: `log`, `diff`, `rollback`, `reset`."""
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -83,5 +82,5 @@ def reset(caller: Caller, name: str | None, target: str, reason: str | None, rep
     """Make a workspace equal to main, a commit or a backup again, with a new commit."""
     client, id_ = find(caller, name, repo)
     body = {"to": target} | fields(reason=reason)
-    reply = client.call("POST", f"/v1/sandboxes/{quote(id_, safe='')}/reset", body, once=True)
+    reply = client.call("POST", f"/v1/sandboxes/{id_}/reset", body, once=True)
     return caller.tell(reply, "commit_sha", "diff_stat")

@@ -30,8 +30,6 @@ def _filtered(function: Any) -> Any:
 def _query(caller: Caller, repo: str | None, branch: str | None, **query: Any) -> int:
     client, body = caller.place(repo, branch)
     reply = client.call("POST", "/memory/query", body | fields(**query))
-    if reply.get("truncated"):
-        caller.say("The reply is cut to its limit; go on with the cursor")
     return caller.listing(reply, COLUMNS, "The memory holds nothing that fits")
 
 
@@ -82,7 +80,7 @@ def stats(caller: Caller, repo: str | None, branch: str | None) -> int:
     """Count what the memory holds."""
     client, body = caller.place(repo, branch)
     reply = client.call("POST", "/memory/query", body | {"mode": "stats"})
-    found: dict[str, Any] = reply.get("stats") or {}
+    found: dict[str, Any] = reply["stats"]
     return caller.show(reply, [str(reply.get("message", "")), *facts(found, found)])
 
 
@@ -99,11 +97,13 @@ def _described(function: Any) -> Any:
 def _manage(caller: Caller, repo: str | None, branch: str | None, action: str, **entry: Any) -> int:
     client, body = caller.place(repo, branch)
     reply = client.call("POST", "/memory/manage", body | {"action": action} | fields(**entry), once=True)
-    problems: list[Any] = reply.get("problems") or reply.get("errors") or []
-    code = caller.tell(
-        reply, "path", "commit_sha", "added", "changed", "removed", "missing", "problems", "errors"
-    )
-    return code or (1 if action == "validate" and problems else 0)
+    caller.show(reply, [str(reply["message"]), *facts(reply, ("changed", "missing", "stale", "gone", "commit_sha")),
+                        *map(_fault, reply["faults"])])  # fmt: skip
+    return 1 if action == "validate" and any(fault["level"] == "error" for fault in reply["faults"]) else 0
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    return f"  {fault['path']}:{fault['line']}: {fault['level']}: {fault['message']}"
 
 
 def _entry_verb(action: str, text: str) -> click.Command:

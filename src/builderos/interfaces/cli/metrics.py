@@ -10,6 +10,8 @@ from .commands import Verb
 from .options import fields, on_branch
 from .output import facts
 
+_SUMMARY = ("repo_name", "branch", "commits", "files", "rollbacks", "failed_calls", "tasks", "tokens")
+
 
 @click.command("metrics", cls=Verb)
 @on_branch
@@ -29,9 +31,7 @@ def command(
     body |= fields(to=until) | ({"from": since} if since else {})
     if format_ is None:
         reply = client.call("POST", "/system/metrics", body | {"mode": "summary"})
-        return caller.show(
-            reply, [str(reply.get("message", "")), *facts(reply, sorted(set(reply) - {"message"}))]
-        )
+        return caller.show(reply, [str(reply.get("message", "")), *facts(reply, _SUMMARY)])
     if caller.json and format_ != "json" and out is None:
         raise click.UsageError(f"with --json an export as {format_} goes into a file: --out FILE")
     client.save(

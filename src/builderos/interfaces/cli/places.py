@@ -40,6 +40,12 @@ class Places:
         """The branch that the saved token opens."""
         return self._read().get("tokens", {}).get(repo, {}).get("branch")
 
+    def repos_of(self, branch: str) -> list[str]:
+        """The repositories whose saved token opens this branch."""
+        return [
+            repo for repo, place in self._read().get("tokens", {}).items() if place.get("branch") == branch
+        ]
+
     def save_token(self, repo: str, branch: str, token: str) -> None:
         """Keep a token; one per repository."""
         self._change(

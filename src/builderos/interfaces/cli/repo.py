@@ -79,6 +79,20 @@ def branch(caller: Caller, repo: str, name: str) -> int:
     return caller.show(reply, f"{reply['name']} at {reply['head_sha'][:10]}")
 
 
+@command.command()
+@click.argument("repo")
+@click.option("--record", is_flag=True, help="Also keep the answer in the ledger.")
+@click.pass_obj
+def protect(caller: Caller, repo: str, record: bool) -> int:
+    """Say how the shared branches are protected; exit code 1 when main is not in every way."""
+    client = caller.client()
+    reply = client.call("POST", f"/v1/repos/{_id(client, repo)}/protect", {"dry_run": not record})
+    columns = (("branch", "BRANCH"), ("direct_writes", "DIRECT WRITES"), ("force_pushes", "FORCE PUSHES"),
+               ("deletion", "DELETION"), ("needs_approval", "NEEDS APPROVAL"))  # fmt: skip
+    caller.show(reply, table(reply["branches"], columns))
+    return 0 if reply["protected"] else 1
+
+
 def _id(client: Client, name: str) -> str:
     """The id of a repository that is named by id, `name` or `owner/name`."""
     if name.startswith("repo_"):

@@ -2,12 +2,10 @@
 
 import sys
 from pathlib import Path
-from typing import Final
 from urllib.parse import quote
 
 import click
 
-from builderos.client.errors import ClientError
 from builderos.client.http import Client, Json
 
 from .caller import Caller, read_token
@@ -16,12 +14,10 @@ from .options import fields, on_branch, on_repo, paged
 
 COLUMNS = (
     ("branch", "BRANCH"),
-    ("repo_name", "REPOSITORY"),
     ("state", "STATE"),
     ("expires_at", "EXPIRES"),
     ("id", "ID"),
 )
-UNAUTHENTICATED: Final = 401
 _NAME = click.argument("name", required=False, metavar="[BRANCH|ID]")
 
 
@@ -60,19 +56,11 @@ def resume(caller: Caller, token_argument: str | None, token_file: str | None, s
     """
     token = _token_to_resume(caller, token_argument, token_file)
     client = caller.bearer(token)
-    _ensure_valid(client)
+    client.call(
+        "POST", "/actions/list", {}
+    )  # 401 here; `init` would open a new workspace for a token that is not valid
     reply = client.call("POST", "/sandbox/init", {"mode": "branch"}, once=True)
     return _opened(caller, reply, token, save)
-
-
-def _ensure_valid(client: Client) -> None:
-    """Raises the 401 of a token that is not valid, for which `init` would open a new workspace."""
-    try:
-        client.call("POST", "/git/log", {"limit": 1})
-    except ClientError as error:
-        if error.status == UNAUTHENTICATED:
-            raise
-        # A narrow profile, or a branch that was deleted: the token itself was recognised.
 
 
 def _token_to_resume(caller: Caller, argument: str | None, file: str | None) -> str:
@@ -231,6 +219,15 @@ def _resolution(text: str) -> Json:
         raise click.UsageError(f"cannot read {file or path}: {error}") from error
 
 
+@command.command()
+@click.argument("share_token", default="-")
+@click.pass_obj
+def shared(caller: Caller, share_token: str) -> int:
+    """Look at a workspace through its read-only link's token; - reads it from stdin."""
+    reply = caller.bearer(None).call("GET", f"/v1/shared/{quote(read_token(share_token), safe='')}")
+    return caller.show(reply, [str(reply["message"]), *(f"  {path}" for path in reply["files"])])
+
+
 @command.group()
 def token() -> None:
     """Rotate, revoke or renew the token of a workspace."""
@@ -255,13 +252,12 @@ renew = _token_verb("renew", "Give an expired or archived workspace its time bac
 
 def _keep_saved_token(caller: Caller, reply: Json, action: str) -> None:
     """A token that was saved on this machine follows its workspace."""
-    repo, branch = str(reply.get("repo_name")), str(reply.get("branch"))
-    if caller.places.branch(repo) != branch:
-        return
-    if action == "revoke":
-        caller.places.forget_token(repo)
-    elif reply.get("reuse_token"):
-        caller.places.save_token(repo, branch, str(reply["reuse_token"]))
+    branch = str(reply["branch"])
+    for repo in caller.places.repos_of(branch):
+        if action == "revoke":
+            caller.places.forget_token(repo)
+        elif reply.get("reuse_token"):
+            caller.places.save_token(repo, branch, str(reply["reuse_token"]))
 
 
 def find(caller: Caller, name: str | None, repo: str | None) -> tuple[Client, str]:
@@ -273,7 +269,7 @@ def find(caller: Caller, name: str | None, repo: str | None) -> tuple[Client, st
     client = caller.client(where)
     wanted = name or (caller.places.branch(where) if where is not None else None)
     if wanted is None and caller.given_token is not None:
-        wanted = str(client.call("POST", "/git/log", {"limit": 1})["branch"])
+        wanted = client.call("POST", "/actions/list", {})["branch"]
     if wanted is None:
         raise click.UsageError("which workspace? Name its branch or id; see: builderos sandbox list")
     return client, quote(wanted, safe="")

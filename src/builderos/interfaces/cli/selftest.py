@@ -113,14 +113,7 @@ def _workspace(caller: Caller, repo: str) -> Generator[_Workspace]:
     try:
         yield _Workspace(Client(caller.address, token), repo, branch, token)
     finally:
-        _delete(host, repo, branch)
-
-
-def _delete(host: Client, repo: str, branch: str) -> None:
-    found: list[dict[str, Any]] = host.call("GET", "/v1/sandboxes", {"repo_name": repo, "q": branch})["items"]
-    for item in found:
-        if item["branch"] == branch:
-            host.call("DELETE", f"/v1/sandboxes/{item['id']}", once=True)
+        host.call("DELETE", f"/v1/sandboxes/{branch}", once=True)
 
 
 def _expect(condition: bool, otherwise: str) -> None:

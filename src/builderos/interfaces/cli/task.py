@@ -13,7 +13,7 @@ from .output import facts
 
 STATES = ["backlog", "ready", "in_progress", "blocked", "done", "failed"]
 COLUMNS = (
-    ("task_id", "TASK"),
+    ("id", "TASK"),
     ("status", "STATUS"),
     ("assigned_pod", "ASSIGNED"),
     ("phase", "PHASE"),
@@ -32,7 +32,7 @@ def _lifecycle(caller: Caller, repo: str | None, branch: str | None, **body: Any
     return caller.tell(reply, *_TOLD)
 
 
-_TOLD = ("task_id", "status", "allowed", "commit_sha")
+_TOLD = ("task.id", "task.status", "task.title", "next_task.id", "commit_sha")
 
 
 @command.command()
@@ -50,16 +50,19 @@ _TOLD = ("task_id", "status", "allowed", "commit_sha")
     "--after", "depends_on", multiple=True, metavar="TASK", help="Task that comes first; repeat for more."
 )
 @click.option("--prompt", help="Prompt it is done with, e.g. parser@1.0.0.")
+@click.option("--check", metavar="NAME", help="Check that must pass when it is done.")
 @on_branch
 @click.pass_obj
 def create(
     caller: Caller, task_id: str, title: str, phase: str | None, assigned_pod: str | None, inputs: tuple[str, ...],
-    outputs: tuple[str, ...], depends_on: tuple[str, ...], prompt: str | None, repo: str | None, branch: str | None,
+    outputs: tuple[str, ...], depends_on: tuple[str, ...], prompt: str | None, check: str | None, repo: str | None,
+    branch: str | None,
 ) -> int:  # fmt: skip
     """Write a new task into project/task.yaml."""
     return _lifecycle(
         caller, repo, branch, action="create", task_id=task_id, title=title, phase=phase, assigned_pod=assigned_pod,
         inputs=list(inputs), outputs=list(outputs), depends_on=list(depends_on), prompt=prompt,
+        check=check,
     )  # fmt: skip
 
 
@@ -78,6 +81,7 @@ def _move(action: str, text: str) -> click.Command:
 activate = _move("activate", "Move a task from the backlog to ready.")
 start = _move("start", "Begin a task.")
 block = _move("block", "Say that a task cannot go on.")
+fail = _move("fail", "Say that a task's check failed.")
 reopen = _move("reopen", "Take a finished or failed task up again.")
 
 
@@ -140,12 +144,11 @@ def handoff(
     body |= {"action": "append" if to else "fetch", "task_id": task_id}
     body |= fields(to=to, reason=reason, next_prompt=next_prompt, reference_files=list(reference_files))
     reply = client.call("POST", "/tasks/handoff", body, once=to is not None)
-    return caller.show(reply, [str(reply.get("message", "")), *_notes(reply)])
+    return caller.show(reply, [str(reply.get("message", "")), *_notes(reply["handoffs"])])
 
 
-def _notes(reply: Json) -> list[str]:
-    """Every note of a handoff, one block each."""
-    notes: list[dict[str, Any]] = reply.get("handoffs") or reply.get("items") or []
+def _notes(notes: list[Json]) -> list[str]:
+    """Every note, one block each."""
     return [line for note in notes for line in ("", *facts(note, note))]
 
 
@@ -196,9 +199,8 @@ def show(caller: Caller, task_id: str, repo: str | None, branch: str | None) -> 
     """Show one task."""
     client, body = caller.place(repo, branch)
     reply = client.call("POST", "/tasks/query", body | {"mode": "get", "task_id": task_id})
-    items: list[Json] = reply.get("items", [])
-    task: Json = reply.get("task") or (items[0] if items else reply)
-    return caller.show(reply, facts(task, task))
+    task: Json = reply["items"][0]
+    return caller.show(reply, [*facts(task, task), *_notes(reply["notes"])])
 
 
 @command.command()
@@ -208,11 +210,6 @@ def graph(caller: Caller, repo: str | None, branch: str | None) -> int:
     """Show which task waits for which."""
     client, body = caller.place(repo, branch)
     reply = client.call("POST", "/tasks/query", body | {"mode": "graph"})
-    found: Json = reply.get("graph") or reply
-    edges: list[Any] = found.get("edges", [])
-    return caller.show(reply, [str(reply.get("message", "")), *map(_edge, edges)])
-
-
-def _edge(edge: Any) -> str:
-    ends = [edge.get("from"), edge.get("to")] if isinstance(edge, dict) else list(edge)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportUnknownArgumentType]
-    return "  " + " -> ".join(map(str, ends))  # pyright: ignore[reportUnknownArgumentType]
+    edges: list[list[str]] = reply["graph"]["edges"]
+    lines = [f"  {one} -> {other}" for one, other in edges]
+    return caller.show(reply, [str(reply["message"]), *lines, *facts(reply["graph"], ("ready", "cycles"))])
