@@ -82,6 +82,8 @@ def test_search_ranks_names_before_tags_before_text_and_never_wavers(sandbox):
     assert paths(ask(sandbox, "search", query="parser lexer"))[0] == "src/lexer.py"
     assert paths(ask(sandbox, "search", query="parser", k=1)) == ["docs/parser.md"]
     assert ask(sandbox, "search", query="nowhere")["items"] == []
+    manage(sandbox, "pin", path="src/parser.py")
+    assert paths(ask(sandbox, "search", query="parser"))[:2] == ["src/parser.py", "docs/parser.md"]
 
 
 def test_search_needs_words(world, sandbox):

@@ -22,24 +22,30 @@ def terms_of(query: str) -> tuple[str, ...]:
 
 
 def search(docs: Iterable[Doc], terms: Sequence[str]) -> list[tuple[int, Doc]]:
-    """(score, entry) of those in which a word occurs: best first, pinned first among equals, then by path."""
+    """(score, entry) of those in which a word occurs: best first, pinned first among equals, then by path.
+
+    `docs` come in the order of their paths; the sort is stable, so that order remains among equals.
+    """
     found = [(score, doc) for doc in docs if (score := score_of(doc, terms))]
-    found.sort(key=lambda hit: (-hit[0], hit[1].entry.get("pinned") is not True, hit[1].path))
+    found.sort(key=_rank, reverse=True)
     return found
+
+
+def _rank(hit: tuple[int, Doc]) -> int:
+    return hit[0] * 2 + (hit[1].pinned)
 
 
 def score_of(doc: Doc, terms: Sequence[str]) -> int:
     """The score of one entry; 0 where no word occurs."""
+    path, text, tags = doc.low_path, doc.low_text, doc.tags
     total = 0
     for term in terms:
-        points = 0
-        if term in doc.low_path:
-            points += _in_path(doc.low_path, term)
-        if doc.tags:
-            points += TAG if term in doc.tags else IN_TAG if any(term in tag for tag in doc.tags) else 0
-        at = doc.low_text.find(term)
+        points = _in_path(path, term) if term in path else 0
+        if tags:
+            points += TAG if term in tags else IN_TAG if term in "\n".join(tags) else 0
+        at = text.find(term)
         if at >= 0:
-            points += TEXT_WORD if at == 0 or not doc.low_text[at - 1].isalnum() else IN_TEXT
+            points += TEXT_WORD if at == 0 or not text[at - 1].isalnum() else IN_TEXT
         if points:
             total += WORD + points
     return total

@@ -39,6 +39,7 @@ class Doc:
     low_path: str
     low_text: str
     tags: tuple[str, ...]
+    pinned: bool
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _doc(path: str, entry: Item) -> Doc:
     description, tags = entry.get("description"), entry.get("tags")
     words = tuple(t.casefold() for t in tags if isinstance(t, str)) if isinstance(tags, list) else ()  # pyright: ignore[reportUnknownVariableType]
     text = description.casefold() if isinstance(description, str) else ""
-    return Doc(path, entry, path.casefold(), text, words)
+    return Doc(path, entry, path.casefold(), text, words, entry.get("pinned") is True)
 
 
 def _overlaid(docs: tuple[Doc, ...], pushed: Iterable[Item], tip: TreeFiles) -> tuple[Doc, ...]:
