@@ -153,6 +153,18 @@ def test_every_setting_code_operation_and_command_is_described() -> None:
     assert all(f"## builderos {name}\n" in text("cli.md") for name in ENTRIES)
 
 
+def test_the_limits_have_the_defaults_that_the_page_says() -> None:
+    defaults = {reference.variable(name): field.default for name, field in Settings.model_fields.items()}
+    rows = re.findall(
+        r"^\|.*?\| ([\d,]+)( MiB)? \|.*\| `(\w+)` \|$",
+        (DOCS / "technical/limits.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) > 10
+    for number, unit, name in rows:
+        assert int(number.replace(",", "")) * (2**20 if unit else 1) == defaults[name], name
+
+
 def test_every_schedule_is_described() -> None:
     names = re.findall(r'engine\.cron\(\s*"([a-z-]+)"', (ROOT / "src/builderos/app.py").read_text("utf-8"))
     page = (DOCS / "technical" / "operations.md").read_text("utf-8")
