@@ -250,9 +250,9 @@ def tidy(context: Context) -> Swept | None:
         return swept
 
 
-def stores_of(store: RepositoryStore) -> Iterator[str]:
-    """Folders of all stores that are on disk, relative to the root: of each repository the base first."""
-    for base in sorted(store.root.glob("*/*/base.git")):
+def stores_of(store: RepositoryStore, org_id: str = "*") -> Iterator[str]:
+    """Folders of all stores on disk (of one organisation), relative to the root: of each repository the base first."""
+    for base in sorted(store.root.glob(f"{org_id}/*/base.git")):
         yield str(base.relative_to(store.root))
         for own in sorted(base.parent.glob("branches/*/*.git")):
             yield str(own.relative_to(store.root))
@@ -260,15 +260,18 @@ def stores_of(store: RepositoryStore) -> Iterator[str]:
 
 def sweep_store(store: RepositoryStore, folder: str, now: float | None = None) -> list[str]:
     """Remove stale locks and temporary files of one store; returns their paths relative to the root."""
+    return _remove(store, stale_files(store, folder, now))
+
+
+def stale_files(store: RepositoryStore, folder: str, now: float | None = None) -> list[Path]:
+    """Locks and temporary files of one store that are too old to belong to anybody who lives."""
     root, now = store.path(folder), time.time() if now is None else now
-    stale: list[Path] = [p for p in (root / "refs").rglob("*.lock") if _age(p, now) > STALE_LOCK_S]
+    found: list[Path] = [p for p in (root / "refs").rglob("*.lock") if _age(p, now) > STALE_LOCK_S]
     others = [*root.glob("*.lock"), *(root / "objects" / "info").rglob("*.lock")]
-    stale += [p for p in others if _age(p, now) > _OTHER_LOCKS_S]
-    stale += [
-        p for p in (root / "objects").glob("[0-9a-f][0-9a-f]/tmp_obj*") if _age(p, now) > _OTHER_LOCKS_S
-    ]
-    stale += [p for p in (root / "objects" / "pack").glob("tmp_*") if _age(p, now) > _DRAFTS_S]
-    return _remove(store, stale)
+    found += [p for p in others if _age(p, now) > _OTHER_LOCKS_S]
+    found += [p for p in (root / "objects").glob("[0-9a-f][0-9a-f]/tmp_obj*") if _age(p, now) > _OTHER_LOCKS_S]
+    found += [p for p in (root / "objects" / "pack").glob("tmp_*") if _age(p, now) > _DRAFTS_S]
+    return found
 
 
 def sweep_drafts(store: RepositoryStore, now: float | None = None) -> list[str]:

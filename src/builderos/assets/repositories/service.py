@@ -15,7 +15,7 @@ from .branches import (
     written_since,
 )
 from .commits import Commit, Person, decode_commit, encode_commit, parse_trailers
-from .gitcli import GitCommand
+from .gitcli import GitCommand, run_git
 from .journal import Torn, advance, mirror_ref, ready, settle, sync_ref, unsettled
 from .maintenance import checkpoint, tidy
 from .merge import Conflict, Merge, three_way
@@ -25,8 +25,9 @@ from .pending import add_pending, fold_pending, pending_of
 from .publish import Publication, seal, sweep_quarantine
 from .receive import Arrival, PackGauge, Quarantine, Sight, blob_sizes, examine, index_fault, quarantine
 from .serving import TAGS, holds, tag_tips, unseen, upload_pack
-from .settling import prepare, settle_all
+from .settling import align, misfits, prepare, settle_all
 from .store import RepositoryStore
+from .survey import backlog, orphans, set_aside, stale, sweep
 from .trees import (
     BLOB,
     EXECUTABLE,
@@ -48,11 +49,11 @@ __all__ = [
     "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
     "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "PackGauge", "Person",
     "Publication", "Quarantine", "RepositoryStore", "Sight", "Torn", "add_branch", "add_pending", "advance",
-    "blob_sizes", "branch_by_id", "check_path", "checkpoint", "colliding", "create_store", "decode_commit",
-    "diff_trees", "edit_tree", "encode_commit", "examine", "find_branch", "find_repository", "first_collision",
-    "fold", "fold_pending", "fresh_objects", "holds", "index_fault", "list_branches", "lookup", "main_branch",
-    "mirror_ref", "parse_trailers", "parse_tree", "pending_of", "prepare", "quarantine", "ready",
-    "repository_by_id", "repository_ids", "reset_branch", "seal", "set_branch", "settle", "settle_all",
-    "sweep_quarantine", "sync_ref", "tag_tips", "three_way", "tidy", "unseen", "unsettled", "upload_pack",
-    "walk", "written_since",
+    "align", "backlog", "blob_sizes", "branch_by_id", "check_path", "checkpoint", "colliding", "create_store",
+    "decode_commit", "diff_trees", "edit_tree", "encode_commit", "examine", "find_branch", "find_repository",
+    "first_collision", "fold", "fold_pending", "fresh_objects", "holds", "index_fault", "list_branches",
+    "lookup", "main_branch", "mirror_ref", "misfits", "orphans", "parse_trailers", "parse_tree", "pending_of",
+    "prepare", "quarantine", "ready", "repository_by_id", "repository_ids", "reset_branch", "run_git", "seal",
+    "set_aside", "set_branch", "settle", "settle_all", "stale", "sweep", "sweep_quarantine", "sync_ref",
+    "tag_tips", "three_way", "tidy", "unseen", "unsettled", "upload_pack", "walk", "written_since",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Unit, as_system
 
 from . import durable
-from .branches import branch_by_id
+from .branches import branch_by_id, branch_columns, to_branch
 from .journal import Torn, ready, rewrite
 from .model import branches, git_journal
 from .objects import Batch
@@ -104,6 +104,26 @@ def _suspects(unit: Unit, since: datetime) -> tuple[list[str], list[str]]:
 
 def _rewrite(unit: Unit, branch_id: str) -> None:
     rewrite(unit, branch_by_id(unit, branch_id, lock=True))
+
+
+def misfits(unit: Unit) -> dict[str, str]:
+    """Branches of the organisation whose files are not as the database says, by id: `store`, `commit` or `ref`.
+
+    Looked at twice, because a branch may be moving at this moment.
+    """
+    store = unit.get(RepositoryStore)
+    every = [to_branch(row) for row in unit.execute(branch_columns()).all()]
+    suspects = [branch.id for branch in every if _misfit(store, branch) is not None]
+    again = [branch_by_id(unit, id_) for id_ in suspects]
+    return {branch.id: what for branch in again if (what := _misfit(store, branch)) is not None}
+
+
+def _misfit(store: RepositoryStore, branch: Branch) -> str | None:
+    if not store.exists(branch.store):
+        return "store"
+    if not store.holds(branch.store, branch.tip):
+        return "commit"
+    return None if _refs_fit(store, branch) else "ref"
 
 
 def align(unit: Unit, branch_id: str) -> bool:

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import manage, protection, refresh, sharing
+from . import doctor, manage, protection, refresh, sharing
 
 routes = Operations("sandboxes")
 
@@ -72,3 +72,9 @@ def view_shared(unit: Unit, body: sharing.SharedIn) -> sharing.SharedOut:
 def protect_repo(unit: Unit, body: protection.ProtectIn) -> protection.ProtectOut:
     """Make sure that main and the other shared branches are protected, and show how."""
     return protection.protect(unit, body)
+
+
+@routes.post("/v1/admin/doctor", "runDoctor")
+def run_doctor(unit: Unit, body: doctor.DoctorIn) -> doctor.DoctorOut:
+    """Check that this installation is whole, and mend what can be mended safely."""
+    return doctor.examine(unit, body)

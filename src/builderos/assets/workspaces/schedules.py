@@ -14,6 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from builderos.assets.repositories import service as repositories
+from builderos.assets.repositories.schema import Branch
 from builderos.assets.repositories.service import RepositoryStore
 from builderos.core.clock import rfc3339, utcnow
 from builderos.core.context import Context
@@ -128,16 +129,23 @@ def settle_backups(context: Context, since: datetime | None = None) -> int:
 
 
 def _settle_backups(unit: Unit, since: datetime | None) -> int:
+    lacking = backups_without_ref(unit, since)
+    for branch, ref, sha in lacking:
+        repositories.ready(unit, branch)
+        unit.get(RepositoryStore).write_ref(branch.store, ref, sha)
+    return len(lacking)
+
+
+def backups_without_ref(unit: Unit, since: datetime | None = None) -> list[tuple[Branch, str, str]]:
+    """Backups (made since then) that nothing pins on disk: their branch, the ref they should have, their commit."""
     c, store = backup_rows.c, unit.get(RepositoryStore)
-    wanted = sa.select(c.branch_id, c.ref, c.commit_sha)
-    restored = 0
+    wanted = sa.select(c.branch_id, c.ref, c.commit_sha).order_by(c.id)
+    found: list[tuple[Branch, str, str]] = []
     for row in unit.execute(wanted if since is None else wanted.where(c.created_at >= since)).all():
         branch = repositories.branch_by_id(unit, row.branch_id)
         if store.exists(branch.store) and store.read_ref(branch.store, row.ref) != row.commit_sha:
-            repositories.ready(unit, branch)
-            store.write_ref(branch.store, row.ref, row.commit_sha)
-            restored += 1
-    return restored
+            found.append((branch, row.ref, row.commit_sha))
+    return found
 
 
 # ---------------------------------------------------------------- exports

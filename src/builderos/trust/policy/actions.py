@@ -50,6 +50,7 @@ Action = Literal[
     "sandbox.scaffold",
     "sandbox.share",
     "schedule.run",
+    "server.doctor",
     "task.read",
     "task.write",
     "tools.list",

@@ -1,0 +1,46 @@
+"""Questions to PostgreSQL about itself, for the doctor."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from .database import Database
+from .tables import metadata
+
+_SETTINGS: Final = ("fsync", "full_page_writes", "synchronous_commit", "server_version_num", "wal_level")
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What the database says of itself and of the role that serves requests.
+
+    `missing`: columns (`table.column`) that the code knows and this database, as the role sees it, does not have.
+    """
+
+    version: int
+    settings: dict[str, str]
+    superuser: bool
+    bypasses_rows: bool
+    missing: tuple[str, ...]
+
+
+def inspect(database: Database) -> ServerFacts:
+    """Ask. Raises `Problem("unavailable")` where nobody answers."""
+    with database.connection() as conn:
+        settings = dict(
+            conn.execute(
+                "select name, setting from pg_settings where name = any(%s)", (list(_SETTINGS),)
+            ).fetchall()
+        )
+        role = conn.execute(
+            "select rolsuper, rolbypassrls from pg_roles where rolname = current_user"
+        ).fetchone()
+        there = set(
+            conn.execute(
+                "select table_name, column_name from information_schema.columns where table_schema = 'ops'"
+            ).fetchall()
+        )
+    assert role is not None
+    known = {(table.name, column.name) for table in metadata.tables.values() for column in table.columns}
+    missing = tuple(sorted(f"{table}.{column}" for table, column in known - there))
+    version = int(settings.pop("server_version_num"))
+    return ServerFacts(version, settings, bool(role[0]), bool(role[1]), missing)
