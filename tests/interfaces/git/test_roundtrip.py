@@ -2,12 +2,14 @@
 
 import base64
 import gzip
+import random
+import shutil
 
 import httpx
 import pytest
 
-from tests.support.gitclients import Clone, address, pkt, raw, run
-from tests.support.world import git, make_repository
+from tests.support.gitclients import Clone, address, pkt, raw, raw_push, run, run_bytes
+from tests.support.world import git
 
 from .conftest import Live
 
@@ -145,8 +147,6 @@ def test_a_file_that_returns_from_history_is_pushed_whatever_the_client_sends(li
     objects = [line.split()[0] for line in mine.must("rev-list", "--objects", "HEAD", "^HEAD~").splitlines()]
     assert old_blob in objects
     listed = "\n".join(o for o in objects if o != old_blob) + "\n"
-    from tests.support.gitclients import raw_push, run_bytes
-
     pack = run_bytes("pack-objects", "--stdout", "-q", cwd=mine.folder, stdin=listed.encode()).stdout
     told = raw_push(
         live.url,
@@ -162,8 +162,6 @@ def test_objects_that_the_branch_does_not_need_stay_out_of_the_store(live: Live)
     mine = live.clone()
     sha = mine.commit({"a.txt": "a\n"})
     junk = mine.blob("nobody refers to this\n")
-    from tests.support.gitclients import raw_push, run_bytes
-
     listed = mine.must("rev-list", "--objects", "--no-object-names", "HEAD", "^HEAD~") + f"\n{junk}\n"
     pack = run_bytes("pack-objects", "--stdout", "-q", cwd=mine.folder, stdin=listed.encode()).stdout
     told = raw_push(
@@ -175,39 +173,6 @@ def test_objects_that_the_branch_does_not_need_stay_out_of_the_store(live: Live)
     assert f"ok refs/heads/{mine.branch}" in told
     assert not run("cat-file", "-e", junk, cwd=live.store()).ok
     assert run("fsck", "--strict", cwd=live.store()).ok
-
-
-def test_a_merge_of_main_is_pushed_whatever_main_holds(live: Live) -> None:
-    """Main has a large file, an odd name, twins, a submodule and a long commit; none of it is the pusher's."""
-    source = make_repository(live.desk / "odd")
-    odd = Clone(source, "main")
-    blob = odd.blob("x\n")
-    big = odd.blob(b"z" * (1024 * 1024 + 1))
-    names = [("100644", blob, name) for name in ("con.txt", "Same.txt", "same.txt", "trailing. ", "a:b")]
-    odd.commit_entries(
-        [
-            *names,
-            ("100644", big, "big.bin"),
-            ("160000", odd.head, "module"),
-            ("120000", odd.blob("../../etc"), "link"),
-        ]
-    )
-    odd.commit_entries([("100644", blob, f"many/{n}.txt") for n in range(150)])
-    live.world.import_repo(source, "odd")
-    box = live.world.open_sandbox("odd")
-    mine = live.clone("odd-clone", "--no-checkout", sandbox=box) if False else None
-    ran = run(
-        "clone", "-q", "--no-checkout", address(live.url, box.token, "odd"), str(live.desk / "oddclone")
-    )
-    assert ran.ok, ran.err
-    mine = Clone(live.desk / "oddclone", box.branch)
-    mine.must("reset", "-q")
-    sha = mine.commit_entries(
-        [("100644", mine.blob("edited\n"), "con.txt"), ("100644", mine.blob("n\n"), "new.txt")]
-    )
-    pushed = mine.push()
-    assert pushed.ok, pushed.err
-    assert live.tip(box) == sha
 
 
 def test_a_gzipped_request_is_understood(live: Live) -> None:
@@ -267,11 +232,36 @@ def test_the_owner_clones_the_base_and_pushes_nothing(live: Live) -> None:
 
 def test_a_large_push_arrives_in_pieces(live: Live) -> None:
     """Beyond http.postBuffer git asks first with an empty request, then streams."""
-    import random
-
     mine = live.clone()
     dice = random.Random(7)
     sha = mine.commit({f"data/{n}.bin": dice.randbytes(400_000) for n in range(8)})
     pushed = mine.push()
     assert pushed.ok, pushed.err
+    assert live.tip() == sha
+
+
+def test_releases_are_shown_to_the_owner_and_not_to_sandboxes(live: Live) -> None:
+    (base,) = (live.world.home / "repos").glob("*/*/base.git")
+    git("tag", "-a", "v1.0.0", "-m", "One", "main", cwd=base)
+    listed = run("ls-remote", address(live.url, live.world.owner_token)).out
+    assert "refs/tags/v1.0.0" in listed
+    assert "refs/tags" not in run("ls-remote", address(live.url, live.sandbox.token)).out
+    owners = Clone(live.desk / "owners", "main")
+    assert run("clone", "-q", address(live.url, live.world.owner_token), str(owners.folder)).ok
+    assert owners.must("tag", "--list") == "v1.0.0"
+
+
+def test_a_store_that_was_not_made_yet_is_made_for_the_first_client(live: Live) -> None:
+    """As after a crash between the opening of a sandbox and the making of its folder."""
+    shutil.rmtree(live.store())
+    clone_first = live.clone()
+    shutil.rmtree(live.store())
+    sha = clone_first.commit({"a.txt": "a\n"})
+    told = raw_push(
+        live.url,
+        live.sandbox.token,
+        [(clone_first.must("rev-parse", "HEAD~"), sha, f"refs/heads/{clone_first.branch}")],
+        clone_first.pack("HEAD", "^HEAD~"),
+    )
+    assert "ok refs/heads" in told
     assert live.tip() == sha

@@ -33,6 +33,7 @@ _SEARCH_S: Final = 30.0
 _CHECK_S: Final = 120.0
 PREFIX: Final = "tmp_objdir-push-"  # git's own prefix: `git prune` knows it as temporary, too
 _IDX_HEADER: Final = b"\xfftOc\0\0\0\x02"
+_BAD_NAMES: Final = frozenset({b"emptyName", b"fullPathname", b"hasDot", b"hasDotdot", b"hasDotgit"})
 _FSCK: Final = re.compile(rb"(?:error|fatal)[^\n]*?object [0-9a-f]{40}: ([A-Za-z]+): ")
 
 
@@ -186,7 +187,7 @@ def index_fault(stderr: bytes) -> Problem:
         return missing_objects()
     if found := _FSCK.search(stderr):
         return Problem(
-            "validation_failed", f"git refuses an object of the push: {found[1].decode()}",
+            "invalid_path" if found[1] in _BAD_NAMES else "validation_failed", f"git refuses an object of the push: {found[1].decode()}",
             hint="See `git help fsck` for this message; rewrite the commit that holds it.",
         )  # fmt: skip
     return Problem(

@@ -65,13 +65,18 @@ def read(unit: Unit, address: Address, wants: Iterable[str] = ()) -> Reading:
 
 
 def look(unit: Unit, address: Address, action: policy.Action) -> View:
-    """The view of the unit's actor, after asking the policy about `action` on the branch it is about."""
+    """The view of the unit's actor, after asking the policy about `action` on the branch it is about.
+
+    The stores hold the tips afterwards; the refs in them may still lag (`read`).
+    """
     repo = _repository(unit, address)
     main = repositories.main_branch(unit, repo.id)
     own = _own_branch(unit, repo, action)
     policy.require(unit, action, branch_resource(unit, own or main))
+    repositories.ready(unit, main)
     if own is None:
         return _base_view(unit, repo, main)
+    repositories.ready(unit, own)
     refs = {own.ref: own.tip} | ({main.ref: main.tip} if _readable(unit, main) else {})
     return View(repo, own.store, own, main, refs, tuple(refs))
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
-import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -51,7 +50,7 @@ class Slots:
     """How many git clients are served at once, in all and for one credential: a slow one must not keep others out."""
 
     def __init__(self, total: int, each: int) -> None:
-        self._free = anyio.CapacityLimiter(total)
+        self._free = asyncio.Semaphore(total)
         self._each = each
         self._held = Counter[str]()
 
@@ -72,7 +71,7 @@ class Slots:
 
     async def _acquire(self) -> None:
         try:
-            with anyio.fail_after(WAIT_S):
+            async with asyncio.timeout(WAIT_S):
                 await self._free.acquire()
         except TimeoutError:
             raise _busy("too many git clients are being served") from None

@@ -1,8 +1,10 @@
 """One push: commands, then the pack into quarantine, then the rules, then the branch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Final
+
+import anyio
 
 from builderos.assets.repositories.service import (
     PackGauge,
@@ -25,8 +27,6 @@ from .processes import Place, last_words, pour, running
 
 ARRIVE_S: Final = 900.0  # for the whole pack to arrive and be indexed
 INDEX_S: Final = 120.0  # for the indexer after the last byte
-Thread = Callable[..., Awaitable[Any]]
-"""Runs a function with its arguments in a worker thread."""
 
 
 class BadPack(Exception):
@@ -40,11 +40,13 @@ class BadPack(Exception):
 class Pushing:
     """Answers one push for one caller. Refs other than the own branch are refused one by one, or all with `atomic`."""
 
-    def __init__(self, context: Context, call: Call, view: View, thread: Thread, place: Place) -> None:
+    def __init__(
+        self, context: Context, call: Call, view: View, threads: anyio.CapacityLimiter, place: Place
+    ) -> None:
         self._context = context
         self._call = call
         self._view = view
-        self._thread = thread
+        self._threads = threads
         self._place = place
 
     async def answer(self, updates: wire.Updates, body: Body) -> bytes:
@@ -78,7 +80,7 @@ class Pushing:
                     await self._index(room, body)
             except TimeoutError:
                 raise BadPack(_too_slow()) from None
-            return await self._thread(self._let_in, room, update)
+            return await anyio.to_thread.run_sync(self._let_in, room, update, limiter=self._threads)
 
     async def _index(self, room: Quarantine, body: Body) -> None:
         limit = self._context.get(Settings).max_push

@@ -28,6 +28,7 @@ RECEIVE: Final = "git-receive-pack"
 _AT_ONCE: Final = 64
 _FETCHES_EACH: Final = 8
 _PUSHES_EACH: Final = 2
+_CHECKS: Final = 2  # of what was pushed: long and busy, so they have threads of their own
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -64,6 +65,7 @@ class Door:
         self._app = app
         self._settings = app.context.get(Settings)
         self._threads = anyio.CapacityLimiter(self._settings.workers)
+        self._checks = anyio.CapacityLimiter(_CHECKS)
         self._fetches = Slots(_AT_ONCE, _FETCHES_EACH)
         self._pushes = Slots(_AT_ONCE, _PUSHES_EACH)
 
@@ -113,7 +115,7 @@ class Door:
         updates = await wire.read_updates(body)
         if not updates.items:
             return result(RECEIVE, b"")
-        pushing = Pushing(self._app.context, call, view, self._thread, self._pushes.take(call.actor.id))
+        pushing = Pushing(self._app.context, call, view, self._checks, self._pushes.take(call.actor.id))
         return result(RECEIVE, await pushing.answer(updates, body))
 
     async def _call(self, request: Request, tool: str) -> Call:
