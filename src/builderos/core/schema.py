@@ -1,10 +1,12 @@
 """Base types of the words that go in and out: strict about what enters, so that nothing below has to be."""
 
+import math
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_DEPTH = 32
+MAX_INTEGER = 2**63 - 1
 T = TypeVar("T")
 
 
@@ -23,6 +25,10 @@ def _one_line(text: str) -> str:
 def _bounded_json(value: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise ValueError(f"must not nest deeper than {MAX_DEPTH} levels")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be finite")
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError("must fit into 64 bits")
     if isinstance(value, str):
         value.encode()  # a lone surrogate cannot be stored
         return _no_nul(value)

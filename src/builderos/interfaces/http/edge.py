@@ -73,8 +73,7 @@ class Edge:
             )  # fmt: skip
 
     def _refuse(self, scope: Scope, headers: Headers) -> Problem | None:
-        host = urlsplit("//" + headers.get("host", "")).hostname or ""
-        if self._hosts is not None and host not in self._hosts:
+        if self._hosts is not None and _host(headers) not in self._hosts:
             return Problem(
                 "misdirected_request", "this server does not answer to that host name",
                 hint="Use the address that `builderos up` printed, or set BUILDEROS_PUBLIC_URL.",
@@ -94,6 +93,14 @@ class Edge:
                     hint="Send Content-Type: application/json.",
                 )
         return None
+
+
+def _host(headers: Headers) -> str:
+    """The host name that was asked for, without the port; nothing where it cannot be read."""
+    try:
+        return urlsplit("//" + headers.get("host", "")).hostname or ""
+    except ValueError:  # a bracket without its partner
+        return ""
 
 
 def _is_git(path: str) -> bool:

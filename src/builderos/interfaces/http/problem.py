@@ -1,5 +1,7 @@
 """Problems on the wire: RFC 9457."""
 
+from collections.abc import Mapping
+
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,9 +24,9 @@ class ProblemBody(BaseModel):
     retry_after_s: float | None = None
 
 
-def problem_response(problem: Problem, request_id: str) -> JSONResponse:
-    """A problem as `application/problem+json`."""
-    headers: dict[str, str] = {}
+def problem_response(problem: Problem, request_id: str, more: Mapping[str, str] | None = None) -> JSONResponse:
+    """A problem as `application/problem+json`; `more` are headers that belong to the status, e.g. Allow."""
+    headers = dict(more or {})
     if problem.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
     if problem.status == 401:

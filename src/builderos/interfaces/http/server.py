@@ -21,6 +21,7 @@ from .contract import install
 from .edge import Edge
 from .problem import problem_response
 from .routes import add_routes
+from .strict import StrictRoute
 
 log = logging.getLogger("builderos.http")
 VERSION = "0.1.0"
@@ -49,10 +50,12 @@ def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastA
 
     api = FastAPI(
         title="BuilderOS", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None,
+        redirect_slashes=False,
         separate_input_output_schemas=False, license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         summary="A safe place to build: isolated Git branches for people and their AIs.", description=DESCRIPTION,
     )  # fmt: skip
     install(api)
+    api.router.route_class = StrictRoute
     add_routes(api, app, limiter)
     for extend in extensions:
         manager = extend(api, app)
@@ -102,7 +105,7 @@ def _handle_errors(api: FastAPI) -> None:
         )
         problem = Problem(code, str(error.detail), hint="See the list of operations at /openapi.json.")
         assert problem.status == STATUS[code]
-        return problem_response(problem, request.state.incoming.request_id)
+        return problem_response(problem, request.state.incoming.request_id, error.headers)
 
     async def on_crash(request: Request, error: Exception) -> Response:
         if isinstance(error, RecursionError):
