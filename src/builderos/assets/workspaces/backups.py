@@ -10,7 +10,7 @@ from pydantic import Field
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import Branch
-from builderos.assets.repositories.service import Edit, RepositoryStore, edit_tree, walk
+from builderos.assets.repositories.service import Batch, Edit, RepositoryStore, edit_tree, walk
 from builderos.core.ids import new_id
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
@@ -202,11 +202,12 @@ def restore(unit: Unit, body: RestoreIn) -> RestoreOut:
             "this backup belongs to another branch",
             hint="listBackups shows the ones of this branch.",
         )
-    target = _target(unit, place, row)
+    batch = batch_of(unit, place.branch)
     details = {"backup_id": row.id}
     written = bring_to(
-        unit, place, target, message=f"Restore backup {row.id}", event="restore", details=details
-    )
+        unit, place, batch, _target(batch, place, row), message=f"Restore backup {row.id}", event="restore",
+        details=details,
+    )  # fmt: skip
     count = written.stat.files if written else 0
     return RestoreOut(
         backup_id=row.id, commit_sha=written.sha if written else None, restored_files=count, repo_name=place.repo_name,
@@ -227,9 +228,8 @@ def _find(unit: Unit, backup_id: str) -> sa.Row[Any]:
     return row
 
 
-def _target(unit: Unit, place: Place, row: sa.Row[Any]) -> bytes:
+def _target(batch: Batch, place: Place, row: sa.Row[Any]) -> bytes:
     """The tree to restore: the backup's own, or today's files with the backup's key files."""
-    batch = batch_of(unit, place.branch)
     kept = tree_of(batch, row.commit_sha)
     if row.scope == "branch":
         return kept

@@ -68,7 +68,8 @@ def reset(unit: Unit, body: ResetIn) -> ResetOut:
     sha = _point(unit, place, body.to)
     details = {"to": body.to, "reason": body.reason}
     message = f"Reset to {body.to}" + (f"\n\nReason: {body.reason}" if body.reason else "")
-    written = bring_to(unit, place, tree_of(batch, sha), message=message, event="reset", details=details)
+    target = tree_of(batch, sha)
+    written = bring_to(unit, place, batch, target, message=message, event="reset", details=details)
     stat = written.stat if written else DiffStat(files=0, added=0, deleted=0)
     return ResetOut(
         commit_sha=written.sha if written else None, diff_stat=stat, repo_name=place.repo_name,
@@ -109,13 +110,25 @@ def _point(unit: Unit, place: Place, to: str) -> str:
     return commit_on(unit, place.branch, to)
 
 
+def _settled(unit: Unit, resolution: Resolution) -> bytes | None:
+    if resolution.content is None:
+        return None
+    if "\x00" in resolution.content:
+        raise Problem("validation_failed", f"{resolution.path} contains a NUL character")
+    data, limit = resolution.content.encode(), unit.settings.max_text_file
+    if len(data) > limit:
+        raise Problem(
+            "payload_too_large", f"{resolution.path} has {len(data)} bytes; the limit is {limit}",
+            hint="Split the file, or keep large data outside of git.", limit=limit, used=len(data),
+        )  # fmt: skip
+    return data
+
+
 def update(unit: Unit, body: UpdateIn) -> UpdateOut:
     """Merge main into the sandbox. Raises `conflict` with `conflicts[]`; send them back settled as `resolutions`."""
     place = _place(unit, body.id)
     main = repositories.main_branch(unit, place.branch.repo_id)
-    settled = {
-        check_path(r.path): None if r.content is None else r.content.encode() for r in body.resolutions
-    }
+    settled = {check_path(r.path): _settled(unit, r) for r in body.resolutions}
     found = preview(unit, main, place.branch, settled)
     if found.conflicts:
         raise conflict_problem(

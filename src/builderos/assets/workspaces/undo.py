@@ -160,13 +160,12 @@ def conflict_problem(
 
 
 def bring_to(
-    unit: Unit, place: Place, target: Oid, *, message: str, event: str, details: dict[str, Any]
+    unit: Unit, place: Place, batch: Batch, target: Oid, *, message: str, event: str, details: dict[str, Any]
 ) -> Written | None:
     """One commit after which the branch has the files of `target`; logs stay and gain what target's changelog knew.
 
-    None when the branch has these files already.
+    `batch` reads `target`, whose trees need not be stored. None when the branch has these files already.
     """
-    batch = batch_of(unit, place.branch)
     tip, goal = TreeFiles(batch, tree_of(batch, place.branch.tip)), TreeFiles(batch, target)
     layout = layout_of(tip)
     edits: dict[str, Content] = {}
@@ -183,7 +182,7 @@ def bring_to(
         return None
     change = Change(
         edits=edits, message=message, tool=unit.call.tool, delivery=kept, entries=tuple(missing), event=event,
-        details=details,
+        details=details, indexed=False,
     )  # fmt: skip
     return write(unit, place, change)
 

@@ -56,7 +56,8 @@ class Change:
     `entries`:
     changelog entries that come along from elsewhere (a restored branch); `entry_id`: where the verb needs it
     beforehand.
-    `about`: delivery files that the changelog entry names beside the edits.
+    `about`: delivery files that the changelog entry names beside the edits. `indexed`: whether the memory index takes
+    the edits up; not where its own files come along in `delivery`.
     `details` go into the ledger line; `claimed_by` is what the client said of itself, kept as a claim.
     """
 
@@ -77,6 +78,7 @@ class Change:
     allow_empty: bool = False
     parents: tuple[str, ...] = ()
     about: tuple[str, ...] = ()
+    indexed: bool = True
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _write_delivery(
     draft.write(change.delivery)
     entries, pushed = fold_pending(unit, branch)
     draft.write(delivery.changelog.append(draft, layout, [*change.entries, *entries, entry]))
-    touched = [p for p in change.edits if not delivery.is_delivery(p, layout)]
+    touched = [p for p in change.edits if change.indexed and not delivery.is_delivery(p, layout)]
     here, lost = still_there(draft, pushed)
     items = [
         *here,
