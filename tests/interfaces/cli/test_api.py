@@ -11,7 +11,7 @@ import pytest
 
 from builderos.client.contract import Contract
 from builderos.interfaces.cli import main
-from tests.support.server import Server, running_server  # noqa: F401
+from tests.support.server import Server
 
 from .conftest import Line
 
@@ -47,7 +47,7 @@ class Recorder:
 
 
 @pytest.fixture
-def document(running_server: Server) -> dict[str, Any]:  # noqa: F811
+def document(running_server: Server) -> dict[str, Any]:
     return running_server.client().call("GET", "/openapi.json")
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.support.server import Server, running_server  # noqa: F401
+from tests.support.server import Server
 
 from .conftest import Line
 
@@ -65,8 +65,8 @@ def test_a_task_goes_from_the_backlog_to_done(builder: Line) -> None:
         "Build parser",
         "--output",
         "src/parser.py",
-        "--phase",
-        "build",
+        "--assign",
+        "me",
     )
     builder.ok("task", "create", "2.2_docs", "--title", "Write docs", "--after", "2.1_parser")
     builder.ok("task", "activate", "2.1_parser")
@@ -207,7 +207,7 @@ def active(line: Line) -> list[dict[str, str]]:
     return line.json("sandbox", "list", "--state", "active", "--limit", "200", "--as", "owner")["items"]
 
 
-def test_a_promise_that_is_not_kept_fails_the_self_test(builder: Line, running_server: Server) -> None:  # noqa: F811
+def test_a_promise_that_is_not_kept_fails_the_self_test(builder: Line, running_server: Server) -> None:
     """Against a server in between that answers every read of files with what it wants."""
     from .meddler import meddling
 
