@@ -128,11 +128,13 @@ def stop(caller: Caller) -> int:
 def mcp(caller: Caller, words: tuple[str, ...]) -> None:
     """Serve the tools over MCP on stdin and stdout, for an editor or a desktop chat.
 
-    Set BUILDEROS_TOKEN to the token of the workspace that the tools work in.
+    The tools work in the workspace of BUILDEROS_TOKEN, or of the token that was saved for the current folder.
     """
     environment = dict(os.environ)
-    if caller.given_token is not None:
-        environment["BUILDEROS_TOKEN"] = caller.given_token
+    repo = caller.repo_here()
+    token = caller.given_token or (caller.places.token(repo) if repo is not None else None)
+    if token is not None:
+        environment["BUILDEROS_TOKEN"] = token
     if caller.remote:
         environment["BUILDEROS_URL"] = caller.remote
     become([sys.executable, "-P", "-m", "builderos.interfaces.mcp.stdio", *words], environment)
