@@ -1,17 +1,21 @@
-"""Bodies of git clients: unfolded with care, and not waited for for ever."""
+"""Bodies of git clients: unfolded with care, and not waited for for ever. Places and processes: given back."""
 
 import asyncio
 import gzip
+import os
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 from starlette.requests import Request
 
+from builderos.assets.repositories.service import GitCommand
 from builderos.core.problems import Problem
 from builderos.interfaces.git.bodies import Body
-from builderos.interfaces.git.processes import Slots
+from builderos.interfaces.git.processes import Slots, running
+from tests.support.servers import until
 
 T = TypeVar("T")
 
@@ -105,3 +109,14 @@ def test_places_are_limited_for_each_and_for_all() -> None:
 async def enter(slots: Slots, who: str, told: list[str]) -> None:
     async with slots.take(who):
         told.append(who)
+
+
+def test_a_process_ends_with_its_block_and_takes_its_children_along() -> None:
+    async def play() -> int:
+        command = GitCommand(("sh", "-c", "sleep 600 & echo $!; wait"), {"PATH": os.environ["PATH"]})
+        async with running(command) as process:
+            assert process.stdout is not None
+            return int(await process.stdout.readline())
+
+    child = asyncio.run(asyncio.wait_for(play(), 20))
+    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
