@@ -127,12 +127,15 @@ def _source_kind(source: str) -> Literal["url", "path"]:
     """`url` or `path`; refuses what git would take for an option, a helper (`ext::`) or a script."""
     if source.startswith("-") or "::" in source or any(ord(c) < 32 for c in source):
         raise _bad_source("this is not an address of a repository")
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        raise _bad_source("this is not an address of a repository") from None
     if parts.scheme in SCHEMES and "://" in source:
         if not parts.hostname or parts.hostname.startswith("-"):
             raise _bad_source("the address names no host")
-        if parts.password is not None:
-            raise _bad_source("an address must not contain a password")
+        if parts.password is not None or (parts.username and parts.scheme in ("http", "https")):
+            raise _bad_source("an address must not contain a password or token")
         return "url"
     if _SCP.match(source) and not source.startswith("-"):
         return "url"
@@ -180,8 +183,17 @@ def _fetch(body: ImportIn, draft: Path) -> _Head:
     for leftover in ("hooks", "description"):
         path = draft / leftover
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    sha = run_git(["-C", str(draft), "rev-parse", f"refs/heads/{MAIN}"]).stdout.decode().strip()
-    return _Head(head.branch, sha, head.others)
+    return _Head(head.branch, _whole_tip(draft), head.others)
+
+
+def _whole_tip(draft: Path) -> str:
+    found = run_git(["-C", str(draft), "rev-parse", "--verify", "--quiet", f"refs/heads/{MAIN}^{{commit}}"])
+    if found.returncode != 0 or (draft / "shallow").exists():
+        raise Problem(
+            "validation_failed", "the source is a shallow clone: a part of its history is missing",
+            hint="Complete it there with git fetch --unshallow, then import it.",
+        )  # fmt: skip
+    return found.stdout.decode().strip()
 
 
 def _choose_head(body: ImportIn, env: dict[str, str]) -> _Head:
