@@ -55,6 +55,7 @@ from builderos.trust.secrets.service import Box
 from builderos.trust.signing.service import Signer
 
 log = logging.getLogger("builderos.app")
+CARE_S = 2.0
 SETTLED_BACK = timedelta(
     days=2
 )  # how far back a start looks for backups that a killed process left without a ref
@@ -192,20 +193,36 @@ class Behind:
         self._engine = build_engine(started)
         self._stopping = threading.Event()
         self._settling = threading.Thread(target=self._settle, name="settling", daemon=True)
+        self._care = threading.Thread(target=self._keep_database, name="database-care", daemon=True)
 
     def start(self) -> None:
         """Begin, in threads of its own: the first answer waits for none of it."""
+        settings = self._context.get(Settings)
         self._settling.start()
-        if self._context.get(Settings).engine:
+        if settings.database_url is None:
+            self._care.start()
+        if settings.engine:
             self._engine.start()
 
     def stop(self) -> bool:
         """End both; whether all running work could be ended in time."""
         self._stopping.set()
         drained = self._engine.stop()
-        if self._settling.is_alive():
-            self._settling.join(process.DRAIN_S)
+        for thread in (self._settling, self._care):
+            if thread.is_alive():
+                thread.join(process.DRAIN_S)
         return drained and not self._settling.is_alive()
+
+    def _keep_database(self) -> None:
+        """Start the embedded database again when something killed it; a folder that is gone is not made anew."""
+        home = self._context.get(Settings).home_dir
+        while not self._stopping.wait(CARE_S):
+            try:
+                if embedded_postgres.status(home).state == "stopped":
+                    log.warning("the embedded database had stopped; it is started again")
+                    embedded_postgres.start(home)
+            except Problem as problem:
+                log.warning("the embedded database cannot be started: %s", problem.detail)
 
     def _settle(self) -> None:
         try:

@@ -78,7 +78,11 @@ class Database:
         proof = hashlib.sha256(self._unit_key + f"{conn.info.backend_pid}:{org_id}".encode()).hexdigest()
         # Where the log can be flushed by hand, the commit itself does not wait for it: the organisation's ledger
         # head is free again before the disk is asked, and commits of one organisation share a flush.
-        local = {"synchronous_commit": "off" if flush else "on", "lock_timeout": "5s", "app.unit": f"{org_id} {proof}"}
+        local = {
+            "synchronous_commit": "off" if flush else "on",
+            "lock_timeout": "5s",
+            "app.unit": f"{org_id} {proof}",
+        }
         wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in local.items())
         return ["begin read only" if read_only else "begin", f"select {wanted}"]
 
@@ -160,7 +164,12 @@ class Transaction:
         at = len(self._sent) - 1
         if self._flush:
             self.send("select pg_logical_emit_message(false, '', '', true)")
-        cursor = self._exchange(look_at=at)
+        try:
+            cursor = self._exchange(look_at=at)
+        except psycopg.OperationalError as error:
+            if self._driver.broken:
+                raise unknown_outcome() from error
+            raise
         self._open = False
         if cursor.statusmessage == "ROLLBACK":
             raise psycopg.OperationalError("the transaction had failed and was rolled back")
@@ -244,6 +253,15 @@ def as_problem(error: BaseException | None) -> Problem | None:
             retry_after_s=1,
         )  # fmt: skip
     return None
+
+
+def unknown_outcome() -> Problem:
+    """The connection broke after COMMIT was sent: the change is kept or not, and nobody can say which."""
+    return Problem(
+        "unavailable", "the database went away while it was saving",
+        hint="The change may have been kept: look at the log first, or repeat the call with the same idempotency_key.",
+        retry_after_s=1,
+    )  # fmt: skip
 
 
 def busy() -> Problem:

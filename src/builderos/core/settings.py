@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     prbot: bool = Field(False, description="Whether PRBot comments and approves tiny changes outside main.")
     prbot_max_lines: int = Field(4, description="Largest change PRBot may approve, added plus deleted lines.")
 
+    disk_reserve: int = Field(
+        64 * 1024 * 1024, description="Bytes of free disk below which nothing is written."
+    )
+
     workers: int = Field(8, ge=1, le=64, description="Threads that serve requests.")
     engine: bool = Field(True, description="Whether this process runs schedules and the outbox.")
     signing_key: Path | None = Field(None, description="SSH private key that signs the server's commits.")

@@ -58,7 +58,9 @@ def repository_by_id(unit: Unit, repo_id: str) -> Repository:
 
 def repository_ids(unit: Unit) -> list[str]:
     """Ids of the organisation's repositories, oldest first."""
-    wanted = sa.select(repositories.c.id).where(repositories.c.deleted_at.is_(None)).order_by(repositories.c.id)
+    wanted = (
+        sa.select(repositories.c.id).where(repositories.c.deleted_at.is_(None)).order_by(repositories.c.id)
+    )
     return list(unit.execute(wanted).scalars())
 
 
@@ -87,8 +89,9 @@ def add_branch(
     in_base: bool = False,
 ) -> Branch:  # fmt: skip
     """Insert a branch row; the caller creates its store after the commit (`create_store`). Raises `conflict` if
-    taken.
+    taken, `storage_full`.
     """
+    unit.get(RepositoryStore).require_room(unit.settings.disk_reserve)
     id_ = branch_id or new_id("br")
     folder = (
         RepositoryStore.base_folder(unit.org_id, repo.id)
@@ -159,7 +162,9 @@ def reset_branch(unit: Unit, branch: Branch, tip: str) -> None:
     unit.after_commit(lambda: store.write_ref(branch.store, branch.ref, tip))
 
 
-def written_since(branch_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]) -> sa.ScalarSelect[Any]:
+def written_since(
+    branch_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]
+) -> sa.ScalarSelect[Any]:
     """For a statement over another room's table: when the branch moved after `since`; null where it did not."""
     c = branches.c
     return sa.select(c.moved_at).where(c.id == branch_id, c.moved_at > since, c.commits > 0).scalar_subquery()

@@ -30,14 +30,27 @@ def advance(
 ) -> None:  # fmt: skip
     """Move `branch` from its tip to `new` in this transaction; the unit starts over when the tip has moved meanwhile.
 
-    `objects` is `Batch.pack()` of everything the store lacks.
+    `objects` is `Batch.pack()` of everything the store lacks. Raises `storage_full` where there is no room for them.
     """
+    store = unit.get(RepositoryStore)
+    store.require_room(unit.settings.disk_reserve + len(objects))
     unit.send(
         "ops.move", branch.id, branch.tip, new, objects, branch.commits + commits,
         branch.files if files is None else files, pending, unit.now, ledger_line,
     )  # fmt: skip
-    store = unit.get(RepositoryStore)
-    unit.after_commit(lambda: settle(store, branch, new, objects))
+    unit.after_commit(lambda: _settle_or_tell(store, branch, new, objects))
+
+
+def _settle_or_tell(store: RepositoryStore, branch: Branch, new: str, objects: bytes) -> None:
+    try:
+        settle(store, branch, new, objects)
+    except Problem as problem:
+        if problem.code != "storage_full":
+            raise
+        raise Problem(
+            "storage_full", f"the commit {new[:12]} on {branch.name} is kept, but the disk took no more of its files",
+            hint="Do not send it again. Once there is room, it is finished when the branch is next opened.",
+        ) from problem  # fmt: skip
 
 
 def settle(store: RepositoryStore, branch: Branch, new: str, objects: bytes) -> None:

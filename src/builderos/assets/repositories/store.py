@@ -5,7 +5,6 @@ read an object of another sandbox, because it is not in any store they can open.
 backups of main, and merged objects.
 """
 
-import errno
 import os
 import re
 import shutil
@@ -19,6 +18,8 @@ from typing import Final
 import pygit2
 
 from builderos.core.problems import Problem
+
+from .disk import require_room, room_on_disk
 
 _CONFIG: Final = """[core]
 \trepositoryformatversion = 0
@@ -83,6 +84,10 @@ class RepositoryStore:
             cache.move_to_end(folder)
         return repo
 
+    def require_room(self, size: int) -> None:
+        """Raise `storage_full` where less than `size` bytes are left for stores."""
+        require_room(self.root, size)
+
     def forget(self, folder: str) -> None:
         """Close this thread's handle, e.g. after a pack was added behind libgit2's back."""
         cache: OrderedDict[str, pygit2.Repository] | None = getattr(self._local, "cache", None)
@@ -107,6 +112,10 @@ class RepositoryStore:
         target = self.root / folder
         if self.exists(folder):
             return
+        with room_on_disk():
+            self._create(target, head, refs, alternates)
+
+    def _create(self, target: Path, head: str, refs: dict[str, str], alternates: str | None) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
@@ -122,7 +131,7 @@ class RepositoryStore:
             draft.rename(target)
         except OSError:
             shutil.rmtree(draft, ignore_errors=True)
-            if not self.exists(folder):  # another thread created it in the meantime
+            if not (target / "HEAD").exists():  # another thread created it in the meantime
                 raise
 
     def mend(self, folder: str, *, head: str, alternates: str) -> None:
@@ -170,18 +179,20 @@ class RepositoryStore:
         `Problem("busy")`.
         """
         path = self.root / folder / ref
-        _fill_lock(path, _lock(path, ref), sha)
+        with room_on_disk():
+            _fill_lock(path, _lock(path, ref), sha)
 
     def swap_ref(self, folder: str, ref: str, old: str | None, new: str) -> bool:
         """Like `write_ref`, but only while the ref still holds `old`; returns whether it did."""
         path = self.root / folder / ref
-        fd = _lock(path, ref)
-        if self.read_ref(folder, ref) != old:
-            os.close(fd)
-            os.unlink(f"{path}.lock")
-            return False
-        _fill_lock(path, fd, new)
-        return True
+        with room_on_disk():
+            fd = _lock(path, ref)
+            if self.read_ref(folder, ref) != old:
+                os.close(fd)
+                os.unlink(f"{path}.lock")
+                return False
+            _fill_lock(path, fd, new)
+            return True
 
     def delete_ref(self, folder: str, ref: str) -> None:
         """Remove a ref, loose and packed."""
@@ -211,10 +222,8 @@ def _fill_lock(path: Path, fd: int, sha: str) -> None:
         finally:
             os.close(fd)
         os.rename(f"{path}.lock", path)
-    except OSError as error:
+    except OSError:
         Path(f"{path}.lock").unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Problem("storage_full", "the disk took no more", hint="Free disk space.") from error
         raise
 
 
