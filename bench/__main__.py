@@ -31,9 +31,8 @@ def main(only: list[str]) -> int:
             "start": lambda: (start.command(report, 40 * full), start.server(report, source, place, 5)),
         }
         try:
-            for name, section in wanted.items():
-                if not only or name in only:
-                    section()
+            for section in (wanted[name] for name in only or wanted):
+                section()
         finally:
             server.stop()
             small.close()

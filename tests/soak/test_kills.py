@@ -4,7 +4,6 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,11 @@ class Writer:
         while True:
             path = f"w{self.number}/{self.written % 50}.txt"
             self.written += 1
-            body = {"file_path": path, "content": f"{self.written}\n", "message": f"{self.number}.{self.written}"}
+            body = {
+                "file_path": path,
+                "content": f"{self.written}\n",
+                "message": f"{self.number}.{self.written}",
+            }
             try:
                 self.acknowledged.append(client.call("POST", "/commit_and_log_output", body)["commit_sha"])
             except ClientError as error:
@@ -46,14 +49,16 @@ class Writer:
 
 
 @pytest.fixture
-def home(run_folder: Path) -> Iterator[Path]:
-    folder = run_folder / f"kills{os.getpid()}" / "home"
-    yield folder
+def home(run_folder: Path) -> Path:
+    return run_folder / f"kills{os.getpid()}" / "home"
 
 
 def _open(server: Server, source: Path) -> list[Writer]:
     server.owner().call("POST", "/v1/repos/import", {"source": str(source), "name": "lab"})
-    opened = [server.client().call("POST", "/sandbox/init", {"repo_name": "lab"}) for _ in range(WRITERS - SHARED + 1)]
+    opened = [
+        server.client().call("POST", "/sandbox/init", {"repo_name": "lab"})
+        for _ in range(WRITERS - SHARED + 1)
+    ]
     homes = [*opened, *[opened[-1]] * (SHARED - 1)]
     return [Writer(n, made["branch"], made["reuse_token"]) for n, made in enumerate(homes)]
 
@@ -113,5 +118,3 @@ def _at_rest(server: Server, writers: list[Writer]) -> None:
     verdict = server.owner().call("GET", "/v1/audit/verify")
     assert verdict["ok"], verdict
     assert verdict["lines"] >= sum(len(w.acknowledged) for w in writers)
-
-

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.support.databases import Databases
 from tests.support.world import Sandbox, World
@@ -22,7 +30,9 @@ OWN = ("project/", ".logs/", "README.md")
 Files = dict[str, str]
 
 paths = st.sampled_from(PATHS)
-contents = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r", exclude_categories=("Cs",)), max_size=30)
+contents = st.text(
+    st.characters(codec="utf-8", exclude_characters="\x00\r", exclude_categories=("Cs",)), max_size=30
+)
 WORLD: list[World] = []
 
 
@@ -57,13 +67,19 @@ class Story(RuleBasedStateMachine):
         )
         return {f["path"]: f["content"] for f in reply["files"]}
 
-    @rule(target=commits, who=st.integers(0, 1), edits=st.dictionaries(paths, st.none() | contents, min_size=1, max_size=4))
+    @rule(
+        target=commits,
+        who=st.integers(0, 1),
+        edits=st.dictionaries(paths, st.none() | contents, min_size=1, max_size=4),
+    )
     def commit(self, who: int, edits: dict[str, str | None]) -> Any:
         wanted = {p: c for p, c in edits.items() if c is not None or p in self.files[who]}
         changes = {p: c for p, c in wanted.items() if self.files[who].get(p) != c}
         if not wanted:
             return multiple()
-        listed = [{"path": p, "delete": True} if c is None else {"path": p, "content": c} for p, c in wanted.items()]
+        listed = [
+            {"path": p, "delete": True} if c is None else {"path": p, "content": c} for p, c in wanted.items()
+        ]
         response = self.sandboxes[who].try_post("/commit_and_log_output", files=listed, message="Change")
         if not changes:
             self.world.problem(response, "validation_failed")
@@ -85,7 +101,9 @@ class Story(RuleBasedStateMachine):
             return multiple()
         plain = {p for p in touched if now.get(p) == after.get(p)}
         done = {p for p in touched if now.get(p) == before.get(p)}
-        if plain | done != touched:  # a text merge may or may not work out: believe the server, but only on those files
+        if (
+            plain | done != touched
+        ):  # a text merge may or may not work out: believe the server, but only on those files
             if response.status_code == 409:
                 return multiple()
             found = self._read(who)
@@ -98,7 +116,9 @@ class Story(RuleBasedStateMachine):
             return multiple()
         else:
             self.files[who] = {
-                p: c for p, c in ((p, before.get(p) if p in plain else now.get(p)) for p in PATHS) if c is not None
+                p: c
+                for p, c in ((p, before.get(p) if p in plain else now.get(p)) for p in PATHS)
+                if c is not None
             }
         new = self.world.ok(response)["new_sha"]
         self.history[who].append(new)
@@ -120,7 +140,9 @@ class Story(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1))
     def delete_and_come_back(self, who: int) -> None:
         self.world.ok(self.world.as_owner("DELETE", f"/v1/sandboxes/{self._id(who)}"))
-        again = self.world.ok(self.world.http.post("/sandbox/init", json={}, headers=self.sandboxes[who].headers))
+        again = self.world.ok(
+            self.world.http.post("/sandbox/init", json={}, headers=self.sandboxes[who].headers)
+        )
         assert again["recreated"]
         assert again["branch"] == self.sandboxes[who].branch
         self.files[who] = dict(self.main)
@@ -131,7 +153,9 @@ class Story(RuleBasedStateMachine):
     def reset_to_main(self, who: int) -> None:
         reply = self.world.ok(
             self.world.http.post(
-                f"/v1/sandboxes/{self._id(who)}/reset", json={"to": "main"}, headers=self.sandboxes[who].headers
+                f"/v1/sandboxes/{self._id(who)}/reset",
+                json={"to": "main"},
+                headers=self.sandboxes[who].headers,
             )
         )
         self.files[who] = dict(self.main)
@@ -148,7 +172,9 @@ class Story(RuleBasedStateMachine):
         if opened["approval_id"] is None:
             assert not all(c["ok"] for c in opened["checks"])
             return
-        said = self.world.as_owner("POST", f"/v1/approvals/{opened['approval_id']}", json={"decision": "approve"})
+        said = self.world.as_owner(
+            "POST", f"/v1/approvals/{opened['approval_id']}", json={"decision": "approve"}
+        )
         assert self.world.ok(said)["state"] == "approved"
         found = self._read(who, "main")
         for path in PATHS:  # main holds for each file what one of the two sides held

@@ -64,9 +64,13 @@ def test_no_update_is_lost_while_the_store_is_packed(server: Server, tmp_path: P
     packer.start()
     try:
         argv = [sys.executable, "-c", WRITER, server.url, made["reuse_token"]]
-        env = {**environment(server.home), "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)])}
+        env = {
+            **environment(server.home),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)]),
+        }
         writers = [
-            subprocess.Popen([*argv, str(n), str(COMMITS)], env=env, stdout=subprocess.PIPE) for n in range(WRITERS)
+            subprocess.Popen([*argv, str(n), str(COMMITS)], env=env, stdout=subprocess.PIPE)
+            for n in range(WRITERS)
         ]
         acknowledged = [sha for writer in writers for sha in json.loads(writer.communicate()[0])]
     finally:

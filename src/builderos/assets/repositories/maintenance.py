@@ -237,17 +237,23 @@ def tidy(context: Context) -> Swept | None:
             return None
         swept = Swept()
         for folder in stores_of(store):
-            try:
-                pack(store, folder)
-                pack_refs(store, folder)
-                if folder.endswith("/base.git"):
-                    write_commit_graph(store, folder)
-                swept.removed += sweep_store(store, folder)
-            except Problem as problem:  # one broken store must not keep the others untidy
-                log.warning("%s was not tidied: %s", folder, problem.detail)
+            swept.removed += _tidy_store(store, folder)
         swept.removed += sweep_drafts(store)
         sweep_quarantine(store, _HOUR)
         return swept
+
+
+def _tidy_store(store: RepositoryStore, folder: str) -> list[str]:
+    """What was swept; one broken store must not keep the others untidy."""
+    try:
+        pack(store, folder)
+        pack_refs(store, folder)
+        if folder.endswith("/base.git"):
+            write_commit_graph(store, folder)
+        return sweep_store(store, folder)
+    except Problem as problem:
+        log.warning("%s was not tidied: %s", folder, problem.detail)
+        return []
 
 
 def stores_of(store: RepositoryStore, org_id: str = "*") -> Iterator[str]:
@@ -269,7 +275,9 @@ def stale_files(store: RepositoryStore, folder: str, now: float | None = None) -
     found: list[Path] = [p for p in (root / "refs").rglob("*.lock") if _age(p, now) > STALE_LOCK_S]
     others = [*root.glob("*.lock"), *(root / "objects" / "info").rglob("*.lock")]
     found += [p for p in others if _age(p, now) > _OTHER_LOCKS_S]
-    found += [p for p in (root / "objects").glob("[0-9a-f][0-9a-f]/tmp_obj*") if _age(p, now) > _OTHER_LOCKS_S]
+    found += [
+        p for p in (root / "objects").glob("[0-9a-f][0-9a-f]/tmp_obj*") if _age(p, now) > _OTHER_LOCKS_S
+    ]
     found += [p for p in (root / "objects" / "pack").glob("tmp_*") if _age(p, now) > _DRAFTS_S]
     return found
 

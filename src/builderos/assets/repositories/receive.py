@@ -187,7 +187,8 @@ def index_fault(stderr: bytes) -> Problem:
         return missing_objects()
     if found := _FSCK.search(stderr):
         return Problem(
-            "invalid_path" if found[1] in _BAD_NAMES else "validation_failed", f"git refuses an object of the push: {found[1].decode()}",
+            "invalid_path" if found[1] in _BAD_NAMES else "validation_failed",
+            f"git refuses an object of the push: {found[1].decode()}",
             hint="See `git help fsck` for this message; rewrite the commit that holds it.",
         )  # fmt: skip
     return Problem(

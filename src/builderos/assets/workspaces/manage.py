@@ -207,7 +207,8 @@ def _renew(unit: Unit, row: sa.Row[Any]) -> TokenOut:
     identity.extend(unit, row.id, expires_at)
     return TokenOut(
         sandbox_id=row.id, branch=row.name, reuse_token=None, expires_at=expires_at,
-        message=f"Branch {row.name} is open again; its token works until it is idle for {unit.settings.token_ttl_days} days.",
+        message=f"Branch {row.name} is open again; its token works until it is idle for "
+        f"{unit.settings.token_ttl_days} days.",
     )  # fmt: skip
 
 

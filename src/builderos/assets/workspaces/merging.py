@@ -86,7 +86,7 @@ def preview(
     ours_repo, theirs_repo = stores_of(unit, target, source)
     batch = Batch(TwoStores(theirs_repo, ours_repo))
     batch.put("tree", b"")
-    base = merge_base(batch, theirs_repo, ours_repo, source.tip, target.tip)
+    base = merge_base(theirs_repo, ours_repo, source.tip, target.tip)
     base_tree = tree_of(batch, base) if base else EMPTY_TREE
     ours, theirs = TreeFiles(batch, tree_of(batch, target.tip)), TreeFiles(batch, tree_of(batch, source.tip))
     layout = layout_of(ours)
@@ -119,7 +119,7 @@ def _changes(batch: Batch, old: Oid, new: Oid, skip: Callable[[str], bool]) -> l
 
 
 def merge_base(
-    batch: Batch, source_repo: pygit2.Repository, target_repo: pygit2.Repository, source: str, target: str
+    source_repo: pygit2.Repository, target_repo: pygit2.Repository, source: str, target: str
 ) -> str | None:
     """The best common ancestor. Where one store lacks the other's tip, the newest shared commit of both histories."""
     for repo in (source_repo, target_repo):
@@ -152,7 +152,9 @@ def compose(unit: Unit, source: Branch, found: Preview, entries: list[dict[str, 
     return draft.finish()
 
 
-def _news(pushed: list[dict[str, Any]], files: delivery.Files, layout: delivery.Layout) -> list[dict[str, Any]]:
+def _news(
+    pushed: list[dict[str, Any]], files: delivery.Files, layout: delivery.Layout
+) -> list[dict[str, Any]]:
     """The entries that a changelog lacks: what pushes left to write stays with their branch after a promotion."""
     if not pushed:
         return []

@@ -41,7 +41,7 @@ class GitHost(Protocol):
     name: str
 
     def push(self, unit: Unit, branch: Branch) -> str:
-        """Make the branch's tip visible at the host; returns the sha it shows. Raises `conflict` rather than rewrite."""
+        """Make the branch's tip visible; returns the sha the host shows. Raises `conflict` rather than rewrite."""
         ...
 
     def open_pull(self, unit: Unit, pull: HostPull) -> str:

@@ -55,5 +55,6 @@ def protect(unit: Unit, body: ProtectIn) -> ProtectOut:
     main = next(line for line in lines if line.branch == "main")
     protected = main.direct_writes and main.force_pushes and main.deletion and main.needs_approval
     if not body.dry_run:
-        ledger.record(unit, "repo.protected", repo.id, {"repo": repo.name, "protected": protected}, rules=decision.rules)
+        payload = {"repo": repo.name, "protected": protected}
+        ledger.record(unit, "repo.protected", repo.id, payload, rules=decision.rules)
     return ProtectOut(repo_name=repo.name, protected=protected, branches=lines)

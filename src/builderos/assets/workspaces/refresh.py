@@ -74,7 +74,8 @@ def reset(unit: Unit, body: ResetIn) -> ResetOut:
     return ResetOut(
         commit_sha=written.sha if written else None, diff_stat=stat, repo_name=place.repo_name,
         branch=place.branch.name,
-        message=f"Branch {place.branch.name} of {place.repo_name} has the files of {body.to} now: {stat.files} changed.",
+        message=f"Branch {place.branch.name} of {place.repo_name} has the files of {body.to} now: "
+        f"{stat.files} changed.",
     )  # fmt: skip
 
 

@@ -173,7 +173,9 @@ def _insert(unit: Unit, repo: Repository, branch: Branch, expires_at: datetime) 
 
 def _resume(unit: Unit, body: InitFields) -> SandboxOut:
     actor = unit.actor
-    assert actor.repo_id is not None and actor.sandbox_id is not None and actor.branch is not None
+    assert actor.repo_id is not None
+    assert actor.sandbox_id is not None
+    assert actor.branch is not None
     branch = repositories.find_branch(unit, actor.repo_id, actor.branch, lock=True)
     if branch is None or (body.repo_name is not None and body.repo_name != branch.repo_name):
         raise Problem(

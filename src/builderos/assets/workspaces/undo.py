@@ -114,8 +114,8 @@ def _rollback_reply(
     return RollbackOut(
         new_sha=written.sha, reverted_sha=sha, reverted_files=files, skipped=skipped, diff_stat=written.stat,
         repo_name=place.repo_name, branch=place.branch.name,
-        message=f"Undid {sha[:10]} on branch {place.branch.name} of {place.repo_name}: {len(files)} files are as before it. "
-        f"To take this back, roll back {written.sha[:10]}.",
+        message=f"Undid {sha[:10]} on branch {place.branch.name} of {place.repo_name}: {len(files)} files are as "
+        f"before it. To take this back, roll back {written.sha[:10]}.",
     )  # fmt: skip
 
 

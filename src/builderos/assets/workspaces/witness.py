@@ -28,14 +28,13 @@ def unlogged_commits(unit: Unit) -> list[str]:
             continue
         try:
             own = _own_commits(unit, branch)
-        except Problem as problem:  # its files are gone: that is a finding, and no reason to look at no other branch
+        except (
+            Problem
+        ) as problem:  # its files are gone: that is a finding, and no reason to look at no other branch
             findings.append(f"{branch.name} of {branch.repo_name}: {problem.detail}")
             continue
-        for sha in own:
-            if sha not in known:
-                findings.append(
-                    f"commit {sha} on {branch.name} of {branch.repo_name} has no line in the ledger"
-                )
+        where = f"on {branch.name} of {branch.repo_name}"
+        findings += [f"commit {sha} {where} has no line in the ledger" for sha in own if sha not in known]
         if len(findings) >= MAX_FINDINGS:
             break
     return findings

@@ -63,10 +63,13 @@ def validate(path: str, data: bytes, layout: Layout | None = None) -> list[Issue
 def opens(path: str, data: bytes, layout: Layout) -> bool:
     """Whether a file is one of the delivery files and can be read; files set aside as broken cannot."""
     shape = shape_of(path, layout)
+    if shape is None:
+        return False
     try:
-        return shape is not None and Block(shape, data) is not None
+        Block(shape, data)
     except Unreadable:
         return False
+    return True
 
 
 def shape_of(path: str, layout: Layout) -> Shape | None:
