@@ -33,6 +33,7 @@ paths = st.sampled_from(PATHS)
 contents = st.text(
     st.characters(codec="utf-8", exclude_characters="\x00\r", exclude_categories=("Cs",)), max_size=30
 )
+edit_sets = st.dictionaries(paths, st.none() | contents, min_size=1, max_size=4)
 WORLD: list[World] = []
 
 
