@@ -29,7 +29,8 @@ def store(lab: Lab, repo: Json) -> Path:
         "ext::sh -c touch% /tmp/pwned", "-uhttps://x/y", "--upload-pack=touch /tmp/pwned", "-oProxyCommand=x", "fd::17",
         "https://user:secret@example.com/x.git", "https://ghp_token@example.com/x.git", "ssh://-oProxyCommand=x/y",
         "ssh://-x/y", "ftp://example.com/x", "javascript:alert(1)", "relative/path", "../up", "~/x", "", " ", "https://",
-        "https:///x", "https://[x/y", "http://[::1", "git@", "a\nb", "a\x00b", "transport::x", "-x@host:y", "\\\\host\\x",
+        "https:///x", "https://[x/y", "http://[::1", "git@", "a\nb", "a\x00b", "transport::x",
+        "-x@host:y", "\\\\host\\x",
     ],
 )  # fmt: skip
 def test_what_git_could_take_for_something_else_is_refused(lab: Lab, source: str) -> None:

@@ -101,7 +101,8 @@ def test_nothing_to_promote_is_a_conflict(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        ({"title": ""}, "validation_failed"), ({"title": None}, "validation_failed"), ({"title": "a\nb"}, "validation_failed"),
+        ({"title": ""}, "validation_failed"), ({"title": None}, "validation_failed"),
+        ({"title": "a\nb"}, "validation_failed"),
         ({"mode": "release"}, "validation_failed"), ({"version": "1.0.0"}, "validation_failed"),
         ({"mode": "merge"}, "validation_failed"), ({"target": "nowhere"}, "not_found"),
         ({"target": "sandbox"}, "protected_branch"), ({"mode": "release", "version": "v1"}, "validation_failed"),

@@ -175,7 +175,8 @@ def test_pushed_entries_reach_main_once_however_often_their_branch_is_promoted(p
     plain.sql(
         "insert into ops.pending_delivery (org_id, branch_id, commit_sha, entry, memory) values (%s, %s, %s, %s, '[]')",
         plain.world.org_id, branch_id, "0" * 40,
-        '{"id": "chg_01M7Y0000000000000000PUSH0", "timestamp": "2026-01-01T00:00:00Z", "paths": ["x"], "message": "pushed",'
+        '{"id": "chg_01M7Y0000000000000000PUSH0", "timestamp": "2026-01-01T00:00:00Z", "paths": ["x"],'
+        ' "message": "pushed",'
         ' "task_id": null, "committed_by": "x", "branch": "x", "tool": "git", "agent_version": null, "run_id": null,'
         ' "reverts": null}',
     )  # fmt: skip

@@ -116,9 +116,9 @@ def test_an_export_is_verified_without_the_server(lab: Lab) -> None:
 
 def test_no_cell_of_the_csv_is_a_formula(lab: Lab) -> None:
     lab.ok(lab.as_owner("POST", "/v1/api-keys", json={"label": "x", "scopes": ["read"]}), 201)
-    lab.sql("update ops.sandboxes set name = name")
-    body = json.dumps({"type": "=cmd|' /C calc'!A0", "object": "+1", "actor": "@x", "at": "-2", "actor_name": "\t=1",
-                       "role": "\r=1", "door": "|", "request_id": "%", "rules": [], "payload": {"a": '"\n,'}})  # fmt: skip
+    body = json.dumps({"type": "=cmd|' /C calc'!A0", "object": "+1", "actor": "@x", "at": "-2",
+                       "actor_name": "\t=1", "role": "\r=1", "door": "|",
+                       "request_id": "%", "rules": [], "payload": {"a": '"\n,'}})  # fmt: skip
     lab.sql("insert into ops.ledger (org_id, seq, body, prev_hash, hash) values (%s, 0, %s, '', '')",
             lab.world.org_id, body)  # fmt: skip
     head = lab.sql("select seq from ops.ledger_head where org_id = %s", lab.world.org_id)[0][0]
