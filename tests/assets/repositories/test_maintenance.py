@@ -1,24 +1,18 @@
 """Maintenance beside writers: a short journal and small stores, and no crash at any point loses a commit."""
 
-import os
 import shutil
-import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from builderos.assets.repositories import durable, journal, maintenance, settling
 from builderos.assets.repositories import service as repositories
-from builderos.assets.repositories.schema import Branch
-from builderos.assets.repositories.service import RepositoryStore
-from builderos.core.unit import Unit, as_system
+from builderos.core.unit import as_system
 from tests.support.databases import FreshDatabase
-from tests.support.world import Sandbox, World, git, make_repository, world_in_temp
+from tests.support.stores import branch_of, folder_of, forget_handles, fsck, rows, store_of
+from tests.support.world import World, git, world_in_temp
 
 
 @pytest.fixture
@@ -26,46 +20,6 @@ def world(database: FreshDatabase) -> Iterator[World]:
     with world_in_temp(database) as made:
         settling.settle_all(made.context)  # as a start does
         yield made
-
-
-def branch_of(world: World, name: str) -> Branch:
-    def find(unit: Unit) -> Branch:
-        repo = repositories.find_repository(unit, "lab")
-        found = repositories.find_branch(unit, repo.id, name)
-        assert found is not None
-        return found
-
-    return as_system(world.context, world.org_id, find)
-
-
-def store_of(world: World) -> RepositoryStore:
-    return world.context.get(RepositoryStore)
-
-
-def folder_of(world: World, branch: Branch) -> Path:
-    return store_of(world).path(branch.store)
-
-
-def fsck(world: World, branch: Branch) -> None:
-    git("fsck", "--strict", "--full", cwd=folder_of(world, branch))
-
-
-def rows(database: FreshDatabase) -> int:
-    with psycopg.connect(database.superuser_conninfo) as connection:
-        found = connection.execute("select count(*) from ops.git_journal").fetchone()
-    assert found is not None
-    return found[0]
-
-
-def loose(folder: Path) -> int:
-    return len(list(folder.glob("objects/[0-9a-f][0-9a-f]/*")))
-
-
-def forget_handles(world: World) -> None:
-    store = store_of(world)
-    for folder in maintenance.stores_of(store):
-        store.forget(folder)
-        world.context.get(repositories.ObjectCache).forget(folder)
 
 
 # ---------------------------------------------------------------- the journal
@@ -261,224 +215,3 @@ def _crash_in(monkeypatch: pytest.MonkeyPatch, world: World, disk: Disk, step: s
             return
         with pytest.raises(Crash):
             maintenance.checkpoint(world.context)
-
-
-# ---------------------------------------------------------------- packing
-
-
-def test_many_loose_objects_are_packed_and_what_the_base_holds_is_not_copied(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(maintenance, "LOOSE_LIMIT", 40)
-    sandbox = world.open_sandbox()
-    branch = branch_of(world, sandbox.branch)
-    folder = folder_of(world, branch)
-    for number in range(10):
-        sandbox.commit({f"d{number}/f.txt": f"{number}\n"})
-    count = loose(folder)
-    assert count > 40
-    assert maintenance.checkpoint(world.context) is not None
-    assert loose(folder) == 0
-    packed = git("verify-pack", "-v", *map(str, folder.glob("objects/pack/*.idx")), cwd=folder)
-    assert packed.count(" commit ") + packed.count(" tree ") + packed.count(" blob ") == count
-    assert loose(folder_of(world, branch_of(world, "main"))) > 0  # it has few: they stay as they are
-    sandbox.commit({"after.txt": "x\n"})
-    assert (
-        sandbox.post("/system/fetch_files", mode="batch", paths=["d3/f.txt"])["files"][0]["content"] == "3\n"
-    )
-    fsck(world, branch)
-
-
-def test_packs_are_rolled_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintenance, "LOOSE_LIMIT", 3)
-    sandbox = world.open_sandbox()
-    folder = folder_of(world, branch_of(world, sandbox.branch))
-    for number in range(16):
-        sandbox.commit({f"f{number}.txt": f"{number}\n"})
-        assert maintenance.checkpoint(world.context) is not None
-    assert len(list(folder.glob("objects/pack/*.pack"))) <= 5
-    fsck(world, branch_of(world, sandbox.branch))
-
-
-def test_a_pack_that_a_push_still_needs_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox = world.open_sandbox()
-    sandbox.commit({"a.txt": "1\n"})
-    folder = folder_of(world, branch_of(world, sandbox.branch))
-    monkeypatch.setattr(maintenance, "LOOSE_LIMIT", 1)
-    assert maintenance.pack(store_of(world), branch_of(world, sandbox.branch).store)
-    (kept,) = folder.glob("objects/pack/*.pack")
-    kept.with_suffix(".keep").write_text("push refs/heads/x\n")
-    sandbox.commit({"b.txt": "2\n"})
-    assert maintenance.pack(store_of(world), branch_of(world, sandbox.branch).store)
-    assert kept.exists()
-    fsck(world, branch_of(world, sandbox.branch))
-
-
-def test_writers_lose_nothing_while_everything_is_packed_all_the_time(
-    world: World, database: FreshDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(maintenance, "LOOSE_LIMIT", 10)
-    monkeypatch.setattr(maintenance, "REFS_LIMIT", 0)
-    shared = world.open_sandbox()
-    sandboxes = [shared, shared, shared, world.open_sandbox()]
-    rounds = 60 if os.environ.get("BUILDEROS_SOAK") else 12
-    stop, faults = threading.Event(), list[str]()
-    acknowledged: list[tuple[Sandbox, str, str]] = []
-
-    def write(writer: int, sandbox: Sandbox) -> None:
-        for number in range(rounds):
-            path = f"w{writer}/{number}.txt"
-            reply = sandbox.try_post(
-                "/commit_and_log_output",
-                files=[{"path": path, "content": f"{writer} {number}\n"}],
-                message="x",
-            )
-            if reply.status_code == 200:
-                acknowledged.append((sandbox, path, reply.json()["commit_sha"]))
-            else:
-                faults.append(reply.text)
-
-    def maintain() -> None:
-        while not stop.is_set():
-            if maintenance.checkpoint(world.context) is None or maintenance.tidy(world.context) is None:
-                faults.append("maintenance was kept out")
-            for folder in maintenance.stores_of(store_of(world)):
-                maintenance.pack_refs(store_of(world), folder)
-
-    keeper = threading.Thread(target=maintain)
-    keeper.start()
-    writers = [threading.Thread(target=write, args=pair) for pair in enumerate(sandboxes)]
-    for thread in writers:
-        thread.start()
-    for thread in writers:
-        thread.join()
-    stop.set()
-    keeper.join()
-    assert faults == []
-    assert len(acknowledged) == rounds * len(sandboxes)
-    for sandbox, path, sha in acknowledged:
-        branch = branch_of(world, sandbox.branch)
-        assert git("cat-file", "-t", f"{sha}:{path}", cwd=folder_of(world, branch)) == "blob"
-        assert git("cat-file", "-t", f"{branch.tip}:{path}", cwd=folder_of(world, branch)) == "blob"
-        assert store_of(world).read_ref(branch.store, branch.ref) == branch.tip
-    for sandbox in sandboxes[2:]:
-        fsck(world, branch_of(world, sandbox.branch))
-
-
-def test_refs_are_packed_once_they_are_many_and_still_move(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(maintenance, "REFS_LIMIT", 5)
-    sandbox = world.open_sandbox()
-    branch = branch_of(world, sandbox.branch)
-    store, folder = store_of(world), folder_of(world, branch)
-    assert not maintenance.pack_refs(store, branch.store)
-    for number in range(6):
-        store.write_ref(branch.store, f"refs/bos/backup/{number}", branch.tip)
-    assert maintenance.pack_refs(store, branch.store)
-    assert not (folder / branch.ref).exists()
-    assert store.read_ref(branch.store, "refs/bos/backup/3") == branch.tip
-    sha = sandbox.commit({"a.txt": "1\n"})["commit_sha"]
-    assert store.read_ref(branch.store, branch.ref) == sha == git("rev-parse", branch.ref, cwd=folder)
-    store.delete_ref(branch.store, "refs/bos/backup/3")
-    assert store.read_ref(branch.store, "refs/bos/backup/3") is None
-
-
-def test_a_base_gets_a_commit_graph_when_main_has_moved(world: World) -> None:
-    main = branch_of(world, "main")
-    store = store_of(world)
-    assert maintenance.write_commit_graph(store, main.store)
-    assert not maintenance.write_commit_graph(store, main.store)
-    git("commit-graph", "verify", cwd=folder_of(world, main))
-    os.utime(folder_of(world, main) / main.ref, (time.time() + 5, time.time() + 5))
-    assert maintenance.write_commit_graph(store, main.store)
-
-
-# ---------------------------------------------------------------- sweeping
-
-OLD = 7 * 3600
-
-
-def make_old(path: Path, age_s: float) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.suffix and not path.name.startswith(("tmp_obj", "tmp_pack")):
-        path.mkdir()
-        (path / "file").write_text("x")
-    else:
-        path.write_text("x")
-    then = time.time() - age_s
-    os.utime(path, (then, then))
-    return path
-
-
-def test_what_dead_processes_left_is_swept_and_what_live_ones_need_is_not(world: World) -> None:
-    sandbox = world.open_sandbox()
-    sandbox.commit({"a.txt": "1\n"})
-    branch = branch_of(world, sandbox.branch)
-    store, folder = store_of(world), folder_of(world, branch)
-    gone = [
-        make_old(folder / f"{branch.ref}.lock", 31),
-        make_old(folder / "refs/bos/backup/x.lock", 31),
-        make_old(folder / "packed-refs.lock", 601),
-        make_old(folder / "objects/info/commit-graph.lock", 601),
-        make_old(folder / "objects/ab/tmp_obj_dead", 601),
-        make_old(folder / "objects/pack/tmp_pack_dead", OLD),
-        make_old(store.root / ".import-dead", OLD),
-        make_old(folder.parent / ".new-dead", OLD),
-    ]
-    kept = [
-        make_old(folder / "refs/heads/other.lock", 20),
-        make_old(folder / "objects/cd/tmp_obj_live", 60),
-        make_old(folder / "objects/pack/tmp_pack_live", 3600),
-        make_old(store.root / ".import-live", 3600),
-        make_old(folder.parent / ".new-live", 60),
-    ]
-    swept = maintenance.tidy(world.context)
-    assert swept is not None
-    assert sorted(swept.removed) == sorted(str(path.relative_to(store.root)) for path in gone)
-    assert [path for path in gone if path.exists()] == []
-    assert [path for path in kept if not path.exists()] == []
-    fsck(world, branch)
-
-
-def test_a_lock_that_a_killed_process_left_stops_nobody(world: World) -> None:
-    sandbox = world.open_sandbox()
-    branch = branch_of(world, sandbox.branch)
-    make_old(folder_of(world, branch) / f"{branch.ref}.lock", 31)
-    sandbox.commit({"a.txt": "1\n"})
-    assert not (folder_of(world, branch) / f"{branch.ref}.lock").exists()
-
-
-def test_one_broken_store_is_reported_and_the_others_are_tidied(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(maintenance, "LOOSE_LIMIT", 1)
-    broken, whole = world.open_sandbox(), world.open_sandbox()
-    for sandbox in (broken, whole):
-        sandbox.commit({"a.txt": "1\n"})
-    branch = branch_of(world, broken.branch)
-    (folder_of(world, branch) / "config").write_text("[core\n")
-    assert maintenance.tidy(world.context) is not None
-    assert branch.store in caplog.text
-    assert loose(folder_of(world, branch_of(world, whole.branch))) == 0
-
-
-def test_the_walk_finds_every_store_the_base_first(world: World) -> None:
-    world.import_repo(make_repository(world.home.parent / "second"), "second")
-    names = [world.open_sandbox().branch for _ in range(3)]
-    found = list(maintenance.stores_of(store_of(world)))
-    assert {branch_of(world, name).store for name in names} <= set(found)
-    main = branch_of(world, "main")
-    assert found.index(main.store) < found.index(branch_of(world, names[0]).store)
-    assert len(found) == 5
-
-
-def test_git_s_complaint_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_args: Any, **_options: Any) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.CompletedProcess([], 128, b"", b"fatal: write error: No space left on device\n")
-
-    monkeypatch.setattr(maintenance, "run_git", full)
-    monkeypatch.setattr(maintenance, "LOOSE_LIMIT", -1)
-    with pytest.raises(maintenance.Problem) as caught:
-        maintenance.pack(store_of(world), branch_of(world, "main").store)
-    assert caught.value.code == "storage_full"
