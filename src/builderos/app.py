@@ -19,7 +19,7 @@ from builderos.assets.repositories.service import ObjectCache, RepositoryStore, 
 from builderos.assets.workspaces import service as workspaces
 from builderos.assets.workspaces.ports import GitHosts
 from builderos.assets.workspaces.routes import routes as workspace_routes
-from builderos.assets.workspaces.routes import sandbox_routes, task_routes
+from builderos.assets.workspaces.routes import admin_routes, sandbox_routes, task_routes
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
 from builderos.core.clock import utcnow
@@ -70,6 +70,7 @@ GROUPS = [
     audit_routes,
     key_routes,
     alert_routes,
+    admin_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (add_health, add_git, add_chat, add_mcp)
 
@@ -251,6 +252,7 @@ def serve(settings: Settings) -> int:
     with lock:
         try:
             sock = process.listen(settings)
+            settings = process.with_address(settings, sock)
             started = build(settings)
         except Problem as problem:
             print(f"{problem.detail}\n{problem.hint}", file=sys.stderr, flush=True)

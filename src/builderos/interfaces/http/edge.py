@@ -18,14 +18,14 @@ from .problem import problem_response
 from .serve import Incoming
 
 log = logging.getLogger("builderos.access")
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str] | None:
     """Host names this server answers to; None: any (bound beyond loopback and no public address configured)."""
     public = {urlsplit(settings.public_url).hostname or ""} if settings.public_url else set[str]()
-    if settings.host in _LOOPBACK or public:
-        return _LOOPBACK | public | {settings.host}
+    if settings.host in LOOPBACK or public:
+        return LOOPBACK | public | {settings.host}
     return None
 
 

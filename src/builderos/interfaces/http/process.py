@@ -19,6 +19,7 @@ from builderos.core.clock import rfc3339, utcnow
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
+from .edge import LOOPBACK
 from .server import VERSION
 
 DRAIN_S = 20
@@ -70,12 +71,23 @@ def listen(settings: Settings) -> socket.socket:
     return sock
 
 
+def with_address(settings: Settings, sock: socket.socket) -> Settings:
+    """The settings with the address that links begin with. Beyond loopback only a person knows it: `public_url`."""
+    if settings.public_url is not None or settings.host not in LOOPBACK:
+        return settings
+    return settings.model_copy(update={"public_url": _address(settings, sock)})
+
+
+def _address(settings: Settings, sock: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{sock.getsockname()[1]}"
+
+
 def run(asgi: ASGIApp, settings: Settings, sock: socket.socket, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home while the server answers."""
     home = settings.home_dir
     port = sock.getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = settings.public_url or f"http://{host}:{port}"
+    url = settings.public_url or _address(settings, sock)
     config = uvicorn.Config(
         asgi, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="on",
         timeout_graceful_shutdown=DRAIN_S, loop="uvloop" if _has_uvloop() else "asyncio", http="httptools", ws="none",
