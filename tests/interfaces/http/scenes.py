@@ -233,6 +233,7 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "searchAudit": lambda s: {},
     "exportAudit": lambda s: {"format": "jsonl"},
     "verifyAudit": lambda s: {},
+    "runDoctor": lambda s: {},
     "createKey": lambda s: {"label": "x", "scopes": ["read"]},
     "listKeys": lambda s: {},
     "revokeKey": lambda s: {"id": s.key_id},

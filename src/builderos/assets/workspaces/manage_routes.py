@@ -6,6 +6,7 @@ from builderos.core.unit import Unit
 from . import doctor, manage, protection, refresh, sharing
 
 routes = Operations("sandboxes")
+admin_routes = Operations("admin")
 
 
 @routes.get("/v1/sandboxes", "listSandboxes")
@@ -74,7 +75,7 @@ def protect_repo(unit: Unit, body: protection.ProtectIn) -> protection.ProtectOu
     return protection.protect(unit, body)
 
 
-@routes.post("/v1/admin/doctor", "runDoctor")
+@admin_routes.post("/v1/admin/doctor", "runDoctor")
 def run_doctor(unit: Unit, body: doctor.DoctorIn) -> doctor.DoctorOut:
     """Check that this installation is whole, and mend what can be mended safely."""
     return doctor.examine(unit, body)

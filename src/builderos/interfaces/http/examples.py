@@ -80,6 +80,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "searchAudit": {"type": "commit.created", "limit": 20},
     "exportAudit": {"format": "jsonl"},
     "verifyAudit": {},
+    "runDoctor": {"fix": False},
     "createKey": {"label": "nightly import", "scopes": ["read"]},
     "listKeys": {},
     "revokeKey": {"id": f"crd_{_ID}"},
