@@ -130,7 +130,9 @@ def _once(app: Application, call: Call, operation: Operation, body: In, key: str
 
     try:
         return perform(app.context, call, verb)
-    except Problem:
+    except Problem as problem:
+        if problem.code == "write_not_verified":  # the caller must hear of it: the stored reply would hide it
+            raise
         # A twin that was faster may be what stands in the way: then its reply is the reply of both.
         stored = perform(app.context, call, told, read_only=True)
         if stored is None:
