@@ -128,11 +128,20 @@ def test_the_request_id_is_shown_when_asked_for(builder: Line) -> None:
         ("api", "gitLog"), ("version",), ("self", "status"), ("doctor",), ("up", "--detach"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
-def test_with_json_there_is_one_document_and_nothing_else(
-    builder: Line, words: tuple[str, ...], first: bool
-) -> None:
-    answer = builder("--json", *words) if first else builder(*words, "--json")
+def test_with_json_there_is_one_document_and_nothing_else(builder: Line, words: tuple[str, ...]) -> None:
+    answer = builder(*words, "--json")
     assert answer.code == 0, answer
     assert isinstance(answer.json, dict)
     assert answer.err == ""
+
+
+def test_options_of_every_command_may_stand_anywhere(builder: Line) -> None:
+    documents = [
+        builder(*words).json
+        for words in (
+            ("--json", "sandbox", "show"),
+            ("sandbox", "--json", "show"),
+            ("sandbox", "show", "--json"),
+        )
+    ]
+    assert documents[0]["id"] == documents[1]["id"] == documents[2]["id"]

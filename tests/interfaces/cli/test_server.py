@@ -162,3 +162,22 @@ def test_doctor_names_what_is_wrong_and_the_remedy(alone: Line) -> None:
         "owner's credential"
     ]
     assert alone("doctor", PATH="/nowhere").code == 1
+    assert alone("doctor", "--fix").code == 0
+    assert (home_of(alone) / "owner.token").stat().st_mode & 0o777 == 0o600
+
+
+def test_doctor_asks_a_running_server_about_itself(alone: Line) -> None:
+    alone.ok("up", "--detach")
+    names = [check["name"] for check in alone.json("doctor")["checks"]]
+    assert len(names) > 10
+    server = local.find(home_of(alone))
+    assert server is not None
+    nobody = alone("doctor", BUILDEROS_URL=server.url, BUILDEROS_TOKEN="bos_rt_" + "x" * 43)
+    assert nobody.code == 0
+    assert "for its owner" in nobody.err
+
+
+def test_doctor_mends(alone: Line) -> None:
+    answer = alone("doctor", "--fix")
+    assert answer.code == 0, answer
+    assert alone.json("self", "status")["running"]

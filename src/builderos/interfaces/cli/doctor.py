@@ -1,5 +1,6 @@
 """`doctor`: is this machine fit, and is the server well?"""
 
+import contextlib
 import os
 import shutil
 import stat
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,7 @@ import click
 
 from builderos.client import local
 from builderos.client.errors import ClientError
-from builderos.client.http import Client
+from builderos.client.http import Client, Json
 from builderos.core.home import configured_home
 
 from .caller import Caller
@@ -41,28 +43,38 @@ class _Finding:
     ok: bool
     detail: str
     remedy: str = ""
+    fixed: bool = False
 
 
 @click.command("doctor", cls=Verb)
+@click.option("--fix", is_flag=True, help="Mend what can be mended safely; starts the local server.")
 @click.pass_obj
-def command(caller: Caller) -> int:
+def command(caller: Caller, fix: bool) -> int:
     """Check this machine and its server, and say how to mend what is wrong; exit code 1 when something is.
 
-    Nothing is started or changed.
+    Without --fix nothing is started or changed. A running server checks itself, too, when its owner asks.
     """
+    if fix and caller.remote is None:
+        _close_to_others()
+        local.ensure(configured_home())
     checks: tuple[tuple[str, Callable[[], str]], ...] = (
         ("python", _python), ("git", _git), ("state folder", _home), ("disk space", _space),
         ("owner's credential", _owner), ("saved tokens", _saved), ("server", lambda: _server(caller)),
     )  # fmt: skip
     findings = [_run(name, check) for name, check in checks]
+    if findings[-1].ok:
+        findings += _inside(caller, fix=fix)
     reply = {"ok": all(f.ok for f in findings), "checks": [vars(f) for f in findings]}
-    lines = [
-        f"{'ok    ' if f.ok else 'WRONG '} {f.name}: {f.detail}"
-        + (f"\n       {f.remedy}" if f.remedy else "")
-        for f in findings
-    ]
-    caller.show(reply, lines)
+    caller.show(reply, [line for finding in findings for line in _lines(finding)])
     return 0 if reply["ok"] else 1
+
+
+def _lines(finding: _Finding) -> list[str]:
+    word = "fixed " if finding.fixed else "ok    " if finding.ok else "WRONG "
+    return [
+        f"{word} {finding.name}: {finding.detail}",
+        *([f"       {finding.remedy}"] if finding.remedy else []),
+    ]
 
 
 def _run(name: str, check: Callable[[], str]) -> _Finding:
@@ -70,6 +82,29 @@ def _run(name: str, check: Callable[[], str]) -> _Finding:
         return _Finding(name, True, check())
     except Unfit as unfit:
         return _Finding(name, False, unfit.what, unfit.remedy)
+
+
+def _inside(caller: Caller, *, fix: bool) -> list[_Finding]:
+    """What the server finds in itself; nothing where none runs or somebody else asks."""
+    if caller.remote is None and local.find(configured_home()) is None:
+        return []
+    try:
+        reply = caller.client().call("POST", "/v1/admin/doctor", {"fix": fix}, once=True)
+    except ClientError as error:
+        if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            caller.say("The server's own checks are for its owner")
+            return []
+        return [_Finding("the server's own checks", False, error.detail, error.hint)]
+    found: list[Json] = reply["checks"]
+    remedy = "" if fix else "builderos doctor --fix"
+    return [_Finding(c["name"], c["ok"], c["detail"], "" if c["ok"] else remedy, c["fixed"]) for c in found]
+
+
+def _close_to_others() -> None:
+    """Secrets that others could read."""
+    for path in (configured_home() / "owner.token", *(config_folder() / "servers").glob("*.json")):
+        with contextlib.suppress(OSError):  # said by the check of it
+            path.chmod(0o600)
 
 
 def _python() -> str:
