@@ -26,41 +26,47 @@ def refused(live: Live, pushed: Ran, before: str, *words: str) -> None:
     assert list((live.store() / "objects/pack").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("path", "word"),
-    [
-        ("con.txt", "device on Windows"),
-        ("a:b", "Windows"),
-        ("trailing. ", "dot or a space"),
-        ("x\x01y", "control character"),
-        ("e\u0301.txt", "normal form C"),
-        ("\udcff.txt", "invalid_path"),
-        ("dir/.GITMODULES", "can be read as"),
-        ("right\u202eleft", "reorders"),
-        ("/".join(["d"] * 101), "folders deep"),
-        ("back\\slash", "backslash"),
-        ("~home", "home folder"),
-    ],
-)
-def test_a_path_that_is_not_the_same_file_everywhere_is_refused(live: Live, path: str, word: str) -> None:
-    mine = live.clone()
-    before = mine.head
-    mine.commit_entries([("100644", mine.blob("x\n"), path)])
-    refused(live, mine.push(), before, "invalid_path", word)
+BAD_PATHS = [
+    ("con.txt", "device on Windows"),
+    ("a:b", "Windows"),
+    ("trailing. ", "dot or a space"),
+    ("x\x01y", "control character"),
+    ("e\u0301.txt", "normal form C"),
+    ("\udcff.txt", "invalid_path"),
+    ("dir/.GITMODULES", "can be read as"),
+    ("right\u202eleft", "reorders"),
+    ("/".join(["d"] * 101), "folders deep"),
+    ("back\\slash", "backslash"),
+    ("~home", "home folder"),
+]
 
 
-@pytest.mark.parametrize(
-    "path", [".git/config", ".GIT/x", "git~1", ".g\u200cit/config", "a/.git /x", "..", "a/../b"]
-)
-def test_gits_own_folder_cannot_be_pushed_in_any_spelling(live: Live, path: str) -> None:
+def test_a_path_that_is_not_the_same_file_everywhere_is_refused(
+    live: Live, subtests: pytest.Subtests
+) -> None:
     mine = live.clone()
     before = mine.head
-    tree = "100644 blob " + mine.blob("[core]\n") + "\t" + path.rsplit("/", maxsplit=1)[-1]
-    for name in reversed(path.split("/")[:-1]):
-        tree = f"040000 tree {mine.must('mktree', stdin=tree.encode())}\t{name}"
-    top = mine.must("mktree", stdin=tree.encode())
-    sha = mine.must("commit-tree", top, "-p", before, "-m", "evil")
-    refused(live, mine.push(f"{sha}:{mine.branch}"), before, "invalid_path", "hasDot")
+    for path, word in BAD_PATHS:
+        with subtests.test(path=path.encode("utf-8", "backslashreplace")):
+            mine.must("reset", "-q", "--hard", before)
+            mine.commit_entries([("100644", mine.blob("x\n"), path)])
+            refused(live, mine.push(), before, "invalid_path", word)
+
+
+GITS_OWN = [".git/config", ".GIT/x", "git~1", ".g\u200cit/config", "a/.git /x", "..", "a/../b"]
+
+
+def test_gits_own_folder_cannot_be_pushed_in_any_spelling(live: Live, subtests: pytest.Subtests) -> None:
+    mine = live.clone()
+    before = mine.head
+    for path in GITS_OWN:
+        with subtests.test(path=path):
+            tree = "100644 blob " + mine.blob("[core]\n") + "\t" + path.split("/")[-1]
+            for name in reversed(path.split("/")[:-1]):
+                tree = f"040000 tree {mine.must('mktree', stdin=tree.encode())}\t{name}"
+            top = mine.must("mktree", stdin=tree.encode())
+            sha = mine.must("commit-tree", top, "-p", before, "-m", "evil")
+            refused(live, mine.push(f"{sha}:{mine.branch}"), before, "invalid_path", "hasDot")
 
 
 def test_a_bad_path_that_a_later_commit_removes_is_refused_too(live: Live) -> None:
@@ -72,17 +78,18 @@ def test_a_bad_path_that_a_later_commit_removes_is_refused_too(live: Live) -> No
     refused(live, mine.push(), before, "invalid_path", "aux.txt")
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [("New.txt", "new.txt"), ("Dir/a", "dir/b"), ("stra\u00dfe", "strasse"), ("readme.md", "README.md")],
-)
-def test_names_that_differ_only_by_case_are_refused(live: Live, one: str, other: str) -> None:
+TWINS = [("New.txt", "new.txt"), ("Dir/a", "dir/b"), ("stra\u00dfe", "strasse"), ("readme.md", "README.md")]
+
+
+def test_names_that_differ_only_by_case_are_refused(live: Live, subtests: pytest.Subtests) -> None:
     mine = live.clone()
     before = mine.head
-    blob = mine.blob("x\n")
-    paths = [one, other] if other != "README.md" else [one]
-    mine.commit_entries([("100644", blob, path) for path in paths])
-    refused(live, mine.push(), before, "invalid_path", "same file on some computers")
+    for one, other in TWINS:
+        with subtests.test(one=one, other=other):
+            mine.must("reset", "-q", "--hard", before)
+            blob = mine.blob("x\n")
+            mine.commit_entries([("100644", blob, path) for path in {one, other} - {"README.md"}])
+            refused(live, mine.push(), before, "invalid_path", "same file on some computers")
 
 
 def test_renaming_by_case_in_one_commit_is_fine(live: Live) -> None:
@@ -201,30 +208,40 @@ def test_a_long_message_is_refused(small: Live) -> None:
     refused(small, mine.push(), before, "payload_too_large", "message")
 
 
-@pytest.mark.parametrize(
-    ("path", "target"),
-    [
-        ("link", "/etc/passwd"), ("link", "../outside"), ("a/b/link", "../../../outside"), ("link", "a/../../outside"),
-        ("link", "src/.."), ("link", ".git/config"), ("link", ".GIT/hooks"), ("link", ""), ("link", "c:\\windows"),
-        ("link", "x" * 5000),
-    ],
-)  # fmt: skip
-def test_a_link_that_may_lead_out_of_the_repository_is_refused(live: Live, path: str, target: str) -> None:
+LINKS_OUT = [
+    ("link", "/etc/passwd"),
+    ("link", "../outside"),
+    ("a/b/link", "../../../outside"),
+    ("link", "a/../../outside"),
+    ("link", "src/.."),
+    ("link", ".git/config"),
+    ("link", ".GIT/hooks"),
+    ("link", ""),
+    ("link", "c:\\windows"),
+    ("link", "x" * 5000),
+]
+
+
+def test_a_link_that_may_lead_out_of_the_repository_is_refused(live: Live, subtests: pytest.Subtests) -> None:
     mine = live.clone()
     before = mine.head
-    mine.commit_entries([("120000", mine.blob(target), path)])
-    refused(live, mine.push(), before, "invalid_path")
+    for path, target in LINKS_OUT:
+        with subtests.test(path=path, target=target[:20]):
+            mine.must("reset", "-q", "--hard", before)
+            mine.commit_entries([("120000", mine.blob(target), path)])
+            refused(live, mine.push(), before, "invalid_path")
 
 
-@pytest.mark.parametrize(
-    ("path", "target"), [("link", "src/app.py"), ("a/b/link", "../../src"), ("link", "./src/"), ("a/l", "..")]
-)
-def test_a_link_inside_the_repository_is_fine(live: Live, path: str, target: str) -> None:
+LINKS_INSIDE = [("link", "src/app.py"), ("a/b/link", "../../src"), ("link", "./src/"), ("a/l", "..")]
+
+
+def test_a_link_inside_the_repository_is_fine(live: Live) -> None:
     mine = live.clone()
-    sha = mine.commit_entries([("120000", mine.blob(target), path)])
-    pushed = mine.push()
-    assert pushed.ok, pushed.err
-    assert live.tip() == sha
+    for number, (path, target) in enumerate(LINKS_INSIDE):
+        sha = mine.commit_entries([("120000", mine.blob(target), f"{number}/{path}")])
+        pushed = mine.push()
+        assert pushed.ok, pushed.err
+        assert live.tip() == sha
 
 
 def test_a_file_that_becomes_a_link_is_looked_at(live: Live) -> None:
@@ -234,23 +251,21 @@ def test_a_file_that_becomes_a_link_is_looked_at(live: Live) -> None:
     refused(live, mine.push(), before, "invalid_path", "README.md")
 
 
-@pytest.mark.parametrize("mode", ["120755", "100777", "120644"])
-def test_an_entry_with_an_odd_mode_is_no_way_around(live: Live, mode: str) -> None:
+ODD_MODES = ["120755", "100777", "120644"]
+
+
+def test_an_entry_with_an_odd_mode_is_no_way_around(live: Live, subtests: pytest.Subtests) -> None:
     """Git reads the type bits alone: 120755 is a link, too."""
     mine = live.clone()
     before = mine.head
     blob = bytes.fromhex(mine.blob("/etc/passwd"))
-    tree = mine.must(
-        "hash-object",
-        "-t",
-        "tree",
-        "-w",
-        "--stdin",
-        "--literally",
-        stdin=f"{mode} link".encode() + b"\0" + blob,
-    )
-    sha = mine.must("commit-tree", tree, "-p", before, "-m", "odd")
-    refused(live, mine.push(f"{sha}:{mine.branch}"), before, "invalid_path", f"unknown file mode {mode}")
+    for mode in ODD_MODES:
+        with subtests.test(mode=mode):
+            row = f"{mode} link".encode() + b"\0" + blob
+            tree = mine.must("hash-object", "-t", "tree", "-w", "--stdin", "--literally", stdin=row)
+            sha = mine.must("commit-tree", tree, "-p", before, "-m", "odd")
+            pushed = mine.push(f"{sha}:{mine.branch}")
+            refused(live, pushed, before, "invalid_path", f"unknown file mode {mode}")
 
 
 def test_a_submodule_is_refused_with_a_clear_message(live: Live) -> None:

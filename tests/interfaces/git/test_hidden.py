@@ -1,4 +1,4 @@
-"""Every way known to reach or change what is not one's own through the git door, with the real client or by hand."""
+"""Every way known to read what is not one's own through the git door, with the real client or by hand."""
 
 import hashlib
 import struct
@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.gitclients import (
     EMPTY_PACK,
-    NOTHING,
     address,
     raw,
     raw_fetch,
@@ -100,41 +99,42 @@ def test_hidden_refs_are_not_listed(live: Live) -> None:
     assert len(listed.splitlines()) == 3  # HEAD, the own branch, main
 
 
-@pytest.mark.parametrize(
-    "ref", ["refs/bos/undo/1", "refs/heads/sandbox", "refs/heads/backup/2026-01-01", "refs/*"]
-)
-def test_hidden_refs_cannot_be_fetched_by_name(live: Live, ref: str) -> None:
+@pytest.mark.parametrize("version", [0, 2])
+def test_hidden_refs_cannot_be_fetched_by_name(live: Live, version: int) -> None:
     hidden_commit(live)
-    mine = live.clone()
-    mine.git("fetch", "origin", f"+{ref}:refs/stolen/{ref.removeprefix('refs/')}")
+    mine = live.clone("mine", "-c", f"protocol.version={version}")
+    for ref in ("refs/bos/undo/1", "refs/heads/sandbox", "refs/heads/backup/2026-01-01", "refs/*"):
+        mine.git("fetch", "origin", f"+{ref}:refs/stolen/{ref.removeprefix('refs/')}")
     stolen = mine.must("for-each-ref", "--format=%(refname)", "refs/stolen")
-    assert set(stolen.split()) <= {f"refs/stolen/heads/{mine.branch}", "refs/stolen/heads/main"}
+    assert set(stolen.split()) == {f"refs/stolen/heads/{mine.branch}", "refs/stolen/heads/main"}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"0014command=object-info0000",
-        b"0012command=fetch0001" + b"001cwant-ref refs/bos/undo/1" + b"0000",
-        b"0032want " + b"A" * 40 + b"\n0000",
-        b"00zz",
-        b"+012command=ls-refs\n",
-        b"0100short",
-        b"0003",
-    ],
-)
-def test_what_is_not_understood_never_reaches_git(live: Live, body: bytes) -> None:
-    reply = raw(live.url, live.sandbox.token, "upload-pack", body, git_protocol="version=2")
-    assert reply.status_code == 422, reply.content
-    assert reply.headers["content-type"].startswith("text/plain")
+NOT_THE_PROTOCOL = [
+    b"0014command=object-info0000",
+    b"0012command=fetch0001" + b"001cwant-ref refs/bos/undo/1" + b"0000",
+    b"0032want " + b"A" * 40 + b"\n0000",
+    b"00zz",
+    b"+012command=ls-refs\n",
+    b"0100short",
+    b"0003",
+]
 
 
-@pytest.mark.parametrize("header", ["version=2:version=3", "version=9", "x", "version=2\x00"])
-def test_a_strange_protocol_header_still_hides(live: Live, header: str) -> None:
+def test_what_is_not_understood_never_reaches_git(live: Live, subtests: pytest.Subtests) -> None:
+    for body in NOT_THE_PROTOCOL:
+        with subtests.test(body=body[:30]):
+            reply = raw(live.url, live.sandbox.token, "upload-pack", body, git_protocol="version=2")
+            assert reply.status_code == 422, reply.content
+            assert reply.headers["content-type"].startswith("text/plain")
+
+
+def test_a_strange_protocol_header_still_hides(live: Live, subtests: pytest.Subtests) -> None:
     sha = hidden_commit(live)
     body = b"0032want " + sha.encode() + b"\n00000009done\n"
-    reply = raw(live.url, live.sandbox.token, "upload-pack", body, git_protocol=header.replace("\x00", "%00"))
-    assert b"not our ref" in reply.content
+    for header in ("version=2:version=3", "version=9", "x", "version=2%00"):
+        with subtests.test(header=header):
+            reply = raw(live.url, live.sandbox.token, "upload-pack", body, git_protocol=header)
+            assert b"not our ref" in reply.content
 
 
 # ---------------------------------------------------------------- grafts and deltas
@@ -254,159 +254,22 @@ def test_git_itself_sends_no_thin_packs_here(live: Live) -> None:
     assert pushed.ok, pushed.err
 
 
-@pytest.mark.parametrize(
-    "pack",
-    [
-        b"",
-        b"PACK",
-        b"no pack at all",
-        EMPTY_PACK[:-1],
-        EMPTY_PACK + b"more",
-        b"PACK\0\0\0\x02\xff\xff\xff\xff",
-        EMPTY_PACK[:-1] + b"\0",
-    ],
-)
-def test_a_damaged_pack_changes_nothing(live: Live, pack: bytes) -> None:
+DAMAGED = [
+    b"",
+    b"PACK",
+    b"no pack at all",
+    EMPTY_PACK[:-1],
+    EMPTY_PACK + b"more",
+    b"PACK\0\0\0\x02\xff\xff\xff\xff",
+    EMPTY_PACK[:-1] + b"\0",
+]
+
+
+def test_a_damaged_pack_changes_nothing(live: Live, subtests: pytest.Subtests) -> None:
     before = live.tip()
-    told = raw_push(live.url, live.sandbox.token, [(before, "1" * 40, own_ref(live))], pack)
-    assert "unpack ok" not in told or "ng " in told
-    assert f"ok {own_ref(live)}" not in told.replace("unpack ok", "")
-    assert live.tip() == before
-    assert strays(live) == []
-
-
-# ---------------------------------------------------------------- refs
-
-
-@pytest.mark.parametrize(
-    ("ref", "code"),
-    [
-        ("refs/heads/main", "protected_branch"),
-        ("refs/heads/sandbox", "protected_branch"),
-        ("refs/heads/backup/2026-11-21", "protected_branch"),
-        ("refs/heads/feature", "forbidden_branch"),
-        ("refs/heads/OTHER", "forbidden_branch"),
-        ("refs/tags/v1", "forbidden_branch"),
-        ("refs/bos/undo/1", "forbidden_branch"),
-        ("refs/notes/commits", "forbidden_branch"),
-        ("refs/replace/1", "forbidden_branch"),
-    ],
-)
-def test_nothing_but_the_own_branch_takes_pushes(live: Live, ref: str, code: str) -> None:
-    other = live.world.open_sandbox()
-    ref = ref.replace("OTHER", other.branch)
-    mine = live.clone()
-    mine.commit({"a.txt": "a\n"})
-    before = {box.branch: live.tip(box) for box in (live.sandbox, other)}
-    refs = run("for-each-ref", cwd=live.store()).out
-    pushed = mine.push(f"+HEAD:{ref}")
-    assert not pushed.ok
-    assert code in pushed.err
-    assert before == {box.branch: live.tip(box) for box in (live.sandbox, other)}
-    assert run("for-each-ref", cwd=live.store()).out == refs
-
-
-def test_a_branch_whose_name_begins_like_the_own_one_is_not_the_own_one(live: Live) -> None:
-    mine = live.clone()
-    mine.commit({"a.txt": "a\n"})
-    for ref in (f"{mine.branch}-2", f"{mine.branch}/x", mine.branch[:-1], mine.branch.upper()):
-        pushed = mine.push(f"HEAD:refs/heads/{ref}")
-        assert not pushed.ok
-        assert "forbidden_branch" in pushed.err
-
-
-def test_a_tag_beside_the_own_branch_is_refused_alone(live: Live) -> None:
-    mine = live.clone()
-    sha = mine.commit({"a.txt": "a\n"})
-    mine.must("tag", "-a", "v1", "-m", "mine")
-    pushed = mine.push(f"HEAD:{mine.branch}", "v1")
-    assert not pushed.ok
-    assert "forbidden_branch" in pushed.err
-    assert live.tip() == sha
-    tag = mine.must("rev-parse", "v1")
-    assert not run("cat-file", "-e", tag, cwd=live.store()).ok
-
-
-def test_a_mixed_atomic_push_fails_whole(live: Live) -> None:
-    mine = live.clone()
-    before = live.tip()
-    mine.commit({"a.txt": "a\n"})
-    pushed = mine.push("--atomic", f"HEAD:{mine.branch}", "HEAD:refs/heads/main")
-    assert not pushed.ok
-    assert "atomic push failed" in pushed.err
-    assert "protected_branch" in pushed.err
-    assert live.tip() == before
-
-
-def test_one_command_per_ref(live: Live) -> None:
-    before = live.tip()
-    mine = live.clone()
-    sha = mine.commit({"a.txt": "a\n"})
-    twice = [(before, sha, own_ref(live)), (before, sha, own_ref(live))]
-    with pytest.raises(AssertionError, match="not the git protocol"):
-        raw_push(live.url, live.sandbox.token, twice, mine.pack("HEAD", f"^{before}"))
-    assert live.tip() == before
-
-
-def test_branches_are_never_deleted(live: Live) -> None:
-    mine = live.clone()
-    before = live.tip()
-    for ref in (mine.branch, "main"):
-        assert not mine.push("--delete", ref).ok
-    told = raw_push(live.url, live.sandbox.token, [(before, NOTHING, own_ref(live))], b"")
-    assert "forbidden_branch: branches are not deleted by a push" in told
-    assert live.tip() == before
-
-
-def test_history_is_never_replaced(live: Live) -> None:
-    mine = live.clone()
-    mine.commit({"a.txt": "a\n"})
-    assert mine.push().ok
-    before = live.tip()
-    mine.must("commit", "-q", "--amend", "-m", "rewritten")
-    plain, forced = mine.push(), mine.push("--force", f"HEAD:{mine.branch}")
-    assert not plain.ok
-    assert not forced.ok
-    assert "non-fast-forward" in forced.err
-    mine.must("reset", "-q", "--hard", "HEAD~")
-    assert "non-fast-forward" in mine.push("--force", f"HEAD:{mine.branch}").err
-    mine.must("checkout", "-q", "--orphan", "elsewhere")
-    mine.commit({"b.txt": "b\n"})
-    assert "non-fast-forward" in mine.push("--force", f"HEAD:{mine.branch}").err
-    assert live.tip() == before
-
-
-def test_a_client_that_is_behind_is_told_to_fetch_first(live: Live) -> None:
-    mine = live.clone()
-    mine.commit({"a.txt": "a\n"})
-    tip = live.sandbox.commit({"b.txt": "b\n"})["commit_sha"]
-    assert "fetch first" in mine.push().err
-    sha = mine.head
-    told = raw_push(
-        live.url,
-        live.sandbox.token,
-        [(mine.must("rev-parse", "HEAD~"), sha, own_ref(live))],
-        mine.pack("HEAD", "^HEAD~"),
-    )
-    assert f"ng {own_ref(live)} fetch first" in told
-    assert live.tip() == tip
-    mine.must("pull", "-q", "--no-rebase", "--no-edit")
-    assert mine.push().ok
-
-
-# ---------------------------------------------------------------- terminals
-
-
-def test_nothing_of_the_pusher_reaches_a_terminal_unfiltered(live: Live) -> None:
-    mine = live.clone()
-    before = mine.head
-    sha = mine.commit({"a.txt": "a\n"})
-    ref = "refs/heads/\x1b[31mred\x07"
-    told = raw_push(
-        live.url,
-        live.sandbox.token,
-        [(NOTHING, sha, ref), (before, sha, own_ref(live))],
-        mine.pack("HEAD", f"^{before}"),
-    )
-    assert "\x1b" not in told
-    assert live.tip() == sha
+    for pack in DAMAGED:
+        with subtests.test(pack=pack[-20:]):
+            told = raw_push(live.url, live.sandbox.token, [(before, "1" * 40, own_ref(live))], pack)
+            assert f"ng {own_ref(live)}" in told
+            assert live.tip() == before
+            assert strays(live) == []
