@@ -1,9 +1,16 @@
 """Base types of the words that go in and out: strict about what enters, so that nothing below has to be."""
 
 import math
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 MAX_DEPTH = 32
 MAX_INTEGER = 2**63 - 1
@@ -49,10 +56,26 @@ Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Json = Annotated[Any, AfterValidator(_bounded_json)]
 
 
+def _is_number(annotation: Any) -> bool:
+    kinds = get_args(annotation) or (annotation,)
+    return int in kinds and bool not in kinds
+
+
 class In(BaseModel):
     """What a caller sends. Unknown members are refused: a typo must not be obeyed in silence."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=12_000_000, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, data: Any) -> Any:
+        """The library reads `true` as 1, the contract says integer. (Digits in text are numbers: queries are text.)"""
+        if isinstance(data, dict):
+            fields = cls.model_fields
+            for name in [n for n, value in data.items() if isinstance(value, bool)]:  # pyright: ignore[reportUnknownVariableType]
+                if name in fields and _is_number(fields[name].annotation):
+                    raise ValueError(f"{name} must be a number")
+        return data  # pyright: ignore[reportUnknownVariableType]
 
 
 class ToolIn(In):

@@ -112,6 +112,7 @@ MALFORMED: dict[str, bytes] = {
     "a number": b"1",
     "an unknown member": b'{"pth": "a"}',
     "the wrong type": b'{"limit": "many"}',
+    "true for a number": b'{"limit": true}',
     "out of range": b'{"limit": 100000}',
     "a member twice": b'{"limit": 1, "limit": 1}',
     "a byte order mark": b'\xef\xbb\xbf{"limit": 1}',
