@@ -148,6 +148,20 @@ def test_a_large_push_raises_an_alert(live: Live) -> None:
     assert [(alert["rule"], alert["detail"]["lines"]) for alert in alerts] == [("large_diff", 401)]
 
 
+def test_large_files_count_whole_instead_of_being_compared(live: Live) -> None:
+    mine = live.clone()
+    pushed(mine, big_txt="".join(f"{n} {'x' * 60}\n" for n in range(5000)), small_txt="1\n2\n3\n")
+    pushed(mine, big_txt="".join(f"{n} {'y' * 60}\n" for n in range(5001)), small_txt="1\n2\n4\n")
+    bodies = [
+        json.loads(row[0])
+        for row in live.rows("select body from ops.ledger where type = 'push' order by seq")
+    ]
+    assert [body["payload"]["stat"] for body in bodies] == [
+        {"files": 2, "added": 5003, "deleted": 0},
+        {"files": 2, "added": 5002, "deleted": 5001},
+    ]
+
+
 def test_nothing_of_the_pushers_identity_is_copied_out_of_git(live: Live) -> None:
     mine = live.clone()
     identity = {"GIT_AUTHOR_NAME": "Ada Person", "GIT_AUTHOR_EMAIL": "ada@people.example"}

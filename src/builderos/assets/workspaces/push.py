@@ -4,7 +4,7 @@
 ledger line and what the delivery files must still learn. The server adds no commit on top: two pushes need no pull.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from .writing import EMAIL_DOMAIN, DiffStat, measure
 
 _NONE: Final = "0" * 40
 _COMMIT_BYTES: Final = 1 << 18
+_COMPARED_BYTES: Final = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def check(context: Context, view: View, own: Branch, actor: str, room: Quarantin
     commits = _commits(sight, batch, arrival)
     for sha, commit in commits.items():
         check_commit(trees, sha, commit, main, limits, actor)
-    return _measured(view, own, arrival, commits, sight, trees)
+    return _measured(view, own, arrival, commits, trees, sight, limits)
 
 
 def _commits(sight: Sight, batch: Batch, arrival: Arrival) -> dict[str, Commit]:
@@ -144,7 +145,13 @@ def _commits(sight: Sight, batch: Batch, arrival: Arrival) -> dict[str, Commit]:
 
 
 def _measured(
-    view: View, own: Branch, arrival: Arrival, commits: Mapping[str, Commit], sight: Sight, trees: Trees
+    view: View,
+    own: Branch,
+    arrival: Arrival,
+    commits: Mapping[str, Commit],
+    trees: Trees,
+    sight: Sight,
+    limits: Settings,
 ) -> Checked:
     batch = trees.batch
     before, after = TreeFiles(batch, tree_of(batch, own.tip)), TreeFiles(batch, tree_of(batch, arrival.new))
@@ -154,14 +161,33 @@ def _measured(
     references = [tree_of(batch, base), tree_of(batch, view.main.tip)]
     layout = layout_of(after)
     files = sum(not delivery.is_delivery(path, layout) for path in differing(trees, after.tree, references))
-    news = _from_main(batch, tree_of(batch, was), tree_of(batch, base))
-    paths = tuple(
-        sorted(p for p in differing(trees, after.tree, [before.tree]) if not news(before, after, p))
-    )
-    return Checked(
-        arrival, commits, base, files, paths, measure(before, after, dict.fromkeys(paths)), after,
-        _shows_name(batch, own.tip, commits),
-    )  # fmt: skip
+    paths: tuple[str, ...] = ()
+    if files <= max(
+        limits.max_files_per_sandbox, own.files
+    ):  # else `accept` refuses it, however long we look at it
+        news = _from_main(batch, tree_of(batch, was), tree_of(batch, base))
+        changed = differing(trees, after.tree, [before.tree])
+        paths = tuple(sorted(path for path in changed if not news(before, after, path)))
+    stat = _stat(before, after, paths, sight)
+    return Checked(arrival, commits, base, files, paths, stat, after, _shows_name(batch, own.tip, commits))
+
+
+def _stat(before: TreeFiles, after: TreeFiles, paths: Iterable[str], sight: Sight) -> DiffStat:
+    """The size of the change in lines. Large files are not compared: all their lines count, old and new."""
+    small: dict[str, None] = {}
+    files = added = deleted = 0
+    for path in paths:
+        sizes = [
+            sight.size(e.oid) for e in (before.entry(path), after.entry(path)) if e is not None and e.is_file
+        ]
+        if sum(sizes) <= _COMPARED_BYTES:
+            small[path] = None
+            continue
+        files += 1
+        added += (after.read(path) or b"").count(b"\n")
+        deleted += (before.read(path) or b"").count(b"\n")
+    stat = measure(before, after, small)
+    return DiffStat(files=stat.files + files, added=stat.added + added, deleted=stat.deleted + deleted)
 
 
 def _from_main(batch: Batch, was: Oid, now: Oid) -> Callable[[TreeFiles, TreeFiles, str], bool]:
