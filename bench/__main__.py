@@ -14,41 +14,50 @@ MANY, FEW = 10_000, 100
 
 def main(only: list[str]) -> int:
     """Run all sections, or those named; returns 1 when a bound is missed."""
-    full = 3 if os.environ.get("FULL") else 1
     began = time.monotonic()
     report = Report()
     with folder() as place:
-        source = make_source(place / "source")
-        small = Home(place / "small", source)
-        server = Server(small.path, BUILDEROS_ENGINE="false")
-        wanted = {
-            "one": lambda: commits.one_commit(report, small, server, place, 60 * full),
-            "crowd": lambda: commits.crowd(report, small, server, place, 5 * full, 3),
-            "creation": lambda: scale.creation(report, small, server, source, place, 15 * full),
-            "undo": lambda: commits.undo_and_promote(report, small, 40 * full),
-            "thousandth": lambda: commits.thousandth(report, small, 40 * full),
-            "scale": lambda: scaling(report, place, source, 60 * full),
-            "start": lambda: (start.command(report, 40 * full), start.server(report, source, place, 5)),
-        }
-        try:
-            for section in (wanted[name] for name in only or wanted):
-                section()
-        finally:
-            server.stop()
-            small.close()
+        run(report, place, only, 3 if os.environ.get("FULL") else 1)
         print(f"     {time.monotonic() - began:.0f} s", flush=True)
     if not only:
         report.write(Path(__file__).with_name("results.json"))
     return 1 if report.missed() else 0
 
 
+def run(report: Report, place: Path, only: list[str], full: int) -> None:
+    """The sections one after the other, on one home with its server."""
+    source = make_source(place / "source")
+    small = Home(place / "small", source)
+    server = Server(small.path, BUILDEROS_ENGINE="false")
+    sections = {
+        "one": lambda: commits.one_commit(report, small, server, place, 60 * full),
+        "crowd": lambda: commits.crowd(report, small, server, place, 5 * full, 3),
+        "creation": lambda: scale.creation(report, small, server, source, place, 15 * full),
+        "undo": lambda: commits.undo_and_promote(report, small, 40 * full),
+        "thousandth": lambda: commits.thousandth(report, small, 40 * full),
+        "scale": lambda: scaling(report, place, source, 60 * full),
+        "start": lambda: (start.command(report, 40 * full), start.server(report, source, place, 5)),
+    }
+    try:
+        for name in only or sections:
+            sections[name]()
+    finally:
+        server.stop()
+        small.close()
+
+
 def scaling(report: Report, place: Path, source: Path, rounds: int) -> None:
     """Two homes side by side, one with a hundred times the sandboxes of the other."""
     homes = [Home(place / name, source) for name in ("few", "many")]
+    servers: list[Server] = []
     try:
         few, many = ((home, scale.fill(home, count)) for home, count in zip(homes, (FEW, MANY), strict=True))
         scale.many(report, few, many, rounds)
+        servers += [Server(home.path, BUILDEROS_ENGINE="false") for home in homes]
+        scale.ls_remote(report, (servers[0], few[1][0]), (servers[1], many[1][0]), rounds // 2)
     finally:
+        for server in servers:
+            server.stop()
         for home in homes:
             home.close()
 

@@ -150,7 +150,8 @@ class Server:
         limits = {f"BUILDEROS_{name.upper()}": str(value) for name, value in LIMITS.items()}
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "builderos.app"], stdout=subprocess.DEVNULL,
+            [sys.executable, "-X", "faulthandler", "-m", "builderos.app"], stdout=subprocess.DEVNULL,
+            stderr=(home / "bench.log").open("wb"),
             env={**os.environ, **limits, "BUILDEROS_HOME": str(home), "PORT": "0", **environment},
         )  # fmt: skip
         self.port = self._wait()
@@ -181,8 +182,15 @@ class Server:
                 return int(line.split()[1]) / 1024
         raise RuntimeError("no VmRSS")
 
+    def ended(self) -> str:
+        """How it ended, with its last words; empty while it runs."""
+        code = self.process.poll()
+        return "" if code is None else f"ended with {code}: {(self.home / 'bench.log').read_text()[-4000:]}"
+
     def stop(self) -> None:
         """Ask it to end, and wait."""
+        if self.ended():
+            raise RuntimeError(f"the server {self.ended()}")
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 FOLDERS, PER_FOLDER = 40, 50
 FILE_BYTES = 4096
+IDLE_S = 3  # the server hangs up on a connection that was idle for five seconds
 
 
 def path_of(number: int) -> str:
@@ -46,8 +47,8 @@ class Wire:
     """One kept HTTP/1.1 connection to the server on the loopback."""
 
     def __init__(self, port: int, token: str | None = None) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = port
+        self._connect()
         self._head = f"Host: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         if token is not None:
             self._head += f"Authorization: Bearer {token}\r\n"
@@ -70,11 +71,19 @@ class Wire:
                 "message": f"Change {number}"}  # fmt: skip
         return self.post("/commit_and_log_output", body)
 
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self._port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._used = time.monotonic()
+
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
 
     def _send(self, request: bytes) -> bytes:
+        if time.monotonic() - self._used > IDLE_S:
+            self.close()
+            self._connect()
         self._socket.sendall(request)
         data = self._rest
         while (end := data.find(b"\r\n\r\n")) < 0:
@@ -86,6 +95,7 @@ class Wire:
         body = data[end + 4 :]
         while len(body) < length:
             body += self._more()
+        self._used = time.monotonic()
         body, self._rest = body[:length], body[length:]
         if head[9:10] != b"2":
             raise RuntimeError(f"{head[:40]!r}: {body[:500]!r}")
