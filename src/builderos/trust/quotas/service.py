@@ -6,15 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from limits import RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.limits import RateLimitItem
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
-_PROBE: Final = "probe"
+from .windows import Windows
+
+_UNITS: Final = {60: "minute", 3600: "hour"}
 
 
 class Rates:
@@ -25,19 +22,12 @@ class Rates:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._key = os.urandom(32)
-        self._items: dict[str, tuple[RateLimitItem, int]] = {
-            "per_token": (RateLimitItemPerMinute(settings.rate_per_token), settings.rate_per_token),
-            "per_org": (RateLimitItemPerMinute(settings.rate_per_org), settings.rate_per_org),
-            "invalid_tokens": (
-                RateLimitItemPerMinute(settings.rate_invalid_tokens),
-                settings.rate_invalid_tokens,
-            ),
-            "anonymous_inits": (
-                RateLimitItemPerHour(settings.rate_anonymous_inits),
-                settings.rate_anonymous_inits,
-            ),
+        self._windows = {
+            "per_token": Windows(settings.rate_per_token, 60),
+            "per_org": Windows(settings.rate_per_org, 60),
+            "invalid_tokens": Windows(settings.rate_invalid_tokens, 60),
+            "anonymous_inits": Windows(settings.rate_anonymous_inits, 3600),
         }
 
     def caller(self, address: str) -> str:
@@ -46,27 +36,25 @@ class Rates:
 
     def hit(self, limit: str, who: str) -> None:
         """Count one event; raises `rate_limited` with `limit`, `used`, `resets_at` when the window is full."""
-        item, size = self._items[limit]
-        if not self._limiter.hit(item, limit, who):
-            raise self._refusal(limit, item, size, who)
+        if not self._windows[limit].hit(who):
+            raise self._refusal(limit, who)
 
     def check(self, limit: str, who: str) -> None:
         """Raise like `hit` when the window is full, without counting."""
-        item, size = self._items[limit]
-        if not self._limiter.test(item, limit, who):
-            raise self._refusal(limit, item, size, who)
+        if self._windows[limit].used(who) >= self._windows[limit].size:
+            raise self._refusal(limit, who)
 
-    def _refusal(self, limit: str, item: RateLimitItem, size: int, who: str) -> Problem:
-        stats = self._limiter.get_window_stats(item, limit, who)
-        wait = max(0.0, stats.reset_time - time.time())
+    def _refusal(self, limit: str, who: str) -> Problem:
+        windows = self._windows[limit]
+        wait = windows.wait(who)
         return Problem(
             "rate_limited",
-            f"the limit {limit} of {size} per {item.GRANULARITY.name} is used up",
+            f"the limit {limit} of {windows.size} per {_UNITS[windows.seconds]} is used up",
             hint=f"Wait {wait:.0f} s and repeat the call.",
             retry_after_s=round(wait, 1),
-            limit=size,
-            used=size - stats.remaining,
-            resets_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stats.reset_time)),
+            limit=windows.size,
+            used=windows.used(who),
+            resets_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + wait)),
             name=limit,
         )
 

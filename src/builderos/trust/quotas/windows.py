@@ -1,0 +1,60 @@
+"""Moving windows in memory: no thread of their own, a few microseconds an event.
+
+The storage of the `limits` package starts a thread with nearly every event, which walks all windows: with some thousand
+tokens that costs more than the call it counts.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+
+class Windows:
+    """At most `size` events in any `seconds`, for each name."""
+
+    def __init__(self, size: int, seconds: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.size = size
+        self.seconds = seconds
+        self._clock = clock
+        self._events: dict[str, deque[float]] = {}
+        self._swept = clock()
+        self._lock = threading.Lock()
+
+    def hit(self, name: str) -> bool:
+        """Count one event, unless the window is full; returns whether it was counted."""
+        with self._lock:
+            now = self._clock()
+            self._sweep(now)
+            events = self._events.setdefault(name, deque())
+            self._forget(events, now)
+            if len(events) >= self.size:
+                return False
+            events.append(now)
+            return True
+
+    def used(self, name: str) -> int:
+        """How many events the window holds."""
+        with self._lock:
+            events = self._events.get(name, deque())
+            self._forget(events, self._clock())
+            return len(events)
+
+    def wait(self, name: str) -> float:
+        """Seconds until a full window has room again; 0 where it has."""
+        with self._lock:
+            events, now = self._events.get(name, deque()), self._clock()
+            self._forget(events, now)
+            return max(0.0, events[0] + self.seconds - now) if 0 < self.size <= len(events) else 0.0
+
+    def _forget(self, events: deque[float], now: float) -> None:
+        while events and events[0] <= now - self.seconds:
+            events.popleft()
+
+    def _sweep(self, now: float) -> None:
+        """Drop idle names, once in a window's time: each name is looked at as seldom as it can end."""
+        if now - self._swept < self.seconds:
+            return
+        self._swept = now
+        for name in [name for name, events in self._events.items() if not events or events[-1] <= now - self.seconds]:
+            del self._events[name]
