@@ -22,4 +22,26 @@ begin
     select b.id, b.repo_id, r.name, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state
       from ops.branches b join ops.repositories r on r.id = b.repo_id where b.repo_id = p_repo and b.name = p_name;
 end $$;
+
+-- What a new sandbox has to know: its repository (by id, or by name and owner), main and base, the first free name.
+create function ops.opening(p_id text, p_name text, p_owner text, p_names text[])
+returns table (id text, owner text, name text, base_branch text, reserved_names text[], host text, branch_id text,
+  repo_id text, repo_name text, branch text, kind text, store text, tip text, base_sha text, commits int, files int,
+  pending int, state text, free text) language plpgsql set search_path = ops, pg_temp as $$
+#variable_conflict use_column
+begin
+  return query
+    select r.id, r.owner, r.name, r.base_branch, r.reserved_names, r.host, b.id, b.repo_id, r.name, b.name, b.kind, b.store,
+           b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
+           (select n from unnest(p_names) with ordinality as wanted (n, place)
+             where n <> all (r.reserved_names)
+               and not exists (select 1 from ops.branches t where t.repo_id = r.id and t.name = n)
+             order by place limit 1)
+      from ops.repositories r left join ops.branches b on b.repo_id = r.id and b.name in ('main', r.base_branch)
+     where r.id in (select w.id from ops.repositories w where w.id = p_id
+                    union all
+                    select w.id from ops.repositories w where p_id is null and w.name = p_name
+                       and (p_owner is null or w.owner = p_owner))
+       and r.deleted_at is null;
+end $$;
 reset role;

@@ -34,18 +34,22 @@ def find_repository(unit: Unit, name: str, owner: str | None = None) -> Reposito
     wanted = _repository_columns().where(repositories.c.name == name, repositories.c.deleted_at.is_(None))
     if owner is not None:
         wanted = wanted.where(repositories.c.owner == owner)
-    rows = unit.execute(wanted.limit(2)).all()
-    if not rows:
+    return the_one([Repository(*row) for row in unit.execute(wanted.limit(2))], name)
+
+
+def the_one(found: list[Repository], name: str) -> Repository:
+    """The only repository found for a name; raises as `find_repository` does."""
+    if not found:
         raise Problem(
             "not_found",
             f"there is no repository {name!r} here",
             hint="Check repo_name; listActions shows what you may use.",
         )
-    if len(rows) > 1:
+    if len(found) > 1:
         raise Problem(
             "conflict", f"several repositories are called {name!r}", hint="Name the owner too (repo_owner)."
         )
-    return Repository(*rows[0])
+    return found[0]
 
 
 def repository_by_id(unit: Unit, repo_id: str) -> Repository:
@@ -86,10 +90,10 @@ def branch_by_id(unit: Unit, branch_id: str, *, lock: bool = False) -> Branch:
 
 def add_branch(
     unit: Unit, repo: Repository, name: str, kind: BranchKind, *, tip: str, base_sha: str, branch_id: str | None = None,
-    in_base: bool = False,
+    in_base: bool = False, seen_free: bool = False,
 ) -> Branch:  # fmt: skip
     """Insert a branch row; the caller creates its store after the commit (`create_store`). Raises `conflict` if
-    taken, `storage_full`.
+    taken (where this unit has seen the name free, `opening`, the unit starts over instead), `storage_full`.
     """
     unit.get(RepositoryStore).require_room(unit.settings.disk_reserve)
     id_ = branch_id or new_id("br")
@@ -103,7 +107,9 @@ def add_branch(
         "base_sha": base_sha, "commits": 0, "files": 0, "pending": 0, "state": "active", "created_at": unit.now,
         "moved_at": unit.now,
     }  # fmt: skip
-    if not _insert_if_free(unit, values):
+    if seen_free:
+        unit.add(branches, **values)
+    elif not _insert_if_free(unit, values):
         raise Problem("conflict", f"the branch {name} exists already", hint="Choose another name.")
     return Branch(id_, repo.id, repo.name, name, kind, folder, tip, base_sha, 0, 0, 0, "active")
 

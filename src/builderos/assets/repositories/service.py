@@ -20,6 +20,7 @@ from .journal import Torn, advance, mirror_ref, ready, settle, sync_ref, unsettl
 from .maintenance import checkpoint, tidy
 from .merge import Conflict, Merge, three_way
 from .objects import EMPTY_TREE, Batch, ObjectCache, Oid
+from .opening import Opening, opening
 from .paths import check_path, first_collision, fold
 from .pending import add_pending, fold_pending, pending_of
 from .publish import Publication, seal, sweep_quarantine
@@ -47,13 +48,13 @@ from .trees import (
 
 __all__ = [
     "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
-    "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "PackGauge", "Person",
+    "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "Opening", "PackGauge", "Person",
     "Publication", "Quarantine", "RepositoryStore", "Sight", "Torn", "add_branch", "add_pending", "advance",
     "align", "backlog", "blob_sizes", "branch_by_id", "check_path", "checkpoint", "colliding", "create_store",
     "decode_commit", "diff_trees", "edit_tree", "encode_commit", "examine", "find_branch", "find_repository",
     "first_collision", "fold", "fold_pending", "fresh_objects", "holds", "index_fault", "list_branches",
-    "lookup", "main_branch", "mirror_ref", "misfits", "orphans", "parse_trailers", "parse_tree", "pending_of",
-    "prepare", "quarantine", "ready", "repository_by_id", "repository_ids", "reset_branch", "run_git", "seal",
-    "set_aside", "set_branch", "settle", "settle_all", "stale", "sweep", "sweep_quarantine", "sync_ref",
+    "lookup", "main_branch", "mirror_ref", "misfits", "opening", "orphans", "parse_trailers", "parse_tree",
+    "pending_of", "prepare", "quarantine", "ready", "repository_by_id", "repository_ids", "reset_branch", "run_git",
+    "seal", "set_aside", "set_branch", "settle", "settle_all", "stale", "sweep", "sweep_quarantine", "sync_ref",
     "tag_tips", "three_way", "tidy", "unseen", "unsettled", "upload_pack", "walk", "written_since",
 ]  # fmt: skip

@@ -5,10 +5,10 @@ read an object of another sandbox, because it is not in any store they can open.
 backups of main, and merged objects.
 """
 
+import itertools
 import os
 import re
 import shutil
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -34,6 +34,11 @@ _CONFIG: Final = """[core]
 _OPEN_PER_THREAD: Final = 64
 STALE_LOCK_S: Final = 30.0
 _SHA: Final = re.compile(rb"[0-9a-f]{40}")
+
+
+_FOLDERS: Final = ("objects", "objects/info", "objects/pack", "refs", "refs/heads")
+_PACKED: Final = "# pack-refs with: peeled fully-peeled sorted \n"  # one file instead of one per ref
+_serial = itertools.count()
 
 
 class RepositoryStore:
@@ -109,35 +114,35 @@ class RepositoryStore:
         """Create a bare store with these refs (`refs/heads/x` → sha); safe to repeat. It appears whole or not at
         all.
         """
-        target = self.root / folder
         if self.exists(folder):
             return
+        files = {
+            "config": _CONFIG, "HEAD": f"ref: {head}\n",
+            "packed-refs": _PACKED + "".join(f"{sha} {ref}\n" for ref, sha in sorted(refs.items())),
+        }  # fmt: skip
+        if alternates is not None:
+            files["objects/info/alternates"] = f"{self.root}/{alternates}/objects\n"
         with room_on_disk():
-            self._create(target, head, refs, alternates)
+            self._create(f"{self.root}/{folder}", files)
 
-    def _create(self, target: Path, head: str, refs: dict[str, str], alternates: str | None) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+    def _create(self, target: str, files: dict[str, str]) -> None:
+        draft = f"{os.path.dirname(target)}/.new-{os.path.basename(target)}-{os.getpid()}-{next(_serial)}"
         try:
-            for sub in ("objects/info", "objects/pack", "refs/heads"):
-                (draft / sub).mkdir(parents=True)
-            (draft / "config").write_text(_CONFIG)
-            if alternates is not None:
-                (draft / "objects/info/alternates").write_text(f"{self.root / alternates / 'objects'}\n")
-            for ref, sha in refs.items():
-                (draft / ref).write_text(sha + "\n")
-            (draft / "HEAD").write_text(f"ref: {head}\n")
-            draft.chmod(0o755)
-            draft.rename(target)
+            os.makedirs(draft)
+            for sub in _FOLDERS:
+                os.mkdir(f"{draft}/{sub}")
+            for name, text in files.items():
+                _write_new(f"{draft}/{name}", text.encode())
+            os.rename(draft, target)
         except OSError:
             shutil.rmtree(draft, ignore_errors=True)
-            if not (target / "HEAD").exists():  # another thread created it in the meantime
+            if not os.path.exists(f"{target}/HEAD"):  # another thread created it in the meantime
                 raise
 
     def mend(self, folder: str, *, head: str, alternates: str) -> None:
         """Write what `create` writes beside refs, wherever it is missing or different, e.g. torn by a power loss."""
         root = self.root / folder
-        for sub in ("objects/info", "objects/pack", "refs/heads"):
+        for sub in _FOLDERS:
             (root / sub).mkdir(parents=True, exist_ok=True)
         wanted = {
             "config": _CONFIG, "objects/info/alternates": f"{self.root / alternates / 'objects'}\n",
@@ -199,6 +204,14 @@ class RepositoryStore:
         reference = self.open(folder).references.get(ref)
         if reference is not None:
             reference.delete()
+
+
+def _write_new(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
 
 
 def _lock(path: Path, ref: str) -> int:

@@ -23,7 +23,7 @@ from .model import sandboxes
 from .names import draw
 from .places import RepoName, RepoOwner
 
-MAX_NAMES: Final = 40
+MAX_NAMES: Final = 12
 TokenStatus = Literal["new", "valid", "expired", "revoked", "invalid"]
 
 
@@ -90,12 +90,17 @@ def init_branch(unit: Unit, body: InitFields) -> SandboxOut:
 
 
 def _create(unit: Unit, body: InitFields) -> SandboxOut:
-    repo = _repository(unit, body)
+    found = _opening(unit, body)
+    repo = found.repository
     context = RequestContext(anonymous_mode=unit.settings.anonymous)
     resource = Resource(kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id)
     decision = policy.require(unit, "sandbox.init", resource, context)
-    base = base_branch(unit, repo)
-    branch = _new_branch(unit, repo, base)
+    if found.free_name is None:
+        raise Problem("busy", "no free workspace name was found", hint="Repeat the call.")
+    base = found.base or base_branch(unit, repo)
+    branch = repositories.add_branch(
+        unit, repo, found.free_name, "sandbox", tip=base.tip, base_sha=base.tip, seen_free=True
+    )
     expires_at = unit.now + timedelta(days=unit.settings.token_ttl_days)
     sandbox_id = _insert(unit, repo, branch, expires_at)
     token = identity.issue(
@@ -112,8 +117,7 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
         "token_status": status,
     }
     ledger.record(unit, "sandbox.created", sandbox_id, payload, rules=decision.rules)
-    main = repositories.main_branch(unit, repo.id)
-    unit.after_commit(lambda: repositories.create_store(unit, branch, main))
+    unit.after_commit(lambda: repositories.create_store(unit, branch, found.main))
     message = f"Your sandbox is ready in branch {branch.name} of {repo.name}. Save your token to come back."
     if status != "new":
         message = f"The token you sent is {status}, so your old workspace was not opened. " + message
@@ -123,11 +127,13 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
     )  # fmt: skip
 
 
-def _repository(unit: Unit, body: InitFields) -> Repository:
+def _opening(unit: Unit, body: InitFields) -> repositories.Opening:
+    """The repository, its trunks and a free name. Of two who draw the same one, one starts over."""
+    names = [draw(attempt) for attempt in range(MAX_NAMES)]
     if body.repo_name is not None:
-        return repositories.find_repository(unit, body.repo_name, body.repo_owner)
+        return repositories.opening(unit, names, repo_name=body.repo_name, owner=body.repo_owner)
     if unit.actor.repo_id is not None:
-        return repositories.repository_by_id(unit, unit.actor.repo_id)
+        return repositories.opening(unit, names, repo_id=unit.actor.repo_id)
     raise Problem("validation_failed", "no repository was named", hint="Say which one with repo_name.")
 
 
@@ -145,28 +151,12 @@ def base_branch(unit: Unit, repo: Repository) -> Branch:
     return base
 
 
-def _new_branch(unit: Unit, repo: Repository, base: Branch) -> Branch:
-    """A free name, taken atomically: the unique index decides between two who draw the same."""
-    for attempt in range(MAX_NAMES):
-        name = draw(attempt)
-        if name in repo.reserved_names:
-            continue
-        try:
-            return repositories.add_branch(unit, repo, name, "sandbox", tip=base.tip, base_sha=base.tip)
-        except Problem as taken:
-            if taken.code != "conflict":
-                raise
-    raise Problem("busy", "no free workspace name was found", hint="Repeat the call.")
-
-
 def _insert(unit: Unit, repo: Repository, branch: Branch, expires_at: datetime) -> str:
     id_ = "sbx_" + branch.id.removeprefix("br_")
-    unit.execute(
-        sa.insert(sandboxes).values(
-            id=id_, org_id=unit.org_id, repo_id=repo.id, branch_id=branch.id, name=branch.name, state="active",
-            profile=unit.settings.token_profile, created_by=unit.actor.id, created_at=unit.now, last_active_at=unit.now,
-            expires_at=expires_at,
-        )
+    unit.add(
+        sandboxes, id=id_, org_id=unit.org_id, repo_id=repo.id, branch_id=branch.id, name=branch.name, state="active",
+        profile=unit.settings.token_profile, created_by=unit.actor.id, created_at=unit.now, last_active_at=unit.now,
+        expires_at=expires_at,
     )  # fmt: skip
     return id_
 

@@ -59,7 +59,11 @@ class NewCredential:
 
 def new_secret(kind: CredentialKind) -> str:
     """The kind's prefix and 43 base62 characters: 256 bits."""
-    return PREFIX[kind] + "".join(secrets.choice(_BASE62) for _ in range(43))
+    number, digits = secrets.randbelow(62**43), list[str]()
+    for _ in range(43):
+        number, digit = divmod(number, 62)
+        digits.append(_BASE62[digit])
+    return PREFIX[kind] + "".join(digits)
 
 
 class Hasher:
@@ -134,12 +138,10 @@ def issue(
     """Make a credential; its secret is in the result and nowhere else."""
     secret = secret or new_secret(kind)
     id_ = new_id("crd")
-    unit.execute(
-        sa.insert(credentials).values(
-            id=id_, org_id=unit.org_id, kind=kind, hash=unit.get(Hasher)(secret), actor_id=actor_id or new_id("act"),
-            actor_name=actor_name, profile=profile, scopes=list(scopes), repo_id=repo_id, sandbox_id=sandbox_id,
-            label=label, created_at=unit.now, expires_at=expires_at,
-        )
+    unit.add(
+        credentials, id=id_, org_id=unit.org_id, kind=kind, hash=unit.get(Hasher)(secret),
+        actor_id=actor_id or new_id("act"), actor_name=actor_name, profile=profile, scopes=list(scopes),
+        repo_id=repo_id, sandbox_id=sandbox_id, label=label, created_at=unit.now, expires_at=expires_at,
     )  # fmt: skip
     return NewCredential(id_, secret)
 
