@@ -109,7 +109,7 @@ def test_a_role_that_passes_row_security_is_told(world: World, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("said", "ok"), [(b"git version 2.30.9\n", False), (b"", False), (b"git version 2.50.1\n", True)]
+    ("said", "ok"), [(b"git version 2.31.9\n", False), (b"", False), (b"git version 2.50.1\n", True)]
 )
 def test_an_old_git_is_told(world: World, monkeypatch: pytest.MonkeyPatch, said: bytes, ok: bool) -> None:
     monkeypatch.setattr(

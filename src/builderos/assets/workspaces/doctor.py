@@ -26,7 +26,7 @@ from builderos.trust.policy import service as policy
 
 from .schedules import backups_without_ref, settle_backups
 
-OLDEST_GIT: Final = (2, 31)
+OLDEST_GIT: Final = (2, 32)  # the first to roll packs up (`repack --geometric`)
 OLDEST_POSTGRESQL: Final = 150000
 SPACE: Final = 1024**3
 JOURNAL_AGE: Final = timedelta(hours=1)
@@ -218,9 +218,9 @@ def _engine(unit: Unit) -> str:
         state = unit.get(Engine).state
     except KeyError:
         state = "off"
-    if state != "running":
+    if state not in ("starting", "running"):
         raise Unwell(f"the engine is {state}: schedules and the outbox wait")
-    return "running"
+    return state
 
 
 def _outbox(unit: Unit) -> str:

@@ -24,7 +24,7 @@ from .commands import Verb
 from .places import config_folder
 
 OLDEST_PYTHON: Final = (3, 11)
-OLDEST_GIT: Final = (2, 31)
+OLDEST_GIT: Final = (2, 32)
 SPACE: Final = 1024**3
 
 
@@ -120,7 +120,7 @@ def _git() -> str:
         raise Unfit("git cannot be run", "Install git and have it on PATH") from error
     version = said.split()[2]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_GIT:
-        raise Unfit(f"version {version} is too old", "Install git 2.31 or newer")
+        raise Unfit(f"version {version} is too old", "Install git 2.32 or newer")
     return version
 
 
