@@ -1,0 +1,139 @@
+"""Leases: nobody's unfinished work is taken while its owner lives, and everybody's is when the owner is dead."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from builderos.engine.lease import Lease
+from tests.support.databases import FreshDatabase
+from tests.support.engines import Worker, bench, lines, select, workers
+from tests.support.servers import until
+
+
+class Watch:
+    """A lease, the executors that own work in its eyes, and whose work it took."""
+
+    def __init__(self, database: FreshDatabase, me: str, *, interval_s: float = 0.05) -> None:
+        self.owners: set[str] = set()
+        self.taken: list[str] = []
+        self.looks = 0
+        conninfo = (
+            sa.make_url(database.engine_url)
+            .set(drivername="postgresql")
+            .render_as_string(hide_password=False)
+        )
+        self.lease = Lease(conninfo, me, self._executors, self.taken.append, interval_s=interval_s)
+
+    def _executors(self) -> set[str]:
+        self.looks += 1
+        return set(self.owners)
+
+    def looked(self, times: int) -> None:
+        """Return after so many more looks."""
+        until(lambda goal=self.looks + times: self.looks >= goal)
+
+
+@pytest.fixture
+def made(database: FreshDatabase) -> Iterator[list[Watch]]:
+    watches: list[Watch] = []
+    yield watches
+    for watch in watches:
+        watch.lease.stop()
+
+
+def watch(made: list[Watch], database: FreshDatabase, me: str, **options: float) -> Watch:
+    made.append(Watch(database, me, **options))
+    return made[-1]
+
+
+def end_sessions(database: FreshDatabase) -> None:
+    select(
+        database.superuser_conninfo,
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'builderos-lease'",
+    )
+
+
+def test_the_work_of_the_dead_is_taken_and_that_of_the_living_is_not(
+    made: list[Watch], database: FreshDatabase
+) -> None:
+    living, heir = watch(made, database, "living"), watch(made, database, "heir")
+    living.lease.start()
+    heir.owners = {"living", "dead", "heir"}
+    heir.lease.start()
+    until(lambda: heir.taken != [])
+    heir.looked(3)
+    assert set(heir.taken) == {"dead"}
+    living.lease.stop()
+    until(lambda: "living" in heir.taken)
+
+
+def test_one_look_is_not_enough(made: list[Watch], database: FreshDatabase) -> None:
+    heir = watch(made, database, "heir")
+    heir.lease.start()
+    heir.looked(1)
+    heir.owners = {"slow"}
+    heir.looked(1)
+    late = watch(made, database, "slow")
+    late.lease.start()  # after a restart of the database it has its lock again before the second look
+    heir.looked(3)
+    assert heir.taken == []
+
+
+def test_a_lease_whose_session_was_ended_is_taken_again(made: list[Watch], database: FreshDatabase) -> None:
+    mine = watch(made, database, "mine")
+    mine.lease.start()
+    mine.looked(1)
+    end_sessions(database)
+    here = "(select oid from pg_database where datname = current_database())"
+    held = f"select count(*) from pg_locks where locktype = 'advisory' and database = {here}"
+    until(lambda: select(database.superuser_conninfo, held) == [(1,)])
+    mine.looked(2)
+
+
+def test_an_id_is_held_once(made: list[Watch], database: FreshDatabase) -> None:
+    watch(made, database, "mine").lease.start()
+    with pytest.raises(psycopg.OperationalError, match="alive"):
+        watch(made, database, "mine").lease.start()
+
+
+def test_a_fault_in_looking_does_not_end_the_watch(made: list[Watch], database: FreshDatabase) -> None:
+    heir = watch(made, database, "heir")
+    faults = iter(range(3))
+
+    def executors() -> set[str]:
+        heir.looks += 1
+        if next(faults, None) is not None:
+            raise RuntimeError("the library's pool is exhausted")
+        return {"dead"}
+
+    heir.lease._executors = executors
+    heir.lease.start()
+    until(lambda: heir.taken != [])
+
+
+def test_a_process_that_lives_takes_over_from_one_that_is_killed(
+    tmp_path: Path, database: FreshDatabase
+) -> None:
+    log = tmp_path / "log"
+    with bench(tmp_path / "home", database) as it:
+        dying = Worker(tmp_path / "home", database, log, dies_at=f"visit {it.org_id}")
+        survivor = Worker(tmp_path / "home", database, tmp_path / "second")
+        with workers(survivor, dying):
+            dying.wait_running()
+            survivor.wait_running()
+            survivor.process.send_signal(signal.SIGSTOP)  # so that the other one gets the work
+            print("visit", file=dying.process.stdin, flush=True)
+            assert dying.process.wait(30) == 9
+            survivor.process.send_signal(signal.SIGCONT)
+            until(lambda: finished(it.conninfo), 30)
+            assert survivor.end() == 0
+    assert lines(log) == lines(tmp_path / "second") == [f"visit {it.org_id}"]
+
+
+def finished(conninfo: str) -> bool:
+    query = "select status from dbos.workflow_status where workflow_uuid like 'sched-visit-%'"
+    return select(conninfo, query) == [("SUCCESS",)]
