@@ -53,13 +53,8 @@ class Live:
     def store(self, sandbox: Sandbox | None = None) -> Path:
         """The folder of a sandbox's own repository on the server."""
         name = (sandbox or self.sandbox).branch
-        found = [
-            folder
-            for folder in (self.world.home / "repos").glob("*/*/branches/*/*.git")
-            if (folder / "refs/heads" / name).exists()
-        ]
-        assert len(found) == 1
-        return found[0]
+        ((folder,),) = self.rows("select store from ops.branches where name = %s", name)
+        return self.world.home / "repos" / folder
 
 
 @pytest.fixture
