@@ -50,8 +50,15 @@ def since(old: Files, new: Files, layout: Layout) -> list[Item]:
             fresh += _readable(mine, data)
     if not fresh:
         return []
-    known = {key_of(CHANGELOG, item) for item in mine.entries(old)}
+    known = {id_ for data in had for id_ in _ids(mine, data)}
     return [item for item in fresh if key_of(CHANGELOG, item) not in known]
+
+
+def _ids(mine: Log, data: bytes) -> frozenset[str]:
+    try:
+        return mine.ids(data)
+    except Unreadable:
+        return frozenset()  # reported by issues()
 
 
 def _readable(mine: Log, data: bytes) -> list[Item]:

@@ -86,6 +86,7 @@ class Lru(Generic[Held]):
 
 
 KNOWN: Final = Lru["Known | Unreadable"](1024)
+_PAIRS: Final = Lru[Pairs](64)  # a merge reads the same few blocks of both sides again and again
 
 
 def digest(data: bytes) -> bytes:
@@ -161,8 +162,13 @@ class Block:
 
     def items(self) -> Pairs:
         """All items in the order of the file; of two with one key the later."""
-        pairs = canonical(self.shape, self.data) if self.known.ours is None else None
-        return pairs if pairs is not None else list(read(self.shape, self.data).pairs.items())
+        name = (self.shape.name, digest(self.data))
+        pairs = _PAIRS.get(name)
+        if pairs is None:
+            pairs = canonical(self.shape, self.data) if self.known.ours is None else None
+            pairs = pairs if pairs is not None else list(read(self.shape, self.data).pairs.items())
+            _PAIRS.put(name, pairs)
+        return [(key, dict(item)) for key, item in pairs]
 
     def get(self, key: str) -> Item | None:
         """One item; None if there is none."""
