@@ -12,15 +12,23 @@ begin
 end $$;
 
 -- The branch a call is about, in one round trip with BEGIN; `p_lock` holds it until the transaction ends.
-create function ops.branch(p_repo text, p_name text, p_lock boolean)
-returns table (id text, repo_id text, repo_name text, name text, kind text, store text, tip text, base_sha text, commits int,
-  files int, pending int, state text) language plpgsql set search_path = ops, pg_temp as $$
-#variable_conflict use_column
+create type ops.found_branch as (id text, repo_id text, repo_name text, name text, kind text, store text, tip text,
+  base_sha text, commits int, files int, pending int, state text);
+create function ops.branch(p_repo text, p_name text, p_lock boolean) returns setof ops.found_branch
+language plpgsql set search_path = ops, pg_temp as $$
 begin
   if p_lock then perform 1 from ops.branches where repo_id = p_repo and name = p_name for update; end if;
   return query
     select b.id, b.repo_id, r.name, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state
       from ops.branches b join ops.repositories r on r.id = b.repo_id where b.repo_id = p_repo and b.name = p_name;
+end $$;
+create function ops.branch_by_id(p_id text, p_lock boolean) returns setof ops.found_branch
+language plpgsql set search_path = ops, pg_temp as $$
+begin
+  if p_lock then perform 1 from ops.branches where id = p_id for update; end if;
+  return query
+    select b.id, b.repo_id, r.name, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state
+      from ops.branches b join ops.repositories r on r.id = b.repo_id where b.id = p_id;
 end $$;
 
 -- What a new sandbox has to know: its repository (by id, or by name and owner), main and base, the first free name.

@@ -81,11 +81,10 @@ def find_branch(unit: Unit, repo_id: str, name: str, *, lock: bool = False) -> B
 
 def branch_by_id(unit: Unit, branch_id: str, *, lock: bool = False) -> Branch:
     """The branch with this id; raises `not_found`."""
-    wanted = branch_columns().where(branches.c.id == branch_id)
-    row = unit.execute(wanted.with_for_update(of=branches) if lock else wanted).one_or_none()
-    if row is None:
+    rows = unit.ask("ops.branch_by_id", branch_id, lock)
+    if not rows:
         raise Problem("not_found", "there is no such branch")
-    return to_branch(row)
+    return Branch(*rows[0])
 
 
 def add_branch(

@@ -56,7 +56,8 @@ def _settle_or_tell(store: RepositoryStore, branch: Branch, new: str, objects: b
 def settle(store: RepositoryStore, branch: Branch, new: str, objects: bytes) -> None:
     """Write the objects of one move and bring the ref to it, unless a successor already went further."""
     write_objects(store, branch.store, new, objects)
-    _bring_ref(store, branch.store, branch.ref, new)
+    if not store.swap_ref(branch.store, branch.ref, branch.tip, new):
+        _bring_ref(store, branch.store, branch.ref, new)
 
 
 def write_objects(

@@ -20,6 +20,7 @@ import pygit2
 from builderos.core.problems import Problem
 
 from .disk import require_room, room_on_disk
+from .exchange import replace
 
 _CONFIG: Final = """[core]
 \trepositoryformatversion = 0
@@ -108,7 +109,7 @@ class RepositoryStore:
 
     def exists(self, folder: str) -> bool:
         """Whether the store has been created completely."""
-        return os.path.exists(self.root / folder / "HEAD")
+        return os.path.exists(f"{self.root}/{folder}/HEAD")
 
     def create(self, folder: str, *, head: str, refs: dict[str, str], alternates: str | None) -> None:
         """Create a bare store with these refs (`refs/heads/x` → sha); safe to repeat. It appears whole or not at
@@ -163,7 +164,8 @@ class RepositoryStore:
     def read_ref(self, folder: str, ref: str) -> str | None:
         """The sha that a ref holds on disk, loose or packed."""
         try:
-            text = (self.root / folder / ref).read_bytes().strip()
+            with open(f"{self.root}/{folder}/{ref}", "rb") as file:
+                text = file.read().strip()
             if _SHA.fullmatch(text):  # a power loss may leave anything else; then the packed value counts
                 return text.decode()
         except (FileNotFoundError, NotADirectoryError):
@@ -183,13 +185,13 @@ class RepositoryStore:
         A lock file that a killed process left is removed once it is older than `STALE_LOCK_S`. Raises
         `Problem("busy")`.
         """
-        path = self.root / folder / ref
+        path = f"{self.root}/{folder}/{ref}"
         with room_on_disk():
             _fill_lock(path, _lock(path, ref), sha)
 
     def swap_ref(self, folder: str, ref: str, old: str | None, new: str) -> bool:
         """Like `write_ref`, but only while the ref still holds `old`; returns whether it did."""
-        path = self.root / folder / ref
+        path = f"{self.root}/{folder}/{ref}"
         with room_on_disk():
             fd = _lock(path, ref)
             if self.read_ref(folder, ref) != old:
@@ -214,7 +216,7 @@ def _write_new(path: str, data: bytes) -> None:
         os.close(fd)
 
 
-def _lock(path: Path, ref: str) -> int:
+def _lock(path: str, ref: str) -> int:
     """The descriptor of the ref's lock file, which nobody else has then."""
     lock = f"{path}.lock"
     for attempt in range(200):
@@ -224,17 +226,17 @@ def _lock(path: Path, ref: str) -> int:
             _break_stale(lock)
             time.sleep(0.001 * min(attempt, 20))
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
     raise Problem("busy", f"{ref} is locked by another process", hint="Repeat the call.")
 
 
-def _fill_lock(path: Path, fd: int, sha: str) -> None:
+def _fill_lock(path: str, fd: int, sha: str) -> None:
     try:
         try:
             os.write(fd, sha.encode() + b"\n")
         finally:
             os.close(fd)
-        os.rename(f"{path}.lock", path)
+        replace(f"{path}.lock", path)
     except OSError:
         Path(f"{path}.lock").unlink(missing_ok=True)
         raise

@@ -213,14 +213,14 @@ def on_verdict(unit: Unit, approval: Approval) -> None:
             "illegal_transition", f"the promotion is {row.state}", hint="Open a new one.", allowed=[]
         )
     if approval.state == "approved":
-        merge_now(unit, row.id)
+        merge_now(unit, row.id, row=row)
     elif approval.state == "denied":
         unit.execute(sa.update(pulls).where(pulls.c.id == row.id).values(state="closed"))
 
 
-def merge_now(unit: Unit, id_: str, *, as_bot: bool = False) -> str:
+def merge_now(unit: Unit, id_: str, *, as_bot: bool = False, row: sa.Row[Any] | None = None) -> str:
     """Merge an open promotion whose gates still hold for exactly its diff; returns the merge commit."""
-    row = find_pull(unit, id_)
+    row = find_pull(unit, id_) if row is None else row
     if row.state != "open":
         raise Problem(
             "illegal_transition", f"the promotion is {row.state}", hint="Open a new one.", allowed=[]

@@ -127,7 +127,7 @@ def review(unit: Unit, body: ReviewIn) -> Pull:
             )
         decide = approvals.DecideIn(id=row.approval_id, decision=body.verdict, comment=body.comment)
         approvals.decide_on(unit, decide)
-    return as_pull(unit, find_pull(unit, body.id))
+    return as_pull(unit, find_pull(unit, body.id), source, target)
 
 
 def add_comment(unit: Unit, id_: str, who: str, text: str) -> int:
@@ -153,9 +153,8 @@ def show(unit: Unit, body: PullIn) -> PullDetail:
     at = replace(source, tip=row.head_sha), replace(target, tip=row.base_sha)
     found = preview(unit, *at)
     text, _, _ = unified_diff(found.batch, found.base_tree, found.theirs.tree)
-    return PullDetail(
-        **as_pull(unit, row).model_dump(), diff=text[:MAX_DIFF_CHARS], truncated=len(text) > MAX_DIFF_CHARS
-    )
+    pull = as_pull(unit, row, source, target).model_dump()
+    return PullDetail(**pull, diff=text[:MAX_DIFF_CHARS], truncated=len(text) > MAX_DIFF_CHARS)
 
 
 def listed(unit: Unit, body: PullListIn) -> PullList:
@@ -203,11 +202,11 @@ def find_pull(unit: Unit, id_: str) -> sa.Row[Any]:
     return row
 
 
-def as_pull(unit: Unit, row: sa.Row[Any]) -> Pull:
-    """A row as reviewers see it."""
+def as_pull(unit: Unit, row: sa.Row[Any], source: Branch | None = None, target: Branch | None = None) -> Pull:
+    """A row as reviewers see it; its branches are looked up where the caller has not."""
     values = as_dict(row)
-    source = repositories.branch_by_id(unit, values.pop("source_branch_id"))
-    target = repositories.branch_by_id(unit, values.pop("target_branch_id"))
-    for hidden in ("org_id", "repo_id"):
+    source = source or repositories.branch_by_id(unit, row.source_branch_id)
+    target = target or repositories.branch_by_id(unit, row.target_branch_id)
+    for hidden in ("org_id", "repo_id", "source_branch_id", "target_branch_id"):
         values.pop(hidden)
     return Pull(**values, repo_name=source.repo_name, branch=source.name, target=target.name)
