@@ -54,9 +54,17 @@ def test_an_export_without_lines_verifies() -> None:
     }  # fmt: skip
 
 
-def test_an_export_from_the_middle_verifies() -> None:
-    verdict = verify_rows(written(10, first=31))
-    assert (verdict["ok"], verdict["lines"]) == (True, 10)
+def test_an_export_whose_beginning_was_cut_off_does_not_verify() -> None:
+    for rows in (written(10, first=31), written(10)[1:]):
+        verdict = verify_rows(rows)
+        assert (verdict["ok"], verdict["first_bad"]) == (False, 1)
+
+
+def test_a_member_that_stands_twice_is_named() -> None:
+    rows = written(3)
+    rows[1] = rows[1].replace('"body":', '"body": "forged", "body":', 1)
+    verdict = verify_rows(rows)
+    assert (verdict["ok"], verdict["first_bad"]) == (False, 2)
 
 
 def test_a_changed_body_is_named() -> None:

@@ -29,7 +29,11 @@ def server(run_folder: Path) -> Iterator[Server]:
 
 
 def engine_of(server: Server) -> str:
-    return server.client().call("GET", "/readyz")["engine"]
+    """What `/readyz` says of the engine; nothing while the database does not answer."""
+    try:
+        return server.client().call("GET", "/readyz")["engine"]
+    except ClientError:
+        return ""
 
 
 def resident_kb(server: Server) -> int:
@@ -85,8 +89,9 @@ def test_a_killed_database_comes_back_and_nothing_acknowledged_is_lost(
         body = {"repo_name": "lab", "branch": opened["branch"], "file_path": f"f{number}.txt", "content": f"{number}\n",
                 "message": f"commit {number}"}  # fmt: skip
         sha = sandbox.call("POST", "/commit_and_log_output", body)["commit_sha"]
-        os.kill(pid_of(server.home), signal.SIGKILL)
-        until(lambda: answers(server), 60)
+        killed = pid_of(server.home)
+        os.kill(killed, signal.SIGKILL)
+        until(lambda old=killed: postgres.status(server.home).pid not in (None, old) and answers(server), 60)
         store = next((server.home / "repos").glob("*/*/branches/*/*.git"))
         assert git("rev-parse", opened["branch"], cwd=store) == sha
     until(lambda: engine_of(server) == "running")

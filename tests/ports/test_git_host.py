@@ -112,6 +112,8 @@ def test_main_is_protected_in_every_way(case: Case) -> None:
 
 def test_protection_is_reported_through_the_api(case: Case) -> None:
     repo = case.world.as_owner("GET", "/v1/repos").json()["items"][0]
-    reply = case.world.ok(case.world.as_owner("POST", f"/v1/repos/{repo['id']}/protect", json={"dry_run": True}))
+    reply = case.world.ok(
+        case.world.as_owner("POST", f"/v1/repos/{repo['id']}/protect", json={"dry_run": True})
+    )
     assert reply["protected"] is True
     assert {b["branch"] for b in reply["branches"]} >= {"main", "sandbox"}

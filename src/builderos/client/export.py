@@ -48,7 +48,7 @@ def _verdict(chain: "_Chain", first_bad: int | None, reason: str) -> Json:
 
 
 class _Chain:
-    """The rows read so far. An export may begin in the middle: its first row then vouches for what was before."""
+    """The rows read so far. An export is whole: it begins with line 1, which continues the organisation's seed."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -81,8 +81,10 @@ class _Chain:
 
     def _begin(self, row: Json, line: Line) -> None:
         self._org = str(row.get("org_id", ""))
-        self.seq = line.seq - 1
-        self.previous = line.prev_hash if line.seq > 1 else seed(self._org)
+        self.seq = 0
+        self.previous = seed(self._org)
+        if line.seq != 1:
+            raise _Bad(1, f"line 1 is missing; found {line.seq}")
 
     def close(self) -> None:
         """Check the head against the last row."""
@@ -92,9 +94,22 @@ class _Chain:
             raise _Bad(self.seq + 1, f"the chain ends at {self.seq}, its head says {self.head.get('seq')}")
 
 
+class _Twice(Exception):
+    """A JSON object says two things under one name: readers would disagree about which one counts."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> Json:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
 def _parsed(number: int, text: str) -> Json:
     try:
-        row = json.loads(text)
+        row = json.loads(text, object_pairs_hook=_once_each)
+    except _Twice:
+        raise _Bad(number, f"row {number} names a member twice") from None
     except ValueError:
         raise _Bad(number, f"row {number} is not JSON") from None
     if not isinstance(row, dict):

@@ -1,6 +1,7 @@
 """Base types of the words that go in and out: strict about what enters, so that nothing below has to be."""
 
 import math
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import (
@@ -59,6 +60,17 @@ Json = Annotated[Any, AfterValidator(_bounded_json)]
 def _is_number(annotation: Any) -> bool:
     kinds = get_args(annotation) or (annotation,)
     return int in kinds and bool not in kinds
+
+
+def _storable(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("needs a time zone, e.g. a Z at its end")
+    if not 2000 <= at.year <= 2200:
+        raise ValueError("must lie between the years 2000 and 2200")
+    return at
+
+
+Instant = Annotated[datetime, AfterValidator(_storable)]
 
 
 class In(BaseModel):

@@ -61,10 +61,10 @@ class Settings(BaseSettings):
     large_diff_lines: int = Field(400, description="Changed lines that raise the alert large_diff.")
     memory_reply: int = Field(16_000, description="Bytes of one memory reply.")
 
-    rate_per_token: int = Field(60, description="Requests per token and minute.")
-    rate_per_org: int = Field(600, description="Requests per organisation and minute.")
-    rate_invalid_tokens: int = Field(20, description="Invalid tokens per caller and minute.")
-    rate_anonymous_inits: int = Field(10, description="Anonymous sandboxes per caller and hour.")
+    rate_per_token: int = Field(60, ge=1, description="Requests per token and minute.")
+    rate_per_org: int = Field(600, ge=1, description="Requests per organisation and minute.")
+    rate_invalid_tokens: int = Field(20, ge=1, description="Invalid tokens per caller and minute.")
+    rate_anonymous_inits: int = Field(10, ge=1, description="Anonymous sandboxes per caller and hour.")
 
     token_ttl_days: int = Field(90, description="Inactivity after which a token expires.")
     idle_days: int = Field(14, description="Days without a change after which a sandbox counts as idle.")

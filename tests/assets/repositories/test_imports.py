@@ -56,9 +56,9 @@ def test_paths_and_file_urls_are_for_the_local_owner_alone(lab: Lab, tmp_path: P
 def test_a_source_that_does_not_answer_says_so_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
     before, folders = count(lab), sorted((lab.world.home / "repos").rglob("*.git"))
     lab.problem(bring(lab, "http://127.0.0.1:9/x.git", name="dead"), "upstream_failed")
-    lab.problem(bring(lab, tmp_path / "nowhere", name="dead"), "upstream_failed")
+    lab.problem(bring(lab, tmp_path / "nowhere", name="dead"), "validation_failed")
     (tmp_path / "plain").mkdir()
-    lab.problem(bring(lab, tmp_path / "plain", name="dead"), "upstream_failed")
+    lab.problem(bring(lab, tmp_path / "plain", name="dead"), "validation_failed")
     assert count(lab) == before
     assert sorted((lab.world.home / "repos").rglob("*.git")) == folders
     assert not list((lab.world.home / "repos").glob(".import-*"))
@@ -237,3 +237,18 @@ def test_a_reftable_repository_is_imported(lab: Lab, tmp_path: Path) -> None:
     git("commit", "-q", "--allow-empty", "-m", "x", cwd=tmp_path / "table")
     lab.ok(bring(lab, tmp_path / "table", name="table"), 201)
     assert lab.open_sandbox("table").commit({"a": "1"})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "http://127.0.0.1:1/x.git",
+        "https://localhost/x.git",
+        "http://169.254.169.254/x",
+        "ssh://localhost/x.git",
+    ],
+)
+def test_a_key_imports_only_from_public_web_addresses(lab: Lab, source: str) -> None:
+    key = lab.key("admin", "write")
+    said = lab.world.http.post("/v1/repos/import", json={"source": source, "name": "inside"}, headers=key)
+    lab.problem(said, "validation_failed")

@@ -205,3 +205,18 @@ def test_a_branch_that_follows_main_by_a_push_has_nothing_to_tell(live: Live) ->
         "select tip, base_sha, commits, files, pending from ops.branches where name = %s", mine.branch
     ) == [(grown, grown, 0, 0, 0)]
     assert run("fsck", "--strict", cwd=live.store()).ok
+
+
+def test_no_push_rewrites_removes_or_invents_an_entry_of_the_changelog(live: Live) -> None:
+    live.sandbox.commit({"a.txt": "1\n"}, "First")
+    mine = live.clone()
+    path = mine.folder / "project" / "changelog.yaml"
+    real = path.read_text()
+    forged = real + '- {"id": "chg_forged", "timestamp": "2026-01-01T00:00:00Z", "message": "by owner"}\n'
+    for text in (forged, real.replace("First", "Second"), "[]\n", ": broken: ["):
+        path.write_text(text)
+        mine.commit({}, "Touch the log")
+        refused = mine.push()
+        assert not refused.ok
+        assert "written by the server alone" in refused.err
+        mine.must("reset", "-q", "--hard", "origin/HEAD")

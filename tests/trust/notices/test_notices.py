@@ -97,3 +97,13 @@ def test_openings_of_strangers_and_calls_of_one_token_have_limits(databases: Dat
         assert rows == [
             ("sbx_" + lab.sql("select id from ops.branches where name = %s", box.branch)[0][0][3:],)
         ]
+
+
+def test_the_same_alert_can_be_raised_any_number_of_times(lab: Lab) -> None:
+    """PostgreSQL plans a prepared statement anew after a few runs: it must still find the partial index."""
+    sandbox = lab.open_sandbox()
+    for n in range(15):
+        sandbox.commit({f"large-{n}.txt": "line\n" * 500})
+    assert (
+        max(alert["count"] for alert in lab.alerts("large_diff") if alert["object"] == sandbox.branch) == 15
+    )

@@ -69,7 +69,8 @@ def test_threads_together_get_no_more_than_the_size():
     windows = Windows(500, 3600)
     counted: list[int] = []
     threads = [
-        threading.Thread(target=lambda: counted.append(sum(windows.hit("a") for _ in range(200)))) for _ in range(8)
+        threading.Thread(target=lambda: counted.append(sum(windows.hit("a") for _ in range(200))))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()

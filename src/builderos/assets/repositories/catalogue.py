@@ -142,7 +142,9 @@ def create(unit: Unit, body: RepoCreateIn) -> RepositoryOut:
     store.create(folder, head=f"refs/heads/{MAIN}", refs={f"refs/heads/{MAIN}": head}, alternates=None)
     for oid, stream in Batch.unpack(objects):
         write_loose(store.path(folder) / "objects", oid, stream)
-    durable.sync_filesystem(store.root)  # no journal holds these objects: they must be on disk before the row is
+    durable.sync_filesystem(
+        store.root
+    )  # no journal holds these objects: they must be on disk before the row is
     ledger.record(unit, "repo.created", repo_id, {"repo": body.name, "head": head}, rules=decision.rules)
     return RepositoryOut(
         id=repo_id, repo_owner=owner, repo_name=body.name, branch=MAIN, base_branch=unit.settings.base_branch,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from pydantic import Field, StringConstraints
 
+from builderos.core.dialing import public_address
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Name, Out, WriteIn
@@ -29,6 +30,7 @@ from .model import repositories
 from .schema import MAIN, Repository
 from .store import RepositoryStore
 
+FETCH_S: Final = 900
 SCHEMES: Final = ("https", "http", "ssh", "git")
 _SCP: Final = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:(?!/?/)[^\s]+\Z")
 RepoLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -91,7 +93,11 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
     folder = store.base_folder(unit.org_id, repo_id)
     draft = Path(tempfile.mkdtemp(prefix=".import-", dir=_made(store.root)))
     try:
-        head = _fetch(body, draft)
+        # git may take minutes, and an idle transaction is ended after one.
+        unit.execute(
+            sa.select(sa.func.set_config("idle_in_transaction_session_timeout", f"{2 * FETCH_S}s", True))
+        )
+        head = _fetch(body, draft, _way(unit, body.source))
         repo = enrol(
             unit, repo_id, owner, name, head_sha=head.sha, source=body.source, upstream_branch=head.branch,
             others=head.others,
@@ -100,7 +106,9 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.chmod(0o755)
         draft.rename(target)
-        durable.sync_filesystem(store.root)  # no journal holds these objects: they must be on disk before the row is
+        durable.sync_filesystem(
+            store.root
+        )  # no journal holds these objects: they must be on disk before the row is
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -168,16 +176,31 @@ def ensure_free(unit: Unit, owner: str, name: str) -> None:
         raise Problem("conflict", f"{owner}/{name} exists already", hint="Choose another name.")
 
 
-def _fetch(body: ImportIn, draft: Path) -> _Head:
+def _way(unit: Unit, source: str) -> list[str]:
+    """How git gets there. On the word of anybody but the server's owner it reaches public web addresses only, at
+    exactly the address that was checked, and follows no redirect.
+    """
+    if unit.actor.role == "owner":
+        return ["-c", "http.followRedirects=initial"]
+    parts = urlsplit(source)
+    if parts.scheme not in ("https", "http") or parts.hostname is None:
+        raise _bad_source("with an API key a source is an https address")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    address = public_address(parts.hostname, port)
+    shown = f"[{address}]" if ":" in address else address
+    return ["-c", "http.followRedirects=false", "-c", f"http.curloptResolve={parts.hostname}:{port}:{shown}"]
+
+
+def _fetch(body: ImportIn, draft: Path, way: list[str]) -> _Head:
     local = _source_kind(body.source) == "path"
     env = {"GIT_ALLOW_PROTOCOL": "file" if local else ":".join(SCHEMES)}
-    head = _choose_head(body, env)
+    head = _choose_head(body, env, way)
     for args in (
         ["init", "--quiet", "--bare", str(draft)],
-        ["-C", str(draft), "-c", "http.followRedirects=initial", "-c", "transfer.fsckObjects=false", "fetch", "--quiet",
-         "--no-tags", "--no-write-fetch-head", "--", body.source, f"+refs/heads/{head.branch}:refs/heads/{MAIN}"],
+        ["-C", str(draft), *way, "-c", "transfer.fsckObjects=false", "fetch", "--quiet", "--no-tags",
+         "--no-write-fetch-head", "--", body.source, f"+refs/heads/{head.branch}:refs/heads/{MAIN}"],
     ):  # fmt: skip
-        _check(run_git(args, env=env, timeout_s=900))
+        _check(run_git(args, env=env, timeout_s=FETCH_S))
     (draft / "config").write_text(RepositoryStore.config_text())
     (draft / "HEAD").write_text(f"ref: refs/heads/{MAIN}\n")
     for leftover in ("hooks", "description"):
@@ -196,9 +219,9 @@ def _whole_tip(draft: Path) -> str:
     return found.stdout.decode().strip()
 
 
-def _choose_head(body: ImportIn, env: dict[str, str]) -> _Head:
+def _choose_head(body: ImportIn, env: dict[str, str], way: list[str]) -> _Head:
     listed = run_git(
-        ["ls-remote", "--symref", "--", body.source, "HEAD", "refs/heads/*"], env=env, timeout_s=120
+        [*way, "ls-remote", "--symref", "--", body.source, "HEAD", "refs/heads/*"], env=env, timeout_s=120
     )
     _check(listed)
     target, branches = "", dict[str, str]()
@@ -232,9 +255,14 @@ def _check(done: CompletedProcess[bytes]) -> None:
     text = done.stderr.decode(errors="replace")
     if "No space left" in text:
         raise Problem("storage_full", "the disk took no more", hint="Free disk space and import again.")
-    last = text.strip().splitlines()[-1][:300] if text.strip() else "no message"
+    said = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
+    why = next((line for line in said if line.startswith("fatal:")), said[-1]).removeprefix("fatal: ")[:300]
+    if "does not appear to be a git repository" in text or "not a git repository" in text:
+        raise Problem(
+            "validation_failed", f"this is no git repository: {why}", hint="Check the path or address."
+        )
     raise Problem(
-        "upstream_failed", f"git could not read the source: {last}", hint="Check the address and your access."
+        "upstream_failed", f"git could not read the source: {why}", hint="Check the address and your access."
     )
 
 

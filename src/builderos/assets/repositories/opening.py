@@ -10,7 +10,9 @@ from builderos.core.unit import Unit
 from .branches import the_one
 from .schema import MAIN, Branch, Repository
 
-_REPOSITORY: Final = 6  # columns of `ops.opening` that describe the repository; then a branch, then the free name
+_REPOSITORY: Final = (
+    6  # columns of `ops.opening` that describe the repository; then a branch, then the free name
+)
 
 
 @dataclass(frozen=True)

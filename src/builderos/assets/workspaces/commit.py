@@ -10,6 +10,7 @@ from builderos.assets.repositories.service import check_path, colliding, first_c
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Json, Line, Sha, Text, ToolOut
 from builderos.core.unit import Unit
+from builderos.trust.secrets.service import redact, redacted
 
 from . import delivery
 from .content import TreeFiles, tip_of
@@ -82,8 +83,9 @@ def commit_and_log(unit: Unit, body: CommitIn) -> CommitOut:
     tip = tip_of(unit, place.branch)
     _check_against(tip, files)
     change = Change(
-        edits=edits, message=body.message, tool=unit.call.tool, task_id=body.task_id, agent_version=body.agent_version,
-        claimed_by=body.committed_by, details={"metadata": body.metadata} if body.metadata else {},
+        edits=edits, message=redact(body.message), tool=unit.call.tool, task_id=redacted(body.task_id),
+        agent_version=redacted(body.agent_version), claimed_by=redacted(body.committed_by),
+        details={"metadata": redacted(body.metadata)} if body.metadata else {},
     )  # fmt: skip
     return reply(place, unit, write(unit, place, change, tip))
 
@@ -202,10 +204,11 @@ def _check_against(tip: TreeFiles, files: list[FileIn]) -> None:
 def _server_alone(path: str, layout: delivery.Layout) -> bool:
     """Whether a path is, or would stand beside or below, a file that only the server writes."""
     key = fold(path)
-    kept = {fold(layout.changelog), fold(layout.reverted)}
+    usual = delivery.Layout()  # a project may move its logs, but nothing else may take their usual place
+    kept = {fold(p) for p in (layout.changelog, layout.reverted, usual.changelog, usual.reverted)}
     if key in kept or any(key.startswith(f"{name}/") for name in kept) or f"{key}/".startswith(delivery.LOGS):
         return True
-    return delivery.is_log(path, layout)
+    return delivery.is_log(path, layout) or delivery.is_log(path, usual)
 
 
 def _refuse_twin_of_delivery(tip: TreeFiles, layout: delivery.Layout, path: str) -> None:

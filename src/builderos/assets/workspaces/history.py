@@ -42,7 +42,9 @@ class LogIn(BranchIn):
 
 
 class CommitLine(Out):
-    """One commit. `tool`, `task_id`, `agent_version` come from its trailers; null for commits made elsewhere."""
+    """One commit. `tool`, `task_id`, `agent_version` come from its trailers; null for commits made elsewhere, whose
+    `committed_by` is what their author called himself, marked with `git:`.
+    """
 
     sha: str
     parents: list[str]
@@ -105,7 +107,9 @@ def log(unit: Unit, body: LogIn) -> LogOut:
     key = list_key("log", branch=place.branch.id, path=body.path)
     last = decode_cursor(key, body.cursor, width=2)
     batch = batch_of(unit, place.branch)
-    start, after = (commit_on(unit, place.branch, str(sha)) for sha in last) if last else (place.branch.tip, None)
+    start, after = (
+        (commit_on(unit, place.branch, str(sha)) for sha in last) if last else (place.branch.tip, None)
+    )
     found = [_line(*c) for c in _walk(unit, batch, place.branch, start, after, body.path, body.limit + 1)]
     items = _fitting(found[: body.limit])
     more = len(found) > len(items)
@@ -160,7 +164,7 @@ def _line(sha: str, commit: Commit) -> CommitLine:
     message = commit.message.strip()
     return CommitLine(
         sha=sha, parents=[p.hex() for p in commit.parents], message=message[:MESSAGE_CHARS],
-        committed_by=trailers.get("BuilderOS-Actor", commit.author.name), at=commit.committed_at,
+        committed_by=trailers.get("BuilderOS-Actor") or f"git:{commit.author.name}", at=commit.committed_at,
         tool=trailers.get("BuilderOS-Tool"), task_id=trailers.get("BuilderOS-Task"),
         agent_version=trailers.get("BuilderOS-Agent-Version"),
     )  # fmt: skip

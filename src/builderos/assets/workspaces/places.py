@@ -125,4 +125,11 @@ def _no_repository(name: str) -> Problem:
 
 def _unknown(unit: Unit, repo_id: str) -> Resource:
     """A branch that does not exist, as the policy sees it: nobody's, so that its absence is private."""
-    return Resource(kind="branch", id="unknown", org_id=unit.org_id, repo_id=repo_id, branch_kind="sandbox")
+    return Resource(
+        kind="branch",
+        id="unknown",
+        org_id=unit.org_id,
+        repo_id=repo_id,
+        branch_kind="sandbox",
+        sandbox_id="sbx_unknown",
+    )

@@ -68,7 +68,9 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
             "validation_failed", "mode release and version belong together", hint="Send both or neither."
         )
     if (body.version or "").endswith(".lock"):
-        raise Problem("validation_failed", "git keeps names that end with .lock", hint="Choose another version.")
+        raise Problem(
+            "validation_failed", "git keeps names that end with .lock", hint="Choose another version."
+        )
     place = locate(unit, body, "git.diff", lock=True)
     source = place.branch
     target = _target(unit, source, body.target)
@@ -227,6 +229,8 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False, row: sa.Row[Any] | 
         )
     source = repositories.branch_by_id(unit, row.source_branch_id, lock=True)
     target = repositories.branch_by_id(unit, row.target_branch_id, lock=True)
+    if not as_bot:
+        _refuse_strangers(unit, row, source, target)
     found = preview(unit, source, target)
     if bound(found, row.mode, row.version, row.title) != row.diff_hash:
         raise Problem(
@@ -250,6 +254,15 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False, row: sa.Row[Any] | 
     )
     host_of(unit, target).merged(unit, id_, target, landed.sha)
     return landed.sha
+
+
+def _refuse_strangers(unit: Unit, row: sa.Row[Any], source: Branch, target: Branch) -> None:
+    """Who may not merge even with an approval learns nothing of the promotion's state."""
+    action: policy.Action = "git.release" if row.mode == "release" else "pull.merge"
+    resource = pull_resource(unit, row.id, source, target)
+    decision = policy.decide(unit, action, resource)
+    if decision.verdict == "deny":
+        raise policy.Refused(decision, action, resource)
 
 
 def _may_merge(

@@ -34,6 +34,7 @@ from . import allowance, delivery, soundness
 from .content import TreeFiles, tree_of
 from .layout import layout_of
 from .places import branch_resource
+from .push_logs import check_logs
 from .push_rules import Trees, check_commit, check_sizes, differing
 from .pushed import TOOL, changelog_entry, memory_items
 from .upload import View
@@ -155,6 +156,7 @@ def _measured(
 ) -> Checked:
     batch = trees.batch
     before, after = TreeFiles(batch, tree_of(batch, own.tip)), TreeFiles(batch, tree_of(batch, arrival.new))
+    check_logs(before, after, TreeFiles(batch, tree_of(batch, view.main.tip)))
     was = sight.merge_base(own.tip, view.main.tip) or own.base_sha
     base = sight.merge_base(arrival.new, view.main.tip) or own.base_sha
     base = own.base_sha if base == was else base

@@ -1,6 +1,5 @@
 """Read-only, revocable links to a sandbox."""
 
-from datetime import datetime
 from typing import Annotated, Final
 
 import sqlalchemy as sa
@@ -10,7 +9,7 @@ from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import walk
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
-from builderos.core.schema import In, Line, Out, ToolOut, WriteIn
+from builderos.core.schema import In, Instant, Line, Out, ToolOut, WriteIn
 from builderos.core.unit import Unit
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
@@ -31,7 +30,7 @@ class ShareIn(WriteIn):
     """Which sandbox to share."""
 
     id: Line
-    expires_at: Annotated[datetime | None, Field(description="When the link ends by itself.")] = None
+    expires_at: Annotated[Instant | None, Field(description="When the link ends by itself.")] = None
 
 
 class ShareOut(Out):
@@ -75,12 +74,12 @@ def share(unit: Unit, body: ShareIn) -> ShareOut:
     """Make a link through which anybody who has it can read this branch, and nothing else."""
     row = sandbox_row(unit, body.id)
     decision = policy.require(unit, "sandbox.share", resource_of(unit, row))
-    if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= unit.now):
-        raise Problem(
-            "validation_failed", "expires_at must lie in the future and have a time zone", hint="End it with Z."
-        )
+    if body.expires_at is not None and body.expires_at <= unit.now:
+        raise Problem("validation_failed", "expires_at must lie in the future", hint="End it with Z.")
     if row.state == "deleted":
-        raise Problem("illegal_transition", "the sandbox is deleted", hint="Resume it with its token.", allowed=[])
+        raise Problem(
+            "illegal_transition", "the sandbox is deleted", hint="Resume it with its token.", allowed=[]
+        )
     credential = identity.issue(
         unit, "share", actor_name=f"share-of-{row.name}", repo_id=row.repo_id, sandbox_id=row.id,
         expires_at=body.expires_at,

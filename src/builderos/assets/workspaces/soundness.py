@@ -19,10 +19,13 @@ _sound: dict[_State, None] = {}
 _lock = threading.Lock()
 
 
-def issues_after(draft: Draft, layout: delivery.Layout, touched: Mapping[str, Content]) -> list[delivery.Issue]:
+def issues_after(
+    draft: Draft, layout: delivery.Layout, touched: Mapping[str, Content]
+) -> list[delivery.Issue]:
     """What `delivery.issues` finds after the draft, where people touched nothing but `touched`."""
     if _state(draft.below, layout) in _sound and not any(
-        delivery.is_delivery(path, layout) and not _opens(path, content, layout) for path, content in touched.items()
+        delivery.is_delivery(path, layout) and not _opens(path, content, layout)
+        for path, content in touched.items()
     ):
         return []
     return delivery.issues(draft, layout)

@@ -86,7 +86,9 @@ def may_use(actor: Actor, operation: Operation) -> bool:
     if actor.role == "sandbox":
         return operation.profile != "platform" or (operation.deprecated and operation.method == "POST")
     if actor.role == "api_key" and operation.effect == "write":
-        return (PROMOTE if operation.name == "promote" else WRITE) in actor.scopes or _administers(actor, operation)
+        return (PROMOTE if operation.name == "promote" else WRITE) in actor.scopes or _administers(
+            actor, operation
+        )
     return True
 
 

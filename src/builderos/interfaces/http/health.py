@@ -36,6 +36,19 @@ def add_health(api: FastAPI, app: Application) -> None:
         """Read this contract."""
         return JSONResponse(api.openapi())
 
+    async def root() -> JSONResponse:
+        return JSONResponse(
+            {
+                "name": "BuilderOS",
+                "start": "POST /sandbox/init opens a workspace; /gpt/instructions tells a chat model how to use it",
+                "contract": "/openapi.json",
+                "chat": "/gpt/openapi.json",
+                "mcp": "/mcp",
+                "health": "/readyz",
+            }
+        )
+
+    api.add_api_route("/", root, methods=["GET"], include_in_schema=False)
     said = {"content": {"application/json": {"schema": {"type": "object"}}}}
     for path, name, handler in (
         ("/healthz", "health", healthz), ("/readyz", "ready", readyz), ("/openapi.json", "getContract", contract)

@@ -27,7 +27,9 @@ def recall(unit: Unit, scope: str, key: str, fingerprint: bytes) -> tuple[int, b
     """The stored reply, or None; raises `idempotency_conflict` when the key was used for another body."""
     c = kept_replies.c
     row = unit.execute(
-        sa.select(c.request_hash, c.status, c.reply).where(c.scope == scope, c.key == key, c.expires_at > unit.now)
+        sa.select(c.request_hash, c.status, c.reply).where(
+            c.scope == scope, c.key == key, c.expires_at > unit.now
+        )
     ).one_or_none()
     if row is None:
         return None
@@ -50,7 +52,9 @@ def remember(unit: Unit, scope: str, key: str, fingerprint: bytes, status: int, 
     statement = insert(kept_replies).values(org_id=unit.org_id, scope=scope, key=key, **values)
     done = unit.execute(
         statement.on_conflict_do_update(
-            index_elements=["org_id", "scope", "key"], set_=values, where=kept_replies.c.expires_at <= unit.now
+            index_elements=["org_id", "scope", "key"],
+            set_=values,
+            where=kept_replies.c.expires_at <= unit.now,
         ).returning(kept_replies.c.key)
     )
     if done.first() is None:

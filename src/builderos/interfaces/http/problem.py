@@ -24,7 +24,9 @@ class ProblemBody(BaseModel):
     retry_after_s: float | None = None
 
 
-def problem_response(problem: Problem, request_id: str, more: Mapping[str, str] | None = None) -> JSONResponse:
+def problem_response(
+    problem: Problem, request_id: str, more: Mapping[str, str] | None = None
+) -> JSONResponse:
     """A problem as `application/problem+json`; `more` are headers that belong to the status, e.g. Allow."""
     headers = dict(more or {})
     if problem.retry_after_s is not None:

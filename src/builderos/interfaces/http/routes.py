@@ -64,7 +64,9 @@ def _model(operation: Operation) -> Any:
     """The JSON form of a reply; None where there are only bytes."""
     if not operation.media_types:
         return operation.reply
-    forms = (form for form in get_args(operation.reply) if isinstance(form, type) and issubclass(form, BaseModel))
+    forms = (
+        form for form in get_args(operation.reply) if isinstance(form, type) and issubclass(form, BaseModel)
+    )
     return next(forms, None)
 
 

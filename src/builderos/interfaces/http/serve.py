@@ -58,6 +58,10 @@ def serve(app: Application, operation: Operation, body: In, incoming: Incoming) 
     """Do one call; raises `Problem`. Runs in a worker thread."""
     caller = identify(app, operation, body, incoming)
     rates = app.context.get(quotas.Rates)
+    if caller.actor.role == "sandbox" and getattr(body, "force_new", False):
+        rates.hit(
+            "anonymous_inits", incoming.caller
+        )  # a token of one sandbox opens no more than no token does
     _spend_rates(app, rates, caller, incoming)
     call = Call(
         actor=caller.actor, presented=caller.presented, request_id=incoming.request_id,
@@ -185,7 +189,9 @@ def admit(app: Application, incoming: Incoming, tool: str) -> Call:
     """
     if incoming.bearer is None:
         raise Problem(
-            "unauthenticated", "this needs a credential", hint="Send your token as the password, with any user name."
+            "unauthenticated",
+            "this needs a credential",
+            hint="Send your token as the password, with any user name.",
         )
     found = _look_up(app, incoming, incoming.bearer)
     if found.actor is None:
@@ -193,7 +199,11 @@ def admit(app: Application, incoming: Incoming, tool: str) -> Call:
     caller = Caller(found.actor, found.presented, incoming.bearer)
     _spend_rates(app, app.context.get(quotas.Rates), caller, incoming)
     call = Call(
-        actor=caller.actor, presented=caller.presented, request_id=incoming.request_id, tool=tool, door=incoming.door
+        actor=caller.actor,
+        presented=caller.presented,
+        request_id=incoming.request_id,
+        tool=tool,
+        door=incoming.door,
     )
     if found.idle:
         records.keep_awake(app.context, call)
@@ -204,7 +214,6 @@ def _look_up(app: Application, incoming: Incoming, secret: str, slug: str | None
     """What a secret is, in the organisation `slug` where the call names one: elsewhere it is as good as invented."""
     rates = app.context.get(quotas.Rates)
     try:
-        rates.check("invalid_tokens", incoming.caller)
         found = identity.authenticate(app.context.get(Database), app.context.get(identity.Hasher), secret)
         if slug is not None and found.org_id is not None:
             org = identity.find_org(app.context.get(Database), slug)

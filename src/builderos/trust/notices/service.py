@@ -16,6 +16,10 @@ from builderos.trust.policy import service as policy
 from .model import alerts
 from .schema import Alert, AlertAckIn, AlertList, AlertListIn, Rule, Severity
 
+# Written out, not bound: PostgreSQL matches a partial index only by a predicate whose values it sees when it
+# plans, and a
+# prepared statement is soon planned without them.
+OPEN: Final = alerts.c.state != sa.bindparam(None, "resolved", literal_execute=True)
 SEVERITY: Final[dict[Rule, Severity]] = {
     "tool_failed": "warning",
     "write_not_verified": "critical",
@@ -38,7 +42,7 @@ def raise_alert(unit: Unit, rule: Rule, object_: str, detail: dict[str, Any]) ->
     unit.execute(
         statement.on_conflict_do_update(
             index_elements=["org_id", "rule", "object"],
-            index_where=alerts.c.state != "resolved",
+            index_where=OPEN,
             set_={"count": alerts.c.count + 1, "last_at": unit.now, "detail": detail},
         )
     )

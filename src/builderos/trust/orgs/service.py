@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from builderos.core.problems import Problem
-from builderos.core.schema import In, Line, Out, WriteIn
+from builderos.core.schema import In, Instant, Line, Out, WriteIn
 from builderos.core.unit import Unit
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
@@ -21,7 +21,7 @@ class KeyIn(WriteIn):
 
     label: Annotated[Line, Field(description="What it is for.", min_length=1)]
     scopes: Annotated[list[Scope], Field(description="What it may do.", min_length=1)]
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
 
 
 class NewKey(Out):
@@ -71,10 +71,10 @@ class KeyRevoked(Out):
 
 def create_key(unit: Unit, body: KeyIn) -> NewKey:
     """Make an API key. Nobody gives away a scope that the own key lacks."""
-    if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= unit.now):
+    if body.expires_at is not None and body.expires_at <= unit.now:
         raise Problem(
             "validation_failed",
-            "expires_at must lie in the future and have a time zone",
+            "expires_at must lie in the future",
             hint="End it with Z.",
         )
     decision = policy.require(unit, "credential.create", _resource(unit, "new", frozenset(body.scopes)))

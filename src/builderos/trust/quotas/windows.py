@@ -56,5 +56,7 @@ class Windows:
         if now - self._swept < self.seconds:
             return
         self._swept = now
-        for name in [name for name, events in self._events.items() if not events or events[-1] <= now - self.seconds]:
+        for name in [
+            name for name, events in self._events.items() if not events or events[-1] <= now - self.seconds
+        ]:
             del self._events[name]

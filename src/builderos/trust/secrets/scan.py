@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 _RULES: Final[tuple[tuple[str, str], ...]] = (
     ("private key", r"-----BEGIN (?:RSA |EC |DSA |OPENSSH |ENCRYPTED |PGP )?PRIVATE KEY(?: BLOCK)?-----"),
@@ -39,6 +39,17 @@ def redact(text: str) -> str:
 
     data = text.encode("utf-8", "surrogatepass")
     return _ANY.sub(kind, data).decode("utf-8", "surrogatepass")
+
+
+def redacted(value: Any) -> Any:
+    """A JSON value with every credential in its texts replaced, names included."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [redacted(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {redact(str(name)): redacted(item) for name, item in cast("dict[Any, Any]", value).items()}
+    return value
 
 
 def scan(data: bytes) -> Iterator[Finding]:

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from builderos.core.keys import ServerKeys
 
-from .scan import Finding, redact, scan
+from .scan import Finding, redact, redacted, scan
 
-__all__ = ["Box", "Finding", "redact", "scan"]
+__all__ = ["Box", "Finding", "redact", "redacted", "scan"]
 
 
 class Box:
