@@ -71,18 +71,6 @@ def test_the_work_of_the_dead_is_taken_and_that_of_the_living_is_not(
     until(lambda: "living" in heir.taken)
 
 
-def test_one_look_is_not_enough(made: list[Watch], database: FreshDatabase) -> None:
-    heir = watch(made, database, "heir")
-    heir.lease.start()
-    heir.looked(1)
-    heir.owners = {"slow"}
-    heir.looked(1)
-    late = watch(made, database, "slow")
-    late.lease.start()  # after a restart of the database it has its lock again before the second look
-    heir.looked(3)
-    assert heir.taken == []
-
-
 def test_a_lease_whose_session_was_ended_is_taken_again(made: list[Watch], database: FreshDatabase) -> None:
     mine = watch(made, database, "mine")
     mine.lease.start()

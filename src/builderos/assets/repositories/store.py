@@ -34,6 +34,8 @@ _CONFIG: Final = """[core]
 """
 _OPEN_PER_THREAD: Final = 64
 STALE_LOCK_S: Final = 30.0
+# One server holds a home at a time: a lock file from before this process was left by one that was killed.
+_STARTED: Final = time.time()
 _SHA: Final = re.compile(rb"[0-9a-f]{40}")
 
 
@@ -244,7 +246,8 @@ def _fill_lock(path: str, fd: int, sha: str) -> None:
 
 def _break_stale(lock: str) -> None:
     try:
-        if time.time() - os.stat(lock).st_mtime > STALE_LOCK_S:
+        since = os.stat(lock).st_mtime
+        if since < _STARTED or time.time() - since > STALE_LOCK_S:
             os.unlink(lock)
     except FileNotFoundError:
         pass
