@@ -5,11 +5,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anyio.from_thread import start_blocking_portal
 from starlette.testclient import TestClient
 
 from builderos import app as root
@@ -101,10 +102,14 @@ class World:
         self.app = Application(self.context, list(root.GROUPS))
         self.asgi = root.http_app(root.Started(self.app, database.engine_url))
         self.http = TestClient(self.asgi, base_url="http://127.0.0.1", raise_server_exceptions=False)
+        # One event loop for all requests, as in a server: what waits in one loop cannot be woken from another.
+        self._running = ExitStack()
+        self.http.portal = self._running.enter_context(start_blocking_portal())
         self.owner = {"Authorization": f"Bearer {self.owner_token}"}
 
     def close(self) -> None:
-        """Give the connections back."""
+        """End the event loop and give the connections back."""
+        self._running.close()
         self.context.get(Database).close()
 
     @staticmethod
