@@ -51,6 +51,17 @@ class Reader(Protocol):
         ...
 
 
+class MissingObject(Problem, KeyError):
+    """`unavailable`: a store lacks an object. Where the object is a caller's guess, callers catch the `KeyError`."""
+
+    def __init__(self, oid: Oid) -> None:
+        super().__init__(
+            "unavailable",
+            f"the repository's files lack the object {oid.hex()}",
+            hint="Run `builderos doctor`.",
+        )
+
+
 class ObjectCache:
     """Recently read and written objects of many stores, bounded in bytes, safe between threads.
 
@@ -131,7 +142,7 @@ class Batch:
         return len(self._new)
 
     def read(self, oid: Oid) -> tuple[Kind, bytes]:
-        """Kind and content of an object, new or stored. Raises KeyError where neither holds it."""
+        """Kind and content of an object, new or stored. Raises `MissingObject` where neither holds it."""
         found = self._new.get(oid)
         if found is not None:
             return found
@@ -139,7 +150,10 @@ class Batch:
             found = self._cache.get(self._store, oid)
             if found is not None:
                 return found
-        number, data = self._reader.read(pygit2.Oid(raw=oid))
+        try:
+            number, data = self._reader.read(pygit2.Oid(raw=oid))
+        except KeyError as error:
+            raise MissingObject(oid) from error
         kind = _KINDS[number]
         if self._cache is not None:
             self._cache.put(self._store, oid, kind, data)

@@ -119,6 +119,7 @@ def misfits(unit: Unit) -> dict[str, str]:
 
 
 def _misfit(store: RepositoryStore, branch: Branch) -> str | None:
+    store.forget(branch.store)  # an open handle remembers objects whose files are gone
     if not store.exists(branch.store):
         return "store"
     if not store.holds(branch.store, branch.tip):
@@ -133,6 +134,7 @@ def align(unit: Unit, branch_id: str) -> bool:
     """
     branch = branch_by_id(unit, branch_id, lock=True)
     store, torn = unit.get(RepositoryStore), unit.get(Torn)
+    store.forget(branch.store)  # an open handle remembers objects whose files are gone
     whole = branch.id not in torn and store.exists(branch.store)
     whole = whole and store.holds(branch.store, branch.tip) and _refs_fit(store, branch)
     if not whole:
