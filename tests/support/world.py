@@ -28,8 +28,8 @@ UNLIMITED: Json = {
 }  # fmt: skip
 GIT_ENV = {
     "PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.com", "GIT_COMMITTER_NAME": "t",
-    "GIT_COMMITTER_EMAIL": "t@example.com", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8",
+    "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@builderos.invalid", "GIT_COMMITTER_NAME": "t",
+    "GIT_COMMITTER_EMAIL": "t@builderos.invalid", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8",
 }  # fmt: skip
 
 

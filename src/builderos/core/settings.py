@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(None, description="The address users see, when a proxy stands in front.")
     anonymous: bool = Field(True, description="Whether somebody without a credential may open a sandbox.")
+    anonymous_names: bool = Field(
+        False,
+        description="Whether anonymous users may push commits that carry a real name and address.",
+    )
     default_write_branch: str | None = Field(
         None,
         validation_alias=AliasChoices("DEFAULT_WRITE_BRANCH", "default_write_branch"),

@@ -1,10 +1,15 @@
 """A push is recorded like a commit of the API: ledger, changelog, memory, alerts; nothing personal in any of it."""
 
 import json
+from pathlib import Path
 
+import pytest
 import yaml
 
+from tests.support.databases import FreshDatabase
 from tests.support.gitclients import Clone, run
+from tests.support.live import live as serving
+from tests.support.world import world_in_temp
 
 from .conftest import Live
 from .test_roundtrip import merge
@@ -168,10 +173,14 @@ def test_nothing_of_the_pushers_identity_is_copied_out_of_git(live: Live) -> Non
     identity |= {"GIT_COMMITTER_NAME": "Ada Person", "GIT_COMMITTER_EMAIL": "ada@people.example"}
     mine.write("a.txt", "a\n")
     mine.must("add", "-A")
-    mine.must("commit", "-q", "-m", "Add a\n\nSigned-off-by: Ada Person <ada@people.example>", env=identity)
+    mine.must("commit", "-q", "-m", "Add a", env=identity)
+    ran = mine.push()
+    assert not ran.ok
+    assert "policy_denied" in ran.err
+    assert f"git config user.name {mine.branch}" in ran.err
+    mine.must("rebase", "-q", "@{upstream}", "--exec", "git commit -q --amend --no-edit --reset-author")
     ran = mine.push()
     assert ran.ok, ran.err
-    assert f"git config user.name {mine.branch}" in ran.err
     live.sandbox.commit({"b.txt": "b\n"})
     tables = live.rows(
         "select c.relname from pg_class c where relnamespace = 'ops'::regnamespace and relkind = 'r'"
@@ -184,8 +193,33 @@ def test_nothing_of_the_pushers_identity_is_copied_out_of_git(live: Live) -> Non
         assert "Ada" not in (read(live, path) or "")
 
 
-def test_the_warning_about_names_comes_once(live: Live) -> None:
+@pytest.mark.parametrize("who", ["AUTHOR", "COMMITTER"])
+def test_neither_author_nor_committer_may_be_a_person(live: Live, who: str) -> None:
     mine = live.clone()
+    for number, (name, email) in enumerate(
+        [
+            ("Ada Person", "t@builderos.invalid"),
+            ("t", "ada@people.example"),
+            ("", "@builderos.invalid.example"),
+        ]
+    ):
+        one = {f"GIT_{who}_NAME": name or "t", f"GIT_{who}_EMAIL": email}
+        mine.must("commit", "-q", "--allow-empty", "-m", f"c{number}", env=one)
+        assert "policy_denied" in mine.push().err
+        mine.must("reset", "-q", "--hard", "HEAD~1")
+    mine.must("commit", "-q", "--allow-empty", "-m", "pseudonym")
+    assert mine.push().ok
+
+
+def test_where_names_are_wanted_the_warning_about_them_comes_once(
+    database: FreshDatabase, tmp_path: Path
+) -> None:
+    with world_in_temp(database, anonymous_names=True) as world, serving(world.asgi) as url:
+        mine = Live(world, url, world.open_sandbox(), tmp_path, database.superuser_conninfo).clone()
+        names_are_said_once(mine)
+
+
+def names_are_said_once(mine: Clone) -> None:
     identity = {"GIT_AUTHOR_EMAIL": "ada@people.example", "GIT_COMMITTER_EMAIL": "ada@people.example"}
     mine.must("commit", "-q", "--allow-empty", "-m", "one", env=identity)
     assert "git config" in mine.push().err

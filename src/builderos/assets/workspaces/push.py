@@ -21,6 +21,7 @@ from builderos.assets.repositories.service import (
     Sight,
     decode_commit,
 )
+from builderos.core.actor import Actor
 from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
@@ -35,7 +36,7 @@ from .content import TreeFiles, tree_of
 from .layout import layout_of
 from .places import branch_resource
 from .push_logs import check_logs
-from .push_rules import Trees, check_commit, check_sizes, differing
+from .push_rules import Trees, check_commit, check_person, check_sizes, differing
 from .pushed import TOOL, changelog_entry, memory_items
 from .upload import View
 from .writing import EMAIL_DOMAIN, DiffStat, measure
@@ -110,10 +111,10 @@ def fetch_first(branch: Branch) -> Problem:
     )  # fmt: skip
 
 
-def check(context: Context, view: View, own: Branch, actor: str, room: Quarantine, new: str) -> Checked:
+def check(context: Context, view: View, own: Branch, actor: Actor, room: Quarantine, new: str) -> Checked:
     """Hold what was sent against every rule; nothing is changed.
 
-    Raises `invalid_path`, `payload_too_large`, `quota_exceeded`, `conflict`, `validation_failed`.
+    Raises `invalid_path`, `payload_too_large`, `quota_exceeded`, `conflict`, `validation_failed`, `policy_denied`.
     """
     limits, store = context.get(Settings), context.get(RepositoryStore)
     visible = tuple(view.refs.values())
@@ -129,7 +130,9 @@ def check(context: Context, view: View, own: Branch, actor: str, room: Quarantin
     main = tree_of(batch, view.main.tip)
     commits = _commits(sight, batch, arrival)
     for sha, commit in commits.items():
-        check_commit(trees, sha, commit, main, limits, actor)
+        check_commit(trees, sha, commit, main, limits, actor.name)
+        if actor.role == "sandbox" and not limits.anonymous_names:
+            check_person(sha, commit, own.name)
     return _measured(view, own, arrival, commits, trees, sight, limits)
 
 

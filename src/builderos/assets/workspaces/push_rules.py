@@ -25,6 +25,8 @@ from builderos.assets.repositories.service import (
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
+from .writing import EMAIL_DOMAIN
+
 MAX_WORK: Final = 400_000  # units of about ten microseconds
 _CACHED_AT_MOST: Final = 500_000
 _LINK_BYTES: Final = 4096
@@ -124,6 +126,21 @@ def _check_message(sha: str, commit: Commit, most: int, actor: str) -> None:
             "validation_failed", f"commit {sha[:10]} carries the trailer BuilderOS-Actor of somebody else",
             hint="Leave the BuilderOS trailers out of your commit messages; the server knows who pushed.",
         )  # fmt: skip
+
+
+def check_person(sha: str, commit: Commit, branch: str) -> None:
+    """Raise `policy_denied` where a commit says who a person is: a pseudonym's address is its name at our domain.
+
+    An anonymous user's name and address must not enter a repository, where nothing can take them out again.
+    """
+    for person in (commit.author, commit.committer):
+        if person.email != f"{person.name}@{EMAIL_DOMAIN}":
+            raise Problem(
+                "policy_denied", f"commit {sha[:10]} carries a name and address, and this workspace is anonymous",
+                hint=f"Run: git config user.name {branch}; git config user.email {branch}@{EMAIL_DOMAIN}; "
+                'git rebase -q @{upstream} --exec "git commit -q --amend --no-edit --reset-author"',
+                policy_rule="anonymous-names",
+            )  # fmt: skip
 
 
 def tree_of_commit(batch: Batch, commit: Oid) -> Oid:

@@ -89,7 +89,7 @@ def _repository(caller: Caller) -> str:
         raise click.UsageError("on a remote server name a repository to try it in: --repo NAME")
     with tempfile.TemporaryDirectory(prefix="builderos-selftest-") as folder:
         source = Path(folder) / REPOSITORY
-        identity = ("-c", "user.name=selftest", "-c", "user.email=selftest@localhost")
+        identity = ("-c", "user.name=selftest", "-c", "user.email=selftest@builderos.invalid")
         for words in (["init", "--quiet", "--initial-branch=main", str(source)],
                       ["-C", str(source), *identity, "commit", "--quiet", "--allow-empty", "-m", "Begin"]):  # fmt: skip
             subprocess.run(["git", *words], check=True, capture_output=True)

@@ -101,7 +101,7 @@ class Pushing:
         """In a worker thread: the rules first, then one transaction."""
         own = self._view.own
         assert own is not None, "refusal() lets nothing through where there is no own branch"
-        checked = check(self._context, self._view, own, self._call.actor.name, room, update.new)
+        checked = check(self._context, self._view, own, self._call.actor, room, update.new)
         seal(room, checked.arrival)
         publication = Publication(room, own.ref, update.new)
         return perform(self._context, self._call, lambda unit: accept(unit, own, checked, publication))

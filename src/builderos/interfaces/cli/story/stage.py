@@ -120,8 +120,8 @@ def _git_environment(token: str | None) -> dict[str, str]:
     env = {
         "PATH": os.environ.get("PATH", os.defpath), "HOME": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8",
-        "GIT_AUTHOR_NAME": "somebody", "GIT_AUTHOR_EMAIL": "somebody@example.com", "GIT_COMMITTER_NAME": "somebody",
-        "GIT_COMMITTER_EMAIL": "somebody@example.com",
+        "GIT_AUTHOR_NAME": "somebody", "GIT_AUTHOR_EMAIL": "somebody@builderos.invalid",
+        "GIT_COMMITTER_NAME": "somebody", "GIT_COMMITTER_EMAIL": "somebody@builderos.invalid",
     }  # fmt: skip
     if token is not None:
         basic = base64.b64encode(f"builder:{token}".encode()).decode()
