@@ -132,6 +132,27 @@ def test_a_conflict_with_main_fails_its_check_and_asks_for_no_approval(lab: Lab)
     lab.problem(lab.as_owner("POST", f"/v1/pulls/{reply['promotion_id']}/merge", json={}), "conflict")
 
 
+def test_a_conflict_is_settled_by_promoting_again_with_the_files_as_they_shall_be(lab: Lab) -> None:
+    first, second = lab.open_sandbox(), lab.open_sandbox()
+    first.commit({"settle.txt": "a\n", "news.txt": "n\n"})
+    second.commit({"settle.txt": "b\n"})
+    lab.merged(first)
+    assert "resolutions" in promote(second)["message"]
+    before = lab.tip(second.branch)
+    settled = [{"path": "settle.txt", "content": "a and b\n"}]
+    wrong = {"title": "x", "target": second.branch, "resolutions": settled}
+    lab.problem(second.try_post("/git/promote", **wrong), "validation_failed")
+    other = [{"path": "other.txt", "content": "o\n"}]
+    problem = lab.problem(second.try_post("/git/promote", title="x", resolutions=other), "conflict")
+    assert [c["path"] for c in problem["conflicts"]] == ["settle.txt"]
+    assert lab.tip(second.branch) == before
+    reply = promote(second, resolutions=settled)
+    assert (failing(reply), reply["approval_id"] is not None) == ({}, True)
+    files = second.post("/system/fetch_files", mode="batch", paths=["settle.txt", "news.txt"])["files"]
+    assert [f["content"] for f in files] == ["a and b\n", "n\n"]
+    assert lab.ok(decide(lab, reply["approval_id"]))["state"] == "approved"
+
+
 @pytest.mark.parametrize(
     ("files", "check"),
     [

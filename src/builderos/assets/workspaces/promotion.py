@@ -26,9 +26,10 @@ from .history import unified_diff
 from .landing import ensure_unreleased, land
 from .merging import Preview, preview
 from .model import pulls
-from .places import BranchWriteIn, Place, locate
+from .places import BranchWriteIn, Place, branch_resource, locate
 from .ports import HostPull
 from .pulls import MergeIn, Pull, PullState, add_comment, as_pull, find_pull, host_of, pull_resource
+from .refresh import Resolution, bring_main
 from .writing import DiffStat
 
 SEMVER: Final = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
@@ -43,6 +44,13 @@ class PromoteIn(BranchWriteIn):
     version: Annotated[
         str | None, Field(description="mode release: version, e.g. 1.2.0.", pattern=SEMVER, max_length=50)
     ] = None
+    resolutions: Annotated[
+        list[Resolution],
+        Field(
+            description="Where main changed the same lines: how these files shall be. Brings main in first.",
+            max_length=100,
+        ),
+    ] = []
 
 
 class PromoteOut(ToolOut):
@@ -72,6 +80,8 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
             "validation_failed", "git keeps names that end with .lock", hint="Choose another version."
         )
     place = locate(unit, body, "git.diff", lock=True)
+    if body.resolutions:
+        place = _settle(unit, place, body)
     source = place.branch
     target = _target(unit, source, body.target)
     known = _open_pull(unit, source, target)
@@ -101,6 +111,19 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
     url = host_of(unit, source).open_pull(unit, HostPull(id_, source, target, body.title, text))
     merged = _try_bot(unit, id_, target, checks, stat, found) if green else None
     return _reply(place, target, _opened(id_, url, checks, approval_id, merged))
+
+
+def _settle(unit: Unit, place: Place, body: PromoteIn) -> Place:
+    """Bring main into the branch with the caller's resolutions; the place as it is after that."""
+    if body.target != MAIN:
+        raise Problem(
+            "validation_failed",
+            "resolutions settle conflicts with main alone",
+            hint="Send target main, or none.",
+        )
+    decision = policy.require(unit, "sandbox.reset", branch_resource(unit, place.branch))
+    bring_main(unit, Place(place.branch, decision.rules), body.resolutions)
+    return Place(repositories.branch_by_id(unit, place.branch.id, lock=True), place.rules)
 
 
 def bound(found: Preview, mode: str, version: str | None, title: str) -> str:
@@ -199,6 +222,10 @@ def _reply(place: Place, target: Branch, opened: dict[str, Any]) -> Reply[Promot
         message = f"Promoted {where} into {target.name} as {merged[:10]}."
     elif failed:
         message = f"The promotion of {where} is open, but these checks fail: {', '.join(failed)}."
+        if failed == ["merges_cleanly"] and target.kind == MAIN:
+            message += (
+                " Read the files named there on main, then promote again with resolutions: [{path, content}]."
+            )
     elif approval_id:
         message = f"The promotion of {where} is open and waits for an approval ({approval_id})."
     else:
@@ -241,7 +268,7 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False, row: sa.Row[Any] | 
     if failed:
         raise Problem(
             "conflict", f"checks fail: {', '.join(c.name for c in failed)}",
-            hint="Bring main into your branch with updateSandbox, settle the conflicts, and promote again.",
+            hint="Promote again with resolutions: [{path, content}] for the files in conflict.",
             conflicts=[c.model_dump() for c in failed],
         )  # fmt: skip
     rules = _may_merge(unit, row, source, target, as_bot=as_bot)

@@ -1,5 +1,6 @@
 """Bring a sandbox to another state: to main, to an earlier commit, to a backup; or bring main's news into it."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -128,8 +129,16 @@ def _settled(unit: Unit, resolution: Resolution) -> bytes | None:
 def update(unit: Unit, body: UpdateIn) -> UpdateOut:
     """Merge main into the sandbox. Raises `conflict` with `conflicts[]`; send them back settled as `resolutions`."""
     place = _place(unit, body.id)
+    sha = bring_main(unit, place, body.resolutions)
+    where = f"Branch {place.branch.name} of {place.repo_name} has"
+    message = f"{where} everything of main already." if sha is None else f"{where} main's news now."
+    return UpdateOut(commit_sha=sha, repo_name=place.repo_name, branch=place.branch.name, message=message)
+
+
+def bring_main(unit: Unit, place: Place, resolutions: Sequence[Resolution]) -> str | None:
+    """Merge main into the place's branch; the merge commit, or None where there is no news. Raises `conflict`."""
     main = repositories.main_branch(unit, place.branch.repo_id)
-    settled = {check_path(r.path): _settled(unit, r) for r in body.resolutions}
+    settled = {check_path(r.path): _settled(unit, r) for r in resolutions}
     found = preview(unit, main, place.branch, settled)
     if found.conflicts:
         raise conflict_problem(
@@ -137,13 +146,10 @@ def update(unit: Unit, body: UpdateIn) -> UpdateOut:
             "Send the call again with resolutions: [{path, content}] for each of these files.",
         )  # fmt: skip
     if not found.files and not found.entries:
-        sha = None
-        message = f"Branch {place.branch.name} of {place.repo_name} has everything of main already."
-    else:
-        title = f"Bring main into {place.branch.name}"
-        sha = land(
-            unit, main, place.branch, found, title=title, pull_id=None, version=None, rules=place.rules
-        ).sha
-        repositories.set_branch(unit, place.branch.id, base_sha=main.tip)
-        message = f"Branch {place.branch.name} of {place.repo_name} has main's news now."
-    return UpdateOut(commit_sha=sha, repo_name=place.repo_name, branch=place.branch.name, message=message)
+        return None
+    title = f"Bring main into {place.branch.name}"
+    sha = land(
+        unit, main, place.branch, found, title=title, pull_id=None, version=None, rules=place.rules
+    ).sha
+    repositories.set_branch(unit, place.branch.id, base_sha=main.tip)
+    return sha
