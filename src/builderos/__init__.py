@@ -1,4 +1,6 @@
 """BuilderOS: a safe place to build, a factory and a workbench around it.
 
-Deliberately empty: importing the package must cost nothing (`builderos --help` starts in milliseconds).
+Deliberately near empty: importing the package must cost nothing (`builderos --help` starts in milliseconds).
 """
+
+VERSION = "0.1.0"

@@ -1,5 +1,6 @@
 """Help: one page, the same from the fast path and the real thing; every command explains itself; starting is cheap."""
 
+import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,3 +161,8 @@ def test_the_width_of_help_does_not_depend_on_where_it_is_asked(tmp_path: Path) 
         cwd=tmp_path,
     )
     assert narrow.stdout == page()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"builderos {importlib.metadata.version('builderos')}\n"

@@ -182,7 +182,7 @@ def _scope(unit: Unit, body: PullListIn) -> list[sa.ColumnElement[bool]]:
         policy.require(unit, "sandbox.read", resource)
         where.append(c.source_branch_id == "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
     else:
-        policy.require(unit, "sandbox.list", policy.org_resource(unit))
+        policy.require(unit, "pull.list", policy.org_resource(unit))
     if body.repo_name is not None:
         repo = repositories.find_repository(unit, body.repo_name)
         where.append(c.repo_id == repo.id)

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from builderos import VERSION
 from builderos.client.errors import ClientError
 
 from .caller import Caller
@@ -12,6 +13,7 @@ from .faults import FAILED, INTERRUPTED, report
 
 
 @click.group("builderos", cls=Root, invoke_without_command=True)
+@click.version_option(VERSION, prog_name="builderos", message="%(prog)s %(version)s")
 @click.pass_context
 def root(context: click.Context) -> None:
     """A safe place to build in a real Git repository."""

@@ -15,12 +15,12 @@ from typing import IO, Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from builderos import VERSION
 from builderos.core.clock import rfc3339, utcnow
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
 from .edge import LOOPBACK
-from .server import VERSION
 
 DRAIN_S = 20
 

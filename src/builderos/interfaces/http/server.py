@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from builderos import VERSION
 from builderos.core.application import Application
 from builderos.core.problems import STATUS, Problem
 from builderos.core.settings import Settings
@@ -24,7 +25,6 @@ from .routes import add_routes
 from .strict import StrictRoute
 
 log = logging.getLogger("builderos.http")
-VERSION = "0.1.0"
 DESCRIPTION = """\
 Tool routes stand at the root and need no header: `reuse_token`, `tool_version` and `idempotency_key` may be members
 of the body. Platform routes stand under `/v1`. Every reply to a tool says in `message` what happened, and names

@@ -12,11 +12,11 @@ from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 
+from builderos import VERSION
 from builderos.core.application import Application
 from builderos.core.settings import Settings
 from builderos.interfaces.http.gpt import chat_pod
 from builderos.interfaces.http.serve import Incoming, known
-from builderos.interfaces.http.server import VERSION
 
 from .tools import Answer, Tool, call, tools_of
 

@@ -30,6 +30,7 @@ Action = Literal[
     "metrics.read",
     "org.read",
     "policy.explain",
+    "pull.list",
     "pull.merge",
     "pull.read",
     "pull.review",
