@@ -171,7 +171,8 @@ def test_the_git_identity_of_an_anonymous_person_is_a_pseudonym(stage: World) ->
     authors = set()
     for content in every_object(stage.home):
         authors |= {line for line in content.split(b"\n") if line.startswith((b"author ", b"committer "))}
-    ours = [line for line in authors if b" t <t@builderos.invalid>" not in line]  # the imported commit is somebody's own
+    imported = b" t <t@builderos.invalid>"  # somebody's own commit
+    ours = [line for line in authors if imported not in line]
     assert ours
     for line in ours:
         name, _, rest = line.partition(b" <")
