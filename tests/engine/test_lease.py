@@ -1,5 +1,6 @@
 """Leases: nobody's unfinished work is taken while its owner lives, and everybody's is when the owner is dead."""
 
+import functools
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,29 @@ def test_the_work_of_the_dead_is_taken_and_that_of_the_living_is_not(
     assert set(heir.taken) == {"dead"}
     living.lease.stop()
     until(lambda: "living" in heir.taken)
+
+
+def test_one_look_is_not_enough(made: list[Watch], database: FreshDatabase) -> None:
+    heir, late = watch(made, database, "heir"), watch(made, database, "slow")
+    look = functools.partial(heir.lease._look, heir.lease._locked_session())
+    heir.owners = {"slow"}
+    look()
+    late.lease.start()  # after a restart of the database it has its lock again before the second look
+    look()
+    look()
+    assert heir.taken == []
+    late.lease.stop()
+    until(lambda: look() or heir.taken == ["slow"])
+
+
+def test_looking_never_keeps_an_owner_from_starting(made: list[Watch], database: FreshDatabase) -> None:
+    heir = watch(made, database, "heir", interval_s=0.001)
+    heir.owners = {f"e{number}" for number in range(6)}
+    heir.lease._suspects = set()
+    heir.lease._take_over = lambda _name: None
+    heir.lease.start()
+    for number in range(6):
+        watch(made, database, f"e{number}").lease.start()
 
 
 def test_a_lease_whose_session_was_ended_is_taken_again(made: list[Watch], database: FreshDatabase) -> None:

@@ -8,6 +8,7 @@ have taken theirs again by then.
 
 import logging
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,7 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 log = logging.getLogger("builderos.engine")
 INTERVAL_S: Final = 1.0
+PATIENCE_S: Final = 2.0
 _NAMESPACE: Final = 0x626F73  # first half of the two-part lock key: nobody else's advisory locks
+
+
+class Alive(psycopg.OperationalError):
+    """Somebody else is this executor."""
 
 
 class Lease:
@@ -41,8 +47,10 @@ class Lease:
         self._thread = threading.Thread(target=self._watch, name="engine-lease", daemon=True)
 
     def start(self) -> None:
-        """Take the lock and watch. Raises `psycopg.OperationalError` where the database cannot be reached."""
-        self._connection = self._locked_session()
+        """Take the lock and watch. Raises `psycopg.OperationalError` where the database cannot be reached, or somebody
+        holds the lock for longer than it takes to take over the work of the dead.
+        """
+        self._connection = self._patiently()
         self._thread.start()
 
     def stop(self) -> None:
@@ -53,6 +61,16 @@ class Lease:
         if self._connection is not None:
             self._connection.close()
 
+    def _patiently(self) -> psycopg.Connection[Any]:
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._locked_session()
+            except Alive:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(PATIENCE_S / 20)
+
     def _locked_session(self) -> psycopg.Connection[Any]:
         connection = psycopg.connect(
             self._conninfo, autocommit=True, connect_timeout=5, application_name="builderos-lease",
@@ -61,7 +79,7 @@ class Lease:
         )  # fmt: skip
         if not _ask(connection, "select pg_catalog.pg_try_advisory_lock(%s, %s)", self._me):
             connection.close()
-            raise psycopg.OperationalError(f"the executor {self._me} is alive in another session")
+            raise Alive(f"the executor {self._me} is alive in another session")
         return connection
 
     def _watch(self) -> None:
@@ -97,10 +115,14 @@ class Lease:
 
     @staticmethod
     def _is_free(connection: psycopg.Connection[Any], name: str) -> bool:
-        free = _ask(connection, "select pg_catalog.pg_try_advisory_lock(%s, %s)", name)
-        if free:
-            _ask(connection, "select pg_catalog.pg_advisory_unlock(%s, %s)", name)
-        return free
+        """Looked up, not tried: to hold the lock for a moment would refuse an owner who starts in that moment."""
+        return not _ask(
+            connection,
+            "select exists (select from pg_catalog.pg_locks where locktype = 'advisory' and granted and objsubid = 2 "
+            "and database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database()) "
+            "and classid::int8 = %s and objid::int8 = %s::int8 & 4294967295)",
+            name,
+        )
 
 
 def _ask(connection: psycopg.Connection[Any], question: str, name: str) -> bool:
