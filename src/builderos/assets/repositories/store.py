@@ -20,7 +20,7 @@ import pygit2
 from builderos.core.problems import Problem
 
 from .disk import require_room, room_on_disk
-from .exchange import replace
+from .exchange import replace, take
 
 _CONFIG: Final = """[core]
 \trepositoryformatversion = 0
@@ -189,19 +189,25 @@ class RepositoryStore:
         """
         path = f"{self.root}/{folder}/{ref}"
         with room_on_disk():
-            _fill_lock(path, _lock(path, ref), sha)
+            spare = self._spare(folder)
+            _fill_lock(path, _lock(path, ref, spare), sha, spare)
 
     def swap_ref(self, folder: str, ref: str, old: str | None, new: str) -> bool:
         """Like `write_ref`, but only while the ref still holds `old`; returns whether it did."""
         path = f"{self.root}/{folder}/{ref}"
         with room_on_disk():
-            fd = _lock(path, ref)
+            spare = self._spare(folder)
+            fd = _lock(path, ref, spare)
             if self.read_ref(folder, ref) != old:
                 os.close(fd)
                 os.unlink(f"{path}.lock")
                 return False
-            _fill_lock(path, fd, new)
+            _fill_lock(path, fd, new, spare)
             return True
+
+    def _spare(self, folder: str) -> str:
+        """The file of a store that was a ref before and will be one again."""
+        return f"{self.root}/{folder}/spare"
 
     def delete_ref(self, folder: str, ref: str) -> None:
         """Remove a ref, loose and packed."""
@@ -218,12 +224,13 @@ def _write_new(path: str, data: bytes) -> None:
         os.close(fd)
 
 
-def _lock(path: str, ref: str) -> int:
+def _lock(path: str, ref: str, spare: str) -> int:
     """The descriptor of the ref's lock file, which nobody else has then."""
     lock = f"{path}.lock"
     for attempt in range(200):
         try:
-            return os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            fd = take(spare, lock)
+            return os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644) if fd is None else fd
         except FileExistsError:
             _break_stale(lock)
             time.sleep(0.001 * min(attempt, 20))
@@ -232,13 +239,16 @@ def _lock(path: str, ref: str) -> int:
     raise Problem("busy", f"{ref} is locked by another process", hint="Repeat the call.")
 
 
-def _fill_lock(path: str, fd: int, sha: str) -> None:
+def _fill_lock(path: str, fd: int, sha: str, spare: str) -> None:
+    line = sha.encode() + b"\n"
     try:
         try:
-            os.write(fd, sha.encode() + b"\n")
+            os.write(fd, line)
+            if os.fstat(fd).st_size > len(line):  # a spare file; truncating it each time would write it out
+                os.ftruncate(fd, len(line))
         finally:
             os.close(fd)
-        replace(f"{path}.lock", path)
+        replace(f"{path}.lock", path, spare)
     except OSError:
         Path(f"{path}.lock").unlink(missing_ok=True)
         raise
