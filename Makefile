@@ -30,7 +30,7 @@ test: setup ## Run the tests: WORKERS=<n>, ARGS="tests/core -x"
 
 .PHONY: soak
 soak: setup ## Run the proofs of safety with their full counts (long)
-	@BUILDEROS_SOAK=1 $(PY) -m pytest -n 0 --timeout 0 -m soak $(ARGS)
+	@BUILDEROS_SOAK=1 $(PY) -m pytest -n 0 --timeout 0 -o faulthandler_timeout=0 -m soak $(ARGS)
 
 .PHONY: bench
 bench: setup ## Print the speed ratios side by side: FULL=1 for the full sizes
