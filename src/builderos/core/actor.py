@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["owner", "api_key", "sandbox", "share", "anonymous", "system"]
+Role = Literal[
+    "owner", "api_key", "sandbox", "share", "anonymous", "system",
+    "org_owner", "admin", "builder", "reviewer", "viewer", "invite",
+]  # fmt: skip
+MemberRole = Literal["org_owner", "admin", "builder", "reviewer", "viewer"]
 Profile = Literal["minimal", "standard", "full"]
 
 

@@ -26,6 +26,7 @@ def key(scope: str) -> Actor:
     return actor("api_key", scopes=frozenset({scope}))
 
 
+EVERY_SCOPE = frozenset({"read", "write", "promote", "approve", "admin"})
 HERE = {"repo_id": REPO, "sandbox_id": MINE}
 ACTORS: list[tuple[Actor, bool]] = [
     (actor("owner"), True),
@@ -36,6 +37,13 @@ ACTORS: list[tuple[Actor, bool]] = [
     (actor("anonymous"), True),
     (actor("anonymous"), False),
     (system_actor(ORG), True),
+    *(
+        (actor(role, scopes=EVERY_SCOPE), True)
+        for role in ("org_owner", "admin", "builder", "reviewer", "viewer")
+    ),
+    (actor("org_owner", scopes=frozenset({"read"})), True),
+    (actor("admin", scopes=frozenset({"admin", "write"})), True),
+    (actor("invite"), True),
 ]
 
 
@@ -92,6 +100,9 @@ RESOURCES: dict[str, Resource] = {
     "tool": Resource("tool", "commit_and_log", ORG),
     "cr:key": Resource("credential", "crd_1", ORG, role="api_key", scopes=frozenset({"admin"})),
     "cr:wide": Resource("credential", "crd_2", ORG, role="api_key", scopes=frozenset({"admin", "write"})),
+    "m:owner": Resource("member", "usr_1", ORG, role="org_owner"),
+    "m:admin": Resource("member", "usr_2", ORG, role="admin"),
+    "m:viewer": Resource("member", "usr_3", ORG, role="viewer"),
     "cr:owner": Resource("credential", "crd_3", ORG, role="owner", scopes=frozenset()),
 }
 

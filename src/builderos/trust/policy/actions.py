@@ -25,9 +25,15 @@ Action = Literal[
     "git.push",
     "git.release",
     "git.rollback",
+    "me.manage",
+    "me.read",
+    "member.join",
+    "member.list",
+    "member.manage",
     "memory.read",
     "memory.write",
     "metrics.read",
+    "org.create",
     "org.read",
     "policy.explain",
     "pull.list",
@@ -54,6 +60,7 @@ Action = Literal[
     "server.doctor",
     "task.read",
     "task.write",
+    "token.create",
     "tools.list",
 ]
 

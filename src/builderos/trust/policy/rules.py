@@ -34,6 +34,7 @@ _TYPES: Final[dict[ResourceKind, str]] = {
     "branch": "Branch",
     "credential": "Credential",
     "ledger": "Ledger",
+    "member": "Member",
     "org": "Org",
     "pull": "Pull",
     "repo": "Repo",

@@ -9,7 +9,7 @@ from builderos.core.actor import Role
 from builderos.core.problems import Problem
 
 ResourceKind = Literal[
-    "alert", "approval", "backup", "branch", "credential", "ledger",
+    "alert", "approval", "backup", "branch", "credential", "ledger", "member",
     "org", "pull", "repo", "sandbox", "schedule", "tool",
 ]  # fmt: skip
 BranchKind = Literal["archive", "backup", "base", "dev", "main", "sandbox"]
