@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from builderos.interfaces.http.wire import Wire
+
 
 @contextmanager
 def live(asgi: ASGIApp) -> Iterator[str]:
@@ -16,7 +18,7 @@ def live(asgi: ASGIApp) -> Iterator[str]:
     listening.bind(("127.0.0.1", 0))
     listening.listen(64)
     config = uvicorn.Config(
-        asgi, log_config=None, access_log=False, lifespan="on", ws="none", server_header=False
+        asgi, log_config=None, access_log=False, lifespan="on", http=Wire, ws="none", server_header=False
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

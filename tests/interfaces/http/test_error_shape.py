@@ -1,13 +1,17 @@
 """Every way to fail has one shape: problem+json with a code, a hint and a request id; never HTML, never the inside."""
 
+import http.client
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from builderos.core.ids import is_id
 from builderos.core.problems import STATUS, TITLES, Problem
+from tests.support.ports import live
 from tests.support.world import Json, Sandbox, World
 
 MEMBERS = {"type", "title", "status", "code", "detail", "hint", "request_id", "retryable"}
@@ -279,3 +283,24 @@ def test_validation_names_the_fields_and_not_the_values(sandbox: Sandbox) -> Non
     body = shape(sandbox.try_post(LOG, limit=0, pfad="canary"), "validation_failed")
     assert {f["field"].rpartition(".")[2] for f in body["fields"]} == {"limit", "pfad"}
     assert "canary" not in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"FETCH\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_in_the_same_shape(world: World, sent: bytes) -> None:
+    with (
+        live(world.asgi) as url,
+        socket.create_connection((url[7:].split(":")[0], int(url.rsplit(":")[-1]))) as raw,
+    ):
+        raw.settimeout(10)
+        raw.sendall(sent)
+        reply = http.client.HTTPResponse(raw)
+        reply.begin()
+        body = reply.read()
+    shape(httpx.Response(reply.status, headers=reply.getheaders(), content=body), "validation_failed")

@@ -19,6 +19,12 @@ from .serve import Incoming
 
 log = logging.getLogger("builderos.access")
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+SAFE_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str] | None:
@@ -126,10 +132,8 @@ def _bearer(headers: Headers) -> str | None:
 def _stamp(message: Message, request_id: str) -> None:
     headers = MutableHeaders(scope=message)
     headers["x-request-id"] = request_id
-    headers.setdefault("x-content-type-options", "nosniff")
-    headers.setdefault("cache-control", "no-store")
-    headers.setdefault("referrer-policy", "no-referrer")
-    headers.setdefault("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
+    for name, value in SAFE_HEADERS.items():
+        headers.setdefault(name, value)
 
 
 def _limited(receive: Receive, limit: int, path: str) -> Receive:

@@ -21,6 +21,7 @@ from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
 from .edge import LOOPBACK
+from .wire import Wire
 
 DRAIN_S = 20
 
@@ -90,7 +91,7 @@ def run(asgi: ASGIApp, settings: Settings, sock: socket.socket, on_ready: Callab
     url = settings.public_url or _address(settings, sock)
     config = uvicorn.Config(
         asgi, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="on",
-        timeout_graceful_shutdown=DRAIN_S, loop="uvloop" if _has_uvloop() else "asyncio", http="httptools", ws="none",
+        timeout_graceful_shutdown=DRAIN_S, loop="uvloop" if _has_uvloop() else "asyncio", http=Wire, ws="none",
         proxy_headers=False,
     )  # fmt: skip
     server = _Announcing(config, lambda: _announce(home, url, port, on_ready))
