@@ -1,0 +1,118 @@
+"""Patterns of a policy file: names (`*` is any text) and paths (`*` within a part, `**` any folders, `?` one sign).
+
+Both take time that grows with pattern times text, never with its power: whatever stands between two stars is searched
+for once, at its first place, and that place is never reconsidered (atomic groups). Where the first place fits, no later
+one would fit better, because everything before it was a star.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+MAX_PATTERN: Final = 256
+_NAME: Final = re.compile(r"[A-Za-z0-9._/@:*+-]{1,128}\Z")
+_UNSAFE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff\\\\]")
+_UNKNOWN: Final = frozenset("[]{}")
+
+
+def name_fault(pattern: str) -> str:
+    """Why a pattern for names (tools, branches, agents, hosts) is not usable; empty where it is."""
+    if _NAME.match(pattern):
+        return ""
+    return "use 1 to 128 letters, digits and . _ / @ : + -; * stands for any text"
+
+
+def path_fault(pattern: str) -> str:
+    """Why a pattern for paths is not usable; empty where it is.
+
+    What is unknown here but known elsewhere (`[a-z]`, `{a,b}`, `!`) is refused: read as plain text, a deny would
+    silently match nothing.
+    """
+    segments = pattern.split("/")
+    if not pattern or len(pattern) > MAX_PATTERN:
+        return f"use 1 to {MAX_PATTERN} characters"
+    if _UNSAFE.search(pattern):
+        return "use forward slashes and no control characters"
+    if pattern.startswith(("/", "!")):
+        return "paths are relative to the repository, and there is no negation: use a deny"
+    if pattern.endswith("/"):
+        return f"write {pattern}** for everything below that folder"
+    if any(segment in ("", ".", "..") for segment in segments):
+        return "leave out empty parts, . and .."
+    if any("**" in segment and segment != "**" for segment in segments):
+        return "** stands alone between slashes, for example src/**/test.py"
+    if _UNKNOWN & set(pattern):
+        return "there are no character sets and no braces: write one pattern each, or ? for one character"
+    return ""
+
+
+def matches_name(pattern: str, name: str) -> bool:
+    """Whether `pattern`, in which `*` is any text, is the whole of `name`. As Cedar's `like`."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return pattern == name
+    *middle, last = rest
+    end = len(name) - len(last)
+    at = len(first)
+    if at > end or not name.startswith(first) or not name.endswith(last):
+        return False
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+class PathPatterns:
+    """Some path patterns as one question. `folded`: case and Unicode forms are ignored, as some file systems do."""
+
+    def __init__(self, patterns: Sequence[str], *, folded: bool) -> None:
+        self._folded = folded
+        self._found = [re.compile(as_regex(fold(p) if folded else p), re.DOTALL) for p in patterns]
+        self._match = lru_cache(maxsize=4096)(self._match_uncached)
+
+    def match(self, path: str) -> bool:
+        """Whether any pattern is the whole of this canonical path."""
+        return self._match(path)
+
+    def _match_uncached(self, path: str) -> bool:
+        text = fold(path) if self._folded else path
+        return any(pattern.match(text) for pattern in self._found)
+
+
+def as_regex(pattern: str) -> str:
+    """A valid path pattern as a regular expression for the whole of a canonical path."""
+    groups: list[list[str]] = [[]]
+    for segment in pattern.split("/"):
+        if segment == "**":
+            groups.append([])
+        else:
+            groups[-1].append(_segment(segment))
+    first, *rest = groups
+    if not rest:
+        return "/".join(first) + r"\Z"
+    *middle, last = rest
+    text = "".join(f"{segment}/" for segment in first)
+    text += "".join(f"(?>(?:[^/]+/)*?{''.join(f'{s}/' for s in group)})" for group in middle if group)
+    return text + (f"(?:[^/]+/)*{'/'.join(last)}" if last else ".+") + r"\Z"
+
+
+def _segment(text: str) -> str:
+    """One part between slashes. The stars in it take no slash; only the last one may give back what it took."""
+    first, *rest = [re.escape(part).replace(r"\?", "[^/]") for part in text.split("*")]
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>[^/]*?{part})" for part in middle) + f"[^/]*{last}"
+
+
+def fold(text: str) -> str:
+    """Texts with equal folds are one name on some computers (Unicode D146)."""
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFD", text).casefold()
+    folded = unicodedata.normalize("NFKD", folded).casefold()
+    return unicodedata.normalize("NFKC", folded)

@@ -1,0 +1,74 @@
+"""Which rules of a policy file count for one act: the order of SPEC §8.
+
+A deny counts wherever its scope fits. Of the allows, each kind is decided by the most specific level on which any rule
+whose scope fits allows something of that kind; rules of the same level are joined, wider levels are not asked.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .document import KINDS, LEVELS, FileRule, Kind, Level, Scope
+from .globs import matches_name
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Who acts and where, by name. None: the act has no such thing, and no pattern fits, not even `*`."""
+
+    agent: str
+    project: str | None = None
+    branch: str | None = None
+    environment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The level that decides about a kind, the rules of that level, and everything they allow."""
+
+    level: Level
+    rules: tuple[str, ...]
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What counts in one scene: every deny that fits, and the deciding allows of each kind that has any."""
+
+    denies: tuple[FileRule, ...]
+    allows: Mapping[Kind, Allowed]
+
+
+def fits(scope: Scope, scene: Scene) -> bool:
+    """Whether every part of a scope fits a scene."""
+    pairs = (
+        (scope.agent, scene.agent),
+        (scope.project, scene.project),
+        (scope.branch, scene.branch),
+        (scope.environment, scene.environment),
+    )
+    return all(
+        pattern is None or (name is not None and matches_name(pattern, name)) for pattern, name in pairs
+    )
+
+
+def fitting(rules: Iterable[FileRule], scene: Scene) -> tuple[FileRule, ...]:
+    """The rules whose scope fits, in file order."""
+    return tuple(rule for rule in rules if fits(rule.scope, scene))
+
+
+def merge(rules: tuple[FileRule, ...]) -> Merged:
+    """What rules that all fit say together."""
+    allows: dict[Kind, Allowed] = {}
+    for kind in KINDS:
+        if (found := _deciding(rules, kind)) is not None:
+            allows[kind] = found
+    return Merged(tuple(rule for rule in rules if rule.deny), allows)
+
+
+def _deciding(rules: tuple[FileRule, ...], kind: Kind) -> Allowed | None:
+    for level in reversed(LEVELS):
+        found = [rule for rule in rules if kind in rule.allow and rule.scope.level == level]
+        if found:
+            patterns = dict.fromkeys(pattern for rule in found for pattern in rule.allow[kind])
+            return Allowed(level, tuple(rule.id for rule in found), tuple(patterns))
+    return None
