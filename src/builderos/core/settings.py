@@ -38,6 +38,12 @@ class Settings(BaseSettings):
         description="Pepper of credential hashes and database roles; made and kept in the home when unset.",
     )
     public_url: str | None = Field(None, description="The address users see, when a proxy stands in front.")
+    proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Trusted proxies in front; callers are told apart by what the outermost adds to X-Forwarded-For.",
+    )
     anonymous: bool = Field(True, description="Whether somebody without a credential may open a sandbox.")
     anonymous_names: bool = Field(
         False,

@@ -1,5 +1,6 @@
 """The outermost layer: request ids, host check, media type and size of bodies, security headers, one log line."""
 
+import ipaddress
 import json
 import logging
 import time
@@ -54,7 +55,9 @@ class Edge:
         started = time.perf_counter()
         status = 500
         scope.setdefault("state", {})["incoming"] = Incoming(
-            request_id, _bearer(headers), self._rates.caller((scope.get("client") or ("local", 0))[0])
+            request_id,
+            _bearer(headers),
+            self._rates.caller(caller_of(scope, headers, self._settings.proxies)),
         )
 
         async def stamped(message: Message) -> None:
@@ -99,6 +102,25 @@ class Edge:
                     hint="Send Content-Type: application/json.",
                 )
         return None
+
+
+def caller_of(scope: Scope, headers: Headers, proxies: int) -> str:
+    """The network address that counts as one caller: an IPv4 address, the /64 network of an IPv6 one.
+
+    With `proxies` trusted ones in front it is the entry of X-Forwarded-For that the outermost of them added: what
+    stands left of it is the caller's own word.
+    """
+    peer = (scope.get("client") or ("local", 0))[0]
+    if proxies:
+        told = ",".join(headers.getlist("x-forwarded-for")).split(",")
+        peer = told[-proxies].strip() if len(told) >= proxies else peer
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return (scope.get("client") or ("local", 0))[0]
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((int(address), 64), strict=False))
 
 
 def _host(headers: Headers) -> str:
