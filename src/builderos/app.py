@@ -49,7 +49,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.notices.routes import routes as alert_routes
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
-from builderos.trust.policy.service import Policy, Verdicts, approvals
+from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
 from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box
 from builderos.trust.signing.service import Signer
@@ -110,9 +110,11 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(identity.Hasher, identity.Hasher(keys))
     context.put(Box, Box(keys))
     context.put(Policy, Policy.default())
+    context.put(InForce, InForce())
     context.put(Rates, Rates(settings))
     verdicts = Verdicts()
     verdicts.enrol("pull.merge", workspaces.on_verdict)
+    verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
     context.put(Verdicts, verdicts)
     hosts = GitHosts()
     hosts.enrol(LocalForge.name, LocalForge())
@@ -181,6 +183,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
     engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
+    engine.cron("ledger-checkpoint", "*/10 * * * *", workspaces.sign_ledger)
     engine.cron("git-tidy", "41 3 * * *", repositories.tidy, each_org=False, catch_up=True)
     context.put(Engine, engine)
     return engine

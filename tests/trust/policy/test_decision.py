@@ -8,7 +8,7 @@ from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.unit import Call, Unit
 from builderos.trust.policy.schema import RequestContext, Resource
-from builderos.trust.policy.service import Action, Policy, Refused, decide, org_resource, require
+from builderos.trust.policy.service import Action, InForce, Policy, Refused, decide, org_resource, require
 
 POLICY = Policy.default()
 MAIN = Resource("branch", "br_m", "org_a", "repo_a", branch_kind="main")
@@ -23,6 +23,7 @@ def unit_of(actor: Actor) -> Unit:
     """A unit without a transaction: a decision reads and writes nothing in the database."""
     context = Context()
     context.put(Policy, POLICY)
+    context.put(InForce, InForce(ask=False))
     return Unit(None, context, Call(actor=actor), utcnow())  # type: ignore[arg-type]
 
 

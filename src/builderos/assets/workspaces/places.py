@@ -1,5 +1,6 @@
 """Which branch a call is about, and whether the actor may do there what it wants: the first line of every verb."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -47,6 +48,8 @@ class Place:
 
     branch: Branch
     rules: tuple[str, ...]
+    action: policy.Action = "files.write"
+    asked: frozenset[str] = frozenset()  # paths that the policy has been asked about
 
     @property
     def repo_name(self) -> str:
@@ -64,7 +67,7 @@ def branch_resource(unit: Unit, branch: Branch) -> Resource:
     return Resource(
         kind="branch", id=branch.id, org_id=unit.org_id, repo_id=branch.repo_id,
         branch_kind="archive" if branch.state == "archived" else branch.kind, sandbox_id=sandbox_id_of(branch),
-        default_write=branch.name == unit.settings.default_write_branch,
+        default_write=branch.name == unit.settings.default_write_branch, project=branch.repo_name, branch=branch.name,
     )  # fmt: skip
 
 
@@ -93,14 +96,32 @@ def locate(
             f"the branch {name} was deleted",
             hint="Call initSandbox with your token to open it again.",
         )
-    return Place(branch, decision.rules)
+    return Place(branch, decision.rules, action, frozenset(paths))
+
+
+def ask_paths(unit: Unit, place: Place, paths: Iterable[str], is_mains: Callable[[str], bool]) -> None:
+    """Ask the policy about paths that a verb found out after `locate`; raises `Refused`.
+
+    What merely becomes as main has it (`is_mains`) was let into main before and is nobody's own change here.
+    """
+    new = set(paths) - place.asked
+    if not new:
+        return
+    resource = branch_resource(unit, place.branch)
+    try:
+        policy.require_paths(unit, place.action, resource, new)
+    except policy.Refused:
+        own = [path for path in new if not is_mains(path)]
+        if not own:
+            return
+        policy.require_paths(unit, place.action, resource, own)
 
 
 def _implied_branch(unit: Unit, *, write: bool) -> str:
     if unit.actor.branch is not None:
         return unit.actor.branch
     default = unit.settings.default_write_branch
-    if write and default is not None and unit.actor.role in ("owner", "api_key"):
+    if write and default is not None and unit.actor.role not in ("sandbox", "share", "anonymous"):
         return default
     raise Problem(
         "branch_required", "no branch was named", hint="Say which branch, e.g. sandbox-golden-otter."

@@ -17,7 +17,7 @@ from builderos.core.schema import Line, Name, ToolOut
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
-from builderos.trust.policy.schema import RequestContext
+from builderos.trust.policy.schema import RequestContext, Resource
 from builderos.trust.policy.service import Approval, approvals
 
 from . import prbot
@@ -94,6 +94,7 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
         raise Problem(
             "conflict", f"{source.name} has nothing that {target.name} lacks", hint="Commit something first."
         )
+    _ask_paths(unit, "git.promote", pull_resource(unit, id_, source, target), found)
     checks = run_checks(unit, found)
     text, _, stat = unified_diff(found.batch, found.base_tree, found.theirs.tree)
     values = _values(unit, body, source, target, found, checks, stat)
@@ -113,6 +114,10 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
     return _reply(place, target, _opened(id_, url, checks, approval_id, merged))
 
 
+def _ask_paths(unit: Unit, action: policy.Action, resource: Resource, found: Preview) -> None:
+    policy.require_paths(unit, action, resource, (path for path, _, _ in found.files))
+
+
 def _settle(unit: Unit, place: Place, body: PromoteIn) -> Place:
     """Bring main into the branch with the caller's resolutions; the place as it is after that."""
     if body.target != MAIN:
@@ -122,7 +127,7 @@ def _settle(unit: Unit, place: Place, body: PromoteIn) -> Place:
             hint="Send target main, or none.",
         )
     decision = policy.require(unit, "sandbox.reset", branch_resource(unit, place.branch))
-    bring_main(unit, Place(place.branch, decision.rules), body.resolutions)
+    bring_main(unit, Place(place.branch, decision.rules, "sandbox.reset"), body.resolutions)
     return Place(repositories.branch_by_id(unit, place.branch.id, lock=True), place.rules)
 
 
@@ -272,6 +277,8 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False, row: sa.Row[Any] | 
             conflicts=[c.model_dump() for c in failed],
         )  # fmt: skip
     rules = _may_merge(unit, row, source, target, as_bot=as_bot)
+    merging: policy.Action = "git.release" if row.mode == "release" else "pull.merge"
+    _ask_paths(unit, merging, pull_resource(unit, row.id, source, target), found)
     title = row.title if row.mode == "pr" else f"Release {row.version}: {row.title}"
     landed = land(unit, source, target, found, title=title, pull_id=id_, version=row.version, rules=rules)
     unit.execute(

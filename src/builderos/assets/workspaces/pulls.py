@@ -105,7 +105,7 @@ def pull_resource(unit: Unit, id_: str, source: Branch, target: Branch) -> Resou
     return Resource(
         kind="pull", id=id_, org_id=unit.org_id, repo_id=source.repo_id, branch_kind=source.kind,
         sandbox_id=sandbox_id_of(source), target_kind=target.kind, target_sandbox_id=sandbox_id_of(target),
-        default_write=source.name == unit.settings.default_write_branch,
+        default_write=source.name == unit.settings.default_write_branch, project=target.repo_name, branch=target.name,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ ledger line and what the delivery files must still learn. The server adds no com
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from builderos.assets.repositories import service as repositories
@@ -60,7 +60,7 @@ class Checked:
     """A push that breaks no rule, as `accept` needs it.
 
     `base_sha`: the commit of main the branch stands on after it. `files`: paths that differ from there. `paths`: what
-    it changed, without what it brought from main.
+    it changed, without what it brought from main; `touched`: also what only a commit in between changed.
     """
 
     arrival: Arrival
@@ -71,6 +71,7 @@ class Checked:
     stat: DiffStat
     after: TreeFiles
     shows_name: bool
+    touched: tuple[str, ...]
 
 
 def refusal(view: View, command: Command) -> Problem | None:
@@ -129,11 +130,13 @@ def check(context: Context, view: View, own: Branch, actor: Actor, room: Quarant
     trees = Trees(batch, sight.size)
     main = tree_of(batch, view.main.tip)
     commits = _commits(sight, batch, arrival)
+    touched: set[str] = set()
     for sha, commit in commits.items():
-        check_commit(trees, sha, commit, main, limits, actor.name)
+        touched.update(check_commit(trees, sha, commit, main, limits, actor.name))
         if actor.role == "sandbox" and not limits.anonymous_names:
             check_person(sha, commit, own.name)
-    return _measured(view, own, arrival, commits, trees, sight, limits)
+    checked = _measured(view, own, arrival, commits, trees, sight, limits)
+    return replace(checked, touched=tuple(sorted(touched.union(checked.paths))))
 
 
 def _commits(sight: Sight, batch: Batch, arrival: Arrival) -> dict[str, Commit]:
@@ -174,7 +177,7 @@ def _measured(
         changed = differing(trees, after.tree, [before.tree])
         paths = tuple(sorted(path for path in changed if not news(before, after, path)))
     stat = _stat(before, after, paths, sight)
-    return Checked(arrival, commits, base, files, paths, stat, after, _shows_name(batch, own.tip, commits))
+    return Checked(arrival, commits, base, files, paths, stat, after, _shows_name(batch, own.tip, commits), paths)
 
 
 def _stat(before: TreeFiles, after: TreeFiles, paths: Iterable[str], sight: Sight) -> DiffStat:
@@ -220,7 +223,7 @@ def accept(unit: Unit, own: Branch, checked: Checked, publication: Publication) 
     """
     branch = repositories.branch_by_id(unit, own.id, lock=True)
     decision = policy.require(
-        unit, "git.push", branch_resource(unit, branch), RequestContext(paths=checked.paths)
+        unit, "git.push", branch_resource(unit, branch), RequestContext(paths=checked.touched)
     )
     if branch.tip != checked.arrival.old or branch.state != "active":
         raise fetch_first(branch)

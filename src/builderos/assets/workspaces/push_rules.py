@@ -96,23 +96,25 @@ class Added:
     was_submodule: bool
 
 
-def check_commit(trees: Trees, sha: str, commit: Commit, main: Oid, limits: Settings, actor: str) -> None:
-    """Raise for the first thing in one commit that may not enter a branch of `actor`.
+def check_commit(trees: Trees, sha: str, commit: Commit, main: Oid, limits: Settings, actor: str) -> list[str]:
+    """Raise for the first thing in one commit that may not enter a branch of `actor`; returns what it adds or changes.
 
     `invalid_path` (the rules of `check_path`, twins that differ by case, links that leave the repository, submodules),
     `payload_too_large` (too many files, a long message), `validation_failed` (a trailer in somebody else's name).
     """
     _check_message(sha, commit, limits.max_message, actor)
     parents = [tree_of_commit(trees.batch, parent) for parent in commit.parents]
-    most, count = limits.max_files_per_commit, 0
+    most, paths = limits.max_files_per_commit, list[str]()
     for added in additions(trees, commit.tree, parents, main):
         _check_entry(trees, added)
-        count += not _is_tree(added.mode)
-        if count > most:
+        if not _is_tree(added.mode):
+            paths.append(added.path)
+        if len(paths) > most:
             raise Problem(
                 "payload_too_large", f"commit {sha[:10]} changes more than {most} files",
                 hint="Split it into several commits.", limit=most,
             )  # fmt: skip
+    return paths
 
 
 def _check_message(sha: str, commit: Commit, most: int, actor: str) -> None:

@@ -14,12 +14,12 @@ from builderos.core.schema import In, Line, Text, ToolOut, WriteIn
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 
-from .content import batch_of, tree_of
+from .content import TreeFiles, batch_of, tree_of
 from .history import commit_on
 from .landing import land
 from .merging import preview
 from .model import backups
-from .places import Place, branch_resource
+from .places import Place, ask_paths, branch_resource
 from .sandboxes import sandbox_row
 from .undo import bring_to, conflict_problem
 from .writing import DiffStat
@@ -91,7 +91,7 @@ def _place(unit: Unit, sandbox_id: str) -> Place:
             hint="Resume or renew the sandbox.",
             allowed=[],
         )
-    return Place(branch, decision.rules)
+    return Place(branch, decision.rules, "sandbox.reset")
 
 
 def _point(unit: Unit, place: Place, to: str) -> str:
@@ -126,6 +126,10 @@ def _settled(unit: Unit, resolution: Resolution) -> bytes | None:
     return data
 
 
+def _blob_of(tree: TreeFiles, path: str) -> bytes | None:
+    return None if tree.entry(path) is None else tree.read(path)
+
+
 def update(unit: Unit, body: UpdateIn) -> UpdateOut:
     """Merge main into the sandbox. Raises `conflict` with `conflicts[]`; send them back settled as `resolutions`."""
     place = _place(unit, body.id)
@@ -147,6 +151,8 @@ def bring_main(unit: Unit, place: Place, resolutions: Sequence[Resolution]) -> s
         )  # fmt: skip
     if not found.files and not found.entries:
         return None
+    news = TreeFiles(found.batch, tree_of(found.batch, main.tip))
+    ask_paths(unit, place, settled, lambda path: _blob_of(news, path) == settled[path])
     title = f"Bring main into {place.branch.name}"
     sha = land(
         unit, main, place.branch, found, title=title, pull_id=None, version=None, rules=place.rules

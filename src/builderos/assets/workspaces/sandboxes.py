@@ -93,7 +93,7 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
     found = _opening(unit, body)
     repo = found.repository
     context = RequestContext(anonymous_mode=unit.settings.anonymous)
-    resource = Resource(kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id)
+    resource = Resource(kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id, project=repo.name)
     decision = policy.require(unit, "sandbox.init", resource, context)
     if found.free_name is None:
         raise Problem("busy", "no free workspace name was found", hint="Repeat the call.")

@@ -33,7 +33,7 @@ from builderos.trust.notices import service as notices
 from . import allowance, delivery, soundness
 from .content import Content, Draft, TreeFiles, tip_of, tree_of
 from .layout import config_issues, layout_of
-from .places import Place
+from .places import Place, ask_paths
 from .pushed import file_type, still_there
 
 EMAIL_DOMAIN = "builderos.invalid"
@@ -106,6 +106,7 @@ def write(unit: Unit, place: Place, change: Change, tip: TreeFiles | None = None
     entry = changelog_entry(unit, branch, change)
     broken, slips = _write_delivery(unit, branch, draft, change, entry)
     after = draft.finish()
+    ask_paths(unit, place, {*change.edits, *change.about}, lambda path: _is_mains(unit, branch, after, path))
     if not broken:
         soundness.remember(after, layout_of(after))
     stat = measure(before, after, change.edits)
@@ -141,6 +142,11 @@ def _differs(entry: Entry | None, content: Content) -> bool:
 def blob_oid(data: bytes) -> bytes:
     """The id git gives to a file of this content."""
     return hashlib.sha1(b"blob %d\0%s" % (len(data), data), usedforsecurity=False).digest()
+
+
+def _is_mains(unit: Unit, branch: Branch, after: TreeFiles, path: str) -> bool:
+    main = repositories.main_branch(unit, branch.repo_id)
+    return TreeFiles(after.batch, tree_of(after.batch, main.tip)).entry(path) == after.entry(path)
 
 
 def _write_delivery(

@@ -36,6 +36,7 @@ Action = Literal[
     "org.create",
     "org.read",
     "policy.explain",
+    "policy.write",
     "pull.list",
     "pull.merge",
     "pull.read",

@@ -6,7 +6,7 @@ decision.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
 from pydantic import Field
@@ -22,12 +22,18 @@ from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 
 from .decision import require
+from .document import APPROVERS
+from .force import InForce
 from .model import approvals
 from .schema import Resource
 
 State = Literal["pending", "approved", "denied", "expired", "cancelled"]
 Risk = Literal["low", "medium", "high"]
 MAX_DIFF_CHARS = 1_000_000
+# An action as policy files may call it too.
+_NAMES_OF: Final = {"pull.merge": ("pull.merge", "git.push_main", "git.release")}
+_ROLE_NAMES: Final = {"owner": "Owner", "org_owner": "Owner", "admin": "Admin", "reviewer": "Reviewer"}
+_SCOPE_NAMES: Final = {"admin": "Admin", "approve": "Reviewer"}
 
 
 class Verdicts(Registry[Callable[[Unit, "Approval"], None]]):
@@ -110,10 +116,13 @@ class DecideIn(WriteIn):
 def request(
     unit: Unit, *, action: str, object_: str, diff: str, diff_stat: dict[str, Any], diff_hash: str, reason: str,
     risk: Risk,
-    requested_by: str | None = None, prompt_version: str | None = None, count: int = 1,
+    requested_by: str | None = None, prompt_version: str | None = None, approvers: tuple[str, ...] = APPROVERS,
 ) -> str:  # fmt: skip
     """Ask for an approval of exactly this diff; an open request for another diff of the same object is cancelled, one
     whose time is over has expired.
+
+    Of `approvers` may say yes whom the organisation's policy file names for the action; it also says how many have to,
+    and how long the request stays open.
     """
     c = approvals.c
     for row in unit.execute(
@@ -126,19 +135,44 @@ def request(
             return row.id
         set_state(unit, row.id, "expired" if overdue else "cancelled")
     id_ = new_id("apr")
+    required, expires_at = _terms(unit, action, approvers)
     unit.execute(
         sa.insert(approvals).values(
             id=id_, org_id=unit.org_id, action=action, object=object_, diff=diff[:MAX_DIFF_CHARS], diff_stat=diff_stat,
             diff_hash=diff_hash, reason=reason, risk=risk, requested_by=requested_by or unit.actor.id,
-            prompt_version=prompt_version, required={"from": ["Reviewer", "Admin", "Owner"], "count": count},
-            decisions=[],
-            state="pending", self_approved=False, created_at=unit.now,
-            expires_at=unit.now + timedelta(hours=unit.settings.approval_hours),
+            requested_member=unit.actor.member_id,
+            prompt_version=prompt_version, required=required, decisions=[],
+            state="pending", self_approved=False, created_at=unit.now, expires_at=expires_at,
         )
     )  # fmt: skip
     payload = {"action": action, "object": object_, "diff_hash": diff_hash, "risk": risk}
     ledger.record(unit, "approval.requested", id_, payload)
     return id_
+
+
+def _terms(unit: Unit, action: str, approvers: tuple[str, ...]) -> tuple[dict[str, Any], datetime]:
+    """Who has to approve and until when: the first rule of the policy file for the action says, else the settings."""
+    file = unit.get(InForce).of(unit).file
+    names = _NAMES_OF.get(action, (action,))
+    for rule in file.document.approvals if file is not None else ():
+        if not set(names).isdisjoint(rule.actions):
+            named = [role for role in rule.approvers if role in approvers] or list(approvers)
+            required = {"from": named, "count": rule.count, "rule": rule.id}
+            return required, unit.now + timedelta(minutes=rule.minutes)
+    required = {"from": list(approvers), "count": 1}
+    return required, unit.now + timedelta(hours=unit.settings.approval_hours)
+
+
+def _refuse_others(unit: Unit, approval: Approval) -> None:
+    """Whoever decides has to have one of the roles that the request names."""
+    actor = unit.actor
+    roles = {_ROLE_NAMES[actor.role]} if actor.role in _ROLE_NAMES else set[str]()
+    roles |= {_SCOPE_NAMES[scope] for scope in actor.scopes & _SCOPE_NAMES.keys() if actor.role == "api_key"}
+    if roles.isdisjoint(approval.required["from"]):
+        raise Problem(
+            "policy_denied", f"{' or '.join(approval.required['from'])} has to decide about this",
+            hint="Ask one of them to look at it.", policy_rule=approval.required.get("rule", "approvers"),
+        )  # fmt: skip
 
 
 def find(unit: Unit, id_: str, *, lock: bool = False) -> Approval:
@@ -148,7 +182,7 @@ def find(unit: Unit, id_: str, *, lock: bool = False) -> Approval:
     if row is None:
         raise Problem("not_found", "there is no such approval", hint="List the approvals first.")
     values = as_dict(row)
-    values.pop("org_id")
+    del values["org_id"], values["requested_member"]
     if values["state"] == "pending" and values["expires_at"] <= unit.now:
         values["state"] = "expired"
     return Approval(**values)
@@ -214,6 +248,8 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
     """
     approval = find(unit, body.id, lock=True)
     decision = require(unit, "approval.decide", _resource(unit, approval.id))
+    _refuse_others(unit, approval)
+    _not_ones_own(unit, approval.id)
     if approval.state != "pending":
         raise Problem(
             "illegal_transition", f"this approval is {approval.state}",
@@ -223,7 +259,7 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
     if body.diff_hash is not None and body.diff_hash != approval.diff_hash:
         raise Problem("conflict", "the change is not the one you saw", hint="Read the approval again.")
     verdict = {
-        "who": unit.actor.id,
+        "who": unit.actor.member_id or unit.actor.id,  # a quorum counts people, not their credentials
         "when": rfc3339(unit.now),
         "verdict": body.decision,
         "comment": body.comment,
@@ -260,6 +296,16 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
         handlers.get(approval.action)(unit, decided)
     ledger.record(unit, "approval.decided", approval.id, payload, rules=decision.rules)
     return decided
+
+
+def _not_ones_own(unit: Unit, id_: str) -> None:
+    """In team mode nobody decides on the own request, by whatever credential: four eyes are two members."""
+    requested = sa.select(approvals.c.requested_member).where(approvals.c.id == id_)
+    if unit.actor.member_id is not None and unit.execute(requested).scalar_one() == unit.actor.member_id:
+        raise Problem(
+            "policy_denied", "this is your own request", hint="Another member with the right to approve decides.",
+            policy_rule="no-self-approval",
+        )  # fmt: skip
 
 
 def set_state(unit: Unit, id_: str, state: State) -> None:

@@ -1,9 +1,14 @@
 """The one question every verb asks before it acts."""
 
+from collections.abc import Iterable
+
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
 from .actions import Action
+from .file_policy import EXEMPT, Asked, No
+from .force import InForce
+from .merging import Scene
 from .rules import Policy
 from .schema import NO_CONTEXT, Decision, RequestContext, Resource
 
@@ -45,8 +50,36 @@ def decide(
     context: RequestContext = NO_CONTEXT,
     approved_digests: frozenset[str] = frozenset(),
 ) -> Decision:
-    """What the server's policy says to the unit's actor; changes and records nothing."""
-    return unit.get(Policy).decide(unit.actor, action, resource, context, approved_digests)
+    """What the shipped rules say to the unit's actor, and then the organisation's policy file; records nothing."""
+    decision = unit.get(Policy).decide(unit.actor, action, resource, context, approved_digests)
+    if decision.verdict == "deny" or unit.actor.role == "system" or action in EXEMPT:
+        return decision
+    no = _no_of_file(unit, action, resource, context.paths)
+    return decision if no is None else _denied(no, decision.digest)
+
+
+def require_paths(unit: Unit, action: Action, resource: Resource, paths: Iterable[str]) -> None:
+    """Ask about paths that came to light after `require` has allowed the act itself; raises `Refused`.
+
+    Only the organisation's policy file knows rules for paths, so nothing else is asked.
+    """
+    if unit.actor.role == "system":
+        return
+    no = _no_of_file(unit, action, resource, tuple(sorted(paths)))
+    if no is not None:
+        raise Refused(_denied(no, ""), action, resource)
+
+
+def _no_of_file(unit: Unit, action: Action, resource: Resource, paths: tuple[str, ...]) -> No | None:
+    file = unit.get(InForce).of(unit).file
+    if file is None:
+        return None
+    scene = Scene(unit.actor.name, resource.project, resource.branch)
+    return file.judge(Asked(action, unit.call.tool.partition("@")[0], paths), scene)
+
+
+def _denied(no: No, digest: str) -> Decision:
+    return Decision("deny", no.rules, "policy_denied", no.hint, digest)
 
 
 def require(

@@ -111,6 +111,13 @@ class FilePolicy:
             return None
         return self.in_scene(scene).judge(asked, scene)
 
+    def compile_all(self) -> None:
+        """Compile every rule, together and with the others of its level away; raises `validation_failed`."""
+        everything = tuple(range(len(self.document.rules)))
+        self._narrowed(everything)
+        for number in everything:
+            self._compile((number,))
+
     def _fitting_uncached(self, scene: Scene) -> tuple[int, ...]:
         rules = self.document.rules
         found = {rule.id for rule in fitting(rules, scene)}

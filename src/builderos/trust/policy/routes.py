@@ -1,9 +1,9 @@
-"""Doors of the approvals."""
+"""Doors of the approvals and of the policy file."""
 
-from builderos.core.operations import Operations
+from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import approvals
+from . import approvals, proposing
 
 routes = Operations("approvals")
 
@@ -24,3 +24,15 @@ def get_approval(unit: Unit, body: approvals.ApprovalIn) -> approvals.Approval:
 def decide_approval(unit: Unit, body: approvals.DecideIn) -> approvals.Approval:
     """Approve or deny, with a comment."""
     return approvals.decide_on(unit, body)
+
+
+@routes.get("/v1/policies", "getPolicy")
+def get_policy(unit: Unit, body: proposing.PolicyShowIn) -> proposing.PolicyOut:
+    """Show the policy file in force, with who wrote it and who put it into force."""
+    return proposing.show(unit, body)
+
+
+@routes.route("PUT", "/v1/policies", "proposePolicy", effect="write", consequential=True, may_wait=True)
+def propose_policy(unit: Unit, body: proposing.PolicyIn) -> Reply[proposing.PolicyProposal]:
+    """Propose a policy file; it comes into force when an owner or admin approves exactly this change."""
+    return proposing.propose(unit, body)

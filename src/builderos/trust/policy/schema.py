@@ -33,6 +33,8 @@ class Resource:
       `target_kind`, `target_sandbox_id`. `approval`: as far as it is about a pull, the same without those
       of the branch.
     - `repo`: `repo_id`; `source` when it is to be imported. `credential`: the `role` and `scopes` it grants.
+    - Of everything in a repository, by name and for the scopes of a policy file alone: `project`, the
+      repository, and `branch`, the one that the act reads or changes.
     """
 
     kind: ResourceKind
@@ -47,6 +49,8 @@ class Resource:
     source: ImportSource | None = None
     role: Role | None = None
     scopes: frozenset[str] | None = None
+    project: str | None = None
+    branch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
 """What other rooms may use of the policy room."""
 
-from . import approvals
+from . import approvals, proposing
 from .actions import ACTIONS, Action
 from .approvals import Approval, Verdicts
-from .decision import Refused, decide, org_resource, require
+from .decision import Refused, decide, org_resource, require, require_paths
+from .force import InForce
 from .loading import Rule
 from .rules import Policy, request_digest
+from .schema import Decision
 
 __all__ = [
     "ACTIONS",
     "Action",
     "Approval",
+    "Decision",
+    "InForce",
     "Policy",
     "Refused",
     "Rule",
@@ -18,6 +22,8 @@ __all__ = [
     "approvals",
     "decide",
     "org_resource",
+    "proposing",
     "request_digest",
     "require",
+    "require_paths",
 ]

@@ -1,0 +1,77 @@
+"""Which policy file is in force in an organisation, kept per process.
+
+The process that activates a file knows at once; any other one within a second, since it looks then. A version is only
+ever added, so a newer one seen once is never given up for an older one that a slow transaction still reads.
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from builderos.core.unit import Unit
+
+from .document import Document, read_document
+from .file_policy import FilePolicy
+from .model import policies, policy_versions
+
+RECHECK_S: Final = 1.0
+_MOST: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A policy file in force: `number` counts up from 1 in each organisation; 0 is none."""
+
+    number: int
+    policy_id: str
+    digest: str
+    file: FilePolicy | None
+
+
+NONE: Final = Version(0, "", "", None)
+
+
+class InForce:
+    """Organisation → its policy file, compiled. `fixed` is one that no database is asked for."""
+
+    def __init__(self, fixed: Document | None = None, *, ask: bool = True) -> None:
+        self._fixed = Version(1, "", "", FilePolicy(fixed)) if fixed is not None else NONE
+        self._ask = ask and fixed is None
+        self._known: dict[str, tuple[float, Version]] = {}
+        self._least: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def of(self, unit: Unit) -> Version:
+        """The version in force for the unit's organisation: at most one short query, and none within a second."""
+        if not self._ask:
+            return self._fixed
+        known = self._known.get(unit.org_id)
+        if known is not None and time.monotonic() - known[0] < RECHECK_S:
+            return known[1]
+        found = self._look(unit, known[1] if known is not None else NONE)
+        with self._lock:
+            if found.number >= self._least.get(unit.org_id, 0):
+                if len(self._known) >= _MOST:
+                    self._known.clear()
+                self._known[unit.org_id] = (time.monotonic(), found)
+        return found
+
+    def changed(self, org_id: str, number: int) -> None:
+        """A version was activated here: whoever asks from now on looks, and nobody keeps an older one."""
+        with self._lock:
+            self._least[org_id] = max(number, self._least.get(org_id, 0))
+            self._known.pop(org_id, None)
+
+    def _look(self, unit: Unit, known: Version) -> Version:
+        newest = sa.select(policy_versions.c.version, policy_versions.c.policy_id)
+        row = unit.execute(newest.order_by(policy_versions.c.version.desc()).limit(1)).first()
+        if row is None:
+            return NONE
+        if row.version == known.number:
+            return known
+        wanted = sa.select(policies.c.content, policies.c.digest).where(policies.c.id == row.policy_id)
+        text = unit.execute(wanted).one()
+        return Version(row.version, row.policy_id, text.digest, FilePolicy(read_document(text.content)))

@@ -1,0 +1,58 @@
+"""Path rules of a policy file hold for raw pushes as they do for every other way into a branch."""
+
+from tests.support.world import World
+
+from .conftest import Live
+
+RULES = """\
+version: 1
+rules:
+  - {id: no-env, deny: {paths: ["**/.env"]}}
+  - {id: frozen, scope: {branch: "release/*"}, deny: {tools: ["*"]}}
+"""
+
+
+def in_force(world: World, content: str) -> None:
+    body = {"content": content, "reason": "Because."}
+    waiting = world.ok(world.as_owner("PUT", "/v1/policies", json=body), 202)
+    verdict = {"decision": "approve"}
+    world.ok(world.as_owner("POST", f"/v1/approvals/{waiting['approval_id']}", json=verdict))
+
+
+def test_a_pushed_commit_on_a_denied_path_is_refused_and_the_branch_stays(live: Live) -> None:
+    desk, before = live.clone(), live.tip()
+    in_force(live.world, RULES)
+    desk.commit({"conf/.env": "KEY=1\n"})
+    pushed = desk.push()
+    assert not pushed.ok
+    assert "policy_denied" in pushed.err
+    assert "no-env" in pushed.err
+    assert live.tip() == before
+
+
+def test_a_denied_path_that_only_a_commit_in_between_had_is_refused(live: Live) -> None:
+    desk = live.clone()
+    in_force(live.world, RULES)
+    desk.commit({".env": "KEY=1\n"})
+    desk.commit({".env": None, "a.txt": "a\n"})
+    pushed = desk.push()
+    assert not pushed.ok
+    assert "no-env" in pushed.err
+
+
+def test_other_paths_are_pushed_as_before(live: Live) -> None:
+    desk = live.clone()
+    in_force(live.world, RULES)
+    sha = desk.commit({"src/env.py": "x = 1\n"})
+    assert desk.push().ok
+    assert live.tip() == sha
+
+
+def test_a_merge_of_main_brings_what_main_has_whatever_the_rules_say(live: Live) -> None:
+    live.grow_main({"conf/.env": "public = 1\n"})
+    desk = live.clone()
+    in_force(live.world, RULES)
+    desk.commit({"b.txt": "b\n"})
+    desk.must("merge", "-q", "--no-edit", "origin/main")
+    pushed = desk.push()
+    assert pushed.ok, pushed.err
