@@ -133,6 +133,7 @@ create table ops.approvals (
   reason text not null,
   risk text not null check (risk in ('low', 'medium', 'high')),
   requested_by text not null,
+  requested_member text,                   -- the member on whose behalf: that one may not approve
   prompt_version text,
   required jsonb not null,
   decisions jsonb not null default '[]',
@@ -250,16 +251,6 @@ reset role;
 grant create on schema ops to bos_definer;
 set role bos_definer;
 
-create function ops.credential(h bytea)
-returns table (id text, org_id text, kind text, actor_id text, actor_name text, profile text, scopes text[], repo_id text,
-  sandbox_id text, branch text, sandbox_state text, expires_at timestamptz, revoked_at timestamptz, sandbox_expires_at timestamptz,
-  last_active_at timestamptz)
-language sql stable security definer set search_path = ops, pg_temp as $$
-  select c.id, c.org_id, c.kind, c.actor_id, c.actor_name, c.profile, c.scopes, c.repo_id, c.sandbox_id, s.name, s.state,
-         c.expires_at, c.revoked_at, s.expires_at, s.last_active_at
-  from ops.credentials c left join ops.sandboxes s on s.id = c.sandbox_id where c.hash = h
-$$;
-
 create function ops.org_by_slug(s text) returns table (id text, anonymous boolean)
 language sql stable security definer set search_path = ops, pg_temp as $$
   select id, anonymous from ops.orgs where slug = s
@@ -274,5 +265,5 @@ language sql stable security definer set search_path = ops, pg_temp as $$
 $$;
 reset role;
 revoke create on schema ops from bos_definer;
-revoke execute on function ops.credential, ops.org_by_slug, ops.due_orgs from public;
-grant execute on function ops.credential, ops.org_by_slug, ops.due_orgs to bos_app;
+revoke execute on function ops.org_by_slug, ops.due_orgs from public;
+grant execute on function ops.org_by_slug, ops.due_orgs to bos_app;

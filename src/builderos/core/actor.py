@@ -17,6 +17,8 @@ class Actor:
 
     `name` is a pseudonym fit for git and the ledger (`sandbox-golden-otter`, `owner`), never a person's data.
     `repo_id`/`sandbox_id`/`branch` are set where the credential is bound to one sandbox.
+    `member_id` is the member of the organisation on whose behalf the credential acts: a workspace token or an API key
+    keeps the one who made it.
     """
 
     role: Role
@@ -29,6 +31,7 @@ class Actor:
     repo_id: str | None = None
     sandbox_id: str | None = None
     branch: str | None = None
+    member_id: str | None = None
 
 
 def system_actor(org_id: str) -> Actor:

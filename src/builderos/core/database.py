@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import re
 import select
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,25 +66,30 @@ class Database:
         with translated(), self._fresh() as connection:
             flush = driver(connection).info.server_version >= _FLUSH_SINCE
             opening = self._opening(driver(connection), org_id, read_only, flush)
-            transaction = Transaction(connection, opening, flush=flush and not read_only)
+            flushed = flush and not read_only
+            transaction = Transaction(connection, opening, self._proof, flush=flushed)
             try:
                 yield transaction
             finally:
                 transaction.close()
 
     def _opening(self, conn: psycopg.Connection[Any], org_id: str, read_only: bool, flush: bool) -> list[str]:
-        if not _ORG.match(org_id):
-            raise ValueError(f"not an organisation id: {org_id!r}")
-        proof = hashlib.sha256(self._unit_key + f"{conn.info.backend_pid}:{org_id}".encode()).hexdigest()
         # Where the log can be flushed by hand, the commit itself does not wait for it: the organisation's ledger
         # head is free again before the disk is asked, and commits of one organisation share a flush.
         local = {
             "synchronous_commit": "off" if flush else "on",
             "lock_timeout": "5s",
-            "app.unit": f"{org_id} {proof}",
+            "app.unit": self._proof(conn, org_id),
         }
         wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in local.items())
         return ["begin read only" if read_only else "begin", f"select {wanted}"]
+
+    def _proof(self, conn: psycopg.Connection[Any], org_id: str) -> str:
+        """What `app.unit` must hold for this backend to be `org_id`."""
+        if not _ORG.match(org_id):
+            raise ValueError(f"not an organisation id: {org_id!r}")
+        proof = hashlib.sha256(self._unit_key + f"{conn.info.backend_pid}:{org_id}".encode()).hexdigest()
+        return f"{org_id} {proof}"
 
     @contextlib.contextmanager
     def _fresh(self) -> Generator[sa.Connection]:
@@ -119,9 +124,13 @@ class Transaction:
     first question, the last rows, moves and ledger lines with COMMIT. The order of statements stays the program's.
     """
 
-    def __init__(self, connection: sa.Connection, opening: list[str], *, flush: bool) -> None:
+    def __init__(
+        self, connection: sa.Connection, opening: list[str],
+        proof: Callable[[psycopg.Connection[Any], str], str], *, flush: bool,
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._driver = driver(connection)
+        self._proof = proof
         self._flush = flush
         self._open = True
         self._sent: list[tuple[str, Sequence[Any]]] = [(statement, ()) for statement in opening]
@@ -143,6 +152,10 @@ class Transaction:
     def send(self, statement: str, parameters: Sequence[Any] = ()) -> None:
         """Do this before whatever comes next; it fails there. Raises `Retry` there for a key that a twin has taken."""
         self._sent.append((statement, parameters))
+
+    def enter(self, org_id: str) -> None:
+        """Be another organisation from the next statement on."""
+        self.send("select set_config('app.unit', %s, true)", (self._proof(self._driver, org_id),))
 
     def insert(self, table: sa.Table, values: Mapping[str, Any]) -> None:
         """Send one row."""

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -88,6 +88,20 @@ class Unit:
     def keep(self, write: "Callable[[Unit], None]") -> None:
         """Write this whatever happens (a refusal's ledger line, a counter of bad tokens, an approval request)."""
         self.kept.append(write)
+
+    @contextmanager
+    def within(self, actor: Actor) -> Generator["Unit"]:
+        """The same transaction as `actor` of another organisation; on leaving it is the former one's again.
+
+        For the few verbs that make something in an organisation that is not the caller's own.
+        """
+        self._transaction.enter(actor.org_id)
+        other = Unit(self._transaction, self.context, replace(self.call, actor=actor), self.now)
+        yield other
+        if other.kept:
+            raise RuntimeError("what must survive a refusal belongs to the caller's own organisation")
+        self.effects += other.effects
+        self._transaction.enter(self.org_id)
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Do this once the transaction is durable (settle a branch, wake a waiter)."""

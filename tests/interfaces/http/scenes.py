@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from builderos.core.actor import Profile, system_actor
+from builderos.core.actor import MemberRole, Profile, system_actor
 from builderos.core.clock import utcnow
 from builderos.core.ids import new_id
 from builderos.core.operations import Operation
@@ -17,10 +17,11 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from tests.support.world import Json, Sandbox, World, make_repository
 
+ROLES: tuple[MemberRole, ...] = ("org_owner", "admin", "builder", "reviewer", "viewer")
 SCOPES = ("read", "write", "promote", "approve", "admin")
 CREDENTIALS = (
     "none", "garbage", "own", "other", "minimal", "expired", "revoked", "other_org", "other_org_owner", "other_repo",
-    "share", *(f"key_{scope}" for scope in SCOPES), "owner",
+    "share", *(f"key_{scope}" for scope in SCOPES), "owner", *ROLES, "read_only_admin", "other_org_admin", "left",
 )  # fmt: skip
 _numbers = itertools.count()
 
@@ -44,12 +45,36 @@ class Grounds:
         self.other = world.open_sandbox()
         self.other_repo = world.open_sandbox("annex")
         self.keys = {scope: self.issue("api_key", profile="full", scopes=(scope,)) for scope in SCOPES}
+        for org_id in (world.org_id, self.foreign_org):
+            ledger.extend_all(world.context, org_id)
+        self.members = {role: self.member(role) for role in ROLES}
+        self.read_only_admin = self.member("admin", scopes=("read",))
+        self.foreign_admin = self.member("admin", org_id=self.foreign_org)
+        self.left = self.member("admin", left=True)
         repos = world.ok(world.as_owner("GET", "/v1/repos"))["items"]
         self.repo_id = next(repo["id"] for repo in repos if repo["repo_name"] == "lab")
 
     def post(self, path: str, token: str, **body: Any) -> Any:
         """A call with a credential."""
         return self.world.http.post(path, json=body, headers={"Authorization": f"Bearer {token}"})
+
+    def member(
+        self, role: MemberRole, *, org_id: str | None = None, scopes: tuple[str, ...] = identity.EVERY_SCOPE,
+        left: bool = False,
+    ) -> str:  # fmt: skip
+        """A personal token of a new member; of one who has left since, where that is asked for."""
+
+        def make(unit: Unit) -> str:
+            member = identity.members.add(unit, role)
+            made = identity.issue(
+                unit, "personal", actor_name=member.label, actor_id=member.id, profile="full", scopes=scopes,
+                member_id=member.id,
+            )  # fmt: skip
+            if left:
+                identity.members.remove(unit, member)
+            return made.secret
+
+        return as_system(self.world.context, org_id or self.world.org_id, make)
 
     def issue(
         self, kind: identity.CredentialKind, *, org_id: str | None = None, profile: Profile = "standard",
@@ -100,6 +125,10 @@ class Scene:
             "other_repo": lambda: grounds.other_repo.token,
             "share": lambda: issue("share", **self._bound()),
             "owner": lambda: self.world.owner_token,
+            **{role: lambda role=role: grounds.members[role] for role in ROLES},
+            "read_only_admin": lambda: grounds.read_only_admin,
+            "other_org_admin": lambda: grounds.foreign_admin,
+            "left": lambda: grounds.left,
         }
         scope = credential.removeprefix("key_")
         return grounds.keys[scope] if credential.startswith("key_") else makers[credential]()
@@ -121,6 +150,28 @@ class Scene:
     def key_id(self) -> str:
         body = {"label": "of a scene", "scopes": ["read"]}
         return self.world.ok(self.world.as_owner("POST", "/v1/api-keys", json=body))["id"]
+
+    @cached_property
+    def member_id(self) -> str:
+        body = {"label": "of a scene", "role": "builder"}
+        return self.world.ok(self.world.as_owner("POST", "/v1/service-accounts", json=body))["id"]
+
+    @cached_property
+    def invite(self) -> Json:
+        body = {"email": f"n{next(_numbers)}@scene.example", "role": "viewer"}
+        return self.world.ok(self.world.as_owner("POST", "/v1/invites", json=body))
+
+    @cached_property
+    def token_id(self) -> str:
+        body = {"label": "of a scene", "scopes": ["read"], "service_account": self.member_id}
+        return self.world.ok(self.world.as_owner("POST", "/v1/tokens", json=body))["id"]
+
+    @cached_property
+    def session_id(self) -> str:
+        joined = self.world.http.post(
+            "/v1/invites/accept", json={"invite_token": self.invite["invite_token"]}
+        )
+        return self.world.ok(joined)["session_id"]
 
     @cached_property
     def alert_id(self) -> str:
@@ -233,7 +284,29 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "searchAudit": lambda s: {},
     "exportAudit": lambda s: {"format": "jsonl"},
     "verifyAudit": lambda s: {},
+    "getCheckpoint": lambda s: {},
+    "makeCheckpoint": lambda s: {},
+    "proveLine": lambda s: {"seq": 1},
+    "proveGrowth": lambda s: {"from": 1},
     "runDoctor": lambda s: {},
+    "createOrg": lambda s: {
+        "slug": f"scene-{next(_numbers)}",
+        "name": "x",
+        "owner_email": "x@scene.example",
+    },
+    "listMembers": lambda s: {},
+    "changeMember": lambda s: {"id": s.member_id, "role": "viewer"},
+    "removeMember": lambda s: {"id": s.member_id},
+    "createServiceAccount": lambda s: {"label": "x", "role": "viewer"},
+    "createInvite": lambda s: {"email": f"n{next(_numbers)}@scene.example", "role": "viewer"},
+    "listInvites": lambda s: {},
+    "revokeInvite": lambda s: {"id": s.invite["id"]},
+    "acceptInvite": lambda s: {"invite_token": s.invite["invite_token"]},
+    "createToken": lambda s: {"label": "x", "scopes": ["read"]},
+    "listTokens": lambda s: {},
+    "revokeToken": lambda s: {"id": s.token_id},
+    "listSessions": lambda s: {},
+    "endSession": lambda s: {"id": s.session_id},
     "createKey": lambda s: {"label": "x", "scopes": ["read"]},
     "listKeys": lambda s: {},
     "revokeKey": lambda s: {"id": s.key_id},

@@ -24,6 +24,7 @@ from builderos.trust.quotas import service as quotas
 
 log = logging.getLogger("builderos.http")
 MIN_ANONYMOUS_KEY: Final = 20
+IN_BODY: Final = ("reuse_token", "share_token", "invite_token")  # members of a body that are credentials
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,9 @@ def identify(app: Application, operation: Operation, body: In, incoming: Incomin
     A Bearer credential and a `reuse_token` in the body may both be sent (a chat action holds an API key, its user a
     workspace token): both must be valid and of one organisation, and the workspace token acts.
     """
-    in_body: str | None = getattr(body, "reuse_token", None) or getattr(body, "share_token", None)
+    in_body: str | None = next(
+        (found for name in IN_BODY if (found := getattr(body, name, None)) is not None), None
+    )
     slug: str | None = getattr(body, "org_slug", None)
     first = _look_up(app, incoming, incoming.bearer, slug) if incoming.bearer is not None else None
     second = _look_up(app, incoming, in_body, slug) if in_body is not None else None

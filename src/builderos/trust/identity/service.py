@@ -4,6 +4,7 @@ import hmac
 import re
 import secrets
 import string
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -18,22 +19,35 @@ from builderos.core.keys import ServerKeys
 from builderos.core.tables import as_dict
 from builderos.core.unit import Presented, Unit
 
+from . import members
 from .model import credentials, orgs
 
-CredentialKind = Literal["reuse_token", "owner", "api_key", "share"]
+__all__ = ["members"]
+
+CredentialKind = Literal[
+    "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite"
+]
 PREFIX: Final[dict[CredentialKind, str]] = {
     "reuse_token": "bos_rt_",
     "owner": "bos_ow_",
     "api_key": "bos_ak_",
     "share": "bos_sh_",
+    "personal": "bos_pt_",
+    "service": "bos_sa_",
+    "access": "bos_at_",
+    "cookie": "bos_cs_",
+    "invite": "bos_in_",
 }
 ROLE: Final[dict[str, Role]] = {
     "reuse_token": "sandbox",
     "owner": "owner",
     "api_key": "api_key",
     "share": "share",
+    "invite": "invite",
 }
-SECRET: Final = re.compile(r"bos_(?:rt|ow|ak|sh)_[0-9A-Za-z]{43}")
+OF_MEMBERS: Final = frozenset({"personal", "service", "access", "cookie"})
+EVERY_SCOPE: Final = ("admin", "approve", "promote", "read", "write")
+SECRET: Final = re.compile(r"bos_(?:rt|ow|ak|sh|pt|sa|at|cs|in)_[0-9A-Za-z]{43}")
 _BASE62: Final = string.digits + string.ascii_letters
 DEFAULT_ORG_SLUG: Final = "local"
 SLIDE: Final = timedelta(hours=1)
@@ -59,11 +73,16 @@ class NewCredential:
 
 def new_secret(kind: CredentialKind) -> str:
     """The kind's prefix and 43 base62 characters: 256 bits."""
+    return PREFIX[kind] + random_text()
+
+
+def random_text() -> str:
+    """43 base62 characters: 256 bits."""
     number, digits = secrets.randbelow(62**43), list[str]()
     for _ in range(43):
         number, digit = divmod(number, 62)
         digits.append(_BASE62[digit])
-    return PREFIX[kind] + "".join(digits)
+    return "".join(digits)
 
 
 class Hasher:
@@ -88,10 +107,14 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     if row is None:
         return Found("invalid")
     id_, org_id, kind, actor_id, actor_name, profile, scopes, repo_id, sandbox_id, branch = row[:10]
-    sandbox_state, expires_at, revoked_at, sandbox_expires_at, last_active_at = row[10:15]
+    sandbox_state, expires_at, revoked_at, sandbox_expires_at, last_active_at, member_id, member_role = row[
+        10:17
+    ]
     actor = Actor(
-        role=ROLE[kind], id=actor_id, name=actor_name, org_id=org_id, profile=profile, scopes=frozenset(scopes),
+        role=member_role if kind in OF_MEMBERS else ROLE[kind], id=actor_id, name=actor_name, org_id=org_id,
+        profile=profile, scopes=frozenset(scopes),
         credential_id=id_, repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
+        member_id=member_id,
     )  # fmt: skip
     if revoked_at is not None:
         return Found("revoked", None, org_id)
@@ -133,15 +156,20 @@ def org_slug(unit: Unit) -> str:
 def issue(
     unit: Unit, kind: CredentialKind, *, actor_name: str, profile: Profile = "standard", scopes: tuple[str, ...] = (),
     actor_id: str | None = None, repo_id: str | None = None, sandbox_id: str | None = None, label: str = "",
-    expires_at: datetime | None = None, secret: str | None = None,
+    expires_at: datetime | None = None, secret: str | None = None, member_id: str | None = None,
+    session_id: str | None = None,
 ) -> NewCredential:  # fmt: skip
-    """Make a credential; its secret is in the result and nowhere else."""
+    """Make a credential; its secret is in the result and nowhere else.
+
+    It acts on behalf of `member_id`, or of the member who makes it, and ends with that membership.
+    """
     secret = secret or new_secret(kind)
     id_ = new_id("crd")
     unit.add(
         credentials, id=id_, org_id=unit.org_id, kind=kind, hash=unit.get(Hasher)(secret),
         actor_id=actor_id or new_id("act"), actor_name=actor_name, profile=profile, scopes=list(scopes),
         repo_id=repo_id, sandbox_id=sandbox_id, label=label, created_at=unit.now, expires_at=expires_at,
+        member_id=member_id or unit.actor.member_id, session_id=session_id,
     )  # fmt: skip
     return NewCredential(id_, secret)
 
@@ -168,14 +196,27 @@ def extend(unit: Unit, sandbox_id: str, expires_at: datetime | None) -> None:
     )
 
 
-def list_credentials(unit: Unit, kind: CredentialKind) -> list[dict[str, Any]]:
-    """Live credentials of a kind, without secret or hash."""
-    rows = unit.execute(
+def list_credentials(
+    unit: Unit, kind: CredentialKind, *, member_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Live credentials of a kind, of one member where one is named, without secret or hash."""
+    wanted = (
         sa.select(credentials.c.id, credentials.c.label, credentials.c.scopes, credentials.c.created_at,
                   credentials.c.expires_at)
         .where(credentials.c.kind == kind, credentials.c.revoked_at.is_(None)).order_by(credentials.c.id)
     )  # fmt: skip
-    return [as_dict(r) for r in rows]
+    if member_id is not None:
+        wanted = wanted.where(credentials.c.member_id == member_id)
+    return [as_dict(r) for r in unit.execute(wanted)]
+
+
+def revoke_of_member(unit: Unit, member_id: str, kinds: Iterable[CredentialKind]) -> int:
+    """Revoke a member's credentials of these kinds; returns how many."""
+    c = credentials.c
+    wanted = sa.update(credentials).where(
+        c.member_id == member_id, c.kind.in_(list(kinds)), c.revoked_at.is_(None)
+    )
+    return unit.execute(wanted.values(revoked_at=unit.now)).rowcount
 
 
 def with_branch(actor: Actor, branch: str) -> Actor:

@@ -1,26 +1,110 @@
-"""Doors of the API keys."""
+"""Doors of organisations, members, invites, tokens, sessions and API keys."""
 
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import service
+from . import invites, keys, members, organisations, schema, sessions, tokens
 
 routes = Operations("orgs")
 
 
 @routes.post("/v1/api-keys", "createKey", status=201, consequential=True)
-def create_key(unit: Unit, body: service.KeyIn) -> service.NewKey:
+def create_key(unit: Unit, body: keys.KeyIn) -> keys.NewKey:
     """Make an API key with scopes."""
-    return service.create_key(unit, body)
+    return keys.create_key(unit, body)
 
 
 @routes.get("/v1/api-keys", "listKeys")
-def list_keys(unit: Unit, body: service.KeyListIn) -> service.KeyList:
+def list_keys(unit: Unit, body: keys.KeyListIn) -> keys.KeyList:
     """List the live API keys."""
-    return service.list_keys(unit, body)
+    return keys.list_keys(unit, body)
 
 
 @routes.delete("/v1/api-keys/{id}", "revokeKey", consequential=True)
-def revoke_key(unit: Unit, body: service.KeyRevokeIn) -> service.KeyRevoked:
+def revoke_key(unit: Unit, body: keys.KeyRevokeIn) -> keys.KeyRevoked:
     """End an API key."""
-    return service.revoke_key(unit, body)
+    return keys.revoke_key(unit, body)
+
+
+@routes.post("/v1/orgs", "createOrg", status=201, consequential=True)
+def create_org(unit: Unit, body: schema.OrgIn) -> schema.NewOrg:
+    """Make an organisation and an invite for its first owner."""
+    return organisations.create(unit, body)
+
+
+@routes.get("/v1/members", "listMembers")
+def list_members(unit: Unit, body: schema.Nothing) -> schema.MemberList:
+    """List the members of the organisation."""
+    return members.listed(unit, body)
+
+
+@routes.post("/v1/members/{id}", "changeMember", consequential=True)
+def change_member(unit: Unit, body: schema.MemberIn) -> schema.Member:
+    """Give a member another role."""
+    return members.change(unit, body)
+
+
+@routes.delete("/v1/members/{id}", "removeMember", consequential=True)
+def remove_member(unit: Unit, body: schema.Which) -> schema.Gone:
+    """End a membership and everything that acts on its behalf."""
+    return members.remove(unit, body)
+
+
+@routes.post("/v1/service-accounts", "createServiceAccount", status=201, consequential=True)
+def create_service_account(unit: Unit, body: schema.ServiceIn) -> schema.Member:
+    """Make a service account for a program."""
+    return members.create_service(unit, body)
+
+
+@routes.post("/v1/invites", "createInvite", status=201, consequential=True)
+def create_invite(unit: Unit, body: schema.InviteIn) -> schema.NewInvite:
+    """Invite a person to the organisation."""
+    return invites.create(unit, body)
+
+
+@routes.get("/v1/invites", "listInvites")
+def list_invites(unit: Unit, body: schema.Nothing) -> schema.InviteList:
+    """List the invites that can still be accepted."""
+    return invites.listed(unit, body)
+
+
+@routes.delete("/v1/invites/{id}", "revokeInvite", consequential=True)
+def revoke_invite(unit: Unit, body: schema.Which) -> schema.Gone:
+    """End an invite."""
+    return invites.revoke(unit, body)
+
+
+@routes.post("/v1/invites/accept", "acceptInvite", consequential=True)
+def accept_invite(unit: Unit, body: schema.AcceptIn) -> schema.Tokens:
+    """Accept an invite: become a member and sign in."""
+    return invites.accept(unit, body)
+
+
+@routes.post("/v1/tokens", "createToken", status=201, consequential=True)
+def create_token(unit: Unit, body: schema.TokenIn) -> schema.NewToken:
+    """Make a personal token, or a token of a service account."""
+    return tokens.create(unit, body)
+
+
+@routes.get("/v1/tokens", "listTokens")
+def list_tokens(unit: Unit, body: schema.Nothing) -> schema.TokenList:
+    """List your live tokens, and those of service accounts if you manage them."""
+    return tokens.listed(unit, body)
+
+
+@routes.delete("/v1/tokens/{id}", "revokeToken", consequential=True)
+def revoke_token(unit: Unit, body: schema.Which) -> schema.Gone:
+    """End a token."""
+    return tokens.revoke(unit, body)
+
+
+@routes.get("/v1/me/sessions", "listSessions")
+def list_sessions(unit: Unit, body: schema.Nothing) -> schema.SessionList:
+    """List your sign-ins that have not ended."""
+    return sessions.listed(unit, body)
+
+
+@routes.delete("/v1/me/sessions/{id}", "endSession", consequential=True)
+def end_session(unit: Unit, body: schema.Which) -> schema.Gone:
+    """Sign out of one of your sessions."""
+    return sessions.end_own(unit, body)

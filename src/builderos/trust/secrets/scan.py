@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 _RULES: Final[tuple[tuple[str, str], ...]] = (
     ("private key", r"-----BEGIN (?:RSA |EC |DSA |OPENSSH |ENCRYPTED |PGP )?PRIVATE KEY(?: BLOCK)?-----"),
-    ("BuilderOS token", r"\bbos_(?:rt|ow|ak|sh)_[0-9A-Za-z]{43}\b"),
+    ("BuilderOS token", r"\bbos_(?:rt|ow|ak|sh|pt|sa|at|cs|in|rf|ml)_[0-9A-Za-z]{43}\b"),
     ("GitHub token", r"\b(?:gh[pousr]_[0-9A-Za-z]{36}|github_pat_[0-9A-Za-z_]{82})\b"),
     ("GitLab token", r"\bgl(?:pat|ptt|rt)-[0-9A-Za-z_-]{20,}"),
     ("AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),

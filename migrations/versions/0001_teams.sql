@@ -1,0 +1,133 @@
+-- Members of an organisation. What tells who a person is stands apart and can be erased; the ledger names the id alone.
+set role bos_owner;
+
+create table ops.members (
+  id text primary key,                     -- usr_… a person, sva_… a service account
+  org_id text not null references ops.orgs,
+  role text not null check (role in ('org_owner', 'admin', 'builder', 'reviewer', 'viewer')),
+  label text not null,                     -- a pseudonym, or the name of a service account
+  created_by text not null,
+  created_at timestamptz not null,
+  removed_at timestamptz
+);
+create index on ops.members (org_id, id);
+
+create table ops.people (
+  member_id text primary key references ops.members,
+  org_id text not null references ops.orgs,
+  email text not null,                     -- lower case
+  name text not null default ''
+);
+create unique index on ops.people (org_id, email);
+
+-- Where a person's id at a provider is known: who signed in there once is found by it, whatever the address says later.
+create table ops.identities (
+  org_id text not null references ops.orgs,
+  issuer text not null,
+  subject text not null,
+  member_id text not null references ops.members,
+  primary key (org_id, issuer, subject)
+);
+create index on ops.identities (member_id);
+
+create table ops.invites (
+  id text primary key,
+  org_id text not null references ops.orgs,
+  credential_id text not null references ops.credentials,
+  email text,                              -- null once it is over
+  role text not null check (role in ('org_owner', 'admin', 'builder', 'reviewer', 'viewer')),
+  created_by text not null,
+  created_at timestamptz not null,
+  expires_at timestamptz not null,
+  accepted_at timestamptz,
+  revoked_at timestamptz,
+  member_id text references ops.members
+);
+create index on ops.invites (org_id, id);
+
+create table ops.sessions (
+  id text primary key,
+  org_id text not null references ops.orgs,
+  member_id text not null references ops.members,
+  method text not null check (method in ('invite', 'link', 'oidc')),
+  created_at timestamptz not null,
+  used_at timestamptz not null,
+  expires_at timestamptz not null,
+  ended_at timestamptz,
+  ended_why text
+);
+create index on ops.sessions (org_id, id);
+create index on ops.sessions (member_id, id);
+
+create table ops.refresh_tokens (
+  hash bytea primary key,
+  org_id text not null references ops.orgs,
+  session_id text not null references ops.sessions,
+  created_at timestamptz not null,
+  used_at timestamptz                      -- rotated: a second use ends the session
+);
+create index on ops.refresh_tokens (org_id, session_id);
+
+-- A sign-in on its way: a link that was mailed, or a browser that was sent to a provider.
+create table ops.sign_ins (
+  hash bytea primary key,                  -- of the link's secret, or of the state
+  org_id text not null references ops.orgs,
+  kind text not null check (kind in ('link', 'oidc')),
+  browser bytea not null,                  -- hash of the nonce in the browser's cookie
+  member_id text references ops.members,
+  sealed bytea,                            -- of OIDC: code verifier and nonce, encrypted
+  created_at timestamptz not null,
+  expires_at timestamptz not null,
+  used_at timestamptz
+);
+create index on ops.sign_ins (org_id, expires_at);
+
+alter table ops.credentials
+  add column member_id text references ops.members,   -- on whose behalf it acts: it ends with the membership
+  add column session_id text references ops.sessions,
+  drop constraint credentials_kind_check,
+  add constraint credentials_kind_check check (kind in
+    ('reuse_token', 'owner', 'api_key', 'share', 'personal', 'service', 'access', 'cookie', 'invite'));
+create index on ops.credentials (member_id);
+create index on ops.credentials (session_id);
+
+do $$
+declare t text;
+begin
+  foreach t in array array['members', 'people', 'identities', 'invites', 'sessions', 'refresh_tokens', 'sign_ins'] loop
+    execute format('alter table ops.%I enable row level security', t);
+    execute format('alter table ops.%I force row level security', t);
+    execute format('create policy org on ops.%I using (org_id = (select ops.org())) with check (org_id = (select ops.org()))', t);
+  end loop;
+end $$;
+revoke delete on ops.members, ops.invites, ops.sessions from bos_app;
+reset role;
+
+grant create on schema ops to bos_definer;
+set role bos_definer;
+-- All that a credential proves, in one indexed look: of a member the role as it is at this moment.
+create function ops.credential(h bytea)
+returns table (id text, org_id text, kind text, actor_id text, actor_name text, profile text, scopes text[], repo_id text,
+  sandbox_id text, branch text, sandbox_state text, expires_at timestamptz, revoked_at timestamptz, sandbox_expires_at timestamptz,
+  last_active_at timestamptz, member_id text, member_role text)
+language sql stable security definer set search_path = ops, pg_temp as $$
+  select c.id, c.org_id, c.kind, c.actor_id, c.actor_name, c.profile, c.scopes, c.repo_id, c.sandbox_id, s.name, s.state,
+         c.expires_at, coalesce(c.revoked_at, m.removed_at, t.ended_at), s.expires_at, s.last_active_at, c.member_id, m.role
+  from ops.credentials c
+  left join ops.sandboxes s on s.id = c.sandbox_id
+  left join ops.members m on m.id = c.member_id
+  left join ops.sessions t on t.id = c.session_id
+  where c.hash = h
+$$;
+
+-- The organisation of a refresh token, or of a sign-in on its way.
+create function ops.org_of_secret(h bytea) returns text
+language sql stable security definer set search_path = ops, pg_temp as $$
+  select org_id from ops.refresh_tokens where hash = h
+  union all
+  select org_id from ops.sign_ins where hash = h
+$$;
+reset role;
+revoke create on schema ops from bos_definer;
+revoke execute on function ops.credential, ops.org_of_secret from public;
+grant execute on function ops.credential, ops.org_of_secret to bos_app;

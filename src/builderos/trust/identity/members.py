@@ -1,0 +1,87 @@
+"""Members of an organisation: persons and service accounts, each with one role. Who they are stands elsewhere."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from builderos.core.actor import MemberRole
+from builderos.core.ids import new_id
+from builderos.core.problems import Problem
+from builderos.core.unit import Unit
+
+from .model import members
+
+
+@dataclass(frozen=True)
+class Member:
+    """A live member. `label` is a pseudonym fit for git and the ledger, or the name of a service account."""
+
+    id: str
+    role: MemberRole
+    label: str
+    created_at: datetime
+
+    @property
+    def kind(self) -> Literal["person", "service"]:
+        """Whether somebody signs in, or a program holds a token."""
+        return "service" if self.id.startswith("sva_") else "person"
+
+
+def add(unit: Unit, role: MemberRole, *, label: str | None = None) -> Member:
+    """A new member: a service account where a label is given, else a person with a pseudonym."""
+    id_ = new_id("usr" if label is None else "sva")
+    label = label or f"member-{id_[-6:].lower()}"
+    unit.execute(
+        sa.insert(members).values(
+            id=id_, org_id=unit.org_id, role=role, label=label, created_by=unit.actor.id, created_at=unit.now
+        )
+    )
+    return Member(id_, role, label, unit.now)
+
+
+def find(unit: Unit, id_: str) -> Member:
+    """A live member, held until the transaction ends. Raises `not_found`."""
+    wanted = _live().where(members.c.id == id_).with_for_update()
+    row = unit.execute(wanted).one_or_none()
+    if row is None:
+        raise Problem("not_found", "there is no such member", hint="List the members first.")
+    return _member(row)
+
+
+def everybody(unit: Unit) -> list[Member]:
+    """All live members, oldest first."""
+    return [_member(row) for row in unit.execute(_live().order_by(members.c.id))]
+
+
+def set_role(unit: Unit, member: Member, role: MemberRole) -> None:
+    """Another role. Raises `conflict` where it takes the last owner."""
+    if member.role == "org_owner" and role != "org_owner":
+        _keep_an_owner(unit, member)
+    unit.execute(sa.update(members).where(members.c.id == member.id).values(role=role))
+
+
+def remove(unit: Unit, member: Member) -> None:
+    """End a membership; every credential on its behalf ends with it. Raises `conflict` for the last owner."""
+    if member.role == "org_owner":
+        _keep_an_owner(unit, member)
+    unit.execute(sa.update(members).where(members.c.id == member.id).values(removed_at=unit.now))
+
+
+def _keep_an_owner(unit: Unit, leaving: Member) -> None:
+    # All owners are held, in one order: two who demote each other at once wait for one another.
+    wanted = _live().where(members.c.role == "org_owner").order_by(members.c.id).with_for_update()
+    if not [row for row in unit.execute(wanted) if row.id != leaving.id]:
+        raise Problem(
+            "conflict", "an organisation keeps at least one owner",
+            hint="Make somebody else an owner first.",
+        )  # fmt: skip
+
+
+def _live() -> sa.Select[Any]:
+    return sa.select(members).where(members.c.removed_at.is_(None))
+
+
+def _member(row: sa.Row[Any]) -> Member:
+    return Member(row.id, row.role, row.label, row.created_at)

@@ -1,0 +1,89 @@
+"""Who belongs to the organisation: list, change roles, remove, service accounts."""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from builderos.core.actor import MemberRole
+from builderos.core.unit import Unit
+from builderos.trust.identity import service as identity
+from builderos.trust.ledger import service as ledger
+from builderos.trust.policy import service as policy
+from builderos.trust.policy.schema import Resource
+
+from . import schema, sessions
+from .model import identities, people
+
+_RANK: Final[dict[str, int]] = {"viewer": 0, "reviewer": 1, "builder": 1, "admin": 2, "org_owner": 3}
+
+
+def resource(unit: Unit, id_: str, role: MemberRole) -> Resource:
+    """A member as the policy sees it: what decides is the role that is given, changed or taken away."""
+    return Resource(kind="member", id=id_, org_id=unit.org_id, role=role)
+
+
+def listed(unit: Unit, _body: schema.Nothing) -> schema.MemberList:
+    """All members, oldest first."""
+    policy.require(unit, "member.list", policy.org_resource(unit))
+    manages = policy.decide(unit, "member.manage", resource(unit, "list", "viewer")).verdict == "allow"
+    known = {row.member_id: row for row in unit.execute(sa.select(people))}
+    return schema.MemberList(
+        items=[_shown(member, known.get(member.id), manages) for member in identity.members.everybody(unit)]
+    )
+
+
+def change(unit: Unit, body: schema.MemberIn) -> schema.Member:
+    """Give a member another role. Raises `conflict` where that would take the last owner.
+
+    API keys and workspace tokens that the member has made end when the new role does not hold all of the former.
+    """
+    member, _ = _managed(unit, body.id)
+    decision = policy.require(unit, "member.manage", resource(unit, member.id, body.role))
+    identity.members.set_role(unit, member, body.role)
+    ended = 0
+    if not _keeps_all(member.role, body.role):
+        ended = identity.revoke_of_member(unit, member.id, ("api_key", "reuse_token", "share"))
+    payload: dict[str, Any] = {"from": member.role, "to": body.role, "credentials_ended": ended}
+    ledger.record(unit, "member.changed", member.id, payload, rules=decision.rules)
+    person = unit.execute(sa.select(people).where(people.c.member_id == member.id)).one_or_none()
+    changed = identity.members.Member(member.id, body.role, member.label, member.created_at)
+    return _shown(changed, person, manages=True)
+
+
+def remove(unit: Unit, body: schema.Which) -> schema.Gone:
+    """End a membership with everything that acts on its behalf, and forget who the person was."""
+    member, decision = _managed(unit, body.id)
+    identity.members.remove(unit, member)
+    sessions.end_all(unit, member.id, "the membership ended")
+    unit.execute(sa.delete(people).where(people.c.member_id == member.id))
+    unit.execute(sa.delete(identities).where(identities.c.member_id == member.id))
+    ledger.record(unit, "member.removed", member.id, {"role": member.role}, rules=decision.rules)
+    return schema.Gone(id=member.id, message="The membership has ended, and every token with it.")
+
+
+def create_service(unit: Unit, body: schema.ServiceIn) -> schema.Member:
+    """Make a service account; it acts with tokens that are made for it."""
+    decision = policy.require(unit, "member.manage", resource(unit, "new", body.role))
+    member = identity.members.add(unit, body.role, label=body.label)
+    ledger.record(unit, "member.added", member.id, {"role": body.role}, rules=decision.rules)
+    return _shown(member, None, manages=True)
+
+
+def _managed(unit: Unit, id_: str) -> tuple[identity.members.Member, policy.Decision]:
+    """A member that the caller may manage. Whoever may manage nobody hears nothing of who exists."""
+    policy.require(unit, "member.manage", resource(unit, id_, "viewer"))
+    member = identity.members.find(unit, id_)
+    return member, policy.require(unit, "member.manage", resource(unit, member.id, member.role))
+
+
+def _keeps_all(former: str, new: str) -> bool:
+    """Whether the new role may do all that the former may; builders and reviewers have nothing in common."""
+    return former == new or _RANK[new] > _RANK[former]
+
+
+def _shown(member: identity.members.Member, person: sa.Row[Any] | None, manages: bool) -> schema.Member:
+    return schema.Member(
+        id=member.id, kind=member.kind, role=member.role, label=member.label,
+        name=person.name if person is not None else None,
+        email=person.email if person is not None and manages else None, created_at=member.created_at,
+    )  # fmt: skip

@@ -1,0 +1,261 @@
+"""Organisations and their members through HTTP: who makes whom, what each role opens, how a membership ends."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.support.databases import Databases
+from tests.support.lab import Lab, lab_in_temp
+from tests.support.world import Json
+
+_numbers = count()
+ROLES = ("org_owner", "admin", "builder", "reviewer", "viewer")
+
+
+@dataclass
+class Person:
+    """A member who is signed in."""
+
+    team: "Team"
+    id: str
+    tokens: Json
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.tokens['access_token']}"}
+
+    def call(self, method: str, path: str, **body: Any) -> Any:
+        wire = {"json": body} if method == "POST" else {"params": body}
+        return self.team.lab.world.http.request(method, path, headers=self.headers, **wire)
+
+
+class Team:
+    """An organisation that came into being as every one does: by the server's owner and an invite."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.slug = f"acme-{next(_numbers)}"
+        body = {"slug": self.slug, "name": "Acme", "owner_email": "ann@acme.example"}
+        self.made = lab.ok(lab.as_owner("POST", "/v1/orgs", json=body), 201)
+        self.owner = self.accept(self.made["invite_token"], name="Ann")
+
+    def accept(self, token: str, **body: Any) -> Person:
+        reply = self.lab.ok(self.try_accept(token, **body))
+        return Person(self, reply["member_id"], reply)
+
+    def try_accept(self, token: str, **body: Any) -> Any:
+        return self.lab.world.http.post("/v1/invites/accept", json={"invite_token": token, **body})
+
+    def join(self, role: str, by: Person | None = None) -> Person:
+        email = f"p{next(_numbers)}@acme.example"
+        invite = self.lab.ok((by or self.owner).call("POST", "/v1/invites", email=email, role=role), 201)
+        return self.accept(invite["invite_token"])
+
+
+@pytest.fixture(scope="module")
+def team(databases: Databases) -> Iterator[Team]:
+    with lab_in_temp(databases) as lab:
+        made = Team(lab)
+        lab.ok(made.owner.call("POST", "/v1/repos", name="shop"), 201)
+        yield made
+
+
+def test_the_owner_of_the_server_makes_an_organisation_that_its_invited_owner_takes_over(team: Team) -> None:
+    members = team.lab.ok(team.owner.call("GET", "/v1/members"))["items"]
+    mine = next(m for m in members if m["id"] == team.owner.id)
+    assert (mine["role"], mine["name"], mine["email"]) == ("org_owner", "Ann", "ann@acme.example")
+    taken = {"slug": team.slug, "name": "x", "owner_email": "x@x.example"}
+    team.lab.problem(team.lab.as_owner("POST", "/v1/orgs", json=taken), "conflict")
+    team.lab.problem(team.owner.call("POST", "/v1/orgs", **taken | {"slug": "new"}), "policy_denied")
+
+
+def test_an_invite_is_good_for_one_person_and_once(team: Team) -> None:
+    team.lab.problem(team.try_accept(team.made["invite_token"]), "token_invalid")
+    invite = team.lab.ok(
+        team.owner.call("POST", "/v1/invites", email="race@acme.example", role="viewer"), 201
+    )
+    with ThreadPoolExecutor(4) as pool:
+        codes = list(pool.map(lambda _: team.try_accept(invite["invite_token"]).status_code, range(4)))
+    assert sorted(codes) == [200, 401, 401, 401]
+    team.lab.problem(
+        team.owner.call("POST", "/v1/invites", email="RACE@acme.example", role="viewer"), "conflict"
+    )
+
+
+def test_an_invite_opens_nothing_but_the_membership_and_ends_when_it_is_revoked_or_old(team: Team) -> None:
+    invite = team.lab.ok(team.owner.call("POST", "/v1/invites", email="new@acme.example", role="viewer"), 201)
+    bearer = {"Authorization": f"Bearer {invite['invite_token']}"}
+    for path in ("/v1/members", "/v1/repos", "/v1/approvals", "/v1/tokens"):
+        team.lab.problem(team.lab.world.http.get(path, headers=bearer), "policy_denied")
+    with team.lab.later(days=8):
+        team.lab.problem(team.try_accept(invite["invite_token"]), "token_expired")
+    listed = team.lab.ok(team.owner.call("GET", "/v1/invites"))["items"]
+    assert [i["email"] for i in listed if i["id"] == invite["id"]] == ["new@acme.example"]
+    assert invite["invite_token"] not in str(listed)
+    team.lab.ok(team.owner.call("DELETE", f"/v1/invites/{invite['id']}"))
+    team.lab.problem(team.try_accept(invite["invite_token"]), "token_invalid")
+    kept = team.lab.sql("select email from ops.invites where id = %s", invite["id"])
+    assert kept == [(None,)], "the address is not kept longer than it is needed"
+
+
+def test_each_role_opens_its_own_doors(team: Team) -> None:
+    doors = {
+        "read": ("GET", "/v1/repos", {}),
+        "build": ("POST", "/sandbox/init", {"repo_name": "shop"}),
+        "administer": ("GET", "/v1/audit", {}),
+        "members": ("GET", "/v1/invites", {}),
+        "doctor": ("GET", "/v1/doctor", {}),
+    }
+    opened = {}
+    for role in ROLES:
+        person = team.join(role)
+        replies = {name: person.call(method, path, **body) for name, (method, path, body) in doors.items()}
+        opened[role] = {name for name, reply in replies.items() if reply.status_code < 300}
+    assert opened == {
+        "org_owner": {"read", "build", "administer", "members"},
+        "admin": {"read", "build", "administer", "members"},
+        "builder": {"read", "build"},
+        "reviewer": {"read"},
+        "viewer": {"read"},
+    }
+
+
+def test_an_admin_manages_everybody_but_owners(team: Team) -> None:
+    admin, viewer, owner = team.join("admin"), team.join("viewer"), team.join("org_owner")
+    assert team.join("builder", by=admin).id
+    assert team.lab.ok(admin.call("POST", f"/v1/members/{viewer.id}", role="reviewer"))["role"] == "reviewer"
+    for refused in (
+        admin.call("POST", "/v1/invites", email="boss@acme.example", role="org_owner"),
+        admin.call("POST", f"/v1/members/{viewer.id}", role="org_owner"),
+        admin.call("POST", f"/v1/members/{owner.id}", role="viewer"),
+        admin.call("DELETE", f"/v1/members/{owner.id}"),
+        viewer.call("DELETE", f"/v1/members/{owner.id}"),
+    ):
+        team.lab.problem(refused, "policy_denied")
+    addresses = {m["email"] for m in team.lab.ok(viewer.call("GET", "/v1/members"))["items"]}
+    assert addresses == {None}, "addresses are for those who manage members"
+
+
+def test_the_last_owner_stays(team: Team) -> None:
+    other = Team(team.lab)
+    for refused in (
+        other.owner.call("DELETE", f"/v1/members/{other.owner.id}"),
+        other.owner.call("POST", f"/v1/members/{other.owner.id}", role="viewer"),
+    ):
+        other.lab.problem(refused, "conflict")
+    second = other.join("org_owner")
+    with ThreadPoolExecutor(2) as pool:
+        replies = list(pool.map(lambda p: p.call("DELETE", f"/v1/members/{p.id}"), (other.owner, second)))
+    assert sorted(r.status_code for r in replies) == [200, 409]
+
+
+def test_a_role_changes_at_once_and_takes_what_was_made_with_the_former_one(team: Team) -> None:
+    person = team.join("admin")
+    key = team.lab.ok(person.call("POST", "/v1/api-keys", label="k", scopes=["admin"]), 201)["api_key"]
+    box = team.lab.ok(person.call("POST", "/sandbox/init", repo_name="shop"))["reuse_token"]
+    team.lab.ok(team.owner.call("POST", f"/v1/members/{person.id}", role="viewer"))
+    team.lab.problem(person.call("GET", "/v1/audit"), "policy_denied")
+    for ended in (key, box):
+        bearer = {"Authorization": f"Bearer {ended}"}
+        team.lab.problem(team.lab.world.http.post("/actions/list", json={}, headers=bearer), "token_invalid")
+
+
+def test_who_leaves_leaves_no_token_and_no_personal_data(team: Team) -> None:
+    person = team.join("builder")
+    token = team.lab.ok(person.call("POST", "/v1/tokens", label="mine", scopes=["read", "write"]), 201)[
+        "token"
+    ]
+    box = team.lab.ok(person.call("POST", "/sandbox/init", repo_name="shop"))["reuse_token"]
+    email = team.lab.sql("select email from ops.people where member_id = %s", person.id)[0][0]
+    team.lab.ok(team.owner.call("DELETE", f"/v1/members/{person.id}"))
+    for ended in (token, box, person.tokens["access_token"]):
+        bearer = {"Authorization": f"Bearer {ended}"}
+        team.lab.problem(team.lab.world.http.post("/actions/list", json={}, headers=bearer), "token_invalid")
+    for table in ("people", "invites", "ledger", "members", "credentials"):
+        rows = team.lab.sql(f"select * from ops.{table}")
+        assert email not in str(rows), table
+
+
+def test_a_token_carries_a_part_of_the_role_and_gives_no_more_away(team: Team) -> None:
+    person = team.join("admin")
+    made = team.lab.ok(person.call("POST", "/v1/tokens", label="mine", scopes=["read", "write"]), 201)
+    assert made["token"].startswith("bos_pt_")
+    narrow = Person(team, person.id, {"access_token": made["token"]})
+    team.lab.ok(narrow.call("GET", "/v1/repos"))
+    team.lab.problem(narrow.call("GET", "/v1/audit"), "policy_denied")
+    team.lab.problem(narrow.call("POST", "/v1/tokens", label="x", scopes=["admin"]), "policy_denied")
+    team.lab.ok(narrow.call("POST", "/v1/tokens", label="x", scopes=["read"]), 201)
+    listed = team.lab.ok(person.call("GET", "/v1/tokens"))["items"]
+    assert made["id"] in {t["id"] for t in listed}
+    assert made["token"] not in str(listed)
+    stranger = team.join("builder")
+    team.lab.problem(stranger.call("DELETE", f"/v1/tokens/{made['id']}"), "not_found")
+    with team.lab.later(days=91):
+        team.lab.problem(narrow.call("GET", "/v1/repos"), "token_expired")
+    team.lab.ok(person.call("DELETE", f"/v1/tokens/{made['id']}"))
+    team.lab.problem(narrow.call("GET", "/v1/repos"), "token_invalid")
+
+
+def test_a_service_account_works_and_approves_nothing(team: Team) -> None:
+    account = team.lab.ok(team.owner.call("POST", "/v1/service-accounts", label="ci", role="builder"), 201)
+    ask: Json = {"label": "ci", "service_account": account["id"]}
+    refused = team.owner.call("POST", "/v1/tokens", **ask, scopes=["approve"])
+    team.lab.problem(refused, "validation_failed")
+    made = team.lab.ok(team.owner.call("POST", "/v1/tokens", **ask, scopes=["read", "write"]), 201)
+    assert made["token"].startswith("bos_sa_")
+    program = Person(team, account["id"], {"access_token": made["token"]})
+    team.lab.ok(program.call("POST", "/sandbox/init", repo_name="shop"))
+    builder = team.join("builder")
+    team.lab.problem(builder.call("POST", "/v1/tokens", **ask, scopes=["read"]), "policy_denied")
+    team.lab.ok(team.owner.call("DELETE", f"/v1/members/{account['id']}"))
+    team.lab.problem(program.call("GET", "/v1/repos"), "token_invalid")
+
+
+def test_nobody_approves_the_own_request_by_whatever_credential(team: Team) -> None:
+    admin, reviewer = team.join("admin"), team.join("reviewer")
+    http = team.lab.world.http
+    box = team.lab.ok(admin.call("POST", "/sandbox/init", repo_name="shop"))
+    mine = {"Authorization": f"Bearer {box['reuse_token']}"}
+    change = {"message": "m", "files": [{"path": f"n{next(_numbers)}.txt", "content": "x"}]}
+    team.lab.ok(http.post("/commit_and_log_output", json=change, headers=mine))
+    asked = team.lab.ok(http.post("/git/promote", json={"title": "t"}, headers=mine))["approval_id"]
+    key = team.lab.ok(admin.call("POST", "/v1/api-keys", label="k", scopes=["approve"]), 201)["api_key"]
+    by_key = Person(team, admin.id, {"access_token": key})
+    for own in (admin, by_key):
+        refused = own.call("POST", f"/v1/approvals/{asked}", decision="approve")
+        assert team.lab.problem(refused, "policy_denied")["policy_rule"] == "no-self-approval"
+    decided = team.lab.ok(reviewer.call("POST", f"/v1/approvals/{asked}", decision="approve"))
+    assert (decided["state"], decided["self_approved"]) == ("approved", False)
+
+
+def test_another_organisation_sees_no_member_invite_token_or_session(team: Team) -> None:
+    other = Team(team.lab)
+    person = team.join("builder")
+    invite = team.lab.ok(team.owner.call("POST", "/v1/invites", email="o@acme.example", role="viewer"), 201)
+    token = team.lab.ok(person.call("POST", "/v1/tokens", label="x", scopes=["read"]), 201)
+    for method, path, body in (
+        ("POST", f"/v1/members/{person.id}", {"role": "viewer"}),
+        ("DELETE", f"/v1/members/{person.id}", {}),
+        ("DELETE", f"/v1/invites/{invite['id']}", {}),
+        ("DELETE", f"/v1/tokens/{token['id']}", {}),
+        ("DELETE", f"/v1/me/sessions/{person.tokens['session_id']}", {}),
+    ):
+        other.lab.problem(other.owner.call(method, path, **body), "not_found")
+    assert {m["id"] for m in other.lab.ok(other.owner.call("GET", "/v1/members"))["items"]} == {
+        other.owner.id
+    }
+
+
+def test_a_session_is_listed_and_ended_by_its_own_member_alone(team: Team) -> None:
+    person, stranger = team.join("viewer"), team.join("admin")
+    listed = team.lab.ok(person.call("GET", "/v1/me/sessions"))["items"]
+    assert [s["id"] for s in listed] == [person.tokens["session_id"]]
+    team.lab.problem(stranger.call("DELETE", f"/v1/me/sessions/{person.tokens['session_id']}"), "not_found")
+    with team.lab.later(minutes=16):
+        team.lab.problem(person.call("GET", "/v1/me/sessions"), "token_expired")
+    team.lab.ok(person.call("DELETE", f"/v1/me/sessions/{person.tokens['session_id']}"))
+    team.lab.problem(person.call("GET", "/v1/me/sessions"), "token_invalid")
