@@ -40,9 +40,18 @@ def link(prev_hash: bytes, seq: int, body: str) -> bytes:
     return hashlib.sha256(prev_hash + seq.to_bytes(8, "big") + body.encode()).digest()
 
 
-def verify(org_id: str, lines: Iterable[Line], head: tuple[int, bytes] | None = None) -> Verdict:
-    """Check every line against its predecessor, and the last one against the stored head when given."""
-    previous, seq = seed(org_id), 0
+def verify(
+    org_id: str,
+    lines: Iterable[Line],
+    head: tuple[int, bytes] | None = None,
+    *,
+    after: tuple[int, bytes] | None = None,
+) -> Verdict:
+    """Check every line against its predecessor, and the last one against the stored head when given.
+
+    `after`: number and hash of a line known to be good, where `lines` go on behind it.
+    """
+    seq, previous = after or (0, seed(org_id))
     for line in lines:
         seq += 1
         if line.seq != seq:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import Torn
+from builderos.core.clock import rfc3339
 from builderos.core.database import Database
 from builderos.core.inspection import inspect
 from builderos.core.problems import Problem
@@ -30,6 +31,7 @@ OLDEST_GIT: Final = (2, 32)  # the first to roll packs up (`repack --geometric`)
 OLDEST_POSTGRESQL: Final = 150000
 SPACE: Final = 1024**3
 JOURNAL_AGE: Final = timedelta(hours=1)
+CHECKPOINT_AGE: Final = timedelta(hours=1)
 _NAMED: Final = 10
 
 
@@ -211,6 +213,16 @@ def _ledger(unit: Unit) -> str:
     return f"{verdict.lines} lines verify"
 
 
+def _checkpoints(unit: Unit) -> str:
+    found = ledger.findings(unit, ledger.verify_stored(unit).lines)
+    if found:
+        raise Unwell(_named("things do not fit the signed record", found))
+    count, since = ledger.waiting(unit)
+    if count and since < rfc3339(unit.now - CHECKPOINT_AGE):
+        raise Unwell(f"{count} lines wait for a signed checkpoint, the first since {since}")
+    return f"every checkpoint fits; {count} lines wait for the next one"
+
+
 def _engine(unit: Unit) -> str:
     if not unit.settings.engine:
         return "off in this process, as configured"
@@ -246,6 +258,7 @@ CHECKS: Final = (
     Check("orphans", _orphans, repositories.set_aside),
     Check("backups", _backups, lambda unit: settle_backups(unit.context)),
     Check("ledger", _ledger),
+    Check("checkpoints", _checkpoints, lambda unit: ledger.extend_all(unit.context, unit.org_id)),
     Check("engine", _engine),
     Check("outbox", _outbox),
 )

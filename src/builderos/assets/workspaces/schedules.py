@@ -120,6 +120,19 @@ def remove_backup(unit: Unit, backup_id: str) -> None:
     unit.after_commit(lambda: store.delete_ref(source.store, row.ref))
 
 
+def sign_ledger(context: Context, org_id: str) -> int:
+    """Put everything recorded so far under a signed checkpoint; returns how many lines that are.
+
+    A record that was altered is not signed: it raises the alert `ledger_altered`, and `Problem`.
+    """
+    try:
+        return ledger.extend_all(context, org_id)
+    except ledger.Altered as altered:
+        detail = {"detail": altered.detail, **altered.extra}
+        as_system(context, org_id, lambda unit: notices.raise_alert(unit, "ledger_altered", org_id, detail))
+        raise
+
+
 def settle_backups(context: Context, since: datetime | None = None) -> int:
     """Give backups made since then the refs that a killed process did not write; returns how many lacked theirs."""
     restored = 0

@@ -182,11 +182,12 @@ def _csv_row(cells: tuple[str, ...]) -> bytes:
 
 
 def verify(unit: Unit, _body: VerifyIn) -> VerifyOut:
-    """Recompute the chain and ask every witness."""
+    """Recompute the chain, compare it with every checkpoint, and ask every witness."""
     policy.require(unit, "audit.verify", _resource(unit))
     verdict = ledger.verify_stored(unit)
     witnesses = unit.get(Witnesses)
     findings = [finding for name in witnesses for finding in witnesses.get(name)(unit)]
+    findings += ledger.findings(unit, verdict.lines)
     seq, hash_ = ledger.stored_head(unit)
     head = unit.get(Signer).sign_head(unit.org_id, seq, hash_.hex(), rfc3339(unit.now))
     return VerifyOut(

@@ -5,7 +5,7 @@ A line's hash is `sha256(previous hash + seq as 8 big-endian bytes + body)`; the
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,11 +13,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from builderos.core.chain import Line, Verdict, seed, verify
+from builderos.core.chain import Line, Verdict
 from builderos.core.clock import rfc3339
+from builderos.core.merkle import leaf
 from builderos.core.unit import Unit
 
-from .model import ledger, ledger_head
+from .checkpoints import Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
+from .lines import line_of, scan, stored_head, verify_stored
+from .model import ledger
+
+__all__ = [
+    "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "extend", "extend_all", "findings",
+    "latest", "leaf", "line_of", "lines_of", "named_commits", "record", "scan", "search", "stored_head", "stored_tree",
+    "verify_stored", "waiting",
+]  # fmt: skip
 
 
 def compose(
@@ -44,33 +53,6 @@ def record(
 ) -> None:
     """Append a line in this unit's transaction. Call it last: it serialises the organisation."""
     unit.send("ops.ledger_append", compose(unit, type_, object_, payload, rules=rules))
-
-
-def stored_head(unit: Unit) -> tuple[int, bytes]:
-    """Number and hash of the newest line (0 and the organisation's seed when there is none)."""
-    row = unit.execute(sa.select(ledger_head.c.seq, ledger_head.c.hash)).one_or_none()
-    return (row.seq, row.hash) if row else (0, seed(unit.org_id))
-
-
-def scan(unit: Unit, *, after: int = 0, upto: int | None = None, batch: int = 5000) -> Iterator[Line]:
-    """Every line after `after` in order, fetched in batches (constant memory)."""
-    columns = (ledger.c.seq, ledger.c.body, ledger.c.prev_hash, ledger.c.hash)
-    while True:
-        wanted = sa.select(*columns).where(ledger.c.seq > after).order_by(ledger.c.seq).limit(batch)
-        if upto is not None:
-            wanted = wanted.where(ledger.c.seq <= upto)
-        rows = unit.execute(wanted).all()
-        for row in rows:
-            yield Line(row.seq, row.body, row.prev_hash, row.hash)
-        if len(rows) < batch:
-            return
-        after = rows[-1].seq
-
-
-def verify_stored(unit: Unit) -> Verdict:
-    """Verify this organisation's chain as the database holds it."""
-    head = stored_head(unit)
-    return verify(unit.org_id, scan(unit, upto=head[0]), head)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ SEVERITY: Final[dict[Rule, Severity]] = {
     "quota_exceeded": "warning",
     "rate_limited": "warning",
     "backup_failed": "critical",
+    "ledger_altered": "critical",
 }
 
 
