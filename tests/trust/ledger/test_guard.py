@@ -22,6 +22,10 @@ def two(databases: Databases) -> Iterator[tuple[Lab, Org]]:
         source = make_repository(lab.world.home / "theirs")
         body = {"source": str(source), "name": "far"}
         lab.ok(lab.world.http.post("/v1/repos/import", json=body, headers=other.owner), 201)
+        for owner in (lab.world.owner, other.owner):
+            invite = {"email": "ann@acme.example", "role": "viewer"}
+            made = lab.ok(lab.world.http.post("/v1/invites", json=invite, headers=owner), 201)
+            lab.ok(lab.world.http.post("/v1/invites/accept", json={"invite_token": made["invite_token"]}))
         for box in (lab.open_sandbox(), other.open_sandbox("far")):
             box.commit({"a.txt": "x\n" * 500}, idempotency_key="k")
             box.post("/system/backup")
@@ -82,7 +86,8 @@ def test_an_organisation_sees_its_own_rows_of_every_table_and_no_others(two: tup
                 )
                 assert count.fetchone() == (0,), table
     assert filled >= {"orgs", "repositories", "branches", "sandboxes", "credentials", "git_journal", "idempotency",
-                      "approvals", "pulls", "backups", "shares", "alerts", "ledger", "ledger_head"}  # fmt: skip
+                      "approvals", "pulls", "backups", "shares", "alerts", "ledger", "ledger_head",
+                      "members", "people", "invites", "sessions", "refresh_tokens"}  # fmt: skip
 
 
 def test_no_row_is_written_into_another_organisation(two: tuple[Lab, Org]) -> None:

@@ -65,6 +65,15 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("audit", "audit", "List, verify and export the ledger"),
             Entry("alert", "alert", "List and acknowledge alerts"),
             Entry("key", "key", "Create, list and revoke API keys"),
+            Entry("policy", "policy", "Show, propose, explain and test the rules of your organisation"),
+        ),
+    ),
+    (
+        "Team",
+        (
+            Entry("org", "team", "Make organisations", "org"),
+            Entry("member", "team", "Invite, list, change and remove members", "member"),
+            Entry("token", "team", "Create, list and revoke tokens and sessions", "token"),
         ),
     ),
     (
