@@ -41,11 +41,13 @@ begin
   return query
     select r.id, r.owner, r.name, r.base_branch, r.reserved_names, r.host, b.id, b.repo_id, r.name, b.name, b.kind, b.store,
            b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
-           (select n from unnest(p_names) with ordinality as wanted (n, place)
+           (select n from unnest(p_names) as wanted (n)  -- looks no further than the first that is free
              where n <> all (r.reserved_names)
-               and not exists (select 1 from ops.branches t where t.repo_id = r.id and t.name = n)
-             order by place limit 1)
-      from ops.repositories r left join ops.branches b on b.repo_id = r.id and b.name in ('main', r.base_branch)
+               and (select t.id from ops.branches t where t.repo_id = r.id and t.name = n) is null limit 1)
+      from ops.repositories r left join lateral (  -- one name each: two in a list would read all branches
+             select t.* from ops.branches t where t.repo_id = r.id and t.name = 'main'
+             union all
+             select t.* from ops.branches t where t.repo_id = r.id and t.name = r.base_branch and t.name <> 'main') b on true
      where r.id in (select w.id from ops.repositories w where w.id = p_id
                     union all
                     select w.id from ops.repositories w where p_id is null and w.name = p_name

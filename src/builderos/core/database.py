@@ -10,7 +10,7 @@ import re
 import select
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 import sqlalchemy as sa
@@ -23,7 +23,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from .problems import Problem
 
 _ORG = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
+# Without statistics PostgreSQL takes a young table for a tiny one and reads it whole, each time a bit longer.
+_PLANS = "-c enable_seqscan=off"
 _FLUSH_SINCE = 170000  # pg_logical_emit_message(…, flush) exists since PostgreSQL 17
+
+
+_LOCAL = (
+    "select set_config('synchronous_commit', %s, true), set_config('app.unit', %s, true), "
+    "set_config('lock_timeout', '5s', true)"
+)
+Statement: TypeAlias = tuple[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -40,9 +49,11 @@ class Database:
     def __init__(self, keys: DatabaseKeys, *, pool_size: int = 12) -> None:
         self._unit_key = keys.unit_key
         self.url = keys.url
+        options = f"{sa.make_url(keys.url).query.get('options', '')} {_PLANS}".strip()
         self.engine = sa.create_engine(
             keys.url, isolation_level="AUTOCOMMIT", pool_size=pool_size, max_overflow=pool_size, pool_timeout=10,
-            pool_recycle=1800, connect_args={"connect_timeout": 5, "application_name": "builderos"},
+            pool_recycle=1800,
+            connect_args={"connect_timeout": 5, "application_name": "builderos", "options": options},
         )  # fmt: skip
 
     def close(self) -> None:
@@ -73,16 +84,13 @@ class Database:
             finally:
                 transaction.close()
 
-    def _opening(self, conn: psycopg.Connection[Any], org_id: str, read_only: bool, flush: bool) -> list[str]:
+    def _opening(
+        self, conn: psycopg.Connection[Any], org_id: str, read_only: bool, flush: bool
+    ) -> "list[Statement]":
         # Where the log can be flushed by hand, the commit itself does not wait for it: the organisation's ledger
         # head is free again before the disk is asked, and commits of one organisation share a flush.
-        local = {
-            "synchronous_commit": "off" if flush else "on",
-            "lock_timeout": "5s",
-            "app.unit": self._proof(conn, org_id),
-        }
-        wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in local.items())
-        return ["begin read only" if read_only else "begin", f"select {wanted}"]
+        local = ("off" if flush else "on", self._proof(conn, org_id))
+        return [("begin read only" if read_only else "begin", ()), (_LOCAL, local)]
 
     def _proof(self, conn: psycopg.Connection[Any], org_id: str) -> str:
         """What `app.unit` must hold for this backend to be `org_id`."""
@@ -120,12 +128,13 @@ class Retry(Exception):
 class Transaction:
     """One transaction. `commit` returns only when the write-ahead log is on disk.
 
-    A statement whose answer nobody waits for travels with the next one that is asked, in one message: BEGIN with the
-    first question, the last rows, moves and ledger lines with COMMIT. The order of statements stays the program's.
+    A statement whose answer nobody waits for travels with the next one that is asked, in one round trip: BEGIN with
+    the first question, the last rows, moves and ledger lines with COMMIT. The order of statements stays the program's.
+    All of them are prepared: their texts are few, and parsing and planning would cost more than most of them do.
     """
 
     def __init__(
-        self, connection: sa.Connection, opening: list[str],
+        self, connection: sa.Connection, opening: list[Statement],
         proof: Callable[[psycopg.Connection[Any], str], str], *, flush: bool,
     ) -> None:  # fmt: skip
         self._connection = connection
@@ -133,7 +142,7 @@ class Transaction:
         self._proof = proof
         self._flush = flush
         self._open = True
-        self._sent: list[tuple[str, Sequence[Any]]] = [(statement, ()) for statement in opening]
+        self._sent = opening
 
     @property
     def connection(self) -> sa.Connection:
@@ -174,11 +183,10 @@ class Transaction:
     def commit(self) -> None:
         """Make everything durable; raises when PostgreSQL rolled back instead."""
         self.send("commit")
-        at = len(self._sent) - 1
         if self._flush:
             self.send("select pg_logical_emit_message(false, '', '', true)")
         try:
-            cursor = self._exchange(look_at=at)
+            cursor = self._exchange(-2 if self._flush else -1)
         except psycopg.OperationalError as error:
             if self._driver.broken:
                 raise unknown_outcome() from error
@@ -193,20 +201,21 @@ class Transaction:
             self._open = False
             self._driver.rollback()
 
-    def _exchange(self, look_at: int | None = None) -> psycopg.ClientCursor[Any]:
-        """One message with all that was sent; the cursor stands on the answer to statement `look_at` (the last)."""
+    def _exchange(self, answer: int = -1) -> psycopg.Cursor[Any]:
+        """One round trip with all that was sent; returns the answer to one of the statements (the last).
+
+        The first that fails raises, and those behind it are not done.
+        """
         statements, self._sent = self._sent, []
-        cursor = psycopg.ClientCursor(self._driver)
+        cursors: list[psycopg.Cursor[Any]] = []
         try:
-            cursor.execute(
-                "; ".join(text for text, _ in statements),  # pyright: ignore[reportArgumentType] - values are quoted
-                [value for _, values in statements for value in values] or None,
-            )
+            with self._driver.pipeline():
+                for text, values in statements:
+                    cursor = self._driver.cursor()
+                    cursors.append(cursor.execute(text, values or None, prepare=True))  # pyright: ignore[reportArgumentType] - ours
         except pg.UniqueViolation as twin:
             raise Retry from twin
-        for _ in range(len(statements) - 1 if look_at is None else look_at):
-            cursor.nextset()
-        return cursor
+        return cursors[answer]
 
 
 def _adapted(table: sa.Table, column: str, value: Any) -> Any:
