@@ -98,7 +98,6 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
     checks = run_checks(unit, found)
     text, _, stat = unified_diff(found.batch, found.base_tree, found.theirs.tree)
     values = _values(unit, body, source, target, found, checks, stat)
-    _save(unit, id_, known is not None, values)
     payload = {"repo": source.repo_name, "branch": source.name, "target": target.name, "head": source.tip,
                "diff_hash": values["diff_hash"], "title": body.title}  # fmt: skip
     green = all(c.ok for c in checks)
@@ -107,7 +106,7 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
         if green and target.kind == "main"
         else None
     )
-    unit.execute(sa.update(pulls).where(pulls.c.id == id_).values(approval_id=approval_id))
+    _save(unit, id_, known is not None, {**values, "approval_id": approval_id})
     ledger.record(unit, "promotion.opened", id_, payload, rules=decision.rules)
     url = host_of(unit, source).open_pull(unit, HostPull(id_, source, target, body.title, text))
     merged = _try_bot(unit, id_, target, checks, stat, found) if green else None
@@ -178,7 +177,7 @@ def _save(unit: Unit, id_: str, exists: bool, values: Mapping[str, Any]) -> None
         kept = {k: v for k, v in values.items() if k not in ("created_by", "created_at")}
         unit.execute(sa.update(pulls).where(pulls.c.id == id_).values(**kept))
     else:
-        unit.execute(sa.insert(pulls).values(id=id_, comments=[], **values))
+        unit.add(pulls, id=id_, comments=[], **values)
 
 
 def _ask(

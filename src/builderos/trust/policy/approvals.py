@@ -136,14 +136,11 @@ def request(
         set_state(unit, row.id, "expired" if overdue else "cancelled")
     id_ = new_id("apr")
     required, expires_at = _terms(unit, action, approvers)
-    unit.execute(
-        sa.insert(approvals).values(
-            id=id_, org_id=unit.org_id, action=action, object=object_, diff=diff[:MAX_DIFF_CHARS], diff_stat=diff_stat,
-            diff_hash=diff_hash, reason=reason, risk=risk, requested_by=requested_by or unit.actor.id,
-            requested_member=unit.actor.member_id,
-            prompt_version=prompt_version, required=required, decisions=[],
-            state="pending", self_approved=False, created_at=unit.now, expires_at=expires_at,
-        )
+    unit.add(
+        approvals, id=id_, org_id=unit.org_id, action=action, object=object_, diff=diff[:MAX_DIFF_CHARS],
+        diff_stat=diff_stat, diff_hash=diff_hash, reason=reason, risk=risk, requested_by=requested_by or unit.actor.id,
+        requested_member=unit.actor.member_id, prompt_version=prompt_version, required=required, decisions=[],
+        state="pending", self_approved=False, created_at=unit.now, expires_at=expires_at,
     )  # fmt: skip
     payload = {"action": action, "object": object_, "diff_hash": diff_hash, "risk": risk}
     ledger.record(unit, "approval.requested", id_, payload)
