@@ -102,7 +102,7 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
                "diff_hash": values["diff_hash"], "title": body.title}  # fmt: skip
     green = all(c.ok for c in checks)
     approval_id = (
-        _ask(unit, id_, body, source, target, values["diff_hash"], text, stat)
+        _ask(unit, id_, body, source, target, values["diff_hash"], text, stat, first=known is None)
         if green and target.kind == "main"
         else None
     )
@@ -189,11 +189,13 @@ def _ask(
     diff_hash: str,
     text: str,
     stat: DiffStat,
+    *,
+    first: bool,
 ) -> str:
     return approvals.request(
         unit, action="pull.merge", object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=diff_hash,
         reason=f"{body.title} ({source.name} → {target.name} of {source.repo_name})", risk="high",
-        requested_by=unit.actor.id,
+        requested_by=unit.actor.id, first=first,
     )  # fmt: skip
 
 

@@ -117,19 +117,19 @@ def request(
     unit: Unit, *, action: str, object_: str, diff: str, diff_stat: dict[str, Any], diff_hash: str, reason: str,
     risk: Risk,
     requested_by: str | None = None, prompt_version: str | None = None, approvers: tuple[str, ...] = APPROVERS,
+    first: bool = False,
 ) -> str:  # fmt: skip
     """Ask for an approval of exactly this diff; an open request for another diff of the same object is cancelled, one
     whose time is over has expired.
 
     Of `approvers` may say yes whom the organisation's policy file names for the action; it also says how many have to,
-    and how long the request stays open.
+    and how long the request stays open. `first`: the object is new, so nobody has asked about it before.
     """
     c = approvals.c
-    for row in unit.execute(
-        sa.select(c.id, c.diff_hash, c.expires_at).where(
-            c.object == object_, c.action == action, c.state == "pending"
-        )
-    ).all():
+    pending = sa.select(c.id, c.diff_hash, c.expires_at).where(
+        c.object == object_, c.action == action, c.state == "pending"
+    )
+    for row in () if first else unit.execute(pending).all():
         overdue = row.expires_at <= unit.now
         if row.diff_hash == diff_hash and not overdue:
             return row.id

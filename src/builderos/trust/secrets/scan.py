@@ -20,6 +20,11 @@ _RULES: Final[tuple[tuple[str, str], ...]] = (
     ("PyPI token", r"\bpypi-[0-9A-Za-z_-]{50,}"),
 )
 _ANY: Final = re.compile("|".join(f"({pattern})" for _, pattern in _RULES).encode())
+# One of these is in every credential. Looking for plain text costs a fiftieth of the search for all forms.
+_MARKS: Final = (
+    b"-----BEGIN ", b"bos_", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"glpat-", b"glptt-",
+    b"glrt-", b"AKIA", b"ASIA", b"AIza", b"xox", b"k_live_", b"sk-", b"npm_", b"pypi-",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ def redact(text: str) -> str:
         return f"[{_RULES[match.lastindex - 1][0]} removed]".encode()
 
     data = text.encode("utf-8", "surrogatepass")
-    return _ANY.sub(kind, data).decode("utf-8", "surrogatepass")
+    return _ANY.sub(kind, data).decode("utf-8", "surrogatepass") if _suspect(data) else text
 
 
 def redacted(value: Any) -> Any:
@@ -54,6 +59,12 @@ def redacted(value: Any) -> Any:
 
 def scan(data: bytes) -> Iterator[Finding]:
     """Credentials in a file, with their 1-based lines."""
+    if not _suspect(data):
+        return
     for match in _ANY.finditer(data):
         assert match.lastindex is not None
         yield Finding(_RULES[match.lastindex - 1][0], data.count(b"\n", 0, match.start()) + 1)
+
+
+def _suspect(data: bytes) -> bool:
+    return any(mark in data for mark in _MARKS)
