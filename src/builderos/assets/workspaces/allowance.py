@@ -4,15 +4,17 @@ from builderos.assets.repositories.schema import Branch
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.notices import service as notices
+from builderos.trust.policy import service as policy
 from builderos.trust.quotas import service as quotas
 
 
 def take(unit: Unit, branch: Branch, *, commits: int, files: int) -> None:
     """Count `commits` more commits, and `files` as the paths that differ from the base from now on.
 
+    The organisation's policy file may lower what the settings allow.
     Raises the alert `quota_near` at 80 %. Raises `quota_exceeded` and leaves an alert of that name.
     """
-    settings = unit.settings
+    settings, file = unit.settings, policy.document_in_force(unit).limits
     detail = {"commits": branch.commits + commits, "files": files}
 
     def near() -> None:
@@ -20,10 +22,11 @@ def take(unit: Unit, branch: Branch, *, commits: int, files: int) -> None:
 
     try:
         if commits:
-            limit = settings.max_commits_per_sandbox
+            limit = min(settings.max_commits_per_sandbox, file.commits or settings.max_commits_per_sandbox)
             quotas.spend("commits per sandbox", used=branch.commits, cost=commits, limit=limit, near=near)
         if files > branch.files:
             limit, cost = settings.max_files_per_sandbox, files - branch.files
+            limit = min(limit, file.files or limit)
             quotas.spend("files per sandbox", used=branch.files, cost=cost, limit=limit, near=near)
     except Problem as problem:
         told = detail | {"limit": problem.extra["limit"], "name": problem.extra["name"]}

@@ -34,15 +34,17 @@ class Verdict:
 
 
 def judge(unit: Unit, target: Branch, stat: DiffStat, found: Preview) -> Verdict:
-    """Approve only: target sandbox or dev, at most `prbot_max_lines` changed lines, no protected path, no binary
-    file.
+    """Approve only: target sandbox or dev, no more changed lines than policy file or settings say, no protected path,
+    no binary file.
     """
     lines = sum(_lines(found, path, old, new) for path, old, new in found.files)
     reasons: list[str] = []
     if target.kind not in ("sandbox", "dev"):
         reasons.append(f"{target.name} always needs a person")
-    if lines > unit.settings.prbot_max_lines:
-        reasons.append(f"{lines} changed lines are more than {unit.settings.prbot_max_lines}")
+    wanted = policy.document_in_force(unit).prbot_lines
+    most = unit.settings.prbot_max_lines if wanted is None else wanted
+    if lines > most:
+        reasons.append(f"{lines} changed lines are more than {most}")
     reasons += [f"{path} is protected" for path, _, _ in found.files if _PROTECTED.search(path)]
     reasons += [
         f"{path} is binary" for path, old, new in found.files if _binary(found, old) or _binary(found, new)

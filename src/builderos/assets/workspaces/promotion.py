@@ -203,7 +203,8 @@ def _try_bot(
     unit: Unit, id_: str, target: Branch, checks: list[Check], stat: DiffStat, found: Preview
 ) -> str | None:
     """PRBot comments, and merges what it may; returns the merge commit."""
-    if not unit.settings.prbot:
+    wanted = policy.document_in_force(unit).prbot_enabled
+    if not (unit.settings.prbot if wanted is None else wanted):
         return None
     verdict = prbot.judge(unit, target, stat, found)
     add_comment(unit, id_, "PRBot", verdict.summary)

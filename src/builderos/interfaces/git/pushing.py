@@ -20,6 +20,8 @@ from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.unit import Call, perform
+from builderos.interfaces.http.records import note_refusal
+from builderos.trust.policy import service as policy
 
 from . import wire
 from .bodies import Body
@@ -104,7 +106,11 @@ class Pushing:
         checked = check(self._context, self._view, own, self._call.actor, room, update.new)
         seal(room, checked.arrival)
         publication = Publication(room, own.ref, update.new)
-        return perform(self._context, self._call, lambda unit: accept(unit, own, checked, publication))
+        try:
+            return perform(self._context, self._call, lambda unit: accept(unit, own, checked, publication))
+        except policy.Refused as refused:
+            note_refusal(self._context, self._call, refused)
+            raise
 
 
 async def _measured(body: Body, limit: int) -> AsyncIterator[bytes]:

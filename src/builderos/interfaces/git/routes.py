@@ -14,7 +14,9 @@ from builderos.assets.workspaces.service import Address, Reading, View, look, re
 from builderos.core.application import Application
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.core.unit import Call, perform
+from builderos.core.unit import Call, Unit, perform
+from builderos.interfaces.http.records import note_refusal
+from builderos.trust.policy import service as policy
 
 from . import wire
 from .bodies import Body
@@ -123,11 +125,19 @@ class Door:
 
     async def _look(self, call: Call, address: Address) -> View:
         verb = functools.partial(look, address=address, action="git.push")
-        return await self._thread(perform, self._app.context, call, verb, read_only=True)
+        return await self._ask(call, verb)
 
     async def _read(self, call: Call, address: Address, wants: list[str]) -> Reading:
         verb = functools.partial(read, address=address, wants=wants)
-        return await self._thread(perform, self._app.context, call, verb, read_only=True)
+        return await self._ask(call, verb)
+
+    async def _ask(self, call: Call, verb: Callable[[Unit], Any]) -> Any:
+        """A reading verb; what the policy refuses leaves its line in the record."""
+        try:
+            return await self._thread(perform, self._app.context, call, verb, read_only=True)
+        except policy.Refused as refused:
+            await self._thread(note_refusal, self._app.context, call, refused)
+            raise
 
     def _reply(self, call: Call, reading: Reading, body: bytes, version: int, *, advertise: bool) -> Response:
         view = reading.view

@@ -1,18 +1,26 @@
 """What the edge itself writes down beside a call: refusals, and that somebody is still at work in a sandbox."""
 
+from typing import Any, Final
+
 from builderos.assets.workspaces import service as workspaces
 from builderos.core.context import Context
 from builderos.core.unit import Call, perform
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 
+MAX_PATHS: Final = 100
+
 
 def note_refusal(context: Context, call: Call, refused: policy.Refused) -> None:
     """A line of its own for what the policy did not allow; the verb's transaction is gone by now."""
-    payload = {
+    payload: dict[str, Any] = {
         "action": refused.action, "code": refused.code, "kind": refused.resource.kind,
         "repo_id": refused.resource.repo_id, "tool": call.tool,
     }  # fmt: skip
+    where = {"repo": refused.resource.project, "branch": refused.resource.branch}
+    payload |= {name: value for name, value in where.items() if value is not None}
+    if refused.paths:
+        payload["paths"] = list(refused.paths[:MAX_PATHS])
     rules = refused.decision.rules
     perform(
         context, call, lambda unit: ledger.record(unit, "refused", refused.resource.id, payload, rules=rules)

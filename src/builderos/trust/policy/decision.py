@@ -16,7 +16,9 @@ from .schema import NO_CONTEXT, Decision, RequestContext, Resource
 class Refused(Problem):
     """The policy's no, or not yet; `decision` has all deciding rules, the reply one, as `policy_rule`."""
 
-    def __init__(self, decision: Decision, action: Action, resource: Resource) -> None:
+    def __init__(
+        self, decision: Decision, action: Action, resource: Resource, paths: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(
             decision.code,
             _DETAIL.get(decision.code, "The policy does not allow {action} here.").format(action=action),
@@ -26,6 +28,7 @@ class Refused(Problem):
         self.decision = decision
         self.action: Action = action
         self.resource = resource
+        self.paths = paths
 
 
 _DETAIL = {
@@ -65,9 +68,10 @@ def require_paths(unit: Unit, action: Action, resource: Resource, paths: Iterabl
     """
     if unit.actor.role == "system":
         return
-    no = _no_of_file(unit, action, resource, tuple(sorted(paths)))
+    named = tuple(sorted(paths))
+    no = _no_of_file(unit, action, resource, named)
     if no is not None:
-        raise Refused(_denied(no, ""), action, resource)
+        raise Refused(_denied(no, ""), action, resource, named)
 
 
 def _no_of_file(unit: Unit, action: Action, resource: Resource, paths: tuple[str, ...]) -> No | None:
@@ -96,5 +100,5 @@ def require(
     """
     decision = decide(unit, action, resource, context, approved_digests)
     if decision.verdict != "allow":
-        raise Refused(decision, action, resource)
+        raise Refused(decision, action, resource, context.paths)
     return decision

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import approvals, proposing
+from . import approvals, asking, comparing, proposing
 
 routes = Operations("approvals")
 
@@ -36,3 +36,21 @@ def get_policy(unit: Unit, body: proposing.PolicyShowIn) -> proposing.PolicyOut:
 def propose_policy(unit: Unit, body: proposing.PolicyIn) -> Reply[proposing.PolicyProposal]:
     """Propose a policy file; it comes into force when an owner or admin approves exactly this change."""
     return proposing.propose(unit, body)
+
+
+@routes.post("/v1/policies/explain", "explainPolicy", effect="read")
+def explain_policy(unit: Unit, body: asking.ExplainIn) -> asking.Answer:
+    """Say what would be decided about one act, by which rule, and why."""
+    return asking.explain(unit, body)
+
+
+@routes.post("/v1/policies/simulate", "simulatePolicy", effect="read")
+def simulate_policy(unit: Unit, body: asking.SimulateIn) -> asking.Simulation:
+    """Decide about a list of acts, and hold the answers against what was expected; nothing happens."""
+    return asking.simulate(unit, body)
+
+
+@routes.post("/v1/policies/diff", "diffPolicy", effect="read")
+def diff_policy(unit: Unit, body: comparing.CompareIn) -> comparing.Comparison:
+    """Show which decisions a new policy file would change: of the last days, and of all it speaks of."""
+    return comparing.compare(unit, body)

@@ -6,6 +6,7 @@ from .approvals import Approval, Verdicts
 from .decision import Refused, decide, org_resource, require, require_paths
 from .force import InForce
 from .loading import Rule
+from .proposing import document_in_force
 from .rules import Policy, request_digest
 from .schema import Decision
 
@@ -21,6 +22,7 @@ __all__ = [
     "Verdicts",
     "approvals",
     "decide",
+    "document_in_force",
     "org_resource",
     "proposing",
     "request_digest",
