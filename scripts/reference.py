@@ -20,6 +20,7 @@ from builderos.core.problems import RETRYABLE, STATUS
 from builderos.core.settings import Settings
 from builderos.interfaces.cli.catalogue import SECTIONS
 from builderos.interfaces.cli.main import root
+from builderos.trust.policy.file_schema import SCHEMA as POLICY
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 NOTE: Final = "Made from the code by `make reference`. Do not edit.\n"
@@ -178,8 +179,8 @@ def _command(command: click.Command, words: list[str], parent: click.Context) ->
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schemas of the delivery files by name."""
-    return delivery.schemas()
+    """The JSON Schemas of the delivery files and of the policy file by name."""
+    return delivery.schemas() | {"policy": POLICY}
 
 
 def _cell(text: str) -> str:

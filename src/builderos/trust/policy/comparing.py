@@ -56,7 +56,7 @@ class Change(Out):
 class Comparison(Out):
     """Differences: in the record, and over agents × actions × branches × paths that the files speak of.
 
-    Lists show the first 200; the counts are of all. `complete`: nothing was left out for its size.
+    Lists show the first 200, the second one an instance of each sort; the counts are of all. `complete`: nothing was left out for its size.
     """
 
     lines: int
@@ -76,7 +76,7 @@ def compare(unit: Unit, body: CompareIn) -> Comparison:
     possible, cells, whole = _possible(old, new)
     return Comparison(
         lines=lines, changed_lines=len(recorded), recorded=recorded[:MAX_SHOWN], cells=cells,
-        changed_cells=len(possible), possible=possible[:MAX_SHOWN], complete=whole and lines < MAX_LINES,
+        changed_cells=len(possible), possible=_alike(possible)[:MAX_SHOWN], complete=whole and lines < MAX_LINES,
     )  # fmt: skip
 
 
@@ -140,6 +140,14 @@ def _change(old: FilePolicy, new: FilePolicy, asked: Asked, scene: Scene) -> Cha
         paths=list(asked.paths)[:20], before="allow" if before is None else f"deny ({', '.join(before.rules)})",
         after="allow" if after is None else f"deny ({', '.join(after.rules)})",
     )  # fmt: skip
+
+
+def _alike(changes: list[Change]) -> list[Change]:
+    """One of all changes that differ in project, branch and tool alone."""
+    found: dict[tuple[object, ...], Change] = {}
+    for c in changes:
+        found.setdefault((c.agent, c.action, tuple(c.paths), c.before, c.after), c)
+    return list(found.values())
 
 
 def _of(rule: FileRule, kind: Any) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ Level = Literal["org", "project", "environment", "agent"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)  # from the widest to the most specific
 APPROVERS: Final = ("Owner", "Admin", "Reviewer")
+# Actions that wait for an approval on this server, by the names that a file may use.
+ASKED_FOR: Final = frozenset({"git.push_main", "git.release", "policy.activate", "pull.merge"})
 FILE_NAME: Final = "builderos.policy.yaml"
 MAX_RULES: Final = 500
 MAX_PATTERNS: Final = 200
@@ -231,6 +233,8 @@ class _DocumentReader(Reader):
                 self.fault(item, where, f"{text!r} is not an action", "Write for example git.push_main.")
             elif text is not None:
                 found.append(text)
+                if text not in ASKED_FOR:
+                    self._note(item, where, f"nothing asks for an approval of {text} yet")
         return tuple(found)
 
     def _roles(self, node: yaml.Node, path: str) -> tuple[str, ...]:
