@@ -7,6 +7,11 @@ _SANDBOX: Final = f"sbx_{_ID}"
 _SHA: Final = "5f3b9c0e6d1a4b7f8c2e9d0a1b3c5d7e9f0a2b4c"
 _HERE: Final[dict[str, Any]] = {"repo_name": "ai-builder-lab", "branch": "sandbox-golden-otter"}
 _KEY: Final[dict[str, Any]] = {"idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"}
+_POLICY: Final = """\
+version: 1
+rules:
+  - {id: no-env, scope: {project: "*"}, deny: {paths: ["**/.env"]}}
+"""
 _PROJECT: Final[dict[str, Any]] = {
     **_HERE,
     "project_name": "Support bot",
@@ -88,6 +93,11 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "getPull": {"id": f"pul_{_ID}"},
     "reviewPull": {"id": f"pul_{_ID}", "verdict": "approve", "comment": "Reads well."},
     "mergePull": {"id": f"pul_{_ID}"},
+    "getPolicy": {},
+    "proposePolicy": {"content": _POLICY, "reason": "Keep environment files out.", "dry_run": True},
+    "explainPolicy": {"action": "files.write", "project": "ai-builder-lab", "paths": ["conf/.env"], "content": _POLICY},
+    "simulatePolicy": {"questions": [{"action": "git.push", "paths": ["src/parser.py"], "expect": "allow"}]},
+    "diffPolicy": {"content": _POLICY, "days": 7},
     "listApprovals": {"state": "pending", "limit": 20},
     "getApproval": {"id": f"apr_{_ID}"},
     "decideApproval": {"id": f"apr_{_ID}", "decision": "approve", "comment": "Checked with the team."},

@@ -56,7 +56,8 @@ class Change(Out):
 class Comparison(Out):
     """Differences: in the record, and over agents × actions × branches × paths that the files speak of.
 
-    Lists show the first 200, the second one an instance of each sort; the counts are of all. `complete`: nothing was left out for its size.
+    Lists show the first 200, the second one an instance of each sort; the counts are of all. `complete`: nothing was
+    left out for its size.
     """
 
     lines: int
