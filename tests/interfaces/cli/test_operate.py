@@ -1,6 +1,8 @@
 """Looking after a server: repositories, workspaces, tasks, memory, numbers, ledger, alerts, the self-test."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.support.server import Server
@@ -147,6 +149,28 @@ def test_an_export_verifies_without_a_server_and_a_changed_byte_is_named(
     assert answer.code == 1
     assert "Line 3" in answer.out
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_checkpoint_a_proof_and_the_printed_script_fit_together(builder: Line, tmp_path: Path) -> None:
+    noted, proof, export = tmp_path / "noted.txt", tmp_path / "proof.json", tmp_path / "export.jsonl"
+    made = builder.json("audit", "checkpoint", "--make", "-o", str(noted))
+    assert noted.read_text() == made["note"]
+    assert f"{made['size']} lines are signed" in builder.ok("audit", "checkpoint")
+    assert "line 3" in builder.ok("audit", "proof", "3", "-o", str(proof)).lower()
+    builder.ok("audit", "export", "-o", str(export))
+    script = tmp_path / "verify_audit.py"
+    script.write_text(builder.ok("audit", "script", BUILDEROS_URL="http://127.0.0.1:1"))
+    for args in (
+        (str(export), "--checkpoint", str(noted)),
+        ("--proof", str(proof), "--checkpoint", str(noted)),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-I", str(script), *args, "--key", made["public_key"]], capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+    assert builder("audit", "proof", "999999999").code == 1
+    assert builder("audit", "checkpoint", "-o", str(tmp_path)).code != 0
 
 
 def test_a_head_that_somebody_else_signed_is_refused(builder: Line, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """The ledger: look at it, verify it here or there, take it along."""
 
 import base64
+import json
 import sys
+from importlib import resources
+from pathlib import Path
 
 import click
 
@@ -17,7 +20,7 @@ COLUMNS = (("seq", "LINE"), ("at", "TIME"), ("actor_name", "BY"), ("type", "WHAT
 
 @click.group("audit", cls=Noun)
 def command() -> None:
-    """List, verify and export the ledger."""
+    """List, verify, sign and export the ledger."""
 
 
 @command.command("list")
@@ -104,3 +107,52 @@ def export(caller: Caller, format_: str, out: str | None) -> int:
     except OSError as error:
         raise click.ClickException(f"cannot write {out}: {error.strerror}") from error
     return caller.show({"file": out, "bytes": size, "format": format_}, f"Wrote {size} bytes to {out}")
+
+
+@command.command()
+@click.option("--make", is_flag=True, help="Verify and sign what was recorded since the last one, first.")
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, writable=True), help="Write the note into this file."
+)
+@click.pass_obj
+def checkpoint(caller: Caller, make: bool, out: str | None) -> int:
+    """Show the latest signed checkpoint; keep its note, and no line below it can be changed unnoticed."""
+    client = caller.client()
+    reply = client.call("POST" if make else "GET", "/v1/audit/checkpoint", {})
+    if out is not None:
+        try:
+            Path(out).write_text(reply["note"], "utf-8")
+        except OSError as error:
+            raise click.ClickException(f"cannot write {out}: {error.strerror}") from error
+    late = f"  {reply['waiting']} lines came since" if reply["waiting"] else "  nothing came since"
+    return caller.show(reply, [f"{reply['size']} lines are signed", late, f"  key   {reply['public_key']}", "",
+                               *reply["note"].rstrip().split("\n")])  # fmt: skip
+
+
+@command.command()
+@click.argument("seq", type=click.IntRange(min=1))
+@click.option(
+    "--size", type=click.IntRange(min=1), help="Among how many lines.  [default: the latest checkpoint]"
+)
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, writable=True), help="Write the proof into this file."
+)
+@click.pass_obj
+def proof(caller: Caller, seq: int, size: int | None, out: str | None) -> int:
+    """Prove that line SEQ is in the signed record, without showing the others."""
+    reply = caller.client().call("GET", "/v1/audit/proof", fields(seq=seq, size=size, with_line="true"))
+    if out is not None:
+        try:
+            Path(out).write_text(json.dumps(reply), "utf-8")
+        except OSError as error:
+            raise click.ClickException(f"cannot write {out}: {error.strerror}") from error
+    return caller.show(reply, [f"Line {seq} is among the first {reply['size']}: {len(reply['proof'])} steps",
+                               f"  hash  {reply['hash']}", f"  root  {reply['root']}"])  # fmt: skip
+
+
+@command.command()
+@click.pass_obj
+def script(caller: Caller) -> int:
+    """Print a program that verifies exports and proofs anywhere: it needs Python and `cryptography`, not BuilderOS."""
+    text = resources.files("builderos.client").joinpath("verify_audit.py").read_text("utf-8")
+    return caller.show({"script": text}, text.rstrip("\n"))

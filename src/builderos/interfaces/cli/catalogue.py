@@ -62,7 +62,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         (
             Entry("repo", "repo", "Import and list repositories"),
             Entry("metrics", "metrics", "Count commits, files, rollbacks, failures and tasks"),
-            Entry("audit", "audit", "List, verify and export the ledger"),
+            Entry("audit", "audit", "List, verify, sign and export the ledger"),
             Entry("alert", "alert", "List and acknowledge alerts"),
             Entry("key", "key", "Create, list and revoke API keys"),
             Entry("policy", "policy", "Show, propose, explain and test the rules of your organisation"),

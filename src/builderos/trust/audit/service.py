@@ -130,7 +130,7 @@ def search(unit: Unit, body: AuditIn) -> AuditPage:
 
 
 def export(unit: Unit, body: ExportIn) -> Download:
-    """Stream the whole ledger up to now, in constant memory; the last line holds the signed head."""
+    """Stream the whole ledger up to now, in constant memory; the last row holds the signed head and checkpoint."""
     policy.require(unit, "audit.export", _resource(unit))
     seq, hash_ = ledger.stored_head(unit)
     head = unit.get(Signer).sign_head(unit.org_id, seq, hash_.hex(), rfc3339(unit.now))
@@ -138,7 +138,9 @@ def export(unit: Unit, body: ExportIn) -> Download:
     name = f"audit-{unit.org_id}-{seq}.{body.format}"
     if body.format == "csv":
         return Download(_csv(lines), "text/csv; charset=utf-8", name)
-    return Download(_jsonl(unit.org_id, lines, head), "application/jsonl", name)
+    signed = ledger.latest(unit)
+    note = signed.note if signed is not None and signed.size <= seq else None
+    return Download(_jsonl(unit.org_id, lines, head, note), "application/jsonl", name)
 
 
 def _stream(context: Context, call: Call, upto: int) -> Iterator[ledger.Line]:
@@ -153,7 +155,9 @@ def _stream(context: Context, call: Call, upto: int) -> Iterator[ledger.Line]:
         after = page[-1].seq
 
 
-def _jsonl(org_id: str, lines: Iterator[ledger.Line], head: SignedHead) -> Iterator[bytes]:
+def _jsonl(
+    org_id: str, lines: Iterator[ledger.Line], head: SignedHead, checkpoint: str | None
+) -> Iterator[bytes]:
     for line in lines:
         row = {
             "seq": line.seq,
@@ -163,7 +167,7 @@ def _jsonl(org_id: str, lines: Iterator[ledger.Line], head: SignedHead) -> Itera
             "hash": line.hash.hex(),
         }
         yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    yield json.dumps({"head": asdict(head)}).encode() + b"\n"
+    yield json.dumps({"head": asdict(head), "checkpoint": checkpoint}).encode() + b"\n"
 
 
 def _csv(lines: Iterator[ledger.Line]) -> Iterator[bytes]:

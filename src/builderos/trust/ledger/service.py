@@ -18,14 +18,14 @@ from builderos.core.clock import rfc3339
 from builderos.core.merkle import leaf
 from builderos.core.unit import Unit
 
-from .checkpoints import Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
+from .checkpoints import STEP, Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
 from .lines import line_of, scan, stored_head, verify_stored
 from .model import ledger
 
 __all__ = [
-    "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "extend", "extend_all", "findings",
-    "latest", "leaf", "line_of", "lines_of", "named_commits", "record", "scan", "search", "stored_head", "stored_tree",
-    "verify_stored", "waiting",
+    "STEP", "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "extend",
+    "extend_all", "findings", "latest", "leaf", "line_of", "lines_of", "named_commits", "record", "scan",
+    "search", "stored_head", "stored_tree", "verify_stored", "waiting",
 ]  # fmt: skip
 
 
