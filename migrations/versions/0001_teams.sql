@@ -81,6 +81,7 @@ create table ops.sign_ins (
   used_at timestamptz
 );
 create index on ops.sign_ins (org_id, expires_at);
+create index on ops.sign_ins (member_id, created_at);
 
 alter table ops.credentials
   add column member_id text references ops.members,   -- on whose behalf it acts: it ends with the membership

@@ -35,18 +35,24 @@ from builderos.engine import outbox
 from builderos.engine.service import Engine
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.local_forge.service import LocalForge
+from builderos.integrations.oidc.service import OidcProvider
+from builderos.integrations.smtp import service as smtp
 from builderos.interfaces.git.routes import add_git
 from builderos.interfaces.http import idempotency, process
 from builderos.interfaces.http.actions import routes as action_routes
+from builderos.interfaces.http.cookies import Cookies
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health
 from builderos.interfaces.http.server import Extension, build_api, wrap
+from builderos.interfaces.http.sign_in import add_sign_in
 from builderos.interfaces.mcp.door import add_mcp
 from builderos.trust.audit.routes import routes as audit_routes
 from builderos.trust.audit.service import Witnesses
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices.routes import routes as alert_routes
+from builderos.trust.orgs import service as orgs
+from builderos.trust.orgs.ports import Providers
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
@@ -72,7 +78,7 @@ GROUPS = [
     alert_routes,
     admin_routes,
 ]
-EXTENSIONS: tuple[Extension, ...] = (add_health, add_git, add_chat, add_mcp)
+EXTENSIONS: tuple[Extension, ...] = (add_health, add_sign_in, add_git, add_chat, add_mcp)
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     witnesses.enrol("commits", workspaces.unlogged_commits)
     context.put(Witnesses, witnesses)
     context.put(Signer, Signer(keys))
+    context.put(Cookies, Cookies(keys, settings))
+    context.put(Providers, Providers(OidcProvider.configured(settings)))
     context.put(outbox.Bell, outbox.Bell())
     return context
 
@@ -172,15 +180,23 @@ def ensure_owner(context: Context, org_id: str) -> str:
     return secret
 
 
+def outbox_handlers() -> outbox.Handlers:
+    """Who carries out which message of the outbox."""
+    handlers = outbox.Handlers()
+    handlers.enrol(orgs.signing_in.MAIL, smtp.send_sign_in)
+    return handlers
+
+
 def build_engine(started: Started) -> Engine:
     """The engine with every schedule and outbox handler; not started. It costs nothing until it is."""
     context = started.app.context
-    engine = Engine(started.engine_url, context, handlers=outbox.Handlers())
+    engine = Engine(started.engine_url, context, handlers=outbox_handlers())
     engine.cron("backup-daily", "10 0 * * *", workspaces.back_up_daily, catch_up=True)
     engine.cron("export-weekly", "20 0 * * 1", workspaces.export_weekly, catch_up=True)
     engine.cron("sandbox-ages", "30 0 * * *", workspaces.age_sandboxes, catch_up=True)
     engine.cron("approval-expiry", "15 * * * *", lambda c, org: as_system(c, org, approvals.expire_overdue))
     engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
+    engine.cron("sign-in-sweep", "37 * * * *", lambda c, org: as_system(c, org, orgs.signing_in.sweep))
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
     engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
     engine.cron("ledger-checkpoint", "*/10 * * * *", workspaces.sign_ledger)

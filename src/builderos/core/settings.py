@@ -91,6 +91,16 @@ class Settings(BaseSettings):
         64 * 1024 * 1024, description="Bytes of free disk below which nothing is written."
     )
 
+    smtp_url: SecretStr | None = Field(
+        None, description="Where mail goes: smtp://user:password@host:587 (STARTTLS) or smtps://…; none when unset."
+    )
+    mail_from: str = Field("builderos@localhost", description="Sender of the mail.")
+    oidc_issuer: str | None = Field(None, description="Issuer of the OpenID Connect provider for signing in.")
+    oidc_client_id: str | None = Field(None, description="Our client id there.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Our client secret there; PKCE alone when unset."
+    )
+
     workers: int = Field(8, ge=1, le=64, description="Threads that serve requests.")
     engine: bool = Field(True, description="Whether this process runs schedules and the outbox.")
     signing_key: Path | None = Field(None, description="SSH private key that signs the server's commits.")

@@ -2,58 +2,17 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 import pytest
 
 from tests.support.databases import Databases
-from tests.support.lab import Lab, lab_in_temp
+from tests.support.lab import lab_in_temp
+from tests.support.teams import Person, Team
 from tests.support.world import Json
 
 _numbers = count()
 ROLES = ("org_owner", "admin", "builder", "reviewer", "viewer")
-
-
-@dataclass
-class Person:
-    """A member who is signed in."""
-
-    team: "Team"
-    id: str
-    tokens: Json
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.tokens['access_token']}"}
-
-    def call(self, method: str, path: str, **body: Any) -> Any:
-        wire = {"json": body} if method == "POST" else {"params": body}
-        return self.team.lab.world.http.request(method, path, headers=self.headers, **wire)
-
-
-class Team:
-    """An organisation that came into being as every one does: by the server's owner and an invite."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.slug = f"acme-{next(_numbers)}"
-        body = {"slug": self.slug, "name": "Acme", "owner_email": "ann@acme.example"}
-        self.made = lab.ok(lab.as_owner("POST", "/v1/orgs", json=body), 201)
-        self.owner = self.accept(self.made["invite_token"], name="Ann")
-
-    def accept(self, token: str, **body: Any) -> Person:
-        reply = self.lab.ok(self.try_accept(token, **body))
-        return Person(self, reply["member_id"], reply)
-
-    def try_accept(self, token: str, **body: Any) -> Any:
-        return self.lab.world.http.post("/v1/invites/accept", json={"invite_token": token, **body})
-
-    def join(self, role: str, by: Person | None = None) -> Person:
-        email = f"p{next(_numbers)}@acme.example"
-        invite = self.lab.ok((by or self.owner).call("POST", "/v1/invites", email=email, role=role), 201)
-        return self.accept(invite["invite_token"])
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
 
+from .cookies import Cookies
 from .problem import problem_response
 from .serve import Incoming
 
@@ -39,7 +40,8 @@ def allowed_hosts(settings: Settings) -> frozenset[str] | None:
 class Edge:
     """ASGI middleware around the whole server."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, rates: Rates) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, rates: Rates, cookies: Cookies) -> None:
+        self._cookies = cookies
         self._app = app
         self._settings = settings
         self._rates = rates
@@ -56,7 +58,7 @@ class Edge:
         status = 500
         scope.setdefault("state", {})["incoming"] = Incoming(
             request_id,
-            _bearer(headers),
+            _bearer(headers) or self._cookies.credential(scope, headers),
             self._rates.caller(caller_of(scope, headers, self._settings.proxies)),
         )
 

@@ -19,6 +19,7 @@ from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
 
 from .contract import install
+from .cookies import Cookies
 from .edge import Edge
 from .problem import problem_response
 from .routes import add_routes
@@ -67,7 +68,8 @@ def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastA
 
 def wrap(api: FastAPI, app: Application) -> ASGIApp:
     """The server as uvicorn runs it."""
-    return Edge(api, app.context.get(Settings), app.context.get(Rates))
+    context = app.context
+    return Edge(api, context.get(Settings), context.get(Rates), context.get(Cookies))
 
 
 @asynccontextmanager

@@ -219,6 +219,12 @@ def revoke_of_member(unit: Unit, member_id: str, kinds: Iterable[CredentialKind]
     return unit.execute(wanted.values(revoked_at=unit.now)).rowcount
 
 
+def session_of(unit: Unit, credential_id: str) -> str | None:
+    """The session that a credential belongs to."""
+    wanted = sa.select(credentials.c.session_id).where(credentials.c.id == credential_id)
+    return unit.execute(wanted).scalar_one_or_none()
+
+
 def with_branch(actor: Actor, branch: str) -> Actor:
     """The same actor, bound to a branch name (used while the first commit of a new sandbox is made)."""
     return replace(actor, branch=branch)

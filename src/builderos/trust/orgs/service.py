@@ -1,5 +1,5 @@
 """What other rooms and the doors use of the organisations' room: members, invites, tokens, keys, sessions."""
 
-from . import invites, keys, members, organisations, sessions, tokens
+from . import invites, keys, members, organisations, sessions, signing_in, tokens
 
-__all__ = ["invites", "keys", "members", "organisations", "sessions", "tokens"]
+__all__ = ["invites", "keys", "members", "organisations", "sessions", "signing_in", "tokens"]

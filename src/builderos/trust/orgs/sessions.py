@@ -26,7 +26,12 @@ Method = Literal["invite", "link", "oidc"]
 
 
 def begin(unit: Unit, member: identity.members.Member, method: Method) -> schema.Tokens:
-    """A new session of a member."""
+    """A new session of a member, for a program: a pair of tokens."""
+    return _pair(unit, open_(unit, member, method), member, "You are signed in.")
+
+
+def open_(unit: Unit, member: identity.members.Member, method: Method) -> str:
+    """The row of a new session; returns its id."""
     id_ = new_id("ses")
     unit.execute(
         sa.insert(sessions).values(
@@ -34,7 +39,8 @@ def begin(unit: Unit, member: identity.members.Member, method: Method) -> schema
             used_at=unit.now, expires_at=unit.now + IDLE,
         )
     )  # fmt: skip
-    return _pair(unit, id_, member, "You are signed in.")
+    ledger.record(unit, "session.started", id_, {"member": member.id, "method": method})
+    return id_
 
 
 def _pair(unit: Unit, session_id: str, member: identity.members.Member, message: str) -> schema.Tokens:
@@ -93,6 +99,13 @@ def end(unit: Unit, session_id: str, why: str) -> None:
     wanted = sa.update(sessions).where(c.id == session_id, c.ended_at.is_(None))
     if unit.execute(wanted.values(ended_at=unit.now, ended_why=why)).rowcount:
         ledger.record(unit, "session.ended", session_id, {"why": why})
+
+
+def end_of(unit: Unit, credential_id: str) -> None:
+    """End the session that a credential belongs to."""
+    session_id = identity.session_of(unit, credential_id)
+    if session_id is not None:
+        end(unit, session_id, "signed out")
 
 
 def end_all(unit: Unit, member_id: str, why: str) -> None:

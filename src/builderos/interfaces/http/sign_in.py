@@ -1,0 +1,315 @@
+"""The door of signing in: mailed links, the OpenID Connect provider, browser cookies, refresh tokens.
+
+These calls have no credential yet, so they are no operations of the registry: each finds its organisation first.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
+
+import anyio
+from fastapi import Body, FastAPI, Query, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from pydantic import Field
+
+from builderos.core.application import Application
+from builderos.core.database import Database
+from builderos.core.problems import Problem
+from builderos.core.schema import In, Line, Out
+from builderos.core.settings import Settings
+from builderos.core.unit import Call, Unit, perform
+from builderos.trust.identity import service as identity
+from builderos.trust.orgs import schema
+from builderos.trust.orgs import service as orgs
+from builderos.trust.orgs.ports import Errand, IdentityProvider, Person, Providers
+from builderos.trust.quotas.service import Rates
+
+from .cookies import BROWSER, SESSION, Cookies
+from .serve import Incoming
+
+T = TypeVar("T")
+BROWSER_S: Final = int(orgs.signing_in.LIFE.total_seconds())
+SESSION_S: Final = int(orgs.sessions.IDLE.total_seconds())
+CALLBACK: Final = "/v1/auth/oidc/callback"
+SENT: Final = (
+    "If that address belongs to a member, a link is on its way. It is good for 15 minutes, in this browser."
+)
+_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Sign in to BuilderOS</title><main><h1>Sign in to BuilderOS</h1>
+<p id="said" role="status">You followed a link from your mail.</p><button id="go" type="button">Sign in</button></main>
+<script src="/sign-in.js"></script></html>
+"""
+# The secret stands behind the #, which browsers send to nobody; a mail scanner that opens the page uses nothing up.
+_SCRIPT: Final = """"use strict";
+const said = document.getElementById("said"), go = document.getElementById("go");
+const token = location.hash.slice(1);
+history.replaceState(null, "", location.pathname);
+go.addEventListener("click", async () => {
+  go.disabled = true;
+  const reply = await fetch("/v1/auth/link/finish", {
+    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }),
+  });
+  const body = await reply.json();
+  said.textContent = reply.ok ? body.message : `${body.detail}. ${body.hint}`;
+});
+"""
+_PAGE_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'"
+}
+
+
+class LinkIn(In):
+    """Who wants to sign in, and where."""
+
+    email: schema.Email
+    org_slug: schema.Slug = identity.DEFAULT_ORG_SLUG
+
+
+class FollowIn(In):
+    """The secret of a mailed link (bos_ml_…)."""
+
+    token: Annotated[Line, Field(max_length=100)]
+
+
+class RefreshIn(In):
+    """A refresh token (bos_rf_…)."""
+
+    refresh_token: Annotated[Line, Field(max_length=100)]
+
+
+class Sent(Out):
+    """The same for every address."""
+
+    message: str
+
+
+class SignedIn(Out):
+    """A browser's session. `csrf_token` goes into the header X-CSRF-Token of every call that is no read."""
+
+    session_id: str
+    member_id: str
+    role: str
+    org_slug: str
+    csrf_token: str
+    message: str
+
+
+class Door:
+    """The calls of signing in, in worker threads."""
+
+    def __init__(self, app: Application) -> None:
+        context = app.context
+        self._context = context
+        self._cookies = context.get(Cookies)
+        self._rates = context.get(Rates)
+        self._database = context.get(Database)
+        self._hasher = context.get(identity.Hasher)
+        self._settings = context.get(Settings)
+        self._limiter = context.get(anyio.CapacityLimiter)
+
+    async def page(self) -> Response:
+        """Show the page that a mailed link opens."""
+        return Response(_PAGE, media_type="text/html", headers=_PAGE_HEADERS)
+
+    async def script(self) -> Response:
+        """The page's script."""
+        return Response(_SCRIPT, media_type="text/javascript")
+
+    async def send_link(self, request: Request, body: Annotated[LinkIn, Body()]) -> Response:
+        """Mail a link to sign in. The answer is the same whoever asks for whom."""
+        return await self._in_thread(self._send_link, request, body)
+
+    async def follow_link(self, request: Request, body: Annotated[FollowIn, Body()]) -> Response:
+        """Sign in with a mailed link, in the browser that asked for it."""
+        return await self._in_thread(self._follow_link, request, body)
+
+    async def refresh(self, request: Request, body: Annotated[RefreshIn, Body()]) -> Response:
+        """Exchange a refresh token for the next pair; it is good for one use."""
+        return await self._in_thread(self._refresh, request, body)
+
+    async def depart(
+        self, request: Request, org_slug: Annotated[schema.Slug, Query()] = identity.DEFAULT_ORG_SLUG
+    ) -> Response:
+        """Send the browser to the OpenID Connect provider."""
+        return await self._in_thread(self._depart, request, org_slug)
+
+    async def arrive(
+        self, request: Request, state: Annotated[str, Query(max_length=100)] = "",
+        code: Annotated[str, Query(max_length=4000)] = "", iss: Annotated[str | None, Query(max_length=500)] = None,
+    ) -> Response:  # fmt: skip
+        """Take the browser back from the provider and sign its member in."""
+        return await self._in_thread(self._arrive, request, (state, code, iss))
+
+    async def session(self, request: Request) -> Response:
+        """Tell a page of ours who is signed in in this browser, and its CSRF token."""
+        return await self._in_thread(self._session, request, None)
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session of this browser."""
+        return await self._in_thread(self._sign_out, request, None)
+
+    # ------------------------------------------------------------ in a worker thread
+
+    def _send_link(self, request: Request, body: LinkIn) -> Response:
+        if self._settings.smtp_url is None:
+            raise Problem("not_found", "this server sends no mail", hint="Sign in another way.")
+        self._rates.hit("invalid_tokens", _incoming(request).caller)
+        browser = self._cookies.browser(request.headers) or identity.random_text()
+        org = identity.find_org(self._database, body.org_slug)
+        if org is not None:
+            self._perform(request, org[0], lambda unit: orgs.signing_in.send_link(unit, body.email, browser))
+        reply = JSONResponse(Sent(message=SENT).model_dump(), 202)
+        reply.headers.append("set-cookie", Cookies.header(BROWSER, browser, BROWSER_S))
+        return reply
+
+    def _follow_link(self, request: Request, body: FollowIn) -> Response:
+        browser = self._cookies.browser(request.headers) or ""
+        return self._finish(
+            request, body.token, lambda unit: orgs.signing_in.follow_link(unit, body.token, browser), None
+        )
+
+    def _refresh(self, request: Request, body: RefreshIn) -> Response:
+        secret = body.refresh_token
+        org_id = self._org_of(request, secret)
+        try:
+            tokens = self._perform(request, org_id, lambda unit: orgs.sessions.refresh(unit, secret))
+        except Problem:
+            self._rates.hit("invalid_tokens", _incoming(request).caller)
+            raise
+        return JSONResponse(tokens.model_dump())
+
+    def _depart(self, request: Request, slug: str) -> Response:
+        provider = self._provider()
+        self._rates.hit("invalid_tokens", _incoming(request).caller)
+        org = identity.find_org(self._database, slug)
+        if org is None:
+            raise Problem("not_found", "there is no such organisation", hint="Check the address.")
+        text = identity.random_text
+        errand = Errand(text(), text(), text())
+        browser = self._cookies.browser(request.headers) or text()
+        address = provider.address(errand, self._callback)
+        self._perform(request, org[0], lambda unit: orgs.signing_in.send_away(unit, errand, browser))
+        reply = RedirectResponse(address, 303)
+        reply.headers.append("set-cookie", Cookies.header(BROWSER, browser, BROWSER_S))
+        return reply
+
+    def _arrive(self, request: Request, answer: tuple[str, str, str | None]) -> Response:
+        state, code, issuer = answer
+        browser = self._cookies.browser(request.headers) or ""
+        org_id = self._org_of(request, state)
+        errand = self._perform(request, org_id, lambda unit: orgs.signing_in.come_back(unit, state, browser))
+        if not code:
+            raise Problem("policy_denied", "the provider signed nobody in", hint="Begin the sign-in again.")
+        # No transaction is open while the provider is asked.
+        person: Person = self._provider().exchange(errand, self._callback, code, issuer)
+        home = orgs.signing_in.public_url(self._settings) + "/"
+        return self._finish(request, state, lambda unit: orgs.signing_in.welcome(unit, person), home)
+
+    def _session(self, request: Request, _none: None) -> Response:
+        secret = self._cookies.session(request.headers)
+        found = identity.authenticate(self._database, self._hasher, secret) if secret else None
+        if secret is None or found is None or found.actor is None:
+            raise Problem("unauthenticated", "nobody is signed in in this browser", hint="Sign in.")
+        actor = found.actor
+        slug = self._perform(request, actor.org_id, identity.org_slug)
+        answer = {"member_id": actor.id, "role": actor.role, "org_slug": slug}
+        return JSONResponse({**answer, "csrf_token": self._cookies.csrf(secret)})
+
+    def _sign_out(self, request: Request, _none: None) -> Response:
+        secret = self._cookies.session(request.headers)
+        if secret is not None:
+            if not self._cookies.is_ours(request.scope, request.headers, secret):
+                raise Problem(
+                    "policy_denied", "this request was not sent by a page of this server",
+                    hint="Send the header X-CSRF-Token from the page.", policy_rule="cross-site-request",
+                )  # fmt: skip
+            found = identity.authenticate(self._database, self._hasher, secret)
+            if found.actor is not None:
+                credential_id = found.actor.credential_id or ""
+                self._perform(
+                    request, found.actor.org_id, lambda unit: orgs.sessions.end_of(unit, credential_id)
+                )
+        reply = JSONResponse({"message": "You are signed out."})
+        reply.headers.append("set-cookie", Cookies.header(SESSION, "", 0))
+        return reply
+
+    # ------------------------------------------------------------ common parts
+
+    def _finish(
+        self, request: Request, secret: str, verb: Callable[[Unit], orgs.signing_in.Begun], home: str | None
+    ) -> Response:
+        """Begin the session and hand over its cookie, whatever cookie the browser had before."""
+        org_id = self._org_of(request, secret)
+
+        def begin(unit: Unit) -> tuple[orgs.signing_in.Begun, str]:
+            return verb(unit), identity.org_slug(unit)
+
+        try:
+            begun, slug = self._perform(request, org_id, begin)
+        except Problem:
+            self._rates.hit("invalid_tokens", _incoming(request).caller)
+            raise
+        said = SignedIn(
+            session_id=begun.session_id, member_id=begun.member_id, role=begun.role, org_slug=slug,
+            csrf_token=self._cookies.csrf(begun.cookie), message="You are signed in.",
+        )  # fmt: skip
+        reply = JSONResponse(said.model_dump()) if home is None else RedirectResponse(home, 303)
+        reply.headers.append("set-cookie", Cookies.header(SESSION, begun.cookie, SESSION_S))
+        reply.headers.append("set-cookie", Cookies.header(BROWSER, "", 0))
+        return reply
+
+    @property
+    def _callback(self) -> str:
+        return orgs.signing_in.public_url(self._settings) + CALLBACK
+
+    def _provider(self) -> IdentityProvider:
+        provider = self._context.get(Providers).provider
+        if provider is None:
+            raise Problem(
+                "not_found", "this server has no provider to sign in at", hint="Sign in another way."
+            )
+        return provider
+
+    def _org_of(self, request: Request, secret: str) -> str:
+        org_id = orgs.sessions.organisation_of(self._database, self._hasher, secret)
+        if org_id is None:
+            self._rates.hit("invalid_tokens", _incoming(request).caller)
+            raise orgs.sessions.over()
+        return org_id
+
+    def _perform(self, request: Request, org_id: str, verb: Callable[[Unit], T]) -> T:
+        call = Call(
+            identity.anonymous_actor(org_id), request_id=_incoming(request).request_id, tool="signIn@1"
+        )
+        return perform(self._context, call, verb)
+
+    async def _in_thread(
+        self, work: Callable[[Request, Any], Response], request: Request, body: Any
+    ) -> Response:
+        return await anyio.to_thread.run_sync(work, request, body, limiter=self._limiter)
+
+
+def _incoming(request: Request) -> Incoming:
+    return request.state.incoming
+
+
+def add_sign_in(api: FastAPI, app: Application) -> None:
+    """Add the door of signing in."""
+    door = Door(app)
+    api.add_api_route("/sign-in", door.page, methods=["GET"], include_in_schema=False)
+    api.add_api_route("/sign-in.js", door.script, methods=["GET"], include_in_schema=False)
+    for method, path, name, handler, reply in (
+        ("POST", "/v1/auth/link", "sendLink", door.send_link, Sent),
+        ("POST", "/v1/auth/link/finish", "followLink", door.follow_link, SignedIn),
+        ("POST", "/v1/auth/refresh", "refreshSession", door.refresh, schema.Tokens),
+        ("GET", "/v1/auth/session", "getBrowserSession", door.session, None),
+        ("POST", "/v1/auth/sign-out", "signOut", door.sign_out, Sent),
+        ("GET", "/v1/auth/oidc/start", "startOidc", door.depart, None),
+        ("GET", CALLBACK, "finishOidc", door.arrive, None),
+    ):
+        api.add_api_route(
+            path, handler, methods=[method], operation_id=name, summary=handler.__doc__, tags=["sign-in"],
+            response_model=reply, status_code=202 if name == "sendLink" else 200,
+            responses={"4XX": {"description": ""}, "5XX": {"description": ""}}, response_class=JSONResponse,
+        )  # fmt: skip

@@ -1,0 +1,175 @@
+"""Signing in: a mailed link or a provider's word becomes a browser session of a member.
+
+Either way begins in one browser and ends in the same: its cookie holds a nonce of which the server keeps the hash.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+
+from builderos.core.context import Context
+from builderos.core.problems import Problem
+from builderos.core.settings import Settings
+from builderos.core.unit import Unit
+from builderos.engine import outbox
+from builderos.trust.identity import service as identity
+from builderos.trust.secrets.service import Box
+
+from . import invites, sessions
+from .model import identities, people, sign_ins
+from .ports import Errand, Person
+
+LIFE: Final = timedelta(minutes=15)
+LINK: Final = "bos_ml_"
+MAIL: Final = "mail.sign_in"
+MAX_LINKS: Final = 5  # mails to one address within LIFE: nobody's inbox is flooded in our name
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A fresh browser session; `cookie` is its secret."""
+
+    session_id: str
+    cookie: str
+    member_id: str
+    role: str
+
+
+def send_link(unit: Unit, email: str, browser: str) -> None:
+    """Mail a link to a member. For any other address exactly the same is done, but for the mail."""
+    wanted = sa.select(people.c.member_id).where(people.c.email == email.lower())
+    member_id = unit.execute(wanted).scalar_one_or_none()
+    c = sign_ins.c
+    recent = sa.select(sa.func.count()).where(
+        c.member_id == (member_id or ""), c.created_at > unit.now - LIFE
+    )
+    sent = unit.execute(recent).scalar_one()
+    welcome = member_id is not None and sent < MAX_LINKS
+    secret = LINK + identity.random_text()
+    hash_ = unit.get(identity.Hasher)(secret)
+    _remember(unit, "link", hash_, browser, member_id=member_id)
+    letter = json.dumps({"to": email if welcome else "", "secret": secret})
+    sealed = unit.get(Box).seal(letter.encode(), MAIL)
+    outbox.put(unit, MAIL, hash_.hex(), {"sealed": base64.b64encode(sealed).decode()})
+
+
+def letter_of(context: Context, message: outbox.Message) -> tuple[str, str, str] | None:
+    """Address, subject and text of a mail that waits in the outbox; None where nobody is written to."""
+    opened = context.get(Box).open(base64.b64decode(message.payload["sealed"]), MAIL)
+    letter: dict[str, str] = json.loads(opened)
+    if not letter["to"]:
+        return None
+    address = f"{public_url(context.get(Settings))}/sign-in#{letter['secret']}"
+    text = (
+        f"Open this link in the browser in which you asked for it, within 15 minutes:\n\n{address}\n\n"
+        "If you did not ask for it, do nothing: without your browser it opens nothing.\n"
+    )
+    return letter["to"], "Your link to sign in", text
+
+
+def follow_link(unit: Unit, secret: str, browser: str) -> Begun:
+    """Use a link up. Raises `token_invalid`, the same for a used, old, unknown or carried-off one."""
+    row = _take(unit, "link", secret, browser)
+    if row.member_id is None:
+        raise _refused()
+    return _begin(unit, identity.members.find(unit, row.member_id), "link")
+
+
+def send_away(unit: Unit, errand: Errand, browser: str) -> None:
+    """Remember a browser that goes to the provider."""
+    secrets = json.dumps([errand.nonce, errand.verifier]).encode()
+    sealed = unit.get(Box).seal(secrets, f"oidc|{errand.state}")
+    _remember(unit, "oidc", unit.get(identity.Hasher)(errand.state), browser, sealed=sealed)
+
+
+def come_back(unit: Unit, state: str, browser: str) -> Errand:
+    """The errand of a browser that comes back, for one use. Raises `token_invalid`."""
+    row = _take(unit, "oidc", state, browser)
+    nonce, verifier = json.loads(unit.get(Box).open(row.sealed, f"oidc|{state}"))
+    return Errand(state, nonce, verifier)
+
+
+def welcome(unit: Unit, person: Person) -> Begun:
+    """Sign in the member whom a provider names.
+
+    Known by the provider's own id; the first time by a verified address, which may also accept an open invite. Raises
+    `policy_denied` for everybody else.
+    """
+    c = identities.c
+    known = sa.select(c.member_id).where(c.issuer == person.issuer, c.subject == person.subject)
+    member_id = unit.execute(known).scalar_one_or_none()
+    if member_id is None:
+        member_id = _first_time(unit, person)
+        unit.add(
+            identities, org_id=unit.org_id, issuer=person.issuer, subject=person.subject, member_id=member_id
+        )
+    return _begin(unit, identity.members.find(unit, member_id), "oidc")
+
+
+def _first_time(unit: Unit, person: Person) -> str:
+    if person.email is not None:
+        wanted = sa.select(people.c.member_id).where(people.c.email == person.email)
+        member_id = unit.execute(wanted).scalar_one_or_none()
+        if member_id is not None:
+            return member_id
+        invite = invites.open_for(unit, person.email)
+        if invite is not None:
+            return invites.join(unit, invite, person.name).id
+    raise Problem(
+        "policy_denied", "nobody in this organisation has that verified address",
+        hint="Ask an owner or admin of the organisation for an invite.",
+    )  # fmt: skip
+
+
+def public_url(settings: Settings) -> str:
+    """The address that links begin with; never taken from a request, whose Host anybody chooses."""
+    if settings.public_url is not None:
+        return settings.public_url.rstrip("/")
+    return f"http://{settings.host}:{settings.port}"
+
+
+def sweep(unit: Unit) -> int:
+    """Forget sign-ins and refresh tokens that are over; returns how many sign-ins."""
+    return unit.execute(sa.delete(sign_ins).where(sign_ins.c.expires_at < unit.now - LIFE)).rowcount
+
+
+def _remember(unit: Unit, kind: Literal["link", "oidc"], hash_: bytes, browser: str, **more: Any) -> None:
+    unit.add(
+        sign_ins, hash=hash_, org_id=unit.org_id, kind=kind, browser=unit.get(identity.Hasher)(browser),
+        created_at=unit.now, expires_at=unit.now + LIFE, **more,
+    )  # fmt: skip
+
+
+def _take(unit: Unit, kind: Literal["link", "oidc"], secret: str, browser: str) -> sa.Row[Any]:
+    """The sign-in on its way, used up. A wrong browser uses nothing up: the right one may still come."""
+    hasher, c = unit.get(identity.Hasher), sign_ins.c
+    row = unit.execute(
+        sa.update(sign_ins)
+        .where(c.hash == hasher(secret), c.kind == kind, c.browser == hasher(browser))
+        .where(c.used_at.is_(None), c.expires_at > unit.now)
+        .values(used_at=unit.now)
+        .returning(c.member_id, c.sealed)
+    ).one_or_none()
+    if row is None:
+        raise _refused()
+    return row
+
+
+def _begin(unit: Unit, member: identity.members.Member, method: sessions.Method) -> Begun:
+    session_id = sessions.open_(unit, member, method)
+    cookie = identity.issue(
+        unit, "cookie", actor_name=member.label, actor_id=member.id, profile="full", scopes=identity.EVERY_SCOPE,
+        label="browser", expires_at=unit.now + sessions.IDLE, member_id=member.id, session_id=session_id,
+    )  # fmt: skip
+    return Begun(session_id, cookie.secret, member.id, member.role)
+
+
+def _refused() -> Problem:
+    return Problem(
+        "token_invalid", "this sign-in was used, is too old, or began in another browser",
+        hint="Begin again in this browser.",
+    )  # fmt: skip
