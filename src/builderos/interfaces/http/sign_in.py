@@ -23,6 +23,7 @@ from builderos.trust.orgs import service as orgs
 from builderos.trust.orgs.ports import Errand, IdentityProvider, Person, Providers
 from builderos.trust.quotas.service import Rates
 
+from .contract import PROBLEM
 from .cookies import BROWSER, SESSION, Cookies
 from .serve import Incoming
 
@@ -79,19 +80,24 @@ class RefreshIn(In):
 
 
 class Sent(Out):
-    """The same for every address."""
+    """What was done; of a link the same for every address."""
 
     message: str
 
 
-class SignedIn(Out):
-    """A browser's session. `csrf_token` goes into the header X-CSRF-Token of every call that is no read."""
+class BrowserSession(Out):
+    """Who is signed in. `csrf_token` goes into the header X-CSRF-Token of every call that is no read."""
 
-    session_id: str
     member_id: str
     role: str
     org_slug: str
     csrf_token: str
+
+
+class SignedIn(BrowserSession):
+    """A fresh session of a browser."""
+
+    session_id: str
     message: str
 
 
@@ -99,14 +105,29 @@ class Door:
     """The calls of signing in, in worker threads."""
 
     def __init__(self, app: Application) -> None:
-        context = app.context
-        self._context = context
-        self._cookies = context.get(Cookies)
-        self._rates = context.get(Rates)
-        self._database = context.get(Database)
-        self._hasher = context.get(identity.Hasher)
-        self._settings = context.get(Settings)
-        self._limiter = context.get(anyio.CapacityLimiter)
+        self._context = (
+            app.context
+        )  # whose adapters are there once the server runs, not while the contract is written
+
+    @property
+    def _cookies(self) -> Cookies:
+        return self._context.get(Cookies)
+
+    @property
+    def _rates(self) -> Rates:
+        return self._context.get(Rates)
+
+    @property
+    def _database(self) -> Database:
+        return self._context.get(Database)
+
+    @property
+    def _hasher(self) -> identity.Hasher:
+        return self._context.get(identity.Hasher)
+
+    @property
+    def _settings(self) -> Settings:
+        return self._context.get(Settings)
 
     async def page(self) -> Response:
         """Show the page that a mailed link opens."""
@@ -213,8 +234,10 @@ class Door:
             raise Problem("unauthenticated", "nobody is signed in in this browser", hint="Sign in.")
         actor = found.actor
         slug = self._perform(request, actor.org_id, identity.org_slug)
-        answer = {"member_id": actor.id, "role": actor.role, "org_slug": slug}
-        return JSONResponse({**answer, "csrf_token": self._cookies.csrf(secret)})
+        said = BrowserSession(
+            member_id=actor.id, role=actor.role, org_slug=slug, csrf_token=self._cookies.csrf(secret)
+        )
+        return JSONResponse(said.model_dump())
 
     def _sign_out(self, request: Request, _none: None) -> Response:
         secret = self._cookies.session(request.headers)
@@ -230,7 +253,7 @@ class Door:
                 self._perform(
                     request, found.actor.org_id, lambda unit: orgs.sessions.end_of(unit, credential_id)
                 )
-        reply = JSONResponse({"message": "You are signed out."})
+        reply = JSONResponse(Sent(message="You are signed out.").model_dump())
         reply.headers.append("set-cookie", Cookies.header(SESSION, "", 0))
         return reply
 
@@ -287,7 +310,8 @@ class Door:
     async def _in_thread(
         self, work: Callable[[Request, Any], Response], request: Request, body: Any
     ) -> Response:
-        return await anyio.to_thread.run_sync(work, request, body, limiter=self._limiter)
+        limiter = self._context.get(anyio.CapacityLimiter)
+        return await anyio.to_thread.run_sync(work, request, body, limiter=limiter)
 
 
 def _incoming(request: Request) -> Incoming:
@@ -299,17 +323,21 @@ def add_sign_in(api: FastAPI, app: Application) -> None:
     door = Door(app)
     api.add_api_route("/sign-in", door.page, methods=["GET"], include_in_schema=False)
     api.add_api_route("/sign-in.js", door.script, methods=["GET"], include_in_schema=False)
-    for method, path, name, handler, reply in (
-        ("POST", "/v1/auth/link", "sendLink", door.send_link, Sent),
-        ("POST", "/v1/auth/link/finish", "followLink", door.follow_link, SignedIn),
-        ("POST", "/v1/auth/refresh", "refreshSession", door.refresh, schema.Tokens),
-        ("GET", "/v1/auth/session", "getBrowserSession", door.session, None),
-        ("POST", "/v1/auth/sign-out", "signOut", door.sign_out, Sent),
-        ("GET", "/v1/auth/oidc/start", "startOidc", door.depart, None),
-        ("GET", CALLBACK, "finishOidc", door.arrive, None),
+    refused: dict[str, Any] = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for method, path, name, handler, status, reply in (
+        ("POST", "/v1/auth/link", "sendLink", door.send_link, 202, Sent),
+        ("POST", "/v1/auth/link/finish", "followLink", door.follow_link, 200, SignedIn),
+        ("POST", "/v1/auth/refresh", "refreshSession", door.refresh, 200, schema.Tokens),
+        ("GET", "/v1/auth/session", "getBrowserSession", door.session, 200, BrowserSession),
+        ("POST", "/v1/auth/sign-out", "signOut", door.sign_out, 200, Sent),
+        ("GET", "/v1/auth/oidc/start", "startOidc", door.depart, 303, None),
+        ("GET", CALLBACK, "finishOidc", door.arrive, 303, None),
     ):
         api.add_api_route(
             path, handler, methods=[method], operation_id=name, summary=handler.__doc__, tags=["sign-in"],
-            response_model=reply, status_code=202 if name == "sendLink" else 200,
-            responses={"4XX": {"description": ""}, "5XX": {"description": ""}}, response_class=JSONResponse,
+            response_model=reply, status_code=status, response_class=JSONResponse if reply else Response,
+            responses={
+                "4XX": {"description": "The call was refused. `code` and `hint` say why.", "content": refused},
+                "5XX": {"description": "The server could not do it.", "content": refused},
+            },
         )  # fmt: skip
