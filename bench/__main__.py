@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import commits, scale, start
+from . import commits, policy, scale, start
 from .report import Report
 from .stage import Home, Server, folder, make_source
 
@@ -36,6 +36,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "undo": lambda: commits.undo_and_promote(report, small, 40 * full),
         "thousandth": lambda: commits.thousandth(report, small, 40 * full),
         "scale": lambda: scaling(report, place, source, 60 * full),
+        "policy": lambda: policy.decisions(report, small, 60 * full),
         "start": lambda: (start.command(report, 40 * full), start.server(report, source, place, 5)),
     }
     try:

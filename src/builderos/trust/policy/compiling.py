@@ -6,7 +6,7 @@ outside what is allowed; Cedar decides over these facts.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,8 @@ CHANGES: Final = frozenset({
     "backup.restore", "files.write", "git.promote", "git.push", "git.release", "git.rollback", "memory.write",
     "pull.merge", "sandbox.reset", "sandbox.scaffold", "task.write",
 })  # fmt: skip
-_ATTRIBUTE: Final[dict[Kind, str]] = {
+# What of an act is absent where it has no such thing; in this order the act's names are handed over.
+ATTRIBUTES: Final[dict[Kind, str]] = {
     "branches": "branch",
     "environments": "environment",
     "network": "host",
@@ -41,11 +42,15 @@ _THING: Final[dict[Kind, str]] = {
 
 @dataclass(frozen=True)
 class Compiled:
-    """Cedar text, with the path patterns whose hits it asks for: those of each deny rule, and what is allowed."""
+    """Cedar text, with the path patterns whose hits it asks for: those of each deny rule, and what is allowed.
+
+    `names`: every pattern it holds a branch, environment, host or secret against.
+    """
 
     cedar: str
     denied: tuple[tuple[str, PathPatterns], ...]
     allowed: PathPatterns | None
+    names: Mapping[Kind, tuple[str, ...]]
 
     def hits(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Ids of the deny rules that any path hits, and `:outside` if any path is not among the allowed ones."""
@@ -77,10 +82,21 @@ def compile_rules(merged: Merged) -> Compiled:
             condition = f'!context.hits.contains("{OUTSIDE}")'
         else:
             condition = _names(kind, found.patterns)
-            if kind in _ATTRIBUTE:  # the act may have nothing of the kind; then nothing is asked
-                condition = any_of([f"!(context has {_ATTRIBUTE[kind]})", condition])
+            if kind in ATTRIBUTES:  # the act may have nothing of the kind; then nothing is asked
+                condition = any_of([f"!(context has {ATTRIBUTES[kind]})", condition])
         parts.append(_forbid(f"{NO_MATCH}:{kind}", hint, "unless", condition))
-    return Compiled("\n".join(parts), tuple(denied), allowed)
+    return Compiled("\n".join(parts), tuple(denied), allowed, _names_of(merged))
+
+
+def _names_of(merged: Merged) -> dict[Kind, tuple[str, ...]]:
+    """Every pattern that the conditions hold a name against."""
+    found: dict[Kind, tuple[str, ...]] = {}
+    for kind in ATTRIBUTES:
+        lists = [rule.deny.get(kind, ()) for rule in merged.denies]
+        if kind in merged.allows:
+            lists.append(merged.allows[kind].patterns)
+        found[kind] = tuple(dict.fromkeys(pattern for each in lists for pattern in each))
+    return found
 
 
 def _forbid(id_: str, hint: str, clause: str, condition: str) -> str:
@@ -98,7 +114,7 @@ def _names(kind: Kind, patterns: Sequence[str]) -> str:
     """Whether the act's name of this kind fits any pattern; a tool has two names, its own and its action's."""
     if kind == "tools":
         return any_of([f"context.{name} like {_text(p)}" for p in patterns for name in ("tool", "action")])
-    name = _ATTRIBUTE[kind]
+    name = ATTRIBUTES[kind]
     return any_of([f"(context has {name} && context.{name} like {_text(p)})" for p in patterns])
 
 

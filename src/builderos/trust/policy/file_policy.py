@@ -9,14 +9,16 @@ from typing import Final
 import cedarpy
 import orjson
 
-from .compiling import CHANGES, Compiled, compile_rules
-from .document import Document, FileRule
+from .compiling import ATTRIBUTES, CHANGES, Compiled, compile_rules
+from .document import Document, FileRule, Scope
+from .globs import matches_name
 from .loading import ERROR, NO_MATCH, Rule, check_rules, parse_policies, parse_schema
-from .merging import Merged, Scene, fitting, merge
+from .merging import Merged, Scene, fits, merge
 
 _ERROR_HINT: Final = "The policy file could not be applied to this request; the server's log says why."
 _COMPILED: Final = 256
 _ANSWERS: Final = 4096
+_SIGNATURES: Final = 8192
 # A file that has gone wrong must not lock out those who can replace it, nor hide what a caller may do at all.
 EXEMPT: Final = frozenset(
     {"approval.decide", "approval.read", "policy.explain", "policy.write", "tools.list"}
@@ -53,21 +55,34 @@ class Narrowed:
         self._by_name: dict[str, Rule] = check_rules(self.compiled.cedar, policies, schema)
         self._set = cedarpy.PolicySet.from_str(self.compiled.cedar)
         self._schema = schema
-        self._answer = lru_cache(maxsize=_ANSWERS)(self._ask)
+        # Two branches (hosts, secrets, …) that fit the same patterns get the same answer: thousands of them share few.
+        self._signature = lru_cache(maxsize=_SIGNATURES)(self._signature_uncached)
+        self._answers: dict[tuple[object, ...], No | None] = {}
 
     def judge(self, asked: Asked, scene: Scene) -> No | None:
         """None where nothing is in the way."""
         hits = self.compiled.hits(asked.paths) if asked.action in CHANGES else ()
-        return self._answer(asked.action, asked.tool, asked.host, asked.secret, scene, hits)
+        told = (scene.branch or "", scene.environment or "", asked.host.lower(), asked.secret)
+        key = (asked.action, asked.tool, hits, self._signature(told))
+        try:
+            return self._answers[key]
+        except KeyError:
+            found = self._ask(asked.action, asked.tool, hits, told)
+        if len(self._answers) >= _ANSWERS:
+            self._answers.clear()
+        self._answers[key] = found
+        return found
 
-    def _ask(
-        self, action: str, tool: str, host: str, secret: str, scene: Scene, hits: tuple[str, ...]
-    ) -> No | None:
+    def _signature_uncached(self, told: tuple[str, ...]) -> tuple[tuple[bool, ...], ...]:
+        """For each name whether there is one, and which of the patterns that the rules have for it fit."""
+        return tuple(
+            (bool(name), *(matches_name(pattern, name) for pattern in self.compiled.names[kind]))
+            for kind, name in zip(ATTRIBUTES, told, strict=True)
+        )
+
+    def _ask(self, action: str, tool: str, hits: tuple[str, ...], told: tuple[str, ...]) -> No | None:
         context: dict[str, object] = {"action": action, "tool": tool, "hits": hits}
-        optional = {
-            "host": host.lower(), "secret": secret, "branch": scene.branch, "environment": scene.environment,
-        }  # fmt: skip
-        context |= {name: value for name, value in optional.items() if value}
+        context |= {name: value for name, value in zip(ATTRIBUTES.values(), told, strict=True) if value}
         try:
             result = cedarpy.is_authorized(  # pyright: ignore[reportUnknownMemberType] - bare dicts
                 {
@@ -97,6 +112,9 @@ class FilePolicy:
         self.document = document
         text = (files("builderos.trust.policy") / "file.cedarschema").read_text("utf-8")
         self._schema = parse_schema(text)
+        self._by_scope: dict[Scope, list[int]] = {}
+        for number, rule in enumerate(document.rules):
+            self._by_scope.setdefault(rule.scope, []).append(number)
         # Thousands of branches share few combinations of rules: scenes are looked up, combinations are compiled.
         self._fitting = lru_cache(maxsize=8192)(self._fitting_uncached)
         self._narrowed = lru_cache(maxsize=_COMPILED)(self._compile)
@@ -119,9 +137,8 @@ class FilePolicy:
             self._compile((number,))
 
     def _fitting_uncached(self, scene: Scene) -> tuple[int, ...]:
-        rules = self.document.rules
-        found = {rule.id for rule in fitting(rules, scene)}
-        return tuple(number for number, rule in enumerate(rules) if rule.id in found)
+        fit = [numbers for scope, numbers in self._by_scope.items() if fits(scope, scene)]
+        return tuple(sorted(number for numbers in fit for number in numbers))
 
     def _compile(self, numbers: tuple[int, ...]) -> Narrowed:
         rules: tuple[FileRule, ...] = tuple(self.document.rules[number] for number in numbers)

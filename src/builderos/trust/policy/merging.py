@@ -4,7 +4,7 @@ A deny counts wherever its scope fits. Of the allows, each kind is decided by th
 whose scope fits allows something of that kind; rules of the same level are joined, wider levels are not asked.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .document import KINDS, LEVELS, FileRule, Kind, Level, Scope
@@ -49,11 +49,6 @@ def fits(scope: Scope, scene: Scene) -> bool:
     return all(
         pattern is None or (name is not None and matches_name(pattern, name)) for pattern, name in pairs
     )
-
-
-def fitting(rules: Iterable[FileRule], scene: Scene) -> tuple[FileRule, ...]:
-    """The rules whose scope fits, in file order."""
-    return tuple(rule for rule in rules if fits(rule.scope, scene))
 
 
 def merge(rules: tuple[FileRule, ...]) -> Merged:
