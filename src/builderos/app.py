@@ -18,7 +18,7 @@ from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
 from builderos.assets.workspaces.ports import GitHosts
-from builderos.assets.workspaces.routes import admin_routes, sandbox_routes, task_routes
+from builderos.assets.workspaces.routes import admin_routes, provenance_routes, sandbox_routes, task_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
@@ -74,6 +74,7 @@ GROUPS = [
     repository_routes,
     approval_routes,
     audit_routes,
+    provenance_routes,
     key_routes,
     alert_routes,
     admin_routes,

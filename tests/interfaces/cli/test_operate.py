@@ -169,8 +169,21 @@ def test_a_checkpoint_a_proof_and_the_printed_script_fit_together(builder: Line,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
-    assert builder("audit", "proof", "999999999").code == 1
+    assert builder("audit", "proof", "999999999").code != 0
     assert builder("audit", "checkpoint", "-o", str(tmp_path)).code != 0
+
+
+def test_a_line_tells_its_story(builder: Line) -> None:
+    builder.write("src/told.py", "a = 1\nb = 2\n")
+    sha = builder.json("commit", "src/told.py", "-m", "Tell me")["commit_sha"]
+    told = builder.ok("why", "src/told.py:2")
+    assert told.startswith("src/told.py:2  b = 2\n")
+    assert f'Commit {sha[:10]} "Tell me" wrote it.' in told
+    assert builder.json("why", "src/told.py:2")["commit"]["sha"] == sha
+    assert f"commit:{sha}" in builder.ok("provenance", sha)
+    assert builder("why", "src/told.py").code == 2
+    assert builder("why", "src/told.py:9").code == 2
+    assert builder("provenance", "0" * 40).code == 1
 
 
 def test_a_head_that_somebody_else_signed_is_refused(builder: Line, tmp_path: Path) -> None:

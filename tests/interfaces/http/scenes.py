@@ -293,6 +293,8 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "makeCheckpoint": lambda s: {},
     "proveLine": lambda s: {"seq": 1},
     "proveGrowth": lambda s: {"from": 1},
+    "getProvenance": lambda s: {"id": s.commit_sha},
+    "explainLine": lambda s: {**s.here, "path": "README.md", "line": 1},
     "runDoctor": lambda s: {},
     "createOrg": lambda s: {
         "slug": f"scene-{next(_numbers)}",

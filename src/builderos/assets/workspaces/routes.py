@@ -6,9 +6,10 @@ from builderos.core.unit import Unit
 from . import backups, commit, files, history, promotion, pulls, sandboxes, scaffold, undo
 from .manage_routes import admin_routes
 from .manage_routes import routes as sandbox_routes
+from .provenance_routes import routes as provenance_routes
 from .task_routes import routes as task_routes
 
-__all__ = ["admin_routes", "routes", "sandbox_routes", "task_routes"]
+__all__ = ["admin_routes", "provenance_routes", "routes", "sandbox_routes", "task_routes"]
 
 routes = Operations("sandbox")
 

@@ -62,6 +62,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         (
             Entry("repo", "repo", "Import and list repositories"),
             Entry("metrics", "metrics", "Count commits, files, rollbacks, failures and tasks"),
+            Entry("why", "why", "Tell why a line is there: who made it, who approved it", "why"),
+            Entry("provenance", "why", "Show where a commit, promotion or approval comes from", "provenance"),
             Entry("audit", "audit", "List, verify, sign and export the ledger"),
             Entry("alert", "alert", "List and acknowledge alerts"),
             Entry("key", "key", "Create, list and revoke API keys"),

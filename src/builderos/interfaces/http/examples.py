@@ -108,6 +108,8 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "makeCheckpoint": {},
     "proveLine": {"seq": 7, "with_line": True},
     "proveGrowth": {"from": 7},
+    "getProvenance": {"id": "3f786850e387550fdab836ed7e6dc881de23001b"},
+    "explainLine": {"repo_name": "ai-builder-lab", "branch": "main", "path": "src/a.py", "line": 3},
     "runDoctor": {"fix": False},
     "createKey": {"label": "nightly import", "scopes": ["read"]},
     "listKeys": {},

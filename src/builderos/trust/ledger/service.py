@@ -24,8 +24,8 @@ from .model import ledger
 
 __all__ = [
     "STEP", "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "extend",
-    "extend_all", "findings", "latest", "leaf", "line_of", "lines_of", "named_commits", "record", "scan",
-    "search", "stored_head", "stored_tree", "verify_stored", "waiting",
+    "extend_all", "findings", "latest", "leaf", "line_of", "line_of_commit", "lines_about", "lines_of",
+    "named_commits", "record", "scan", "search", "stored_head", "stored_tree", "verify_stored", "waiting",
 ]  # fmt: skip
 
 
@@ -84,6 +84,32 @@ def search(unit: Unit, wanted: Wanted, *, before: int | None, limit: int) -> lis
         }
         for r in unit.execute(lines)
     ]
+
+
+def lines_about(unit: Unit, object_: str, *, type_: str, limit: int = 100) -> list[dict[str, Any]]:
+    """Lines of a type about one object, oldest first."""
+    wanted = _whole().where(ledger.c.object == object_, ledger.c.type == type_)
+    return [_event(row) for row in unit.execute(wanted.order_by(ledger.c.seq).limit(limit))]
+
+
+def line_of_commit(unit: Unit, sha: str) -> dict[str, Any] | None:
+    """The line of the act that made a commit: the first that has it as its object, or the push that brought it."""
+    wanted = _whole().where(ledger.c.object == sha).order_by(ledger.c.seq).limit(1)
+    row = unit.execute(wanted).one_or_none()
+    if row is None:
+        commits = sa.cast(ledger.c.body, JSONB).op("->")("payload").op("->")("commits")
+        among = commits.op("?", is_comparison=True)(sha)
+        pushed = _whole().where(ledger.c.type == "push", among).order_by(ledger.c.seq).limit(1)
+        row = unit.execute(pushed).one_or_none()
+    return _event(row) if row is not None else None
+
+
+def _whole() -> sa.Select[Any, Any, Any]:
+    return sa.select(ledger.c.seq, ledger.c.hash, ledger.c.body)
+
+
+def _event(row: sa.Row[Any]) -> dict[str, Any]:
+    return {"seq": row.seq, "hash": bytes(row.hash).hex(), **json.loads(row.body)}
 
 
 def lines_of(unit: Unit, *, types: Sequence[str], actor: str, limit: int) -> list[dict[str, Any]]:
