@@ -154,5 +154,5 @@ def proof(caller: Caller, seq: int, size: int | None, out: str | None) -> int:
 @click.pass_obj
 def script(caller: Caller) -> int:
     """Print a program that verifies exports and proofs anywhere: it needs Python and `cryptography`, not BuilderOS."""
-    text = resources.files("builderos.client").joinpath("verify_audit.py").read_text("utf-8")
+    text = resources.files("builderos.interfaces.cli").joinpath("verify_audit.py").read_text("utf-8")
     return caller.show({"script": text}, text.rstrip("\n"))

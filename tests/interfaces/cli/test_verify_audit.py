@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pymerkle import InmemoryTree
 
-import builderos.client.verify_audit as verifier
+import builderos.interfaces.cli.verify_audit as verifier
 from builderos.trust.ledger import service as ledger
 from tests.support.databases import Databases
 from tests.support.lab import lab_in_temp
