@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builderos.trust.policy.globs import PathPatterns, as_regex, matches_name, name_fault, path_fault
+from builderos.trust.policy.globs import (
+    NamePatterns,
+    PathPatterns,
+    as_regex,
+    matches_name,
+    name_fault,
+    path_fault,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +113,7 @@ def test_the_regular_expression_and_the_plainest_matcher_agree(pattern: list[str
 def test_names_fit_as_in_a_plain_matcher(pattern: str, name: str) -> None:
     wanted = bool(re.fullmatch(pattern.replace("*", ".*"), name))
     assert matches_name(pattern, name) == wanted
+    assert NamePatterns([pattern, "zzz"]).which(name) == ((0,) if wanted else ())
 
 
 def test_a_name_pattern_is_made_of_plain_characters() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .document import Kind
-from .globs import PathPatterns
+from .globs import NamePatterns, PathPatterns
 from .loading import NO_MATCH
 from .merging import Merged
 
@@ -50,11 +50,15 @@ class Compiled:
     cedar: str
     denied: tuple[tuple[str, PathPatterns], ...]
     allowed: PathPatterns | None
-    names: Mapping[Kind, tuple[str, ...]]
+    names: Mapping[Kind, NamePatterns]
+    any_denied: PathPatterns
 
     def hits(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Ids of the deny rules that any path hits, and `:outside` if any path is not among the allowed ones."""
-        found = [id_ for id_, patterns in self.denied if any(map(patterns.match, paths))]
+        suspects = [path for path in paths if self.any_denied.match(path)]
+        found = (
+            [id_ for id_, patterns in self.denied if any(map(patterns.match, suspects))] if suspects else []
+        )
         if self.allowed is not None and not all(map(self.allowed.match, paths)):
             found.append(OUTSIDE)
         return tuple(found)
@@ -85,17 +89,19 @@ def compile_rules(merged: Merged) -> Compiled:
             if kind in ATTRIBUTES:  # the act may have nothing of the kind; then nothing is asked
                 condition = any_of([f"!(context has {ATTRIBUTES[kind]})", condition])
         parts.append(_forbid(f"{NO_MATCH}:{kind}", hint, "unless", condition))
-    return Compiled("\n".join(parts), tuple(denied), allowed, _names_of(merged))
+    everything = [pattern for rule in merged.denies for pattern in rule.deny.get("paths", ())]
+    any_denied = PathPatterns(everything, folded=True)
+    return Compiled("\n".join(parts), tuple(denied), allowed, _names_of(merged), any_denied)
 
 
-def _names_of(merged: Merged) -> dict[Kind, tuple[str, ...]]:
+def _names_of(merged: Merged) -> dict[Kind, NamePatterns]:
     """Every pattern that the conditions hold a name against."""
-    found: dict[Kind, tuple[str, ...]] = {}
+    found: dict[Kind, NamePatterns] = {}
     for kind in ATTRIBUTES:
         lists = [rule.deny.get(kind, ()) for rule in merged.denies]
         if kind in merged.allows:
             lists.append(merged.allows[kind].patterns)
-        found[kind] = tuple(dict.fromkeys(pattern for each in lists for pattern in each))
+        found[kind] = NamePatterns(list(dict.fromkeys(pattern for each in lists for pattern in each)))
     return found
 
 

@@ -11,7 +11,6 @@ import orjson
 
 from .compiling import ATTRIBUTES, CHANGES, Compiled, compile_rules
 from .document import Document, FileRule, Scope
-from .globs import matches_name
 from .loading import ERROR, NO_MATCH, Rule, check_rules, parse_policies, parse_schema
 from .merging import Merged, Scene, fits, merge
 
@@ -73,10 +72,10 @@ class Narrowed:
         self._answers[key] = found
         return found
 
-    def _signature_uncached(self, told: tuple[str, ...]) -> tuple[tuple[bool, ...], ...]:
+    def _signature_uncached(self, told: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         """For each name whether there is one, and which of the patterns that the rules have for it fit."""
         return tuple(
-            (bool(name), *(matches_name(pattern, name) for pattern in self.compiled.names[kind]))
+            (bool(name), *self.compiled.names[kind].which(name))
             for kind, name in zip(ATTRIBUTES, told, strict=True)
         )
 

@@ -66,12 +66,36 @@ def matches_name(pattern: str, name: str) -> bool:
     return True
 
 
+class NamePatterns:
+    """Some name patterns as one question: which of them fit?"""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = tuple(patterns)
+        texts = [_name_regex(pattern) for pattern in patterns]
+        self._any = re.compile("|".join(texts), re.DOTALL) if texts else None
+
+    def which(self, name: str) -> tuple[int, ...]:
+        """Places of the patterns that are the whole of `name`; most names fit none, which one look tells."""
+        if self._any is None or self._any.match(name) is None:
+            return ()
+        return tuple(n for n, pattern in enumerate(self._patterns) if matches_name(pattern, name))
+
+
+def _name_regex(pattern: str) -> str:
+    first, *rest = map(re.escape, pattern.split("*"))
+    if not rest:
+        return first + r"\Z"
+    *middle, last = rest
+    return first + "".join(f"(?>.*?{part})" for part in middle) + f".*{last}" + r"\Z"
+
+
 class PathPatterns:
     """Some path patterns as one question. `folded`: case and Unicode forms are ignored, as some file systems do."""
 
     def __init__(self, patterns: Sequence[str], *, folded: bool) -> None:
         self._folded = folded
-        self._found = [re.compile(as_regex(fold(p) if folded else p), re.DOTALL) for p in patterns]
+        texts = [as_regex(fold(pattern) if folded else pattern) for pattern in patterns]
+        self._any = re.compile("|".join(texts), re.DOTALL) if texts else None
         self._match = lru_cache(maxsize=4096)(self._match_uncached)
 
     def match(self, path: str) -> bool:
@@ -79,8 +103,9 @@ class PathPatterns:
         return self._match(path)
 
     def _match_uncached(self, path: str) -> bool:
-        text = fold(path) if self._folded else path
-        return any(pattern.match(text) for pattern in self._found)
+        if self._any is None:
+            return False
+        return self._any.match(fold(path) if self._folded else path) is not None
 
 
 def as_regex(pattern: str) -> str:

@@ -37,6 +37,7 @@ class NarrowedSets:
             name: policy
             for name, policy in self._policies.items()
             if _of_role(policy["principal"], role)
+            and _begins_for_role(policy["conditions"], role)
             and _of_action(policy["action"], named)
             and _of_type(policy["resource"], kind)
         }
@@ -65,6 +66,24 @@ def _groups_of_actions(schema: cedarpy.Schema) -> dict[str, set[str]]:
 
 def _of_role(scope: dict[str, Any], role: str) -> bool:
     return scope["op"] != "in" or scope["entity"]["type"] != "Role" or scope["entity"]["id"] == role
+
+
+def _begins_for_role(conditions: list[dict[str, Any]], role: str) -> bool:
+    """False where the first thing a `when` asks is whether the actor is in roles, and it is in none of them.
+
+    Only the very first: what stands before another condition could fail to evaluate, which denies.
+    """
+    if not conditions or conditions[0]["kind"] != "when":
+        return True
+    first = conditions[0]["body"]
+    while "&&" in first:
+        first = first["&&"]["left"]
+    asked = first.get("in", {})
+    if asked.get("left") != {"Var": "principal"}:
+        return True
+    right = asked["right"]
+    entities = [item.get("Value", {}).get("__entity", {}) for item in right.get("Set", [right])]
+    return any(entity.get("type") != "Role" or entity["id"] == role for entity in entities)
 
 
 def _of_action(scope: dict[str, Any], named: set[str]) -> bool:

@@ -66,8 +66,7 @@ class Policy:
         self.digest: str = hashlib.sha256(json.dumps([cedar, schema]).encode()).hexdigest()
         # Paths are the one fact that differs from call to call. While no rule reads them, Cedar need not see them.
         self._reads_paths = '"paths"' in json.dumps(policies)
-        # The caches belong to this set, so its digest needs no place in their keys; every other fact is an argument.
-        self._decide = lru_cache(maxsize=_CACHED_DECISIONS)(self._decide_uncached)
+        # The cache belongs to this set, so its digest needs no place in its keys; every other fact is an argument.
         self._judge = lru_cache(maxsize=_CACHED_DECISIONS)(self._judge_uncached)
 
     @classmethod
@@ -105,7 +104,7 @@ class Policy:
             return self._decide(actor, action, resource, context, True)
         return decision
 
-    def _decide_uncached(
+    def _decide(
         self, actor: Actor, action: Action, resource: Resource, context: RequestContext, approved: bool
     ) -> Decision:
         """What the rules say to what they see, bound to the whole request by its digest."""
