@@ -52,7 +52,7 @@ from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices.routes import routes as alert_routes
 from builderos.trust.orgs import service as orgs
-from builderos.trust.orgs.ports import Providers
+from builderos.trust.orgs.ports import Providers, Subjects
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
@@ -131,6 +131,10 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Witnesses, witnesses)
     context.put(Signer, Signer(keys))
     context.put(Cookies, Cookies(keys, settings))
+    subjects = Subjects()
+    for prefix, finder in workspaces.SUBJECTS.items():
+        subjects.enrol(prefix, finder)
+    context.put(Subjects, subjects)
     context.put(Providers, Providers(OidcProvider.configured(settings)))
     context.put(outbox.Bell, outbox.Bell())
     return context

@@ -294,6 +294,7 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "proveLine": lambda s: {"seq": 1},
     "proveGrowth": lambda s: {"from": 1},
     "getProvenance": lambda s: {"id": s.commit_sha},
+    "attestCommit": lambda s: {"id": s.commit_sha},
     "explainLine": lambda s: {**s.here, "path": "README.md", "line": 1},
     "runDoctor": lambda s: {},
     "createOrg": lambda s: {
@@ -312,6 +313,8 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "createToken": lambda s: {"label": "x", "scopes": ["read"]},
     "listTokens": lambda s: {},
     "revokeToken": lambda s: {"id": s.token_id},
+    "getMe": lambda s: {},
+    "getPermissions": lambda s: {"object": s.sandbox_id},
     "listSessions": lambda s: {},
     "endSession": lambda s: {"id": s.session_id},
     "createKey": lambda s: {"label": "x", "scopes": ["read"]},

@@ -8,11 +8,12 @@ from .pulls import add_comment
 from .push import Command, accept, check, refusal
 from .sandboxes import touch
 from .schedules import back_up_daily, export_weekly, settle_backups, sign_ledger
+from .subjects import SUBJECTS
 from .upload import Address, Reading, View, look, read
 from .witness import unlogged_commits
 
 __all__ = [
-    "Address", "BranchIn", "BranchWriteIn", "Command", "Place", "Reading", "View", "accept", "add_comment",
+    "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Place", "Reading", "View", "accept", "add_comment",
     "age_sandboxes", "back_up_daily", "check", "export_weekly", "locate", "look", "on_verdict", "read",
     "refusal", "remembered", "settle_backups", "sign_ledger", "touch", "unlogged_commits",
 ]  # fmt: skip

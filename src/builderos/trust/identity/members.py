@@ -41,9 +41,11 @@ def add(unit: Unit, role: MemberRole, *, label: str | None = None) -> Member:
     return Member(id_, role, label, unit.now)
 
 
-def find(unit: Unit, id_: str) -> Member:
-    """A live member, held until the transaction ends. Raises `not_found`."""
-    wanted = _live().where(members.c.id == id_).with_for_update()
+def find(unit: Unit, id_: str, *, lock: bool = True) -> Member:
+    """A live member, held until the transaction ends unless it is only looked at. Raises `not_found`."""
+    wanted = _live().where(members.c.id == id_)
+    if lock:
+        wanted = wanted.with_for_update()
     row = unit.execute(wanted).one_or_none()
     if row is None:
         raise Problem("not_found", "there is no such member", hint="List the members first.")

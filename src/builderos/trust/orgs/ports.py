@@ -1,7 +1,12 @@
-"""What signing in needs from others: a provider that says who somebody is."""
+"""What this room needs from others: a provider that says who somebody is, and objects to ask permissions about."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+from builderos.core.registry import Registry
+from builderos.core.unit import Unit
+from builderos.trust.policy.schema import Resource
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,10 @@ class Providers:
     """The provider of this server; None where none is configured."""
 
     provider: IdentityProvider | None = None
+
+
+class Subjects(Registry[Callable[[Unit, str], Resource]]):
+    """Objects as the policy sees them: prefix of an id → who finds the object. It raises `not_found`."""
+
+    def __init__(self) -> None:
+        super().__init__("subject of policy questions")

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import invites, keys, members, organisations, schema, sessions, tokens
+from . import invites, keys, me, members, organisations, schema, sessions, tokens
 
 routes = Operations("orgs")
 
@@ -108,3 +108,15 @@ def list_sessions(unit: Unit, body: schema.Nothing) -> schema.SessionList:
 def end_session(unit: Unit, body: schema.Which) -> schema.Gone:
     """Sign out of one of your sessions."""
     return sessions.end_own(unit, body)
+
+
+@routes.get("/v1/me", "getMe")
+def get_me(unit: Unit, body: schema.Nothing) -> me.Me:
+    """Show who you are to this server."""
+    return me.show(unit, body)
+
+
+@routes.get("/v1/me/permissions", "getPermissions")
+def get_permissions(unit: Unit, body: me.PermissionsIn) -> me.Permissions:
+    """Explain what you may do to an object, with the rules that decide."""
+    return me.permissions(unit, body)

@@ -2,6 +2,7 @@
 
 from . import approvals, proposing
 from .actions import ACTIONS, Action
+from .applying import actions_on
 from .approvals import Approval, Verdicts
 from .decision import Refused, decide, org_resource, require, require_paths
 from .force import InForce
@@ -20,6 +21,7 @@ __all__ = [
     "Refused",
     "Rule",
     "Verdicts",
+    "actions_on",
     "approvals",
     "decide",
     "document_in_force",

@@ -1,0 +1,125 @@
+"""Who one is, and what one may do to an object and why."""
+
+from typing import Annotated, Literal
+
+import sqlalchemy as sa
+from pydantic import Field
+
+from builderos.core.problems import Problem
+from builderos.core.schema import In, Line, Out
+from builderos.core.unit import Unit
+from builderos.trust.identity import service as identity
+from builderos.trust.policy import service as policy
+from builderos.trust.policy.schema import Resource
+
+from .members import resource as member_resource
+from .model import people
+from .ports import Subjects
+
+
+class Me(Out):
+    """What the credential proves. `name` and `email` are those of a member who is a person."""
+
+    id: str
+    role: str
+    label: str
+    name: str | None
+    email: str | None
+    org_id: str
+    org_slug: str
+    member_id: str | None
+    credential_id: str | None
+    profile: str
+    scopes: list[str]
+    repo_id: str | None
+    sandbox_id: str | None
+    branch: str | None
+
+
+class PermissionsIn(In):
+    """About what."""
+
+    object: Annotated[
+        Line | None,
+        Field(
+            description="Id of a repository, branch, workspace, promotion or member; else the organisation."
+        ),
+    ] = None
+
+
+class Permission(Out):
+    """One act: whether it is allowed, and the rules that decide."""
+
+    action: str
+    verdict: Literal["allow", "needs_approval", "deny"]
+    rules: list[str]
+    code: str
+    hint: str
+
+
+class Permissions(Out):
+    """Every act that fits the object."""
+
+    object: str
+    kind: str
+    role: str
+    scopes: list[str]
+    items: list[Permission]
+
+
+def show(unit: Unit, _body: In) -> Me:
+    """Who the caller is."""
+    policy.require(unit, "me.read", policy.org_resource(unit))
+    actor = unit.actor
+    wanted = sa.select(people).where(people.c.member_id == actor.id)
+    person = unit.execute(wanted).one_or_none() if actor.id == actor.member_id else None
+    return Me(
+        id=actor.id, role=actor.role, label=actor.name, name=person.name if person is not None else None,
+        email=person.email if person is not None else None, org_id=actor.org_id,
+        org_slug=identity.org_slug(unit), member_id=actor.member_id, credential_id=actor.credential_id,
+        profile=actor.profile, scopes=sorted(actor.scopes), repo_id=actor.repo_id, sandbox_id=actor.sandbox_id,
+        branch=actor.branch,
+    )  # fmt: skip
+
+
+def permissions(unit: Unit, body: PermissionsIn) -> Permissions:
+    """What the caller may do to an object, with the deciding rules; changes and records nothing.
+
+    Raises `not_found` for what the caller may not know of.
+    """
+    policy.require(unit, "me.read", policy.org_resource(unit))
+    subject = _subject(unit, body.object)
+    decisions = {action: policy.decide(unit, action, subject) for action in policy.actions_on(subject.kind)}
+    if not decisions or all(decision.code == "not_found" for decision in decisions.values()):
+        raise _unknown()
+    items = [
+        Permission(action=action, verdict=d.verdict, rules=list(d.rules), code=d.code, hint=d.hint)
+        for action, d in decisions.items()
+    ]
+    return Permissions(
+        object=subject.id,
+        kind=subject.kind,
+        role=unit.actor.role,
+        scopes=sorted(unit.actor.scopes),
+        items=items,
+    )
+
+
+def _subject(unit: Unit, id_: str | None) -> Resource:
+    if id_ is None or id_ == unit.org_id:
+        return policy.org_resource(unit)
+    kind = id_.partition("_")[0]
+    if kind in ("usr", "sva"):
+        policy.require(unit, "member.list", policy.org_resource(unit))
+        return member_resource(unit, id_, identity.members.find(unit, id_, lock=False).role)
+    subjects = unit.get(Subjects)
+    if kind not in subjects:
+        raise _unknown()
+    return subjects.get(kind)(unit, id_)
+
+
+def _unknown() -> Problem:
+    return Problem(
+        "not_found", "there is no such object",
+        hint="Send the id of a repository, branch, workspace, promotion or member of your organisation.",
+    )  # fmt: skip
