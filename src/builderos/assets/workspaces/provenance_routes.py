@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import provenance, why
+from . import attestation, provenance, why
 
 routes = Operations("provenance")
 
@@ -12,6 +12,12 @@ routes = Operations("provenance")
 def get_provenance(unit: Unit, body: provenance.ProvenanceIn) -> provenance.ProvenanceOut:
     """Show where a commit, a promotion or an approval comes from: call, actor, rules, who approved what."""
     return provenance.provenance(unit, body)
+
+
+@routes.get("/v1/provenance/{id}/attestation", "attestCommit")
+def attest_commit(unit: Unit, body: attestation.AttestationIn) -> attestation.AttestationOut:
+    """Give the provenance of a commit as a signed in-toto statement, for verifiers that are not ours."""
+    return attestation.attest(unit, body)
 
 
 @routes.get("/v1/why", "explainLine")

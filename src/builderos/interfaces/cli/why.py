@@ -1,5 +1,6 @@
 """Where things come from: `why`, `provenance`."""
 
+import json
 import re
 from typing import Any
 
@@ -30,10 +31,14 @@ def why(caller: Caller, place: str, repo: str | None, branch: str | None) -> int
 @click.command(cls=Verb)
 @click.argument("id_", metavar="ID")
 @click.option("-r", "--repo", metavar="NAME", help="Act with the token saved for this repository.")
+@click.option("--attest", is_flag=True, help="Print the commit's signed in-toto statement (DSSE) instead.")
 @click.pass_obj
-def provenance(caller: Caller, id_: str, repo: str | None) -> int:
+def provenance(caller: Caller, id_: str, repo: str | None, attest: bool) -> int:
     """Show where a commit, a promotion or an approval comes from."""
     client, _ = caller.place(repo, None)
+    if attest:
+        envelope = client.call("GET", f"/v1/provenance/{id_}/attestation")
+        return caller.show(envelope, json.dumps(envelope))
     reply = client.call("GET", f"/v1/provenance/{id_}")
     edges: list[dict[str, Any]] = reply["edges"]
     width = max((len(edge["subject"]) for edge in edges), default=0)

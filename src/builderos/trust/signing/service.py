@@ -1,6 +1,7 @@
 """Sign heads and checkpoints of the ledger with our Ed25519 key: a copy can be checked against what was said."""
 
 import base64
+import hashlib
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -20,6 +21,20 @@ class SignedHead:
     at: str
     public_key: str
     signature: str
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A DSSE envelope with one signature; payload and signature in base64."""
+
+    payload_type: str
+    payload: str
+    key_id: str
+    signature: str
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def head_text(org_id: str, seq: int, hash_: str, at: str) -> bytes:
@@ -51,6 +66,17 @@ class Signer:
     def sign(self, message: bytes) -> bytes:
         """An Ed25519 signature, 64 bytes. Every kind of message begins in a way that no other kind does."""
         return self._key.sign(message)
+
+    @property
+    def key_id(self) -> str:
+        """Name of the key in envelopes: SHA-256 of the public key, hexadecimal."""
+        return hashlib.sha256(self.public_bytes).hexdigest()
+
+    def envelope(self, payload_type: str, payload: bytes) -> Envelope:
+        """A DSSE envelope (v1) around the payload: the signature covers its type, too."""
+        kind = payload_type.encode()
+        signature = self.sign(b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload))
+        return Envelope(payload_type, _text(payload), self.key_id, _text(signature))
 
     def sign_checkpoint(self, org_id: str, size: int, root: bytes) -> str:
         """The signed note of a ledger's first `size` lines. The same lines give the same note."""
