@@ -52,6 +52,6 @@ def test_a_failing_case_ends_with_one_and_a_faulty_file_names_its_line(
     assert said.code not in (0, 4)
     assert "builderos.policy.yaml:3" in said.err
     cases.write_text("just text")
-    assert person("policy", "test", str(cases)).code == 2
+    assert person("policy", "test", str(cases)).code not in (0, 1, 4)
     cases.write_text("- {action: files.write}\n")
     assert person("policy", "test", str(cases)).code == 2

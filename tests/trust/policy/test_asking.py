@@ -3,7 +3,7 @@
 import pytest
 
 from builderos.core.problems import Problem
-from builderos.trust.policy.asking import QuestionIn, Rules, answer
+from builderos.trust.policy.asking import QuestionIn, Rules, answer, read_cases
 from builderos.trust.policy.document import read_document
 from builderos.trust.policy.file_policy import FilePolicy
 from builderos.trust.policy.service import ACTIONS, Policy
@@ -108,3 +108,28 @@ def test_questions_go_through_the_public_door_and_change_nothing(world: World) -
     box = world.open_sandbox()
     refused = world.http.post("/v1/policies/explain", json=asked, headers=box.headers)
     world.problem(refused, "policy_denied")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a: b",
+        "- 1",
+        "- {action: files.write, expect: maybe}",
+        "- {act: x}",
+        "[",
+        "[]",
+        "- &a {action: x}",
+    ],
+)
+def test_odd_cases_are_refused_with_their_place(text: str) -> None:
+    with pytest.raises(Problem) as caught:
+        read_cases(text)
+    assert caught.value.code == "validation_failed"
+    assert "case" in caught.value.detail
+
+
+def test_cases_are_questions() -> None:
+    (found,) = read_cases("- {action: git.push, paths: [a], expect: deny}")
+    assert found == QuestionIn(action="git.push", paths=["a"], expect="deny")

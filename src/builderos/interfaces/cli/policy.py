@@ -1,8 +1,6 @@
 """The policy file of an organisation: what is in force, what would be decided, and a proposal to change it."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import click
 
@@ -115,23 +113,8 @@ def diff(caller: Caller, file: Path, days: int) -> int:
 
 
 def _simulated(caller: Caller, file: Path, policy: Path | None) -> Json:
-    body = {"questions": _questions(file), **fields(content=_text(policy))}
+    body = {"cases": _text(file), **fields(content=_text(policy))}
     return caller.client().call("POST", "/v1/policies/simulate", body)
-
-
-def _questions(file: Path) -> list[Mapping[str, Any]]:
-    import yaml
-
-    try:
-        found: Any = yaml.safe_load(_text(file) or "")
-    except yaml.YAMLError as error:
-        raise click.UsageError(f"{file} is not YAML: {error}") from error
-    items = cast(list[Any], found) if isinstance(found, list) else []
-    if not items or not all(isinstance(item, dict) for item in items):
-        raise click.UsageError(
-            f"{file} must be a list of questions, e.g. - {{action: git.push, expect: allow}}"
-        )
-    return items
 
 
 def _text(file: Path | None) -> str | None:

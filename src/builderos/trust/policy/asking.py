@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from builderos.core.actor import Actor, Profile, Role
 from builderos.core.problems import Problem
-from builderos.core.schema import In, Line, Out
+from builderos.core.schema import In, Line, Out, Text
 from builderos.core.unit import Unit
 
 from .actions import ACTIONS, Action
@@ -20,6 +21,7 @@ from .merging import Scene
 from .proposing import Content, checked
 from .rules import Policy
 from .schema import BranchKind, RequestContext, Resource, ResourceKind, Verdict
+from .yamlnodes import MAX_BYTES, Reader
 
 MAX_QUESTIONS: Final = 500
 _HERE: Final = "asked"
@@ -84,9 +86,22 @@ class SimulateIn(In):
     """Questions about the policy in force, or about a file that is not."""
 
     questions: Annotated[
-        list[QuestionIn], Field(description="Acts to decide about.", min_length=1, max_length=MAX_QUESTIONS)
-    ]
+        list[QuestionIn], Field(description="Acts to decide about.", max_length=MAX_QUESTIONS)
+    ] = []
+    cases: Annotated[
+        Text | None,
+        Field(
+            description="The same as a YAML (or JSON) list, as people keep it in a file.",
+            max_length=MAX_BYTES,
+        ),
+    ] = None
     content: Content | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "SimulateIn":
+        if bool(self.questions) == (self.cases is not None):
+            raise ValueError("send questions, or cases")
+        return self
 
 
 class Simulation(Out):
@@ -96,6 +111,9 @@ class Simulation(Out):
     allowed: int
     denied: int
     failed: int
+
+
+_CASES: Final = TypeAdapter(list[QuestionIn])
 
 
 @dataclass(frozen=True)
@@ -119,13 +137,42 @@ def explain(unit: Unit, body: ExplainIn) -> Answer:
 
 
 def simulate(unit: Unit, body: SimulateIn) -> Simulation:
-    """Many decisions at once; nothing is recorded and nothing happens."""
+    """Many decisions at once; nothing is recorded and nothing happens. Raises `validation_failed` for odd cases."""
     rules = rules_for(unit, body.content)
-    answers = [answer(rules, question) for question in body.questions]
+    questions = body.questions if body.cases is None else read_cases(body.cases)
+    answers = [answer(rules, question) for question in questions]
     allowed = sum(found.verdict == "allow" for found in answers)
     failed = sum(found.passed is False for found in answers)
     return Simulation(
         answers=answers, allowed=allowed, denied=sum(a.verdict == "deny" for a in answers), failed=failed
+    )
+
+
+def read_cases(text: str) -> list[QuestionIn]:
+    """Questions of a YAML list; raises `validation_failed` with the line, or the number of the case."""
+    reader = Reader()
+    root = reader.document(text)
+    if root is not None and not isinstance(root, yaml.SequenceNode):
+        reader.fault(root, "", "expected a list of questions")
+    if root is None or reader.issues:
+        why = str(reader.issues[0]) if reader.issues else "1: the file is empty"
+        raise _no_cases(f"cases:{why}")
+    try:
+        found = _CASES.validate_python(yaml.safe_load(text))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        raise _no_cases(f"case {int(first['loc'][0]) + 1}: {where} {first['msg']}") from error
+    if not 1 <= len(found) <= MAX_QUESTIONS:
+        raise _no_cases(f"{len(found)} cases; at least 1 and at most {MAX_QUESTIONS} can be asked at once")
+    return found
+
+
+def _no_cases(detail: str) -> Problem:
+    return Problem(
+        "validation_failed",
+        detail,
+        hint="Write a list, e.g. - {action: git.push, paths: [src/a.py], expect: allow}.",
     )
 
 
