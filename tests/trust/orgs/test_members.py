@@ -116,7 +116,11 @@ def test_a_role_changes_at_once_and_takes_what_was_made_with_the_former_one(team
     person = team.join("admin")
     key = team.lab.ok(person.call("POST", "/v1/api-keys", label="k", scopes=["admin"]), 201)["api_key"]
     box = team.lab.ok(person.call("POST", "/sandbox/init", repo_name="shop"))["reuse_token"]
+    invite = team.invite("late@acme.example", "viewer", by=person)
     team.lab.ok(team.owner.call("POST", f"/v1/members/{person.id}", role="viewer"))
+    team.lab.problem(team.try_accept(invite["invite_token"]), "token_invalid")
+    open_ones = team.lab.ok(team.owner.call("GET", "/v1/invites"))["items"]
+    assert invite["id"] not in {i["id"] for i in open_ones}
     team.lab.problem(person.call("GET", "/v1/audit"), "policy_denied")
     for ended in (key, box):
         bearer = {"Authorization": f"Bearer {ended}"}
@@ -187,6 +191,12 @@ def test_nobody_approves_the_own_request_by_whatever_credential(team: Team) -> N
     for own in (admin, by_key):
         refused = own.call("POST", f"/v1/approvals/{asked}", decision="approve")
         assert team.lab.problem(refused, "policy_denied")["policy_rule"] == "no-self-approval"
+    pull = team.lab.ok(reviewer.call("GET", "/v1/pulls"))["items"][0]["id"]
+    for path, body in (
+        (f"/v1/pulls/{pull}/reviews", {"verdict": "approve"}),
+        (f"/v1/pulls/{pull}/merge", {}),
+    ):
+        assert admin.call("POST", path, **body).status_code == 403
     decided = team.lab.ok(reviewer.call("POST", f"/v1/approvals/{asked}", decision="approve"))
     assert (decided["state"], decided["self_approved"]) == ("approved", False)
 

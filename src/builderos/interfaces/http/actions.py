@@ -16,6 +16,8 @@ routes = Operations("tools")
 
 # A key without one of these scopes cannot use what needs it, whatever the resource.
 WRITE: Final = "write"
+READERS: Final = frozenset({"reviewer", "viewer"})
+BUILDERS: Final = frozenset({"org_owner", "admin", "builder"})
 PROMOTE: Final = "promote"
 
 Group = Annotated[Line | None, Field(description="Only tools of this group, e.g. tasks.")]
@@ -89,6 +91,8 @@ def may_use(actor: Actor, operation: Operation) -> bool:
         return (PROMOTE if operation.name == "promote" else WRITE) in actor.scopes or _administers(
             actor, operation
         )
+    if actor.role in BUILDERS | READERS and operation.effect == "write" and operation.profile != "platform":
+        return actor.role in BUILDERS and WRITE in actor.scopes
     return True
 
 

@@ -12,7 +12,7 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
 from . import schema, sessions
-from .model import identities, people
+from .model import identities, invites, people
 
 _RANK: Final[dict[str, int]] = {"viewer": 0, "reviewer": 1, "builder": 1, "admin": 2, "org_owner": 3}
 
@@ -35,14 +35,15 @@ def listed(unit: Unit, _body: schema.Nothing) -> schema.MemberList:
 def change(unit: Unit, body: schema.MemberIn) -> schema.Member:
     """Give a member another role. Raises `conflict` where that would take the last owner.
 
-    API keys and workspace tokens that the member has made end when the new role does not hold all of the former.
+    API keys, invites and workspace tokens that the member has made end when the new role does not hold all of the former.
     """
     member, _ = _managed(unit, body.id)
     decision = policy.require(unit, "member.manage", resource(unit, member.id, body.role))
     identity.members.set_role(unit, member, body.role)
     ended = 0
     if not _keeps_all(member.role, body.role):
-        ended = identity.revoke_of_member(unit, member.id, ("api_key", "reuse_token", "share"))
+        ended = identity.revoke_of_member(unit, member.id, ("api_key", "invite", "reuse_token", "share"))
+        _end_invites(unit, member.id)
     payload: dict[str, Any] = {"from": member.role, "to": body.role, "credentials_ended": ended}
     ledger.record(unit, "member.changed", member.id, payload, rules=decision.rules)
     person = unit.execute(sa.select(people).where(people.c.member_id == member.id)).one_or_none()
@@ -54,6 +55,7 @@ def remove(unit: Unit, body: schema.Which) -> schema.Gone:
     """End a membership with everything that acts on its behalf, and forget who the person was."""
     member, decision = _managed(unit, body.id)
     identity.members.remove(unit, member)
+    _end_invites(unit, member.id)
     sessions.end_all(unit, member.id, "the membership ended")
     unit.execute(sa.delete(people).where(people.c.member_id == member.id))
     unit.execute(sa.delete(identities).where(identities.c.member_id == member.id))
@@ -74,6 +76,15 @@ def _managed(unit: Unit, id_: str) -> tuple[identity.members.Member, policy.Deci
     policy.require(unit, "member.manage", resource(unit, id_, "viewer"))
     member = identity.members.find(unit, id_)
     return member, policy.require(unit, "member.manage", resource(unit, member.id, member.role))
+
+
+def _end_invites(unit: Unit, member_id: str) -> None:
+    """End the open invites that a member made with a right that is gone."""
+    c = invites.c
+    wanted = sa.update(invites).where(
+        c.created_by == member_id, c.accepted_at.is_(None), c.revoked_at.is_(None)
+    )
+    unit.execute(wanted.values(revoked_at=unit.now, email=None))
 
 
 def _keeps_all(former: str, new: str) -> bool:
