@@ -10,21 +10,24 @@ import re
 import select
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
+from psycopg import pq
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from .exchange import Exchange, Statement
 from .problems import Problem
 
 _ORG = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 # Without statistics PostgreSQL takes a young table for a tiny one and reads it whole, each time a bit longer.
 _PLANS = "-c enable_seqscan=off"
+_WIRE = "builderos.exchange"
 _FLUSH_SINCE = 170000  # pg_logical_emit_message(…, flush) exists since PostgreSQL 17
 
 
@@ -32,7 +35,6 @@ _LOCAL = (
     "select set_config('synchronous_commit', %s, true), set_config('app.unit', %s, true), "
     "set_config('lock_timeout', '5s', true)"
 )
-Statement: TypeAlias = tuple[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ class Transaction:
     ) -> None:  # fmt: skip
         self._connection = connection
         self._driver = driver(connection)
+        self._wire: Exchange = connection.info.get(_WIRE) or Exchange(self._driver)
+        connection.info[_WIRE] = self._wire  # it lives as long as the connection in the pool
         self._proof = proof
         self._flush = flush
         self._open = True
@@ -178,7 +182,7 @@ class Transaction:
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows that a statement gives."""
         self.send(statement, parameters)
-        return self._exchange().fetchall()
+        return self._wire.rows(self._exchange())
 
     def commit(self) -> None:
         """Make everything durable; raises when PostgreSQL rolled back instead."""
@@ -186,36 +190,32 @@ class Transaction:
         if self._flush:
             self.send("select pg_logical_emit_message(false, '', '', true)")
         try:
-            cursor = self._exchange(-2 if self._flush else -1)
+            done = self._exchange(-2 if self._flush else -1)
         except psycopg.OperationalError as error:
             if self._driver.broken:
                 raise unknown_outcome() from error
             raise
         self._open = False
-        if cursor.statusmessage == "ROLLBACK":
+        if done.command_status == b"ROLLBACK":
             raise psycopg.OperationalError("the transaction had failed and was rolled back")
 
     def close(self) -> None:
         """Roll back what was not committed."""
         if self._open and not self._driver.closed:
             self._open = False
-            self._driver.rollback()
+            if self._driver.info.transaction_status != pq.TransactionStatus.IDLE:
+                self._wire.run([("rollback", ())])  # psycopg's own drops all prepared statements, ours too
 
-    def _exchange(self, answer: int = -1) -> psycopg.Cursor[Any]:
+    def _exchange(self, answer: int = -1) -> pq.abc.PGresult:
         """One round trip with all that was sent; returns the answer to one of the statements (the last).
 
         The first that fails raises, and those behind it are not done.
         """
         statements, self._sent = self._sent, []
-        cursors: list[psycopg.Cursor[Any]] = []
         try:
-            with self._driver.pipeline():
-                for text, values in statements:
-                    cursor = self._driver.cursor()
-                    cursors.append(cursor.execute(text, values or None, prepare=True))  # pyright: ignore[reportArgumentType] - ours
+            return self._wire.run(statements)[answer]
         except pg.UniqueViolation as twin:
             raise Retry from twin
-        return cursors[answer]
 
 
 def _adapted(table: sa.Table, column: str, value: Any) -> Any:
