@@ -35,7 +35,8 @@ def listed(unit: Unit, _body: schema.Nothing) -> schema.MemberList:
 def change(unit: Unit, body: schema.MemberIn) -> schema.Member:
     """Give a member another role. Raises `conflict` where that would take the last owner.
 
-    API keys, invites and workspace tokens that the member has made end when the new role does not hold all of the former.
+    API keys, invites and workspace tokens that the member has made end when the new role does not hold all of the
+    former.
     """
     member, _ = _managed(unit, body.id)
     decision = policy.require(unit, "member.manage", resource(unit, member.id, body.role))

@@ -17,6 +17,7 @@ from builderos.core.settings import Settings
 from builderos.core.unit import Unit
 from builderos.engine import outbox
 from builderos.trust.identity import service as identity
+from builderos.trust.ledger import service as ledger
 from builderos.trust.secrets.service import Box
 
 from . import invites, sessions
@@ -118,7 +119,9 @@ def _first_time(unit: Unit, person: Person) -> str:
             return member_id
         invite = invites.open_for(unit, person.email)
         if invite is not None:
-            return invites.join(unit, invite, person.name).id
+            member = invites.join(unit, invite, person.name)
+            ledger.record(unit, "member.joined", member.id, {"invite": invite.id, "role": member.role})
+            return member.id
     raise Problem(
         "policy_denied", "nobody in this organisation has that verified address",
         hint="Ask an owner or admin of the organisation for an invite.",
