@@ -62,6 +62,7 @@ LISTS = st.fixed_dictionaries(
         "branches": st.lists(PATTERNS, max_size=2).map(tuple),
         "paths": st.lists(PATH_PATTERNS, max_size=2).map(tuple),
         "network": st.lists(PATTERNS, max_size=2).map(tuple),
+        "environments": st.lists(PATTERNS, max_size=2).map(tuple),
     },
 )
 MAYBE = st.none() | PATTERNS
@@ -118,7 +119,7 @@ def values(kind: str, asked: Asked, scene: Scene) -> list[list[str]]:
         return [[path] for path in asked.paths] if asked.action == "files.write" else []
     if kind == "tools":
         return [[asked.tool, asked.action]]
-    one = {"branches": scene.branch, "network": asked.host}[kind]
+    one = {"branches": scene.branch, "network": asked.host, "environments": scene.environment}[kind]
     return [[one]] if one else []
 
 
@@ -135,7 +136,7 @@ def model(rules: tuple[FileRule, ...], asked: Asked, scene: Scene) -> bool:
         for kind, patterns in rule.deny.items():
             if any(hit(kind, p, names) for p in patterns for names in values(kind, asked, scene)):
                 return False
-    for kind in ("tools", "branches", "paths", "network"):
+    for kind in ("tools", "branches", "paths", "network", "environments"):
         having = [rule for rule in fit if kind in rule.allow]
         if not having:
             continue
