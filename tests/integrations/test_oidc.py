@@ -240,3 +240,14 @@ def test_a_server_without_a_provider_says_so(databases: Databases) -> None:
         assert isinstance(lab.world.context, Context)
         assert lab.world.context.get(Providers).provider is None
         lab.problem(lab.world.http.get("/v1/auth/oidc/start"), "not_found")
+
+
+def test_nobody_learns_from_the_departure_which_organisations_there_are(
+    team: Team, provider: Provider
+) -> None:
+    reply = team.lab.world.http.get("/v1/auth/oidc/start?org_slug=no-such-org", follow_redirects=False)
+    assert reply.status_code == 303
+    nonce = re.search(rf"{BROWSER}=(\w+);", reply.headers["set-cookie"])
+    assert nonce
+    back = provider.approve(reply.headers["location"], "ann-1")
+    team.lab.problem(arrive(team, nonce[1], **back), "token_invalid")

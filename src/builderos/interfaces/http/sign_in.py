@@ -4,6 +4,7 @@ These calls have no credential yet, so they are no operations of the registry: e
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Final, TypeVar
 
 import anyio
@@ -177,9 +178,11 @@ class Door:
             raise Problem("not_found", "this server sends no mail", hint="Sign in another way.")
         self._rates.hit("invalid_tokens", _incoming(request).caller)
         browser = self._cookies.browser(request.headers) or identity.random_text()
-        org = identity.find_org(self._database, body.org_slug)
-        if org is not None:
-            self._perform(request, org[0], lambda unit: orgs.signing_in.send_link(unit, body.email, browser))
+        org_id, known = self._organisation(body.org_slug)
+        email = (
+            body.email if known else ""
+        )  # nobody's: the same is done, so that time tells no more than words
+        self._perform(request, org_id, lambda unit: orgs.signing_in.send_link(unit, email, browser))
         reply = JSONResponse(Sent(message=SENT).model_dump(), 202)
         reply.headers.append("set-cookie", Cookies.header(BROWSER, browser, BROWSER_S))
         return reply
@@ -203,14 +206,15 @@ class Door:
     def _depart(self, request: Request, slug: str) -> Response:
         provider = self._provider()
         self._rates.hit("invalid_tokens", _incoming(request).caller)
-        org = identity.find_org(self._database, slug)
-        if org is None:
-            raise Problem("not_found", "there is no such organisation", hint="Check the address.")
+        org_id, known = self._organisation(slug)
         text = identity.random_text
         errand = Errand(text(), text(), text())
         browser = self._cookies.browser(request.headers) or text()
         address = provider.address(errand, self._callback)
-        self._perform(request, org[0], lambda unit: orgs.signing_in.send_away(unit, errand, browser))
+        kept = (
+            errand if known else replace(errand, state=text())
+        )  # from an invented organisation nobody comes back
+        self._perform(request, org_id, lambda unit: orgs.signing_in.send_away(unit, kept, browser))
         reply = RedirectResponse(address, 303)
         reply.headers.append("set-cookie", Cookies.header(BROWSER, browser, BROWSER_S))
         return reply
@@ -285,6 +289,15 @@ class Door:
     @property
     def _callback(self) -> str:
         return orgs.signing_in.public_url(self._settings) + CALLBACK
+
+    def _organisation(self, slug: str) -> tuple[str, bool]:
+        """The organisation of a slug, or another one to do the same work in, and whether it is the one."""
+        org = identity.find_org(self._database, slug)
+        other = identity.find_org(self._database, identity.DEFAULT_ORG_SLUG)
+        found = org or other
+        if found is None:
+            raise Problem("not_found", "there is no such organisation", hint="Check the address.")
+        return found[0], org is not None
 
     def _provider(self) -> IdentityProvider:
         provider = self._context.get(Providers).provider
