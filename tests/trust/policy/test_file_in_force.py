@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from builderos.core.problems import Problem
 from tests.support.world import Json, Sandbox, World, world_in_temp
 
 NO_ENV = """\
@@ -236,3 +237,22 @@ approvals:
     done = world.ok(world.http.post(path, json={"decision": "approve"}, headers=headers))
     assert done["state"] == "approved"
     assert [d["verdict"] for d in done["decisions"]] == ["approve"] * len(done["decisions"])
+
+
+def test_a_stored_file_that_cannot_be_read_any_more_denies_all_but_its_replacement(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = world.open_sandbox()
+    box.commit({"a.txt": "a\n"})
+
+    def unreadable(_content: str) -> None:
+        raise Problem("validation_failed", "unknown version")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("builderos.trust.policy.force.read_document", unreadable)
+        in_force(world, NO_ENV)
+        refused(world, commit(box, "b.txt"), "unreadable-policy")
+        assert world.ok(world.as_owner("GET", "/v1/policies"))["content"] == NO_ENV
+        waiting = propose(world, "version: 1\n")
+    world.ok(decide(world, waiting["approval_id"]))
+    box.commit({"b.txt": "b\n"})

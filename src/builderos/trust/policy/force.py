@@ -4,6 +4,7 @@ The process that activates a file knows at once; any other one within a second, 
 ever added, so a newer one seen once is never given up for an older one that a slow transaction still reads.
 """
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -11,14 +12,17 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
-from .document import Document, read_document
+from .document import Document, FileRule, Scope, read_document
 from .file_policy import FilePolicy
 from .model import policies, policy_versions
 
 RECHECK_S: Final = 1.0
+UNREADABLE: Final = "unreadable-policy"
 _MOST: Final = 1024
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +78,13 @@ class InForce:
             return known
         wanted = sa.select(policies.c.content, policies.c.digest).where(policies.c.id == row.policy_id)
         text = unit.execute(wanted).one()
-        return Version(row.version, row.policy_id, text.digest, FilePolicy(read_document(text.content)))
+        return Version(row.version, row.policy_id, text.digest, FilePolicy(_readable(text.content)))
+
+
+def _readable(content: str) -> Document:
+    """A stored file as a document. One that this version cannot read any more denies all but its own replacement."""
+    try:
+        return read_document(content)
+    except Problem as problem:
+        _log.error("the policy file in force cannot be read: %s", problem.detail)
+        return Document((FileRule(UNREADABLE, 1, Scope(), {}, {"tools": ("*",)}),))

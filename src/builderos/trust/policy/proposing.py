@@ -83,7 +83,7 @@ def show(unit: Unit, _body: PolicyShowIn) -> PolicyOut:
         return PolicyOut(version=0, digest="", content="", notes=[])
     return PolicyOut(
         version=version.version, digest=version.digest, content=version.content,
-        notes=notes_of(read_document(version.content)), author=version.author, approval_id=version.approval_id,
+        notes=notes_of(document_in_force(unit)), author=version.author, approval_id=version.approval_id,
         activated_by=version.activated_by, activated_at=version.activated_at,
     )  # fmt: skip
 
