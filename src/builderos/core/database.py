@@ -204,7 +204,8 @@ class Transaction:
         if self._open and not self._driver.closed:
             self._open = False
             if self._driver.info.transaction_status != pq.TransactionStatus.IDLE:
-                self._wire.run([("rollback", ())])  # psycopg's own drops all prepared statements, ours too
+                # Not by psycopg, which drops all prepared statements then; nor by a prepared one, which may be gone.
+                self._driver.pgconn.exec_(b"rollback")
 
     def _exchange(self, answer: int = -1) -> pq.abc.PGresult:
         """One round trip with all that was sent; returns the answer to one of the statements (the last).

@@ -53,7 +53,15 @@ class Exchange:
             if conn.status == pq.ConnStatus.OK:  # what is under way on it belongs to nobody now
                 self._connection.close()
             raise
-        return self._answers(statements, prepared, results)
+        try:
+            return self._answers(statements, prepared, results)
+        except errors.InvalidSqlStatementName:
+            # psycopg has dropped all prepared statements, as it does after a ROLLBACK of its own. Where nothing was
+            # begun, nothing was done, and the message can be sent anew.
+            self._names.clear()
+            if conn.transaction_status != pq.TransactionStatus.IDLE:
+                raise
+        return self.run(statements)
 
     def rows(self, result: pq.abc.PGresult) -> list[tuple[Any, ...]]:
         """The rows of a result, as psycopg loads them."""

@@ -25,7 +25,17 @@ def two(databases: Databases) -> Iterator[tuple[Lab, Org]]:
         for owner in (lab.world.owner, other.owner):
             invite = {"email": "ann@acme.example", "role": "viewer"}
             made = lab.ok(lab.world.http.post("/v1/invites", json=invite, headers=owner), 201)
-            lab.ok(lab.world.http.post("/v1/invites/accept", json={"invite_token": made["invite_token"]}))
+            joined = {"invite_token": made["invite_token"]}
+            member = lab.ok(lab.world.http.post("/v1/invites/accept", json=joined))["member_id"]
+            lab.sql(
+                "insert into ops.identities select org_id, 'https://id.example', id, id from ops.members where id = %s",
+                member,
+            )
+            lab.sql(
+                "insert into ops.sign_ins select sha256(id::bytea), org_id, 'link', ''::bytea, id, null, now(), now() "
+                "from ops.members where id = %s",
+                member,
+            )
         for box in (lab.open_sandbox(), other.open_sandbox("far")):
             box.commit({"a.txt": "x\n" * 500}, idempotency_key="k")
             box.post("/system/backup")
@@ -87,7 +97,8 @@ def test_an_organisation_sees_its_own_rows_of_every_table_and_no_others(two: tup
                 assert count.fetchone() == (0,), table
     assert filled >= {"orgs", "repositories", "branches", "sandboxes", "credentials", "git_journal", "idempotency",
                       "approvals", "pulls", "backups", "shares", "alerts", "ledger", "ledger_head",
-                      "members", "people", "invites", "sessions", "refresh_tokens"}  # fmt: skip
+                      "members", "people", "invites", "sessions", "refresh_tokens", "identities",
+                      "sign_ins"}  # fmt: skip
 
 
 def test_no_row_is_written_into_another_organisation(two: tuple[Lab, Org]) -> None:
