@@ -182,6 +182,7 @@ def _globs_differ(found: ModuleType) -> bool:
             found.matches_name(p, t) != f or found.NamePatterns([p]).which(t) != (0,) * f for p, t, f in NAMED
         )
         or exact.match("x/CAFÉ/.env")
+        or found.NamePatterns(["a*", "b*", "*b"]).which("ab") != (0, 2)
     )
 
 
