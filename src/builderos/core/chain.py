@@ -40,6 +40,16 @@ def link(prev_hash: bytes, seq: int, body: str) -> bytes:
     return hashlib.sha256(prev_hash + seq.to_bytes(8, "big") + body.encode()).digest()
 
 
+def run(previous: bytes, first: int, bodies: Iterable[bytes]) -> list[bytes]:
+    """The hashes (32 bytes each) of lines in a row, numbered from `first`, of which the first continues `previous`."""
+    hashes: list[bytes] = []
+    sha256 = hashlib.sha256
+    for seq, body in enumerate(bodies, first):
+        previous = sha256(previous + seq.to_bytes(8, "big") + body).digest()
+        hashes.append(previous)
+    return hashes
+
+
 def verify(
     org_id: str,
     lines: Iterable[Line],

@@ -168,6 +168,16 @@ def test_a_changed_hash_or_missing_line_is_found(own: Lab, statement: str, bad: 
     assert verdict["first_bad"] == (bad or verdict["lines"] + 1)
 
 
+def test_bytes_that_moved_from_one_line_to_the_next_are_found(own: Lab) -> None:
+    """All of them are there and in order, but not where they belong."""
+    own.open_sandbox().commit({"a": "1"})
+    damage(own, "update ops.ledger l set hash = l.hash || substr(n.hash, 1, 1) from ops.ledger n "
+                "where l.seq = 3 and n.seq = 4 and n.org_id = l.org_id")  # fmt: skip
+    damage(own, "update ops.ledger set hash = substr(hash, 2) where seq = 4")
+    verdict = check(own)
+    assert (verdict["ok"], verdict["first_bad"]) == (False, 3)
+
+
 def test_a_commit_that_came_around_the_ledger_is_found(own: Lab) -> None:
     box = own.open_sandbox()
     box.commit({"a": "1"})

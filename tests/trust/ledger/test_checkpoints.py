@@ -181,10 +181,11 @@ def test_a_checkpoint_of_nothing_new_writes_nothing(own: Lab) -> None:
 
 def test_a_checkpoint_of_few_new_lines_reads_few_lines(own: Lab) -> None:
     write(own, 3)
-    with mock.patch.object(checkpoints, "scan", wraps=checkpoints.scan) as scan, \
+    with mock.patch.object(checkpoints, "verify_range", wraps=checkpoints.verify_range) as verified, \
             mock.patch.object(checkpoints, "_nodes", wraps=checkpoints._nodes) as nodes:  # fmt: skip
         ledger.extend_all(own.world.context, own.world.org_id)
-    assert scan.call_args_list[0].kwargs["upto"] - scan.call_args_list[0].kwargs["after"] == 3
+    _, (start, _), upto = verified.call_args_list[0].args
+    assert upto - start == 3
     assert max(call.args[3] - call.args[2] for call in nodes.call_args_list) <= 512
 
 

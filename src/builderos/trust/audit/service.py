@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -158,15 +159,13 @@ def _stream(context: Context, call: Call, upto: int) -> Iterator[ledger.Line]:
 def _jsonl(
     org_id: str, lines: Iterator[ledger.Line], head: SignedHead, checkpoint: str | None
 ) -> Iterator[bytes]:
-    for line in lines:
-        row = {
-            "seq": line.seq,
-            "org_id": org_id,
-            "body": line.body,
-            "prev_hash": line.prev_hash.hex(),
-            "hash": line.hash.hex(),
-        }
-        yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    quoted, org = json.JSONEncoder(ensure_ascii=False).encode, json.dumps(org_id)
+    while page := [
+        f'{{"seq": {line.seq}, "org_id": {org}, "body": {quoted(line.body)}, '
+        f'"prev_hash": "{line.prev_hash.hex()}", "hash": "{line.hash.hex()}"}}\n'
+        for line in itertools.islice(lines, BATCH)
+    ]:
+        yield "".join(page).encode()
     yield json.dumps({"head": asdict(head), "checkpoint": checkpoint}).encode() + b"\n"
 
 

@@ -15,14 +15,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from builderos.core import notes
-from builderos.core.chain import link, seed
+from builderos.core.chain import seed
 from builderos.core.context import Context
 from builderos.core.merkle import WIDTH, Tree, complete, leaf
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit, as_system
 from builderos.trust.signing.service import Signer
 
-from .lines import scan, stored_head
+from .lines import stored_head, verify_range
 from .model import checkpoints, ledger, ledger_nodes
 
 STEP: Final = 65_536  # lines per transaction; what is left goes into the next one
@@ -126,16 +126,9 @@ def stored_root(unit: Unit, size: int) -> bytes | None:
 
 
 def _ensure_chained(unit: Unit, size: int, upto: int) -> None:
-    previous = _hash_of(unit, size)
-    seq = size
-    for line in scan(unit, after=size, upto=upto):
-        seq += 1
-        fits = line.seq == seq and line.prev_hash == previous and line.hash == link(previous, seq, line.body)
-        if not fits:
-            raise Altered(seq, f"line {seq} does not fit")
-        previous = line.hash
-    if seq != upto:
-        raise Altered(seq + 1, f"line {seq + 1} is missing")
+    verdict = verify_range(unit, (size, _hash_of(unit, size)), upto)
+    if not verdict.ok:
+        raise Altered(verdict.first_bad, verdict.reason)
 
 
 def _hash_of(unit: Unit, seq: int) -> bytes:

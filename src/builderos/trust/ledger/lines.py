@@ -1,13 +1,17 @@
 """Read the chain as the database holds it, and verify it."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from builderos.core.chain import Line, Verdict, seed, verify
+from builderos.core.chain import Line, Verdict, run, seed, verify
 from builderos.core.unit import Unit
 
 from .model import ledger, ledger_head
+
+PIECE: Final = 4096  # lines that are fetched and hashed at once
 
 
 def stored_head(unit: Unit) -> tuple[int, bytes]:
@@ -33,8 +37,53 @@ def scan(unit: Unit, *, after: int = 0, upto: int | None = None, batch: int = 50
 
 def verify_stored(unit: Unit) -> Verdict:
     """Verify this organisation's chain as the database holds it."""
-    head = stored_head(unit)
-    return verify(unit.org_id, scan(unit, upto=head[0]), head)
+    seq, hash_ = stored_head(unit)
+    verdict = verify_range(unit, (0, seed(unit.org_id)), seq)
+    if verdict.ok and verdict.head != hash_.hex():
+        reason = f"the chain ends at {verdict.lines}, its head says {seq}"
+        return Verdict(False, verdict.lines, verdict.head, verdict.lines + 1, reason)
+    return verdict
+
+
+def verify_range(unit: Unit, after: tuple[int, bytes], upto: int) -> Verdict:
+    """Verify the lines behind a good one (its number and hash), up to number `upto`.
+
+    Bodies come in one piece for many lines, because a row of its own costs more than its hash does. Where such a
+    piece does not fit, its lines are looked at one by one.
+    """
+    seq, previous = after
+    while seq < upto:
+        end = min(seq + PIECE, upto)
+        count, bodies, before, held = _piece(unit, seq, end)
+        hashes = run(previous, seq + 1, bodies)
+        found = b"".join(hashes)
+        if not count == len(hashes) == end - seq or held != found or before != previous + found[:-32]:
+            verdict = verify(unit.org_id, scan(unit, after=seq, upto=upto), after=(seq, previous))
+            if not verdict.ok or verdict.lines == upto:
+                return verdict
+            return Verdict(
+                False, verdict.lines, verdict.head, verdict.lines + 1,
+                f"the chain ends at {verdict.lines}, its head says {upto}",
+            )  # fmt: skip
+        seq, previous = end, hashes[-1]
+    return Verdict(True, seq, previous.hex())
+
+
+def _piece(unit: Unit, after: int, upto: int) -> tuple[int, list[bytes], bytes, bytes]:
+    """How many whole lines there are, their bodies, previous hashes and hashes, each in one piece.
+
+    No body has a line break: JSON writes it in another way. The number of lines tells when one has.
+    """
+    c, nothing = ledger.c, sa.literal(b"", sa.LargeBinary)
+    whole = sa.and_(sa.func.length(c.hash) == 32, sa.func.length(c.prev_hash) == 32)
+    wanted = sa.select(
+        sa.func.count().filter(whole),
+        sa.func.string_agg(c.body, aggregate_order_by(sa.literal("\n"), c.seq)),
+        sa.func.string_agg(c.prev_hash, aggregate_order_by(nothing, c.seq)),
+        sa.func.string_agg(c.hash, aggregate_order_by(nothing, c.seq)),
+    ).where(c.seq > after, c.seq <= upto)
+    row: tuple[int, str | None, bytes | None, bytes | None] = tuple(unit.execute(wanted).one())
+    return row[0], (row[1] or "").encode().split(b"\n"), bytes(row[2] or b""), bytes(row[3] or b"")
 
 
 def line_of(unit: Unit, seq: int) -> Line | None:
