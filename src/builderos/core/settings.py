@@ -92,7 +92,8 @@ class Settings(BaseSettings):
     )
 
     smtp_url: SecretStr | None = Field(
-        None, description="Where mail goes: smtp://user:password@host:587 (STARTTLS) or smtps://…; none when unset."
+        None,
+        description="Where mail goes: smtp://user:password@host:587 (STARTTLS) or smtps://…; none when unset.",
     )
     mail_from: str = Field("builderos@localhost", description="Sender of the mail.")
     oidc_issuer: str | None = Field(None, description="Issuer of the OpenID Connect provider for signing in.")
