@@ -31,6 +31,7 @@ class Case:
         repo = repositories.find_repository(unit, "lab")
         found = repositories.find_branch(unit, repo.id, name or self.sandbox.branch)
         assert found is not None
+        repositories.ready(unit, found)
         return found
 
 

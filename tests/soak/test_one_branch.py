@@ -58,6 +58,8 @@ def test_no_update_is_lost_while_the_store_is_packed(server: Server, tmp_path: P
     source = make_repository(tmp_path / "source")
     server.owner().call("POST", "/v1/repos/import", {"source": str(source), "name": "lab"})
     made = server.client().call("POST", "/sandbox/init", {"repo_name": "lab"})
+    wanted = {"repo_name": "lab", "branch": made["branch"], "path": "README.md"}
+    server.client(made["reuse_token"]).call("POST", "/system/fetch_files", wanted)  # makes the store
     store = next((server.home / "repos").glob("*/*/branches/*/*.git"))
     stop, rounds = threading.Event(), list[int]()
     packer = threading.Thread(target=_pack_until, args=(stop, store, rounds))

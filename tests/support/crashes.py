@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from builderos.assets.repositories import journal, store
-from builderos.assets.workspaces import sandboxes, writing
+from builderos.assets.workspaces import writing
 from builderos.core.database import DatabaseKeys
 
 from .databases import FreshDatabase
@@ -31,13 +31,10 @@ POINTS = (
 def commit_and_die(
     home: Path, database: FreshDatabase, sandbox: Sandbox, files: dict[str, str], point: str
 ) -> None:
-    """In another process: commit, and die at `point` after the commit point."""
+    """In another process: commit, and die at `point`: one of `POINTS`, all behind the commit point, or
+    `in the middle of the store`, which the first commit of a sandbox makes before that.
+    """
     _run(home, database, point=point, branch=sandbox.branch, token=sandbox.token, files=files)
-
-
-def init_and_die(home: Path, database: FreshDatabase, key: str) -> None:
-    """In another process: open a sandbox with this idempotency key, and die before its store is made."""
-    _run(home, database, point="before the store", key=key)
 
 
 def _run(home: Path, database: FreshDatabase, **config: Any) -> None:
@@ -72,12 +69,23 @@ def _arm(point: str) -> None:
         store.RepositoryStore.swap_ref = _die  # type: ignore[method-assign]
     elif point == "after the ref":
         writing._reads_back = _die
-    elif point == "before the store":
-        sandboxes.repositories.create_store = _die
+    elif point == "in the middle of the store":
+        _arm_second_file()
     elif point == "before the commit object":
         _arm_last_object()
     else:
         journal.write_loose = _die_at_object({"before the objects": 0, "between the objects": 3}[point])
+
+
+def _arm_second_file() -> None:
+    real, seen = store._write_new, iter(range(1))
+
+    def write(path: str, data: bytes) -> None:
+        if next(seen, None) is None:
+            os._exit(9)
+        real(path, data)
+
+    store._write_new = write
 
 
 def _arm_last_object() -> None:
@@ -92,15 +100,12 @@ def _arm_last_object() -> None:
 
 
 def main(config: dict[str, Any]) -> None:
-    """One commit, or one init."""
+    """One commit."""
     fields = config["database"]
     keys = DatabaseKeys(fields["keys"]["url"], bytes.fromhex(fields["keys"]["unit_key"]))
     world = World(Path(config["home"]), FreshDatabase(**{**fields, "keys": keys}))
     _arm(config["point"])
-    if "key" in config:
-        world.open_sandbox(idempotency_key=config["key"])
-    else:
-        Sandbox(world, "lab", config["branch"], config["token"]).commit(config["files"], "Burst")
+    Sandbox(world, "lab", config["branch"], config["token"]).commit(config["files"], "Burst")
 
 
 if __name__ == "__main__":

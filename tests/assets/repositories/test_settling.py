@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from builderos.assets.repositories.service import (
     edit_tree,
     encode_commit,
 )
+from builderos.core.clock import utcnow
 from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
-from tests.support.crashes import POINTS, commit_and_die, init_and_die
+from tests.support.crashes import POINTS, commit_and_die
 from tests.support.databases import FreshDatabase
 from tests.support.world import Sandbox, World, git, world_in_temp
 
@@ -106,15 +108,27 @@ def test_it_is_there_for_whoever_opens_the_branch_before_settling_came_to_it(
     fsck(world, branch_of(world, sandbox.branch))
 
 
-def test_a_sandbox_whose_process_was_killed_before_its_store_was_made_opens(
+def test_a_sandbox_whose_process_was_killed_while_its_store_was_made_opens(
     world: World, database: FreshDatabase
 ) -> None:
-    key = "a-key-that-is-long-enough-to-guess-not"
-    init_and_die(world.home, database, key)
+    sandbox = world.open_sandbox()
+    commit_and_die(world.home, database, sandbox, {"a.txt": "lost\n"}, "in the middle of the store")
     assert settling.settle_all(world.context).failed == 0
-    sandbox = world.open_sandbox(idempotency_key=key)  # the same reply as the one that was lost
     sandbox.commit({"a.txt": "first\n"})
     fsck(world, branch_of(world, sandbox.branch))
+
+
+def test_a_sandbox_that_nobody_opened_has_no_files_and_is_well(world: World) -> None:
+    sandbox = world.open_sandbox()
+    branch = branch_of(world, sandbox.branch)
+    world.context.get(Torn).add(branch.id)
+    result = settling.settle_all(world.context)
+    assert (result.mended, result.failed) == (0, 0)
+    assert branch.id not in world.context.get(Torn)
+    assert as_system(world.context, world.org_id, settling.misfits) == {}
+    assert not folder_of(world, branch).exists()
+    sandbox.commit({"a.txt": "first\n"})
+    assert on_disk(world, branch_of(world, sandbox.branch), "a.txt") == "first"
 
 
 def test_a_ref_that_lags_or_is_ahead_or_is_no_ref_follows_the_database(world: World) -> None:
@@ -266,6 +280,13 @@ def test_objects_torn_by_a_power_loss_are_written_anew(world: World, tear: str, 
 def test_a_store_torn_before_its_first_commit_is_mended(world: World, name: str, tear: str) -> None:
     sandbox = world.open_sandbox()
     branch = branch_of(world, sandbox.branch)
+    old = utcnow() - timedelta(days=1)  # opened long before the last flush, read today
+    as_system(
+        world.context,
+        world.org_id,
+        lambda unit: repositories.set_branch(unit, branch.id, created_at=old, moved_at=old),
+    )
+    assert content(sandbox, "README.md") == "# Lab\n"
     before = (folder_of(world, branch) / name).read_bytes()
     lose_power(world, {name: TEARS[tear](before)}, branch)
     repositories.prepare(world.context)

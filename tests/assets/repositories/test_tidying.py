@@ -167,6 +167,7 @@ def test_refs_are_packed_once_they_are_many_and_still_move(
 ) -> None:
     monkeypatch.setattr(maintenance, "REFS_LIMIT", 5)
     sandbox = world.open_sandbox()
+    sandbox.post("/system/fetch_files", path="README.md")  # whoever opens it first makes its store
     branch = branch_of(world, sandbox.branch)
     store, folder = store_of(world), folder_of(world, branch)
     assert not maintenance.pack_refs(store, branch.store)
@@ -262,7 +263,11 @@ def test_one_broken_store_is_reported_and_the_others_are_tidied(
 
 def test_the_walk_finds_every_store_the_base_first(world: World) -> None:
     world.import_repo(make_repository(world.home.parent / "second"), "second")
-    names = [world.open_sandbox().branch for _ in range(3)]
+    opened = [world.open_sandbox() for _ in range(3)]
+    names = [sandbox.branch for sandbox in opened]
+    assert len(list(maintenance.stores_of(store_of(world)))) == 2
+    for sandbox in opened:
+        sandbox.post("/system/fetch_files", path="README.md")
     found = list(maintenance.stores_of(store_of(world)))
     assert {branch_of(world, name).store for name in names} <= set(found)
     main = branch_of(world, "main")

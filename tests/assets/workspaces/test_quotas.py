@@ -124,6 +124,7 @@ def test_a_full_disk_of_the_repositories_loses_no_acknowledged_commit(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = lab.open_sandbox()
+    box.commit({"first": "makes the store"})
     real = os.open
 
     def full(path: object, flags: int, *rest: int) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from builderos.assets.repositories import service as repositories
+from builderos.core.unit import as_system
 from tests.support.databases import FreshDatabase
 from tests.support.gitclients import Clone, clone, run
 from tests.support.live import live as serving
@@ -53,7 +55,12 @@ class Live:
     def store(self, sandbox: Sandbox | None = None) -> Path:
         """The folder of a sandbox's own repository on the server."""
         name = (sandbox or self.sandbox).branch
-        ((folder,),) = self.rows("select store from ops.branches where name = %s", name)
+        ((id_, folder),) = self.rows("select id, store from ops.branches where name = %s", name)
+        as_system(
+            self.world.context,
+            self.world.org_id,
+            lambda unit: repositories.ready(unit, repositories.branch_by_id(unit, id_)),
+        )
         return self.world.home / "repos" / folder
 
 

@@ -91,7 +91,7 @@ def add_branch(
     unit: Unit, repo: Repository, name: str, kind: BranchKind, *, tip: str, base_sha: str, branch_id: str | None = None,
     in_base: bool = False, seen_free: bool = False,
 ) -> Branch:  # fmt: skip
-    """Insert a branch row; the caller creates its store after the commit (`create_store`). Raises `conflict` if
+    """Insert a branch row; its store is made by the first who opens it (`ready`). Raises `conflict` if
     taken (where this unit has seen the name free, `opening`, the unit starts over instead), `storage_full`.
     """
     unit.get(RepositoryStore).require_room(unit.settings.disk_reserve)

@@ -121,6 +121,16 @@ def ready(unit: Unit, branch: Branch) -> None:
     )  # fmt: skip
 
 
+def unborn(store: RepositoryStore, branch: Branch) -> bool:
+    """Whether nobody has looked into this sandbox or written to it: `ready` makes its store for the first who does.
+
+    Opening a sandbox takes no file thereby, and of many that are opened few are written.
+    """
+    if branch.kind not in ("sandbox", "dev") or branch.state != "active" or branch.tip != branch.base_sha:
+        return False
+    return not store.path(branch.store).exists()
+
+
 def _replay(unit: Unit, store: RepositoryStore, branch: Branch) -> bool:
     """Write the rows that lead from what the store has to the tip; False where they do not."""
     c = git_journal.c
@@ -158,7 +168,7 @@ def rewrite(unit: Unit, branch: Branch) -> None:
 
 
 def _create(unit: Unit, store: RepositoryStore, branch: Branch) -> None:
-    """A branch whose process died between its commit and the creation of its store starts here from its base."""
+    """A sandbox's store, made for the first who reads or writes it; a dev branch whose process died before that."""
     if branch.kind not in ("sandbox", "dev"):
         raise Problem(
             "unavailable", f"the files of {branch.name} are missing", hint="Run `builderos doctor --rebuild`."

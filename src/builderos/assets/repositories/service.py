@@ -3,7 +3,6 @@
 from .branches import (
     add_branch,
     branch_by_id,
-    create_store,
     find_branch,
     find_repository,
     list_branches,
@@ -50,7 +49,7 @@ __all__ = [
     "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
     "Conflict", "Edit", "Entry", "GitCommand", "Merge", "ObjectCache", "Oid", "Opening", "PackGauge", "Person",
     "Publication", "Quarantine", "RepositoryStore", "Sight", "Torn", "add_branch", "add_pending", "advance",
-    "align", "backlog", "blob_sizes", "branch_by_id", "check_path", "checkpoint", "colliding", "create_store",
+    "align", "backlog", "blob_sizes", "branch_by_id", "check_path", "checkpoint", "colliding",
     "decode_commit", "diff_trees", "edit_tree", "encode_commit", "examine", "find_branch", "find_repository",
     "first_collision", "fold", "fold_pending", "fresh_objects", "holds", "index_fault", "list_branches",
     "lookup", "main_branch", "mirror_ref", "misfits", "opening", "orphans", "parse_trailers", "parse_tree",

@@ -23,7 +23,7 @@ from builderos.core.unit import Unit, as_system
 
 from . import durable
 from .branches import branch_by_id, branch_columns, to_branch
-from .journal import Torn, ready, rewrite
+from .journal import Torn, ready, rewrite, unborn
 from .model import branches, git_journal
 from .objects import Batch
 from .schema import MAIN, Branch
@@ -50,7 +50,7 @@ def prepare(context: Context) -> None:
         return
     torn = context.get(Torn)
     for org_id in context.get(Database).organisations("settle"):
-        shared, own = as_system(context, org_id, lambda unit: _suspects(unit, _since(mark)))
+        shared, own = as_system(context, org_id, lambda unit: _suspects(unit, mark))
         for branch_id in shared:
             as_system(context, org_id, lambda unit, id_=branch_id: _rewrite(unit, id_))
         for branch_id in own:
@@ -65,7 +65,7 @@ def settle_all(context: Context, *, stopping: Callable[[], bool] = lambda: False
     store, torn = context.get(RepositoryStore), context.get(Torn)
     mark, result = durable.read_mark(store.root), Settled()
     for org_id in context.get(Database).organisations("settle"):
-        shared, own = as_system(context, org_id, lambda unit: _suspects(unit, _since(mark)))
+        shared, own = as_system(context, org_id, lambda unit: _suspects(unit, mark))
         for branch_id in [*shared, *own]:
             if stopping():
                 return result
@@ -88,13 +88,17 @@ def _since(mark: durable.Mark) -> datetime:
     return datetime.fromtimestamp(mark.synced_at, UTC) - _SLACK
 
 
-def _suspects(unit: Unit, since: datetime) -> tuple[list[str], list[str]]:
-    """Branches that moved or came into being since then: those of shared stores (main first), and the others."""
-    c = branches.c
+def _suspects(unit: Unit, mark: durable.Mark) -> tuple[list[str], list[str]]:
+    """Branches that moved or came into being since the mark: those of shared stores (main first), and the others.
+
+    After a power loss those that never moved too: their stores are made by whoever reads them first, at any time.
+    """
+    c, since = branches.c, _since(mark)
     journal = sa.select(git_journal.c.branch_id).distinct()
-    wanted = sa.select(c.id, c.kind).where(
-        sa.or_(c.moved_at >= since, c.created_at >= since, c.id.in_(journal))
-    )
+    changed = [c.moved_at >= since, c.created_at >= since, c.id.in_(journal)]
+    if mark.boot_id != durable.boot_id():
+        changed.append(sa.and_(c.tip == c.base_sha, c.kind.in_(("sandbox", "dev"))))
+    wanted = sa.select(c.id, c.kind).where(sa.or_(*changed))
     shared: list[str] = []
     own: list[str] = []
     for row in unit.execute(wanted.order_by(c.kind != MAIN, c.id)):
@@ -120,6 +124,8 @@ def misfits(unit: Unit) -> dict[str, str]:
 
 def _misfit(store: RepositoryStore, branch: Branch) -> str | None:
     store.forget(branch.store)  # an open handle remembers objects whose files are gone
+    if unborn(store, branch):
+        return None
     if not store.exists(branch.store):
         return "store"
     if not store.holds(branch.store, branch.tip):
@@ -135,6 +141,9 @@ def align(unit: Unit, branch_id: str) -> bool:
     branch = branch_by_id(unit, branch_id, lock=True)
     store, torn = unit.get(RepositoryStore), unit.get(Torn)
     store.forget(branch.store)  # an open handle remembers objects whose files are gone
+    if unborn(store, branch):
+        torn.discard(branch.id)
+        return False
     whole = branch.id not in torn and store.exists(branch.store)
     whole = whole and store.holds(branch.store, branch.tip) and _refs_fit(store, branch)
     if not whole:

@@ -117,7 +117,6 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
         "token_status": status,
     }
     ledger.record(unit, "sandbox.created", sandbox_id, payload, rules=decision.rules)
-    unit.after_commit(lambda: repositories.create_store(unit, branch, found.main))
     message = f"Your sandbox is ready in branch {branch.name} of {repo.name}. Save your token to come back."
     if status != "new":
         message = f"The token you sent is {status}, so your old workspace was not opened. " + message
