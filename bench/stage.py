@@ -67,7 +67,9 @@ def make_source(folder: Path) -> Path:
         target = folder / path_of(number)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text_of(number))
-    git("-c", "core.bigFileThreshold=1", "add", "-A", cwd=folder)  # into a pack at once: nothing is deleted nearby
+    git(
+        "-c", "core.bigFileThreshold=1", "add", "-A", cwd=folder
+    )  # into a pack at once: nothing is deleted nearby
     git("commit", "-q", "-m", "2,000 files", cwd=folder)
     return folder
 
