@@ -34,7 +34,7 @@ def meddling(url: str) -> Generator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_DELETE = hand_on  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = hand_on  # noqa: N815
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
