@@ -98,11 +98,12 @@ def lookup(batch: Batch, tree: Oid, path: str) -> Entry | None:
     entry = Entry(TREE, tree)
     if not path:
         return entry
-    for name in _encode(path).split(b"/"):
+    names = _encode(path).split(b"/")
+    for depth, name in enumerate(names, 1):
         if not entry.is_tree:
             return None
         cut = _cut(batch, entry.oid)
-        at = _find(cut.rows, name, cut.data)
+        at = _find(cut.rows, name, cut.data, folder_first=depth < len(names))
         if at is None:
             return None
         entry = _entry(cut.rows[at])
@@ -273,7 +274,7 @@ def _edit(batch: Batch, tree: Oid | None, node: _Node) -> Oid | None:
     before = _cut(batch, tree) if tree else _NOTHING
     rows = before.rows.copy()
     for name, child in node.children.items():
-        at = _find(rows, name, before.data)
+        at = _find(rows, name, before.data, folder_first=bool(child.children))
         was = None if at is None else _entry(rows[at])
         now = _edit_entry(batch, was, child)
         if now != was:
@@ -353,17 +354,17 @@ def _cut(batch: Batch, tree: Oid) -> Cut:
     return cut
 
 
-def _find(rows: list[bytes], name: bytes, data: bytes) -> int | None:
-    """Where `name` stands among `rows`; `data` is the tree they came from, in which a miss is confirmed."""
-    for key in (name, name + b"/"):  # as a file, as a folder
+def _find(rows: list[bytes], name: bytes, data: bytes, *, folder_first: bool = False) -> int | None:
+    """Where `name` stands among `rows`; `data`, the tree they came from, is searched for it first, at C speed."""
+    if b" %s\0" % name not in data:
+        return None
+    keys = (name + b"/", name) if folder_first else (name, name + b"/")
+    for key in keys:
         at = bisect_left(rows, key, key=_sort_key)
         if at < len(rows) and _sort_key(rows[at]) == key:
             return at
-    if (
-        b" %s\0" % name in data
-    ):  # a tree in the wrong order, as some old tools wrote them, hides names from bisection
-        return next((at for at, row in enumerate(rows) if _name(row) == name), None)
-    return None
+    # A tree in the wrong order, as some old tools wrote them, hides names from bisection.
+    return next((at for at, row in enumerate(rows) if _name(row) == name), None)
 
 
 def _sort_key(row: bytes) -> bytes:
