@@ -181,7 +181,9 @@ def test_a_line_tells_its_story(builder: Line) -> None:
     assert f'Commit {sha[:10]} "Tell me" wrote it.' in told
     assert builder.json("why", "src/told.py:2")["commit"]["sha"] == sha
     assert f"commit:{sha}" in builder.ok("provenance", sha)
-    assert json.loads(builder.ok("provenance", sha, "--attest"))["payloadType"] == "application/vnd.in-toto+json"
+    assert (
+        json.loads(builder.ok("provenance", sha, "--attest"))["payloadType"] == "application/vnd.in-toto+json"
+    )
     assert builder("why", "src/told.py").code == 2
     assert builder("why", "src/told.py:9").code == 2
     assert builder("provenance", "0" * 40).code == 1

@@ -177,7 +177,9 @@ def _measured(
         changed = differing(trees, after.tree, [before.tree])
         paths = tuple(sorted(path for path in changed if not news(before, after, path)))
     stat = _stat(before, after, paths, sight)
-    return Checked(arrival, commits, base, files, paths, stat, after, _shows_name(batch, own.tip, commits), paths)
+    return Checked(
+        arrival, commits, base, files, paths, stat, after, _shows_name(batch, own.tip, commits), paths
+    )
 
 
 def _stat(before: TreeFiles, after: TreeFiles, paths: Iterable[str], sight: Sight) -> DiffStat:

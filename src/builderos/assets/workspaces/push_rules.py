@@ -96,7 +96,9 @@ class Added:
     was_submodule: bool
 
 
-def check_commit(trees: Trees, sha: str, commit: Commit, main: Oid, limits: Settings, actor: str) -> list[str]:
+def check_commit(
+    trees: Trees, sha: str, commit: Commit, main: Oid, limits: Settings, actor: str
+) -> list[str]:
     """Raise for the first thing in one commit that may not enter a branch of `actor`; returns what it adds or changes.
 
     `invalid_path` (the rules of `check_path`, twins that differ by case, links that leave the repository, submodules),
