@@ -60,10 +60,13 @@ sequoia shell
 shore sparrow spruce squirrel star stone stork stream sun swan
 """.split()
 )
-MAX_DRAWS: Final = 8
+MAX_DRAWS: Final = 4
 
 
 def draw(attempt: int) -> str:
     """A random branch name; after a few collisions with a random suffix."""
-    name = f"sandbox-{secrets.choice(ADJECTIVES)}-{secrets.choice(NOUNS)}"
+    adjective, noun = divmod(
+        secrets.randbelow(len(ADJECTIVES) * len(NOUNS)), len(NOUNS)
+    )  # one look at the system's dice
+    name = f"sandbox-{ADJECTIVES[adjective]}-{NOUNS[noun]}"
     return name if attempt < MAX_DRAWS else f"{name}-{secrets.token_hex(3)}"

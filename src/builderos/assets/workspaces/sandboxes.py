@@ -23,7 +23,7 @@ from .model import sandboxes
 from .names import draw
 from .places import RepoName, RepoOwner
 
-MAX_NAMES: Final = 12
+MAX_NAMES: Final = 7
 TokenStatus = Literal["new", "valid", "expired", "revoked", "invalid"]
 
 
