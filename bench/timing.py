@@ -18,16 +18,22 @@ def timed(case: Case, number: int) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def interleave(rounds: int, cases: Mapping[str, Case], *, first: int = 0) -> dict[str, list[float]]:
-    """Milliseconds of every case in every round; the order turns, and one round before goes uncounted."""
+def interleave(
+    rounds: int, cases: Mapping[str, Case], *, first: int = 0, calls: int = 1
+) -> dict[str, list[float]]:
+    """Milliseconds of every call of every case; the order turns, and one round before goes uncounted.
+
+    `calls` in a row make up a case's turn, for all cases alike: with one, a case is always measured with the caches as
+    its neighbour left them.
+    """
     names = list(cases)
     took: dict[str, list[float]] = {name: [] for name in names}
     for number in range(first, first + rounds + 1):
         at = number % len(names)
         for name in names[at:] + names[:at]:
-            ms = timed(cases[name], number)
+            ms = [timed(cases[name], number * calls + call) for call in range(calls)]
             if number > first:
-                took[name].append(ms)
+                took[name] += ms
     return took
 
 
