@@ -16,15 +16,6 @@ create table ops.checkpoints (
   at timestamptz not null,
   primary key (org_id, size)
 );
-revoke update, delete on ops.ledger_nodes, ops.checkpoints from bos_app;
-do $$
-declare t text;
-begin
-  foreach t in array array['ledger_nodes', 'checkpoints'] loop
-    execute format('alter table ops.%I enable row level security', t);
-    execute format('alter table ops.%I force row level security', t);
-    execute format('create policy org on ops.%I using (org_id = (select ops.org())) with check (org_id = (select ops.org()))', t);
-    execute format('create trigger append_only before update or delete or truncate on ops.%I execute function ops.refuse()', t);
-  end loop;
-end $$;
+call ops.wall('ledger_nodes', 'checkpoints');
+call ops.append_only('ledger_nodes', 'checkpoints');
 reset role;

@@ -17,18 +17,8 @@ create index on ops.ledger (org_id, type, seq);
 create index on ops.ledger (org_id, actor, type, seq);
 revoke all on ops.ledger, ops.ledger_head from bos_app;
 grant select on ops.ledger, ops.ledger_head to bos_app;
-do $$
-declare t text;
-begin
-  foreach t in array array['ledger', 'ledger_head'] loop
-    execute format('alter table ops.%I enable row level security', t);
-    execute format('alter table ops.%I force row level security', t);
-    execute format('create policy org on ops.%I using (org_id = (select ops.org())) with check (org_id = (select ops.org()))', t);
-  end loop;
-end $$;
-create function ops.refuse() returns trigger language plpgsql as $$
-begin raise exception 'the ledger is append-only' using errcode = '42501'; end $$;
-create trigger append_only before update or delete or truncate on ops.ledger execute function ops.refuse();
+call ops.wall('ledger', 'ledger_head');
+call ops.append_only('ledger');
 
 -- Serialises one organisation's chain: call it last in a transaction.
 create function ops.ledger_append(b text) returns bigint language plpgsql security definer set search_path = ops, pg_temp as $$

@@ -19,15 +19,6 @@ create table ops.policy_versions (
   activated_at timestamptz not null,
   primary key (org_id, version)
 );
-revoke update, delete on ops.policies, ops.policy_versions from bos_app;
-do $$
-declare t text;
-begin
-  foreach t in array array['policies', 'policy_versions'] loop
-    execute format('alter table ops.%I enable row level security', t);
-    execute format('alter table ops.%I force row level security', t);
-    execute format('create policy org on ops.%I using (org_id = (select ops.org())) with check (org_id = (select ops.org()))', t);
-    execute format('create trigger append_only before update or delete or truncate on ops.%I execute function ops.refuse()', t);
-  end loop;
-end $$;
+call ops.wall('policies', 'policy_versions');
+call ops.append_only('policies', 'policy_versions');
 reset role;

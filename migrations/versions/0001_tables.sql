@@ -239,11 +239,8 @@ create index on ops.outbox (org_id, next_at) where done_at is null;
 do $$
 declare t text;
 begin
-  for t in select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-           where n.nspname = 'ops' and c.relkind = 'r' loop
-    execute format('alter table ops.%I enable row level security', t);
-    execute format('alter table ops.%I force row level security', t);
-    execute format('create policy org on ops.%I using (org_id = (select ops.org())) with check (org_id = (select ops.org()))', t);
+  for t in select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind = 'r' loop
+    call ops.wall(t);
   end loop;
 end $$;
 reset role;

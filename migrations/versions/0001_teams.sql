@@ -92,15 +92,7 @@ alter table ops.credentials
 create index on ops.credentials (member_id);
 create index on ops.credentials (session_id);
 
-do $$
-declare t text;
-begin
-  foreach t in array array['members', 'people', 'identities', 'invites', 'sessions', 'refresh_tokens', 'sign_ins'] loop
-    execute format('alter table ops.%I enable row level security', t);
-    execute format('alter table ops.%I force row level security', t);
-    execute format('create policy org on ops.%I using (org_id = (select ops.org())) with check (org_id = (select ops.org()))', t);
-  end loop;
-end $$;
+call ops.wall('members', 'people', 'identities', 'invites', 'sessions', 'refresh_tokens', 'sign_ins');
 revoke delete on ops.members, ops.invites, ops.sessions from bos_app;
 reset role;
 

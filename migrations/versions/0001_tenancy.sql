@@ -26,4 +26,28 @@ begin
   end if;
   return null;
 end $$;
+
+-- Puts tables behind the wall. For migrations alone.
+create procedure ops.wall(variadic p_tables text[]) language plpgsql as $$
+declare t text;
+begin
+  foreach t in array p_tables loop
+    execute format('alter table ops.%I enable row level security', t);
+    execute format('alter table ops.%I force row level security', t);
+    execute format('create policy org on ops.%I using (org_id = (select ops.org())) with check (org_id = (select ops.org()))', t);
+  end loop;
+end $$;
+
+-- Lets nobody change or remove a row of these tables, their owner included. For migrations alone.
+create function ops.refuse() returns trigger language plpgsql as $$
+begin raise exception '% is append-only', tg_table_name using errcode = '42501'; end $$;
+create procedure ops.append_only(variadic p_tables text[]) language plpgsql as $$
+declare t text;
+begin
+  foreach t in array p_tables loop
+    execute format('revoke update, delete on ops.%I from bos_app', t);
+    execute format('create trigger append_only before update or delete or truncate on ops.%I execute function ops.refuse()', t);
+  end loop;
+end $$;
+revoke execute on procedure ops.wall, ops.append_only from bos_app;
 reset role;

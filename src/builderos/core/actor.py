@@ -34,6 +34,11 @@ class Actor:
     member_id: str | None = None
 
 
+def is_anonymous(actor: Actor) -> bool:
+    """Whether nobody knows who acts: a workspace that no member of the organisation opened, or no credential at all."""
+    return actor.role == "anonymous" or (actor.role == "sandbox" and actor.member_id is None)
+
+
 def system_actor(org_id: str) -> Actor:
     """The server itself: schedules, settling after a crash."""
     return Actor(role="system", id="act_system", name="builderos", org_id=org_id, profile="full")

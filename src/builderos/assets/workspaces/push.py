@@ -5,7 +5,7 @@ ledger line and what the delivery files must still learn. The server adds no com
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from builderos.assets.repositories import service as repositories
@@ -21,7 +21,7 @@ from builderos.assets.repositories.service import (
     Sight,
     decode_commit,
 )
-from builderos.core.actor import Actor
+from builderos.core.actor import Actor, is_anonymous
 from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
@@ -133,10 +133,9 @@ def check(context: Context, view: View, own: Branch, actor: Actor, room: Quarant
     touched: set[str] = set()
     for sha, commit in commits.items():
         touched.update(check_commit(trees, sha, commit, main, limits, actor.name))
-        if actor.role == "sandbox" and not limits.anonymous_names:
+        if is_anonymous(actor) and not limits.anonymous_names:
             check_person(sha, commit, own.name)
-    checked = _measured(view, own, arrival, commits, trees, sight, limits)
-    return replace(checked, touched=tuple(sorted(touched.union(checked.paths))))
+    return _measured(view, own, arrival, commits, trees, sight, limits, touched)
 
 
 def _commits(sight: Sight, batch: Batch, arrival: Arrival) -> dict[str, Commit]:
@@ -159,6 +158,7 @@ def _measured(
     trees: Trees,
     sight: Sight,
     limits: Settings,
+    touched: set[str],
 ) -> Checked:
     batch = trees.batch
     before, after = TreeFiles(batch, tree_of(batch, own.tip)), TreeFiles(batch, tree_of(batch, arrival.new))
@@ -177,8 +177,9 @@ def _measured(
         changed = differing(trees, after.tree, [before.tree])
         paths = tuple(sorted(path for path in changed if not news(before, after, path)))
     stat = _stat(before, after, paths, sight)
+    shows_name = _shows_name(batch, own.tip, commits)
     return Checked(
-        arrival, commits, base, files, paths, stat, after, _shows_name(batch, own.tip, commits), paths
+        arrival, commits, base, files, paths, stat, after, shows_name, tuple(sorted(touched.union(paths)))
     )
 
 
@@ -292,7 +293,7 @@ def _told(unit: Unit, branch: Branch, checked: Checked, warnings: list[str]) -> 
         lines.append("Keep your token: it is the only way back into this workspace.")
     if warnings:
         lines += ["Some project files cannot be read now:", *warnings]
-    if checked.shows_name and unit.actor.role == "sandbox":
+    if checked.shows_name and is_anonymous(unit.actor):
         address = f"{branch.name}@{EMAIL_DOMAIN}"
         lines += [
             "Your commits show the name and address of your git configuration to everybody who can read this branch.",
