@@ -4,6 +4,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import product
 from typing import Any
 from unittest import mock
 
@@ -55,6 +58,22 @@ def microseconds(asks: list[Callable[[], object]], rounds: int) -> float:
     return statistics.median(took)
 
 
+def by_cedar() -> float:
+    """The median of one question of each sort, none of which is like another."""
+    shipped = policy.Policy.default()
+    ((who, branch),) = sandboxes(2)
+    asks: list[Callable[[], object]] = []
+    for action, role in product(policy.actions_on("branch"), ("sandbox", "owner", "builder")):
+        someone = replace(who, role=role, scopes=frozenset({"read", "write"}))
+        # The rules for this act and role are picked when they are first needed.
+        shipped.decide(someone, action, replace(branch, branch_kind="archive"))
+        kinds = ("sandbox", "main", "dev", "base", "backup")
+        asks += [
+            partial(shipped.decide, someone, action, replace(branch, branch_kind=kind)) for kind in kinds
+        ]
+    return microseconds(asks, len(asks))
+
+
 class Bench:
     """The shipped rules and fifty more, asked as `policy.decide` asks them."""
 
@@ -98,6 +117,8 @@ def decisions(report: Report, home: Home, rounds: int) -> None:
         "decide() with 50 policies and 1,000 entities, never asked before [us]", value, 150,
         f"shipped rules and a file of {RULES}; asked again {statistics.median(again):.1f} us; p50",
     )  # fmt: skip
+    alone = statistics.median(by_cedar() for _ in range(5))
+    report.shown("decide(), nothing like it asked before [us]", alone, "evaluated by Cedar; p50")
     report.at_most(
         "decide() at 10,000 ÷ at 100 entities",
         statistics.median(ratios),

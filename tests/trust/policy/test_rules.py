@@ -37,6 +37,14 @@ def rule(name: str, rest: str, *, require: bool = False) -> str:
     return f'@id("{name}") {approval}@code("policy_denied") @hint("Hint of {name}.") forbid {rest};\n'
 
 
+# Facts that the shipped rules have no word for: pseudonyms, and what a policy file alone looks at.
+UNSEEN: dict[type, set[str]] = {
+    Actor: {"name", "credential_id", "branch", "member_id"},
+    Resource: {"project", "branch"},
+    RequestContext: set(),
+}
+
+
 @pytest.fixture(scope="module")
 def policy() -> Policy:
     return Policy.default()
@@ -243,7 +251,12 @@ class TestCache:
 
     @pytest.mark.parametrize(
         ("kind", "name"),
-        [(kind, field.name) for kind in (Actor, Resource, RequestContext) for field in fields(kind)],
+        [
+            (kind, field.name)
+            for kind in (Actor, Resource, RequestContext)
+            for field in fields(kind)
+            if field.name not in UNSEEN[kind]
+        ],
     )
     def test_every_single_fact_is_part_of_the_key(self, kind: type, name: str) -> None:
         policy = Policy.default()
@@ -352,7 +365,7 @@ def test_main_moves_only_by_an_approved_merge_of_an_owner_or_reviewer(
 
 
 @given(actors, st.sampled_from(ACTIONS), st.one_of(branches, pulls), contexts)
-def test_the_rules_left_out_of_a_question_never_matter(
+def test_neither_the_rules_left_out_of_a_question_nor_the_names_of_things_matter(
     who: Actor, action: Action, resource: Resource, context: RequestContext
 ) -> None:
     whole = WHOLE.decide(who, action, resource, context)
@@ -368,6 +381,7 @@ class Everything(NarrowedSets):
 
 WHOLE = Policy.default()
 WHOLE._sets = Everything({}, cedarpy.Schema.from_str(SCHEMA))
+WHOLE._renames = False
 
 
 def test_most_rules_are_left_out_of_a_question() -> None:

@@ -10,17 +10,18 @@ import logging
 from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import cedarpy
 import orjson
 
-from builderos.core.actor import Actor
+from builderos.core.actor import Actor, Profile, Role
 
 from .actions import Action
 from .loading import ERROR, NO_MATCH, Rule, check_rules, parse_policies, parse_schema
 from .narrowing import NarrowedSets
-from .schema import NO_CONTEXT, Decision, RequestContext, Resource, ResourceKind
+from .renaming import Ids, compares_only, renamed
+from .schema import NO_CONTEXT, BranchKind, Decision, ImportSource, RequestContext, Resource, ResourceKind
 
 _NO_MATCH_HINT: Final = (
     "No rule allows this for your credential; ask the owner for one with the needed scope."
@@ -48,6 +49,7 @@ _ENUMERATED: Final = (
     ("source", "ImportSource"),
     ("target_kind", "BranchKind"),
 )
+_ERROR: Final = Decision("deny", (ERROR,), "policy_denied", _ERROR_HINT, "")
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +68,7 @@ class Policy:
         self.digest: str = hashlib.sha256(json.dumps([cedar, schema]).encode()).hexdigest()
         # Paths are the one fact that differs from call to call. While no rule reads them, Cedar need not see them.
         self._reads_paths = '"paths"' in json.dumps(policies)
+        self._renames = compares_only(policies)
         # The cache belongs to this set, so its digest needs no place in its keys; every other fact is an argument.
         self._judge = lru_cache(maxsize=_CACHED_DECISIONS)(self._judge_uncached)
 
@@ -108,35 +111,45 @@ class Policy:
         self, actor: Actor, action: Action, resource: Resource, context: RequestContext, approved: bool
     ) -> Decision:
         """What the rules say to what they see, bound to the whole request by its digest."""
-        paths = context.paths if self._reads_paths else ()
-        judged = self._judge(actor, action, resource, context.anonymous_mode, paths, approved)
+        judged = self._judge(self._question(actor, action, resource, context, approved))
         if judged.rules == (ERROR,):
             return judged  # no digest, hence nothing to approve
-        return replace(judged, digest=request_digest(actor, action, resource, context))
+        try:
+            return replace(judged, digest=request_digest(actor, action, resource, context))
+        except TypeError as error:
+            _log.error("%s on %s has no digest: %r", action, resource.kind, error)
+            return _ERROR
 
-    def _judge_uncached(
-        self,
-        actor: Actor,
-        action: Action,
-        resource: Resource,
-        anonymous_mode: bool,
-        paths: tuple[str, ...],
-        approved: bool,
-    ) -> Decision:
+    def _question(
+        self, actor: Actor, action: Action, resource: Resource, context: RequestContext, approved: bool
+    ) -> "_Question":
+        """All that the rules can see of a request."""
+        ids = (
+            actor.org_id, actor.repo_id, actor.sandbox_id,
+            resource.org_id, resource.repo_id, resource.sandbox_id, resource.target_sandbox_id,
+            actor.id, resource.id,
+        )  # fmt: skip
+        return _Question(
+            actor.role, actor.profile, actor.scopes, action, resource.kind, resource.branch_kind,
+            resource.default_write, resource.target_kind, resource.source, resource.role, resource.scopes,
+            context.anonymous_mode, context.paths if self._reads_paths else (), approved,
+            renamed(ids) if self._renames else ids,
+        )  # fmt: skip
+
+    def _judge_uncached(self, asked: "_Question") -> Decision:
         """The decision without its digest."""
-        seen: dict[str, object] = {"anonymous_mode": anonymous_mode, "approved": approved, "paths": paths}
-        answer = self._ask(actor, action, resource, seen)
+        answer = self._ask(asked)
         if answer is None:
-            return Decision("deny", (ERROR,), "policy_denied", _ERROR_HINT, "")
+            return _ERROR
         allowed, rules = answer
         ids = tuple(rule.id for rule in rules)
         if allowed:
             return Decision("allow", ids, "", "", "")
         if not rules:
             return Decision("deny", (NO_MATCH,), "policy_denied", _NO_MATCH_HINT, "")
-        if not approved and all(rule.requires_approval for rule in rules):
+        if not asked.approved and all(rule.requires_approval for rule in rules):
             # Only the approval is missing: ask as if it were there, so that nobody approves in vain.
-            granted = self._judge(actor, action, resource, anonymous_mode, paths, True)
+            granted = self._judge(asked._replace(approved=True))
             if granted.verdict != "allow":
                 return granted
             return Decision("needs_approval", ids, "approval_required", rules[0].hint, "")
@@ -144,34 +157,70 @@ class Policy:
         reasons = [rule for rule in rules if not rule.requires_approval] or rules
         return Decision("deny", tuple(rule.id for rule in reasons), reasons[0].code, reasons[0].hint, "")
 
-    def _ask(
-        self, actor: Actor, action: Action, resource: Resource, seen: dict[str, object]
-    ) -> tuple[bool, list[Rule]] | None:
+    def _ask(self, asked: "_Question") -> tuple[bool, list[Rule]] | None:
         """One evaluation: whether it allows, and the deciding rules in file order; None on any error."""
+        actor, resource = asked.actor(), asked.resource()
         kind = _TYPES.get(resource.kind, "")
+        seen = {"anonymous_mode": asked.anonymous_mode, "approved": asked.approved, "paths": asked.paths}
         try:
             # Ids as objects, not as Cedar source: a quote in an id must never become syntax.
             request = {
                 "principal": {"type": "Actor", "id": actor.id},
-                "action": {"type": "Action", "id": action},
+                "action": {"type": "Action", "id": asked.action},
                 "resource": {"type": kind, "id": resource.id},
                 "context": _json(seen),
             }
             # Two entities parsed per request cost less than extending a large shared set of them.
             entities = f"[{_person(actor)},{_thing(resource)}]"
             result = cedarpy.is_authorized(  # pyright: ignore[reportUnknownMemberType] - bare dicts
-                request, self._sets.get(actor.role, action, kind), entities, self._schema
+                request, self._sets.get(actor.role, asked.action, kind), entities, self._schema
             )
         except (orjson.JSONEncodeError, ValueError, KeyError) as error:
             # Text that is not Unicode (a lone surrogate), or a role, action or kind of object without rules.
-            _log.error("%s on %s could not be evaluated: %r", action, resource.kind, error)
+            _log.error("%s on %s could not be evaluated: %r", asked.action, resource.kind, error)
             return None
         errors = result.diagnostics.errors
         if errors or result.decision is cedarpy.Decision.NoDecision:
-            _log.error("%s on %s could not be evaluated: %s", action, resource.kind, "; ".join(errors))
+            _log.error("%s on %s could not be evaluated: %s", asked.action, resource.kind, "; ".join(errors))
             return None
         rules = [self._by_name[name] for name in result.diagnostics.reasons]
         return result.decision is cedarpy.Decision.Allow, sorted(rules, key=lambda rule: rule.order)
+
+
+class _Question(NamedTuple):
+    """What of a request the rules can see; equal ones have one answer. `ids`: as `Policy._question` orders them."""
+
+    role: Role
+    profile: Profile
+    scopes: frozenset[str]
+    action: Action
+    kind: ResourceKind
+    branch_kind: BranchKind | None
+    default_write: bool
+    target_kind: BranchKind | None
+    source: ImportSource | None
+    granted_role: Role | None
+    granted_scopes: frozenset[str] | None
+    anonymous_mode: bool
+    paths: tuple[str, ...]
+    approved: bool
+    ids: Ids
+
+    def actor(self) -> Actor:
+        """Who asks."""
+        org, repo, sandbox = self.ids[:3]
+        return Actor(
+            self.role, cast(str, self.ids[7]), "", cast(str, org), self.profile, self.scopes,
+            repo_id=repo, sandbox_id=sandbox,
+        )  # fmt: skip
+
+    def resource(self) -> Resource:
+        """What is acted upon."""
+        org, repo, sandbox, target = self.ids[3:7]
+        return Resource(
+            self.kind, cast(str, self.ids[8]), cast(str, org), repo, self.branch_kind, sandbox,
+            self.default_write, self.target_kind, target, self.source, self.granted_role, self.granted_scopes,
+        )  # fmt: skip
 
 
 def request_digest(
