@@ -11,7 +11,7 @@ grant usage on schema priv to bos_owner;
 set role bos_owner;
 alter default privileges in schema ops grant select, insert, update, delete on tables to bos_app;
 alter default privileges in schema ops grant select on tables to bos_definer;
-alter default privileges in schema ops revoke execute on functions from public;
+alter default privileges revoke execute on functions from public;  -- for one schema alone it would take nothing away
 alter default privileges in schema ops grant execute on functions to bos_app;
 
 create function ops.org() returns text language plpgsql stable parallel restricted security definer
