@@ -1,38 +1,112 @@
 -- The ledger: append-only for everybody, chained per organisation. The server's role may read it and call one function.
 set role bos_owner;
-create table ops.ledger_head (org_id text primary key references ops.orgs, seq bigint not null, hash bytea not null);
+create table ops.ledger_head (
+  org_id text primary key references ops.orgs,
+  seq bigint not null,
+  hash bytea not null,
+  prev_hash bytea not null,
+  at timestamptz not null,                 -- the latest time of any line so far
+  lag interval not null                    -- how far, at most, a line's time lies before that of a line above it
+) with (fillfactor = 50);                  -- one row that changes with every act: new versions find room beside it
 create table ops.ledger (
   org_id text not null references ops.orgs,
   seq bigint not null,
   body text not null,                      -- canonical JSON, hashed exactly as stored
   prev_hash bytea not null,
   hash bytea not null,
-  type text not null generated always as (body::jsonb ->> 'type') stored,
-  object text not null generated always as (body::jsonb ->> 'object') stored,
-  actor text not null generated always as (body::jsonb ->> 'actor') stored,
+  type text not null,                      -- this and what follows: taken out of the body, to find lines by
+  object text not null,
+  actor text not null,
+  at timestamptz not null,
+  branch text,
+  code text,
   primary key (org_id, seq)
 );
+-- All end with the number: the newest lines that match come first without being sorted.
 create index on ops.ledger (org_id, object, seq);
 create index on ops.ledger (org_id, type, seq);
 create index on ops.ledger (org_id, actor, type, seq);
-revoke all on ops.ledger, ops.ledger_head from bos_app;
-grant select on ops.ledger, ops.ledger_head to bos_app;
-call ops.wall('ledger', 'ledger_head');
-call ops.append_only('ledger');
+create index on ops.ledger (org_id, branch, seq) where branch is not null;
+create index on ops.ledger (org_id, code, seq) where code is not null;
+-- What a line may name many of: files (`path:…`) and the commits of a push (`commit:…`).
+create table ops.ledger_terms (
+  org_id text not null references ops.orgs,
+  term bytea not null,                     -- the first 8 bytes of SHA-256
+  seq bigint not null,
+  primary key (org_id, term, seq)
+);
+revoke all on ops.ledger, ops.ledger_head, ops.ledger_terms from bos_app;
+grant select on ops.ledger, ops.ledger_head, ops.ledger_terms to bos_app;
+grant select, insert on ops.ledger, ops.ledger_terms to bos_definer;
+grant select, insert, update on ops.ledger_head to bos_definer;
+call ops.wall('ledger', 'ledger_head', 'ledger_terms');
+call ops.append_only('ledger', 'ledger_terms');
+reset role;
 
--- Serialises one organisation's chain: call it last in a transaction.
+-- Serialises one organisation's chain: call it last in a transaction. Its owner is not asked for the organisation
+-- row by row, which would cost as much as all the rest; it says itself whose rows they are.
+grant create on schema ops to bos_definer;
+set role bos_definer;
 create function ops.ledger_append(b text) returns bigint language plpgsql security definer set search_path = ops, pg_temp as $$
-declare o text := ops.org(); h ops.ledger_head; d bytea;
+declare
+  o text := ops.org();
+  j jsonb := b::jsonb;
+  p jsonb := j -> 'payload';
+  t timestamptz := (j ->> 'at')::timestamptz;
+  seed bytea;
+  h ops.ledger_head;
 begin
   if o is null then raise exception 'no organisation' using errcode = '42501'; end if;
-  select * into h from ops.ledger_head where org_id = o for update;
+  update ops.ledger_head
+     set seq = seq + 1, prev_hash = hash, hash = sha256(hash || int8send(seq + 1) || convert_to(b, 'UTF8')),
+         at = greatest(at, t), lag = greatest(lag, at - t)
+   where org_id = o returning * into h;
   if not found then
-    insert into ops.ledger_head values (o, 0, sha256(convert_to(o, 'UTF8'))) on conflict do nothing;
-    select * into h from ops.ledger_head where org_id = o for update;
+    seed := sha256(convert_to(o, 'UTF8'));
+    insert into ops.ledger_head values (o, 1, sha256(seed || int8send(1) || convert_to(b, 'UTF8')), seed, t, '0')
+      returning * into h;
   end if;
-  d := sha256(h.hash || int8send(h.seq + 1) || convert_to(b, 'UTF8'));
-  insert into ops.ledger (org_id, seq, body, prev_hash, hash) values (o, h.seq + 1, b, h.hash, d);
-  update ops.ledger_head set seq = h.seq + 1, hash = d where org_id = o;
-  return h.seq + 1;
+  insert into ops.ledger (org_id, seq, body, prev_hash, hash, type, object, actor, at, branch, code)
+    values (o, h.seq, b, h.prev_hash, h.hash, j ->> 'type', j ->> 'object', j ->> 'actor', t,
+            left(p ->> 'branch', 500), left(p ->> 'code', 500));
+  if p ? 'paths' or p ? 'commits' then
+    insert into ops.ledger_terms
+      select o, substr(sha256(convert_to(w, 'UTF8')), 1, 8), h.seq
+        from (select 'path:' || x from jsonb_array_elements_text(p -> 'paths') x
+              union all
+              select 'commit:' || x from jsonb_array_elements_text(p -> 'commits') x) as words (w)
+      on conflict do nothing;
+  end if;
+  return h.seq;
+end $$;
+
+-- Between which numbers all lines of a span of time lie. Times are almost, not quite, in order: a line is as late as its
+-- act took. Whatever lies further off than the latest of all is left out by halving.
+create function ops.ledger_span(p_since timestamptz, p_until timestamptz, out first bigint, out last bigint)
+language plpgsql stable security definer set search_path = ops, pg_temp as $$
+declare o text := ops.org(); h ops.ledger_head; lo bigint; hi bigint; mid bigint;
+begin
+  select * into h from ops.ledger_head where org_id = o;
+  first := 1;
+  last := coalesce(h.seq, 0);
+  if p_since is not null then
+    lo := 0; hi := last + 1;               -- all up to lo are too old
+    while hi - lo > 1 loop
+      mid := (lo + hi) / 2;
+      if (select at from ops.ledger where org_id = o and seq = mid) < p_since - h.lag then lo := mid; else hi := mid; end if;
+    end loop;
+    first := hi;
+  end if;
+  if p_until is not null then
+    lo := first - 1; hi := last + 1;       -- all from hi on are too young
+    while hi - lo > 1 loop
+      mid := (lo + hi) / 2;
+      if (select at from ops.ledger where org_id = o and seq = mid) >= p_until + h.lag then hi := mid; else lo := mid; end if;
+    end loop;
+    last := lo;
+  end if;
 end $$;
 reset role;
+revoke create on schema ops from bos_definer;
+revoke execute on function ops.ledger_append, ops.ledger_span from public;
+grant execute on function ops.ledger_append, ops.ledger_span to bos_app;

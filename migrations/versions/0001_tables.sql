@@ -87,7 +87,7 @@ create index on ops.credentials (sandbox_id);
 
 create table ops.git_journal (
   id bigint generated always as identity primary key,
-  org_id text not null references ops.orgs,
+  org_id text not null,                    -- the branch's; the wall lets nobody write another one
   branch_id text not null references ops.branches,
   old text not null,
   new text not null,

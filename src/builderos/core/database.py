@@ -184,13 +184,16 @@ class Transaction:
         self.send(statement, parameters)
         return self._wire.rows(self._exchange())
 
-    def commit(self) -> None:
-        """Make everything durable; raises when PostgreSQL rolled back instead."""
+    def commit(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Make everything durable; raises when PostgreSQL rolled back instead.
+
+        `meanwhile` runs while PostgreSQL does it, whatever comes out; it must not raise.
+        """
         self.send("commit")
         if self._flush:
             self.send("select pg_logical_emit_message(false, '', '', true)")
         try:
-            done = self._exchange(-2 if self._flush else -1)
+            done = self._exchange(-2 if self._flush else -1, meanwhile)
         except psycopg.OperationalError as error:
             if self._driver.broken:
                 raise unknown_outcome() from error
@@ -207,14 +210,14 @@ class Transaction:
                 # Not by psycopg, which drops all prepared statements then; nor by a prepared one, which may be gone.
                 self._driver.pgconn.exec_(b"rollback")
 
-    def _exchange(self, answer: int = -1) -> pq.abc.PGresult:
+    def _exchange(self, answer: int = -1, meanwhile: Callable[[], None] | None = None) -> pq.abc.PGresult:
         """One round trip with all that was sent; returns the answer to one of the statements (the last).
 
         The first that fails raises, and those behind it are not done.
         """
         statements, self._sent = self._sent, []
         try:
-            return self._wire.run(statements)[answer]
+            return self._wire.run(statements, meanwhile)[answer]
         except pg.UniqueViolation as twin:
             raise Retry from twin
 

@@ -5,7 +5,7 @@ for each; a transaction of ours is a handful of small statements, where that cos
 """
 
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -29,11 +29,13 @@ class Exchange:
         self._names: dict[str, bytes] = {}
         self._count = 0
 
-    def run(self, statements: Sequence[Statement]) -> list[pq.abc.PGresult]:
+    def run(
+        self, statements: Sequence[Statement], meanwhile: Callable[[], None] | None = None
+    ) -> list[pq.abc.PGresult]:
         """Do all statements in order; `%s` stands for a value. Returns the result of each.
 
         The first that fails raises psycopg's error for it, and those behind it are not done. Types of the values are
-        those that the statement asks for.
+        those that the statement asks for. `meanwhile` runs while PostgreSQL works; it must not raise.
         """
         conn = self._connection.pgconn
         if conn.status != pq.ConnStatus.OK:
@@ -46,6 +48,8 @@ class Exchange:
             prepared = [self._send(conn, *statement) for statement in encoded]
             conn.pipeline_sync()
             _flush(conn)
+            if meanwhile is not None:
+                meanwhile()
             results = _results(conn)
             if conn.status == pq.ConnStatus.OK:
                 conn.exit_pipeline_mode()
@@ -61,7 +65,7 @@ class Exchange:
             self._names.clear()
             if conn.transaction_status != pq.TransactionStatus.IDLE:
                 raise
-        return self.run(statements)
+        return self.run(statements)  # `meanwhile` has been done
 
     def rows(self, result: pq.abc.PGresult) -> list[tuple[Any, ...]]:
         """The rows of a result, as psycopg loads them."""

@@ -38,7 +38,8 @@ class Unit:
     """A transaction with its actor and its one `now`.
 
     `keep(write)` runs `write(unit)` whatever becomes of the verb: in this transaction when it succeeds, in one of its
-    own when it raises. `after_commit(effect)` runs after the log is on disk and before the reply leaves.
+    own when it raises. `meanwhile(work)` runs while the database makes the unit durable, `after_commit(effect)` after
+    that and before the reply leaves.
     """
 
     def __init__(self, transaction: Transaction, context: Context, call: Call, now: datetime) -> None:
@@ -49,6 +50,7 @@ class Unit:
         self.now = now
         self.kept: list[Callable[[Unit], None]] = []
         self.effects: list[Callable[[], None]] = []
+        self._works: list[Callable[[], None]] = []
 
     @property
     def org_id(self) -> str:
@@ -101,20 +103,32 @@ class Unit:
         if other.kept:
             raise RuntimeError("what must survive a refusal belongs to the caller's own organisation")
         self.effects += other.effects
+        self._works += other._works
         self._transaction.enter(self.org_id)
 
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Do this once the transaction is durable (settle a branch, wake a waiter)."""
         self.effects.append(effect)
 
+    def meanwhile(self, work: Callable[[], None]) -> None:
+        """Do this while the database commits: what an `after_commit` needs and what is harmless where the commit fails.
+
+        It must not raise: what went wrong is for the effect to find.
+        """
+        self._works.append(work)
+
     def commit(self) -> None:
         """For the edge alone: write what is kept, commit durably, then run the effects."""
         for write in self.kept:
             write(self)
-        self._transaction.commit()
+        self._transaction.commit(self._work if self._works else None)
         self.kept.clear()
         for effect in self.effects:
             effect()
+
+    def _work(self) -> None:
+        for work in self._works:
+            work()
 
 
 def _called(function: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:

@@ -1,10 +1,11 @@
 """How a branch moves: the database transaction is the commit point, object files and refs are a cache of it.
 
 `advance` puts compare-and-swap, journal row (the new objects' bytes) and ledger line into the unit's transaction.
-`settle` writes the objects and the ref after it. A process that dies between the two leaves a complete journal row:
+The objects are written while it is made durable, the ref after it. A process that dies between the two leaves a complete journal row:
 whoever opens the branch next (`ready`) writes what is missing.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -38,12 +39,36 @@ def advance(
         "ops.move", branch.id, branch.tip, new, objects, branch.commits + commits,
         branch.files if files is None else files, pending, unit.now, ledger_line,
     )  # fmt: skip
-    unit.after_commit(lambda: _settle_or_tell(store, branch, new, objects))
+    draft = _Draft(store, branch.store, new, objects)
+    unit.meanwhile(draft.write)
+    unit.after_commit(lambda: _settle_or_tell(store, branch, new, draft))
 
 
-def _settle_or_tell(store: RepositoryStore, branch: Branch, new: str, objects: bytes) -> None:
+class _Draft:
+    """A move's objects, written while the database makes it durable: nothing refers to them yet, and if the move
+    fails, nothing ever will; maintenance sweeps them.
+    """
+
+    def __init__(self, store: RepositoryStore, folder: str, new: str, objects: bytes) -> None:
+        self._store, self._folder, self._new, self._objects = store, folder, new, objects
+        self._whole = False
+
+    def write(self) -> None:
+        """Try it. What fails here is tried again by `finish`, which has somebody to tell."""
+        with contextlib.suppress(OSError, Problem):
+            self.finish()
+
+    def finish(self) -> None:
+        """Raises `storage_full`, or OSError."""
+        if not self._whole:
+            write_objects(self._store, self._folder, self._new, self._objects)
+            self._whole = True
+
+
+def _settle_or_tell(store: RepositoryStore, branch: Branch, new: str, draft: _Draft) -> None:
     try:
-        settle(store, branch, new, objects)
+        draft.finish()
+        bring_to(store, branch, new)
     except Problem as problem:
         if problem.code != "storage_full":
             raise
@@ -53,9 +78,8 @@ def _settle_or_tell(store: RepositoryStore, branch: Branch, new: str, objects: b
         ) from problem  # fmt: skip
 
 
-def settle(store: RepositoryStore, branch: Branch, new: str, objects: bytes) -> None:
-    """Write the objects of one move and bring the ref to it, unless a successor already went further."""
-    write_objects(store, branch.store, new, objects)
+def bring_to(store: RepositoryStore, branch: Branch, new: str) -> None:
+    """Bring the ref of a move whose objects are written to it, unless a successor already went further."""
     if not store.swap_ref(branch.store, branch.ref, branch.tip, new):
         _bring_ref(store, branch.store, branch.ref, new)
 

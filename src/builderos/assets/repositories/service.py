@@ -15,7 +15,7 @@ from .branches import (
 )
 from .commits import Commit, Person, decode_commit, encode_commit, parse_trailers
 from .gitcli import GitCommand, run_git
-from .journal import Torn, advance, mirror_ref, ready, settle, sync_ref, unsettled
+from .journal import Torn, advance, mirror_ref, ready, sync_ref, unsettled
 from .maintenance import checkpoint, tidy
 from .merge import Conflict, Merge, three_way
 from .objects import EMPTY_TREE, Batch, ObjectCache, Oid
@@ -54,6 +54,6 @@ __all__ = [
     "first_collision", "fold", "fold_pending", "fresh_objects", "holds", "index_fault", "list_branches",
     "lookup", "main_branch", "mirror_ref", "misfits", "opening", "orphans", "parse_trailers", "parse_tree",
     "pending_of", "prepare", "quarantine", "ready", "repository_by_id", "repository_ids", "reset_branch", "run_git",
-    "seal", "set_aside", "set_branch", "settle", "settle_all", "stale", "sweep", "sweep_quarantine", "sync_ref",
+    "seal", "set_aside", "set_branch", "settle_all", "stale", "sweep", "sweep_quarantine", "sync_ref",
     "tag_tips", "three_way", "tidy", "unseen", "unsettled", "upload_pack", "walk", "written_since",
 ]  # fmt: skip
