@@ -174,9 +174,12 @@ class _Line:
             connection.sock = self._sock
             connection.request("POST", self._target.path, body, dict(headers))
             response = connection.getresponse()
-            return response.status, response.read(MAX_ANSWER)
+            start = response.read(MAX_ANSWER)
+            if self._cut_off:  # an answer that was cut looks like one that ended
+                raise TimeoutError
+            return response.status, start
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unreachable("it took too long" if self._cut_off else _plainly(error)) from error
+            raise Unreachable(_plainly(TimeoutError() if self._cut_off else error)) from error
 
     def _dial(self, addresses: list[str]) -> socket.socket:
         for number, address in enumerate(addresses):
