@@ -35,7 +35,7 @@ INSIDE = [
 def answer(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Let every name have these addresses."""
 
-    def look_up(_host: str, port: int, **_options: Any) -> list[Any]:
+    def look_up(_host: str, port: int, *_kind: Any, **_options: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
