@@ -119,8 +119,8 @@ def test_no_cell_of_the_csv_is_a_formula(lab: Lab) -> None:
     body = json.dumps({"type": "=cmd|' /C calc'!A0", "object": "+1", "actor": "@x", "at": "-2",
                        "actor_name": "\t=1", "role": "\r=1", "door": "|",
                        "request_id": "%", "rules": [], "payload": {"a": '"\n,'}})  # fmt: skip
-    lab.sql("insert into ops.ledger (org_id, seq, body, prev_hash, hash) values (%s, 0, %s, '', '')",
-            lab.world.org_id, body)  # fmt: skip
+    lab.sql("insert into ops.ledger (org_id, seq, body, prev_hash, hash, type, object, actor, at) "
+            "values (%s, 0, %s, '', '', '', '', '', now())", lab.world.org_id, body)  # fmt: skip
     head = lab.sql("select seq from ops.ledger_head where org_id = %s", lab.world.org_id)[0][0]
     damage(lab, "update ops.ledger set seq = %s where seq = 0", head + 1)
     lab.sql("update ops.ledger_head set seq = seq + 1 where org_id = %s", lab.world.org_id)

@@ -96,7 +96,7 @@ def test_an_organisation_sees_its_own_rows_of_every_table_and_no_others(two: tup
                 )
                 assert count.fetchone() == (0,), table
     assert filled >= {"orgs", "repositories", "branches", "sandboxes", "credentials", "git_journal", "idempotency",
-                      "approvals", "pulls", "backups", "shares", "alerts", "ledger", "ledger_head",
+                      "approvals", "pulls", "backups", "shares", "alerts", "ledger", "ledger_head", "ledger_terms",
                       "members", "people", "invites", "sessions", "refresh_tokens", "identities",
                       "sign_ins"}  # fmt: skip
 
@@ -148,6 +148,7 @@ def test_an_injected_setting_does_not_change_the_organisation(two: tuple[Lab, Or
     [
         "update ops.ledger set body = body", "delete from ops.ledger", "truncate ops.ledger",
         "insert into ops.ledger (org_id, seq, body, prev_hash, hash) values ('o', 1, '{}', '', '')",
+        "insert into ops.ledger_terms values ('o', '', 1)", "delete from ops.ledger_terms",
         "update ops.ledger_head set seq = 0", "delete from ops.ledger_head", "drop trigger append_only on ops.ledger",
         "alter table ops.ledger disable trigger all", "alter table ops.ledger disable row level security",
     ],

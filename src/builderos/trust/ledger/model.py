@@ -15,6 +15,9 @@ ledger = sa.Table(
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("object", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("branch", sa.Text),
+    sa.Column("code", sa.Text),
 )
 ledger_head = sa.Table(
     "ledger_head",
@@ -22,6 +25,16 @@ ledger_head = sa.Table(
     sa.Column("org_id", sa.Text, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("prev_hash", sa.LargeBinary, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("lag", sa.Interval, nullable=False),
+)
+ledger_terms = sa.Table(
+    "ledger_terms",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("term", sa.LargeBinary, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
 )
 ledger_nodes = sa.Table(
     "ledger_nodes",

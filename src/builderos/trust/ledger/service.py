@@ -4,6 +4,7 @@ A line's hash is `sha256(previous hash + seq as 8 big-endian bytes + body)`; the
 `sha256(organisation id)`. The body is canonical JSON (sorted keys, no spaces, UTF-8), hashed exactly as stored.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from builderos.core.unit import Unit
 
 from .checkpoints import STEP, Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
 from .lines import line_of, scan, stored_head, verify_stored
-from .model import ledger
+from .model import ledger, ledger_terms
 
 __all__ = [
     "STEP", "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "extend",
@@ -71,9 +72,11 @@ class Wanted:
 
 def search(unit: Unit, wanted: Wanted, *, before: int | None, limit: int) -> list[dict[str, Any]]:
     """Newest first, at most `limit` lines that match."""
-    lines = sa.select(ledger).order_by(ledger.c.seq.desc()).limit(limit).where(*_matches(wanted))
+    # The number in the index that finds them, all of which hold it last: nothing is sorted.
+    number = ledger.c.seq if wanted.path is None else ledger_terms.c.seq
+    lines = sa.select(ledger).where(*_matches(unit, wanted, number)).order_by(number.desc()).limit(limit)
     if before is not None:
-        lines = lines.where(ledger.c.seq < before)
+        lines = lines.where(number < before)
     return [
         {
             "seq": r.seq,
@@ -97,9 +100,8 @@ def line_of_commit(unit: Unit, sha: str) -> dict[str, Any] | None:
     wanted = _whole().where(ledger.c.object == sha).order_by(ledger.c.seq).limit(1)
     row = unit.execute(wanted).one_or_none()
     if row is None:
-        commits = sa.cast(ledger.c.body, JSONB).op("->")("payload").op("->")("commits")
-        among = commits.op("?", is_comparison=True)(sha)
-        pushed = _whole().where(ledger.c.type == "push", among).order_by(ledger.c.seq).limit(1)
+        named = _named(f"commit:{sha}", "commits", sha)
+        pushed = _whole().where(ledger.c.type == "push", *named).order_by(ledger_terms.c.seq).limit(1)
         row = unit.execute(pushed).one_or_none()
     return _event(row) if row is not None else None
 
@@ -129,22 +131,31 @@ def count_of(unit: Unit, *, types: Sequence[str], actor: str) -> int:
     return int(unit.execute(wanted).scalar_one())
 
 
-def _matches(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
-    body: sa.ColumnElement[Any] = sa.cast(ledger.c.body, JSONB)
-    payload = body.op("->")("payload")
-    equal: list[tuple[sa.ColumnElement[Any], str | None]] = [
-        (ledger.c.type, wanted.type), (ledger.c.object, wanted.object), (ledger.c.actor, wanted.actor),
-        (payload.op("->>")("branch"), wanted.branch), (payload.op("->>")("code"), wanted.code),
-    ]  # fmt: skip
+def _matches(unit: Unit, wanted: Wanted, number: sa.ColumnElement[int]) -> list[sa.ColumnElement[bool]]:
+    c = ledger.c
+    equal = ((c.type, wanted.type), (c.object, wanted.object), (c.actor, wanted.actor), (c.branch, wanted.branch),
+             (c.code, wanted.code))  # fmt: skip
     found: list[sa.ColumnElement[bool]] = [column == value for column, value in equal if value is not None]
     if wanted.path is not None:
-        found.append(payload.op("->")("paths").op("?", is_comparison=True)(wanted.path))
-    at = sa.cast(body.op("->>")("at"), sa.DateTime(timezone=True))
+        found += _named(f"path:{wanted.path}", "paths", wanted.path)
+    if wanted.since is None and wanted.until is None:
+        return found
+    first, last = unit.ask("ops.ledger_span", wanted.since, wanted.until)[0]
+    found += [number >= first, number <= last]
     if wanted.since is not None:
-        found.append(at >= wanted.since)
+        found.append(c.at >= wanted.since)
     if wanted.until is not None:
-        found.append(at < wanted.until)
+        found.append(c.at < wanted.until)
     return found
+
+
+def _named(word: str, member: str, value: str) -> list[sa.ColumnElement[bool]]:
+    """Lines whose payload names `value` in a list: found by the index of words, and looked at because it is short."""
+    term = hashlib.sha256(word.encode()).digest()[:8]
+    terms = ledger_terms.c
+    among = sa.cast(ledger.c.body, JSONB).op("->")("payload").op("->")(member)
+    return [terms.org_id == ledger.c.org_id, terms.seq == ledger.c.seq, terms.term == term,
+            among.op("?", is_comparison=True)(value)]  # fmt: skip
 
 
 def named_commits(unit: Unit) -> set[str]:
