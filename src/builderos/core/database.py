@@ -54,7 +54,7 @@ class Database:
         options = f"{sa.make_url(keys.url).query.get('options', '')} {_PLANS}".strip()
         self.engine = sa.create_engine(
             keys.url, isolation_level="AUTOCOMMIT", pool_size=pool_size, max_overflow=pool_size, pool_timeout=10,
-            pool_recycle=1800,
+            pool_recycle=1800, pool_use_lifo=True,  # the connection used last has what it needs at hand
             connect_args={"connect_timeout": 5, "application_name": "builderos", "options": options},
         )  # fmt: skip
 
