@@ -26,6 +26,7 @@ begin
   end if;
   return null;
 end $$;
+grant execute on function ops.org() to bos_definer;
 
 -- Puts tables behind the wall. For migrations alone.
 create procedure ops.wall(variadic p_tables text[]) language plpgsql as $$
