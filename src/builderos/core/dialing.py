@@ -50,7 +50,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: `body` is its beginning, at most `MAX_ANSWER` bytes."""
+    """What came back: `body` is its beginning, as many bytes as were asked for."""
 
     status: int
     body: bytes
@@ -124,9 +124,18 @@ def post(
     url: str, body: bytes, headers: Mapping[str, str], *, networks: Sequence[IpNetwork] = (), timeout_s: float = 10,
     trust: ssl.SSLContext | None = None,
 ) -> Answer:  # fmt: skip
-    """One POST to exactly the address that was checked; redirects are answers, not followed.
+    """One POST to exactly the address that was checked. Raises like `ask`."""
+    return ask("POST", url, body, headers, networks=networks, timeout_s=timeout_s, trust=trust)
 
-    `timeout_s` bounds all of it, however slowly the other side dribbles. Raises `Unreachable`.
+
+def ask(
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str], *, networks: Sequence[IpNetwork] = (),
+    timeout_s: float = 10, trust: ssl.SSLContext | None = None, limit: int = MAX_ANSWER,
+) -> Answer:  # fmt: skip
+    """One request to exactly the address that was checked; redirects are answers, not followed.
+
+    `timeout_s` bounds all of it, however slowly the other side dribbles; `limit` is how many bytes of the answer are
+    read. Raises `Unreachable`.
     """
     try:
         target = target_of(url, networks)
@@ -137,7 +146,7 @@ def post(
         raise Unreachable(problem.detail) from problem
     began = time.monotonic()
     with _Line(target, addresses, timeout_s, trust) as line:
-        status, start = line.ask(body, headers)
+        status, start = line.ask(method, body, headers, limit)
     return Answer(status, start, round((time.monotonic() - began) * 1000))
 
 
@@ -163,7 +172,9 @@ class _Line:
         self._watch.cancel()
         self._sock.close()
 
-    def ask(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    def ask(
+        self, method: str, body: bytes | None, headers: Mapping[str, str], limit: int
+    ) -> tuple[int, bytes]:
         """Send, and read the beginning of the answer."""
         try:
             if self._target.tls:
@@ -172,9 +183,9 @@ class _Line:
             connection = http.client.HTTPConnection(self._target.host, self._target.port)
             connection.auto_open = 0
             connection.sock = self._sock
-            connection.request("POST", self._target.path, body, dict(headers))
+            connection.request(method, self._target.path, body, dict(headers))
             response = connection.getresponse()
-            start = response.read(MAX_ANSWER)
+            start = response.read(limit)
             if self._cut_off:  # an answer that was cut looks like one that ended
                 raise TimeoutError
             return response.status, start
