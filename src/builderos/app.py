@@ -20,6 +20,7 @@ from builderos.assets.workspaces import service as workspaces
 from builderos.assets.workspaces.ports import GitHosts
 from builderos.assets.workspaces.routes import admin_routes, provenance_routes, sandbox_routes, task_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
+from builderos.core import logs
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
 from builderos.core.clock import utcnow
@@ -27,6 +28,7 @@ from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys, load_keys
+from builderos.core.metrics import Metrics
 from builderos.core.migrations import migrate
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings, load_settings
@@ -43,8 +45,10 @@ from builderos.interfaces.http.actions import routes as action_routes
 from builderos.interfaces.http.cookies import Cookies
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health
+from builderos.interfaces.http.metrics import add_metrics
 from builderos.interfaces.http.server import Extension, build_api, wrap
 from builderos.interfaces.http.sign_in import add_sign_in
+from builderos.interfaces.http.traffic import Traffic
 from builderos.interfaces.mcp.door import add_mcp
 from builderos.trust.audit.routes import routes as audit_routes
 from builderos.trust.audit.service import Witnesses
@@ -79,7 +83,7 @@ GROUPS = [
     alert_routes,
     admin_routes,
 ]
-EXTENSIONS: tuple[Extension, ...] = (add_health, add_sign_in, add_git, add_chat, add_mcp)
+EXTENSIONS: tuple[Extension, ...] = (add_health, add_metrics, add_sign_in, add_git, add_chat, add_mcp)
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Subjects, subjects)
     context.put(Providers, Providers(OidcProvider.configured(settings)))
     context.put(outbox.Bell, outbox.Bell())
+    context.put(Metrics, Metrics())
+    context.put(Traffic, Traffic())
     return context
 
 
@@ -266,7 +272,7 @@ def http_app(started: Started) -> ASGIApp:
 
 def serve(settings: Settings) -> int:
     """Run a server in this process until it is told to stop; returns the exit code."""
-    process.configure_logging()
+    logs.configure(settings)
     home = settings.home_dir
     try:
         lock = process.acquire(home)
@@ -290,7 +296,8 @@ def serve(settings: Settings) -> int:
             behind.start()
 
         try:
-            process.run(http_app(started), settings, sock, ready)
+            traffic = started.app.context.get(Traffic)
+            process.run(http_app(started), settings, sock, traffic, ready, lambda: _cut_off(settings))
         finally:
             drained = behind.stop()
             started.app.context.get(Database).close()
@@ -301,6 +308,16 @@ def serve(settings: Settings) -> int:
         # start.
         os._exit(0)
     return 0
+
+
+def _cut_off(settings: Settings) -> None:
+    """End this process while threads of it still work: what they had not committed did not happen."""
+    log.error("some work did not end in time; the server ends without it")
+    try:
+        if settings.database_url is None:
+            embedded_postgres.stop(settings.home_dir)
+    finally:
+        os._exit(1)
 
 
 def main() -> int:

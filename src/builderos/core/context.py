@@ -18,3 +18,6 @@ class Context:
     def get(self, kind: type[T]) -> T:
         """The instance of `kind`; raises `KeyError` when the composition root did not build it."""
         return self._items[kind]
+
+    def __contains__(self, kind: type[Any]) -> bool:
+        return kind in self._items

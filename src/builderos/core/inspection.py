@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
+import psycopg
+
 from .database import Database
+from .problems import Problem
 from .tables import metadata
 
+NUMBERS_MS: Final = 2000
 _SETTINGS: Final = ("fsync", "full_page_writes", "synchronous_commit", "server_version_num", "wal_level")
 
 
@@ -44,3 +48,17 @@ def inspect(database: Database) -> ServerFacts:
     missing = tuple(sorted(f"{table}.{column}" for table, column in known - there))
     version = int(settings.pop("server_version_num"))
     return ServerFacts(version, settings, bool(role[0]), bool(role[1]), missing)
+
+
+def numbers(database: Database) -> list[tuple[str, str, float]]:
+    """Name, label and value of what the database counts over all organisations (migration 0001, `ops.numbers`).
+
+    Raises `Problem("unavailable")` where nobody answers within `NUMBERS_MS`.
+    """
+    with database.connection() as conn:
+        try:
+            with conn.transaction():
+                conn.execute("select set_config('statement_timeout', %s, true)", (str(NUMBERS_MS),))
+                return conn.execute("select name, label, value from ops.numbers()").fetchall()
+        except psycopg.errors.QueryCanceled as error:
+            raise Problem("unavailable", "counting takes too long", hint="Ask again later.") from error

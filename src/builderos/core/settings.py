@@ -102,6 +102,17 @@ class Settings(BaseSettings):
         None, description="Our client secret there; PKCE alone when unset."
     )
 
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="From which level on the server logs; info writes a line per request."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="Form of the log: json, text, or text on a terminal and json elsewhere."
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Credential of whoever reads /metrics; when unset, only callers on this machine may.",
+    )
+
     workers: int = Field(8, ge=1, le=64, description="Threads that serve requests.")
     engine: bool = Field(True, description="Whether this process runs schedules and the outbox.")
     signing_key: Path | None = Field(None, description="SSH private key that signs the server's commits.")

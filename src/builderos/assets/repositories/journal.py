@@ -12,6 +12,7 @@ from typing import Final
 import pygit2
 import sqlalchemy as sa
 
+from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
@@ -41,6 +42,7 @@ def advance(
     )  # fmt: skip
     draft = _Draft(store, branch.store, new, objects)
     unit.meanwhile(draft.write)
+    unit.after_commit(unit.get(Metrics).moves.labels(branch.kind).inc)
     unit.after_commit(lambda: _settle_or_tell(store, branch, new, draft))
 
 

@@ -17,6 +17,7 @@ from builderos.assets.repositories.service import (
 )
 from builderos.assets.workspaces.service import Command, View, accept, check, refusal
 from builderos.core.context import Context
+from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.unit import Call, perform
@@ -54,19 +55,24 @@ class Pushing:
     async def answer(self, updates: wire.Updates, body: Body) -> bytes:
         """The report, whatever happens: a refusal is an answer."""
         refused = self._refused(updates)
+        pushes = self._context.get(Metrics).pushes
         mine = [item for item in updates.items if item.ref not in refused]
         if not mine or (refused and "atomic" in updates.capabilities):
             others = {item.ref: "atomic push failed" for item in mine}
+            pushes.labels("refused").inc()
             return wire.report(updates, "ok", others | _reasons(refused), _words(refused.values()))
         try:
             async with self._place:
                 said = await self._receive(mine[0], body)
         except BadPack as fault:
+            pushes.labels("bad_pack").inc()
             every = {item.ref: "unpacker error" for item in updates.items}
             return wire.report(updates, _reason(fault.problem), every, _words([fault.problem]))
         except Problem as problem:
+            pushes.labels("refused").inc()
             refused[mine[0].ref] = problem
             return wire.report(updates, "ok", _reasons(refused), _words(refused.values()))
+        pushes.labels("accepted").inc()
         return wire.report(updates, "ok", _reasons(refused), f"{said}\n{_words(refused.values())}")
 
     def _refused(self, updates: wire.Updates) -> dict[str, Problem]:

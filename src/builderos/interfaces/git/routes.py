@@ -12,6 +12,7 @@ from starlette.responses import Response
 from builderos.assets.repositories.service import RepositoryStore, upload_pack
 from builderos.assets.workspaces.service import Address, Reading, View, look, read
 from builderos.core.application import Application
+from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.unit import Call, Unit, perform
@@ -42,14 +43,17 @@ def add_git(api: FastAPI, app: Application) -> None:
     }  # fmt: skip
     for prefix in ("/git/{repo}.git", "/git/{owner}/{repo}.git"):
         for path, (method, endpoint) in endpoints.items():
-            api.add_route(f"{prefix}/{path}", _in_text(endpoint), methods=[method], include_in_schema=False)
+            name = path if path.startswith("git-") else "git-refs"
+            answering = _in_text(name, endpoint)
+            api.add_route(f"{prefix}/{path}", answering, methods=[method], include_in_schema=False)
 
 
-def _in_text(endpoint: Endpoint) -> Endpoint:
-    """Git shows text and nothing else."""
+def _in_text(name: str, endpoint: Endpoint) -> Endpoint:
+    """Git shows text and nothing else. `name` is what logs and metrics call the endpoint."""
 
     @functools.wraps(endpoint)
     async def answered(request: Request) -> Response:
+        request.state.incoming.seen.operation = name
         try:
             return await endpoint(request)
         except Problem as problem:
@@ -121,7 +125,11 @@ class Door:
         return result(RECEIVE, await pushing.answer(updates, body))
 
     async def _call(self, request: Request, tool: str) -> Call:
-        return await self._thread(call_of, self._app, request, tool)
+        try:
+            return await self._thread(call_of, self._app, request, tool)
+        except Problem as problem:
+            self._app.context.get(Metrics).refused(problem)
+            raise
 
     async def _look(self, call: Call, address: Address) -> View:
         verb = functools.partial(look, address=address, action="git.push")

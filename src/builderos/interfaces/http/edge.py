@@ -1,16 +1,19 @@
 """The outermost layer: request ids, host check, media type and size of bodies, security headers, one log line."""
 
 import ipaddress
-import json
 import logging
+import re
 import time
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from builderos.core.ids import new_id
+from builderos.core import logs, tracing
+from builderos.core.context import Context
+from builderos.core.ids import is_id, new_id
+from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
@@ -18,9 +21,11 @@ from builderos.trust.quotas.service import Rates
 from .cookies import Cookies
 from .problem import problem_response
 from .serve import Incoming
+from .traffic import Traffic
 
 log = logging.getLogger("builderos.access")
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+_REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SAFE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
@@ -40,48 +45,72 @@ def allowed_hosts(settings: Settings) -> frozenset[str] | None:
 class Edge:
     """ASGI middleware around the whole server."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, rates: Rates, cookies: Cookies) -> None:
-        self._cookies = cookies
+    def __init__(self, app: ASGIApp, context: Context) -> None:
         self._app = app
-        self._settings = settings
-        self._rates = rates
-        self._hosts = allowed_hosts(settings)
+        self._settings = context.get(Settings)
+        self._cookies = context.get(Cookies)
+        self._rates = context.get(Rates)
+        self._metrics = context.get(Metrics)
+        self._traffic = context.get(Traffic)
+        self._hosts = allowed_hosts(self._settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = new_id("req")
         started = time.perf_counter()
-        status = 500
-        scope.setdefault("state", {})["incoming"] = Incoming(
-            request_id,
+        headers = Headers(scope=scope)
+        incoming = Incoming(
+            given_id(headers) or new_id("req"),
             _bearer(headers) or self._cookies.credential(scope, headers),
             self._rates.caller(caller_of(scope, headers, self._settings.proxies)),
         )
+        scope.setdefault("state", {})["incoming"] = incoming
+        logs.request_id.set(incoming.request_id)
+        self._traffic.active += 1
+        self._metrics.in_progress.inc()
+        status = 500
 
         async def stamped(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _stamp(message, request_id)
+                _stamp(message, incoming.request_id, last=self._traffic.draining)
             await send(message)
 
         try:
-            refusal = self._refuse(scope, headers)
-            if refusal is not None:
-                await problem_response(refusal, request_id)(scope, receive, stamped)
-            else:
-                await self._app(scope, _limited(receive, self._settings.max_body, scope["path"]), stamped)
+            with tracing.door(scope["method"], headers) as span:
+                try:
+                    await self._pass_on(scope, receive, stamped, headers, incoming)
+                finally:
+                    _describe(span, scope, status, incoming)
         finally:
-            took_ms = (time.perf_counter() - started) * 1000
-            route = getattr(scope.get("route"), "path", scope["path"] if status < 400 else "")
-            log.info(
-                json.dumps({"request_id": request_id, "method": scope["method"], "route": route, "status": status,
-                            "ms": round(took_ms, 2)})
-            )  # fmt: skip
+            self._traffic.active -= 1
+            self._metrics.in_progress.dec()
+            self._note(scope, status, incoming, time.perf_counter() - started)
+
+    async def _pass_on(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers, incoming: Incoming
+    ) -> None:
+        refusal = self._traffic.refusal(scope["path"]) or self._refuse(scope, headers)
+        if refusal is not None:
+            await problem_response(refusal, incoming.request_id)(scope, receive, send)
+        else:
+            await self._app(scope, _limited(receive, self._settings.max_body, scope["path"]), send)
+
+    def _note(self, scope: Scope, status: int, incoming: Incoming, seconds: float) -> None:
+        """Count the request, and write its line: always where we failed, else from the level `info` on."""
+        operation = operation_of(scope)
+        self._metrics.request(operation, status, seconds)
+        level = logging.WARNING if status >= 500 else logging.INFO
+        if not log.isEnabledFor(level):
+            return
+        fields: dict[str, Any] = {
+            "operation": operation, "method": scope["method"], "status": status, "ms": round(seconds * 1000, 2),
+            "actor": incoming.seen.actor,
+        }  # fmt: skip
+        log.log(level, "request", extra={logs.FIELDS: fields})
 
     def _refuse(self, scope: Scope, headers: Headers) -> Problem | None:
         if self._hosts is not None and _host(headers) not in self._hosts:
@@ -104,6 +133,41 @@ class Edge:
                     hint="Send Content-Type: application/json.",
                 )
         return None
+
+
+def operation_of(scope: Scope) -> str:
+    """What a request asked for, by a name of ours: never a path that was sent."""
+    incoming: Incoming = scope["state"]["incoming"]
+    route = scope.get("route")
+    named = incoming.seen.operation or getattr(route, "operation_id", None) or getattr(route, "name", None)
+    return named or "unmatched"
+
+
+def given_id(headers: Headers) -> str | None:
+    """The id that the caller, or a proxy, gave to the request: one of ours, a UUID or 32 hexadecimal digits.
+
+    It is logged and kept in the record, where nothing of an anonymous person may stand: so nothing that could be a
+    name or an address is taken.
+    """
+    found = headers.get("x-request-id", "")
+    return found if is_id(found, "req") or _REQUEST_ID.fullmatch(found) else None
+
+
+def _describe(span: tracing.Span, scope: Scope, status: int, incoming: Incoming) -> None:
+    if not tracing.on():
+        return
+    route = getattr(scope.get("route"), "path", None)
+    span.rename(f"{scope['method']} {route}" if route else scope["method"])
+    span.set("http.request.method", scope["method"])
+    span.set("http.response.status_code", status)
+    span.set("builderos.operation", operation_of(scope))
+    span.set("builderos.request_id", incoming.request_id)
+    if route:
+        span.set("http.route", route)
+    if incoming.seen.actor:
+        span.set("builderos.actor.role", incoming.seen.actor)
+    if status >= 500:
+        span.fail(str(status))
 
 
 def caller_of(scope: Scope, headers: Headers, proxies: int) -> str:
@@ -153,9 +217,11 @@ def _bearer(headers: Headers) -> str | None:
     return secret.strip() if scheme.lower() == "bearer" and secret.strip() else None
 
 
-def _stamp(message: Message, request_id: str) -> None:
+def _stamp(message: Message, request_id: str, *, last: bool) -> None:
     headers = MutableHeaders(scope=message)
     headers["x-request-id"] = request_id
+    if last:
+        headers["connection"] = "close"
     for name, value in SAFE_HEADERS.items():
         headers.setdefault(name, value)
 

@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import socket
-import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from types import FrameType
+from typing import IO, Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,9 +23,14 @@ from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
 from .edge import LOOPBACK
+from .traffic import Traffic
 from .wire import Wire
 
-DRAIN_S = 20
+log = logging.getLogger("builderos.http")
+DRAIN_S: Final = 20
+"""How long requests that are under way may take after SIGTERM."""
+LAST_S: Final = 2
+"""And how long those may take to give up that are cut off then."""
 
 
 class AlreadyRunning(Exception):
@@ -84,17 +91,28 @@ def _address(settings: Settings, sock: socket.socket) -> str:
     return f"http://{host}:{sock.getsockname()[1]}"
 
 
-def run(asgi: ASGIApp, settings: Settings, sock: socket.socket, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home while the server answers."""
+def run(
+    asgi: ASGIApp,
+    settings: Settings,
+    sock: socket.socket,
+    traffic: Traffic,
+    on_ready: Callable[[str], None],
+    on_overdue: Callable[[], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home while the server answers.
+
+    While it drains, what is under way goes on, and what comes in is refused with 503. `on_overdue` is called, in a
+    thread of its own, when threads still work after `DRAIN_S + LAST_S`: nobody can interrupt them.
+    """
     home = settings.home_dir
     port = sock.getsockname()[1]
     url = settings.public_url or _address(settings, sock)
     config = uvicorn.Config(
-        asgi, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="on",
-        timeout_graceful_shutdown=DRAIN_S, loop="uvloop" if _has_uvloop() else "asyncio", http=Wire, ws="none",
-        proxy_headers=False,
+        asgi, log_level="warning", log_config=None, access_log=False, server_header=False, date_header=False,
+        lifespan="on", timeout_graceful_shutdown=LAST_S, loop="uvloop" if _has_uvloop() else "asyncio", http=Wire,
+        ws="none", proxy_headers=False,
     )  # fmt: skip
-    server = _Announcing(config, lambda: _announce(home, url, port, on_ready))
+    server = _Draining(config, traffic, lambda: _announce(home, url, port, on_ready), on_overdue)
 
     def leave(_number: int, _frame: object) -> None:
         server.should_exit = True
@@ -106,21 +124,54 @@ def run(asgi: ASGIApp, settings: Settings, sock: socket.socket, on_ready: Callab
     try:
         server.run(sockets=[sock])
     finally:
+        server.ended()
         (home / "server.json").unlink(missing_ok=True)
 
 
-class _Announcing(uvicorn.Server):
-    """Says that it is ready once it really listens."""
+class _Draining(uvicorn.Server):
+    """Says that it is ready once it really listens; asked to end, it lets requests end first."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        traffic: Traffic,
+        ready: Callable[[], None],
+        overdue: Callable[[], None],
+    ) -> None:
         super().__init__(config)
+        self._traffic = traffic
         self._ready = ready
+        self._until: float | None = None
+        self._watch = threading.Timer(DRAIN_S + LAST_S + 1, overdue)
+        self._watch.daemon = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's startup, then the announcement."""
         await super().startup(sockets)
         if self.started:
             await asyncio.to_thread(self._ready)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins to drain; a second one ends at once."""
+        if self._until is not None or not self.started:
+            super().handle_exit(sig, frame)
+            return
+        self._traffic.draining = True
+        self._until = time.monotonic() + DRAIN_S
+        self._watch.start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether it is time to go."""
+        if self._until is not None and not self.should_exit:
+            late = time.monotonic() > self._until
+            if late:
+                log.warning("%d requests did not end in time and are cut off", self._traffic.active)
+            self.should_exit = late or self._traffic.active == 0
+        return await super().on_tick(counter)
+
+    def ended(self) -> None:
+        """Nothing is overdue any more."""
+        self._watch.cancel()
 
 
 def _announce(home: Path, url: str, port: int, on_ready: Callable[[str], None]) -> None:
@@ -137,25 +188,3 @@ def _has_uvloop() -> bool:
     except ImportError:
         return False
     return True
-
-
-def configure_logging() -> None:
-    """JSON lines on stderr. Messages never hold a credential or an address; see `edge` and `serve`."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    if os.environ.get("BUILDEROS_ACCESS_LOG"):
-        logging.getLogger("builderos.access").setLevel(logging.INFO)
-
-
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        body: dict[str, Any] = {
-            "at": rfc3339(utcnow()), "level": record.levelname.lower(), "logger": record.name,
-            "message": record.getMessage(),
-        }  # fmt: skip
-        if record.exc_info:
-            body["exception"] = self.formatException(record.exc_info)
-        return json.dumps(body, ensure_ascii=False)

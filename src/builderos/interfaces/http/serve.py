@@ -3,14 +3,16 @@
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, ValidationError
 
+from builderos.core import tracing
 from builderos.core.actor import Actor
 from builderos.core.application import Application
 from builderos.core.database import Database
+from builderos.core.metrics import Metrics
 from builderos.core.operations import Download, Operation, Reply
 from builderos.core.problems import Problem
 from builderos.core.schema import In
@@ -27,6 +29,16 @@ MIN_ANONYMOUS_KEY: Final = 20
 IN_BODY: Final = ("reuse_token", "share_token", "invite_token")  # members of a body that are credentials
 
 
+@dataclass
+class Seen:
+    """What turned out about a request while it was served: the role of its actor, and what it asked for where that
+    is not the name of an operation.
+    """
+
+    actor: str | None = None
+    operation: str | None = None
+
+
 @dataclass(frozen=True)
 class Incoming:
     """What the wire said beside the body. `caller` is an in-memory pseudonym of the peer's address."""
@@ -35,6 +47,7 @@ class Incoming:
     bearer: str | None
     caller: str
     door: str = "http"
+    seen: Seen = field(default_factory=Seen, compare=False)
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,24 @@ class Caller:
 
 def serve(app: Application, operation: Operation, body: In, incoming: Incoming) -> Outgoing:
     """Do one call; raises `Problem`. Runs in a worker thread."""
+    metrics, outcome = app.context.get(Metrics), "internal"
+    with tracing.span(f"call {operation.name}") as span:
+        try:
+            outgoing = _served(app, operation, body, incoming)
+            outcome = "ok"
+            return outgoing
+        except Problem as problem:
+            outcome = problem.code
+            metrics.refused(problem)
+            span.fail(problem.code)
+            raise
+        finally:
+            metrics.call(operation.name, incoming.door, outcome)
+
+
+def _served(app: Application, operation: Operation, body: In, incoming: Incoming) -> Outgoing:
     caller = identify(app, operation, body, incoming)
+    incoming.seen.actor = caller.actor.role
     rates = app.context.get(quotas.Rates)
     if caller.actor.role == "sandbox" and getattr(body, "force_new", False):
         rates.hit(
@@ -200,6 +230,7 @@ def admit(app: Application, incoming: Incoming, tool: str) -> Call:
     if found.actor is None:
         raise _refused(found.presented)
     caller = Caller(found.actor, found.presented, incoming.bearer)
+    incoming.seen.actor = caller.actor.role
     _spend_rates(app, app.context.get(quotas.Rates), caller, incoming)
     call = Call(
         actor=caller.actor,

@@ -16,10 +16,8 @@ from builderos import VERSION
 from builderos.core.application import Application
 from builderos.core.problems import STATUS, Problem
 from builderos.core.settings import Settings
-from builderos.trust.quotas.service import Rates
 
 from .contract import install
-from .cookies import Cookies
 from .edge import Edge
 from .problem import problem_response
 from .routes import add_routes
@@ -68,8 +66,7 @@ def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastA
 
 def wrap(api: FastAPI, app: Application) -> ASGIApp:
     """The server as uvicorn runs it."""
-    context = app.context
-    return Edge(api, context.get(Settings), context.get(Rates), context.get(Cookies))
+    return Edge(api, app.context)
 
 
 @asynccontextmanager

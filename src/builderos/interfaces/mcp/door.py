@@ -55,6 +55,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one message. Raises `Problem` for what is no message."""
+        scope["state"]["incoming"].seen.operation = "mcp"
         self._check(scope)
         await (await self._ready())(scope, receive, send)
 
