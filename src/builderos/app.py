@@ -26,6 +26,7 @@ from builderos.core.application import Application
 from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
+from builderos.core.dialing import networks_of
 from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys, load_keys
 from builderos.core.metrics import Metrics
@@ -46,6 +47,8 @@ from builderos.interfaces.http.cookies import Cookies
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health
 from builderos.interfaces.http.metrics import add_metrics
+from builderos.interfaces.http.oauth_consent import add_consent
+from builderos.interfaces.http.oauth_tokens import add_oauth
 from builderos.interfaces.http.server import Extension, build_api, wrap
 from builderos.interfaces.http.sign_in import add_sign_in
 from builderos.interfaces.http.traffic import Traffic
@@ -54,9 +57,12 @@ from builderos.trust.audit.routes import routes as audit_routes
 from builderos.trust.audit.service import Witnesses
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
+from builderos.trust.notices import service as notices
 from builderos.trust.notices.routes import routes as alert_routes
+from builderos.trust.notices.routes import webhook_routes
 from builderos.trust.orgs import service as orgs
-from builderos.trust.orgs.ports import Providers, Subjects
+from builderos.trust.orgs.place_routes import place_routes
+from builderos.trust.orgs.ports import Alarm, Providers, Subjects
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
@@ -80,10 +86,21 @@ GROUPS = [
     audit_routes,
     provenance_routes,
     key_routes,
+    place_routes,
     alert_routes,
+    webhook_routes,
     admin_routes,
 ]
-EXTENSIONS: tuple[Extension, ...] = (add_health, add_metrics, add_sign_in, add_git, add_chat, add_mcp)
+EXTENSIONS: tuple[Extension, ...] = (
+    add_health,
+    add_metrics,
+    add_sign_in,
+    add_oauth,
+    add_consent,
+    add_git,
+    add_chat,
+    add_mcp,
+)
 
 
 @dataclass(frozen=True)
@@ -139,8 +156,12 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     for prefix, finder in workspaces.SUBJECTS.items():
         subjects.enrol(prefix, finder)
     context.put(Subjects, subjects)
-    context.put(Providers, Providers(OidcProvider.configured(settings)))
+    networks = networks_of(settings.oidc_networks)
+    own = OidcProvider.configured(settings)
+    context.put(Providers, Providers(own, lambda at: OidcProvider.of_organisation(at, networks)))
+    context.put(Alarm, Alarm(notices.raise_alert))
     context.put(outbox.Bell, outbox.Bell())
+    context.put(notices.sending.Lanes, notices.sending.Lanes())
     context.put(Metrics, Metrics())
     context.put(Traffic, Traffic())
     return context
@@ -195,6 +216,7 @@ def outbox_handlers() -> outbox.Handlers:
     """Who carries out which message of the outbox."""
     handlers = outbox.Handlers()
     handlers.enrol(orgs.signing_in.MAIL, smtp.send_sign_in)
+    handlers.enrol(notices.deliveries.KIND, notices.sending.send)
     return handlers
 
 
@@ -208,6 +230,8 @@ def build_engine(started: Started) -> Engine:
     engine.cron("approval-expiry", "15 * * * *", lambda c, org: as_system(c, org, approvals.expire_overdue))
     engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
     engine.cron("sign-in-sweep", "37 * * * *", lambda c, org: as_system(c, org, orgs.signing_in.sweep))
+    engine.feed(notices.feed.pass_on)
+    engine.cron("delivery-sweep", "29 3 * * *", lambda c, org: as_system(c, org, notices.deliveries.sweep))
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
     engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
     engine.cron("ledger-checkpoint", "*/10 * * * *", workspaces.sign_ledger)
@@ -238,10 +262,11 @@ class Behind:
     def stop(self) -> bool:
         """End both; whether all running work could be ended in time."""
         self._stopping.set()
-        drained = self._engine.stop()
+        limit = self._context.get(Settings).drain_s
+        drained = self._engine.stop(limit)
         for thread in (self._settling, self._care):
             if thread.is_alive():
-                thread.join(process.DRAIN_S)
+                thread.join(limit)
         return drained and not self._settling.is_alive()
 
     def _keep_database(self) -> None:

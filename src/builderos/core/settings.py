@@ -6,9 +6,10 @@ Each field is an environment variable: `BUILDEROS_` + the upper-case name, excep
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .dialing import networks_of
 from .home import default_home
 
 
@@ -96,6 +97,10 @@ class Settings(BaseSettings):
         description="Where mail goes: smtp://user:password@host:587 (STARTTLS) or smtps://…; none when unset.",
     )
     mail_from: str = Field("builderos@localhost", description="Sender of the mail.")
+    webhook_networks: str = Field(
+        "",
+        description="Networks of this server's own that webhooks may reach, too, e.g. 10.1.0.0/16,127.0.0.1/32.",
+    )
     oidc_issuer: str | None = Field(None, description="Issuer of the OpenID Connect provider for signing in.")
     oidc_client_id: str | None = Field(None, description="Our client id there.")
     oidc_client_secret: SecretStr | None = Field(
@@ -113,6 +118,14 @@ class Settings(BaseSettings):
         description="Credential of whoever reads /metrics; when unset, only callers on this machine may.",
     )
 
+    oidc_networks: str = Field(
+        "",
+        description="Networks of this server's own in which organisations may have providers, e.g. 10.1.0.0/16.",
+    )
+
+    drain_s: float = Field(
+        20, ge=0, le=600, description="Seconds that running requests and schedules get to end after SIGTERM."
+    )
     workers: int = Field(8, ge=1, le=64, description="Threads that serve requests.")
     engine: bool = Field(True, description="Whether this process runs schedules and the outbox.")
     signing_key: Path | None = Field(None, description="SSH private key that signs the server's commits.")
@@ -126,6 +139,19 @@ class Settings(BaseSettings):
                 "choose a dev branch or set BUILDEROS_ANONYMOUS=false"
             )
         return self
+
+    @field_validator("webhook_networks", "oidc_networks")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        networks_of(text)
+        return text
+
+    @property
+    def address(self) -> str:
+        """The address that links begin with; never taken from a request, whose Host anybody chooses."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        return f"http://{self.host}:{self.port}"
 
     @property
     def home_dir(self) -> Path:

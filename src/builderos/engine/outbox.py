@@ -66,6 +66,14 @@ Handler: TypeAlias = Callable[[Context, Message], None]
 """Does the effect. Returning means it has happened; raising means that it is tried again later."""
 
 
+class Later(Exception):
+    """A handler's word that its message waits for `pause`: no quick attempts before, no pause of ours behind."""
+
+    def __init__(self, pause: timedelta, reason: str) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
 class Handlers(Registry[Handler]):
     """Handlers by kind of message."""
 
@@ -106,8 +114,13 @@ def put(unit: Unit, kind: str, key: str, payload: dict[str, Any]) -> bool:
     done = unit.execute(
         statement.on_conflict_do_nothing(index_elements=["org_id", "kind", "key"]).returning(messages.c.id)
     )
-    unit.after_commit(unit.get(Bell).ring)
+    ring(unit)
     return done.first() is not None
+
+
+def ring(unit: Unit) -> None:
+    """Have whoever passes things on look once this unit is durable, instead of some seconds later."""
+    unit.after_commit(unit.get(Bell).ring)
 
 
 def due(context: Context) -> list[Due]:
@@ -130,7 +143,12 @@ def deliver(context: Context, handlers: Handlers, org_id: str, message_id: int) 
     message = as_system(context, org_id, lambda unit: _waiting(unit, message_id))
     if message is None:
         return
-    handlers.get(message.kind)(context, message)
+    try:
+        handlers.get(message.kind)(context, message)
+    except Later as later:
+        wait, reason = later.pause, str(later)
+        as_system(context, org_id, lambda unit: _wait(unit, message, wait, reason))
+        return
     as_system(context, org_id, lambda unit: _mark(unit, message_id, done_at=unit.now, last_error=None))
 
 
@@ -141,16 +159,14 @@ def postpone(context: Context, org_id: str, message_id: int, error: str) -> None
         message = _waiting(unit, message_id)
         if message is None:
             return
-        pause = min(MAX_PAUSE, timedelta(seconds=_FIRST_PAUSE_S * 2 ** min(message.attempts, 20)))
-        _mark(
-            unit,
-            message_id,
-            attempts=message.attempts + 1,
-            last_error=error[:_ERROR_CHARS],
-            next_at=unit.now + pause,
-        )
+        _wait(unit, message, backoff(message.attempts), error)
 
     as_system(context, org_id, verb)
+
+
+def backoff(attempts: int) -> timedelta:
+    """The pause after so many failed rounds before: 5 s, doubled each time, at most an hour."""
+    return min(MAX_PAUSE, timedelta(seconds=_FIRST_PAUSE_S * 2 ** min(attempts, 20)))
 
 
 def sweep(unit: Unit) -> int:
@@ -173,6 +189,11 @@ def _waiting(unit: Unit, message_id: int) -> Message | None:
         )
     ).one_or_none()
     return Message(*row) if row else None
+
+
+def _wait(unit: Unit, message: Message, pause: timedelta, reason: str) -> None:
+    error, rounds = reason[:_ERROR_CHARS], message.attempts + 1
+    _mark(unit, message.id, attempts=rounds, last_error=error, next_at=unit.now + pause)
 
 
 def _mark(unit: Unit, message_id: int, **values: Any) -> None:

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
+from builderos.core.problems import Problem
 
 from . import outbox
 from .lease import Lease
@@ -74,6 +75,7 @@ class Engine:
         self._context = context
         self._handlers = handlers
         self._crons: dict[str, _Cron] = {}
+        self._feeds: list[ForServer] = []
         self._executor_id = f"boot-{os.urandom(8).hex()}"
         self._state: State = "off"
         self._running = threading.Event()
@@ -103,6 +105,13 @@ class Engine:
         if name in self._crons:
             raise ValueError(f"the schedule {name!r} is enrolled twice")
         self._crons[name] = _Cron(name, schedule, fn, each_org, catch_up)
+
+    def feed(self, fn: ForServer) -> None:
+        """Enrol a function that puts into the outbox what others have left to be passed on.
+
+        Every process calls it when the bell rings and every few seconds: it has to lock what it takes.
+        """
+        self._feeds.append(fn)
 
     def start(self) -> None:
         """Launch in the background and return at once; a database that does not answer is tried again."""
@@ -227,12 +236,23 @@ class Engine:
     def _dispatch(self) -> None:
         bell = self._context.get(outbox.Bell)
         while not self._stopping.is_set():
+            for feed in self._feeds:
+                self._take_from(feed)
             try:
                 for item in outbox.due(self._context):
                     self._start_round(item)
             except Exception as error:  # noqa: BLE001  # the database is away: the messages wait in it
                 log.warning("the outbox cannot be read: %s", type(error).__name__)
             bell.wait(_POLL_S)
+
+    def _take_from(self, feed: ForServer) -> None:
+        """What fails is left where it lies, and keeps nobody else waiting."""
+        try:
+            feed(self._context)
+        except Problem as problem:  # the database is away
+            log.warning("nothing could be passed on: %s", problem.code)
+        except Exception:
+            log.exception("something could not be passed on; it is tried again")
 
     def _start_round(self, item: outbox.Due) -> None:
         """Start a round unless some process is at it. One that ended and left its message waiting is forgotten."""

@@ -54,6 +54,14 @@ class Grounds:
         repos = world.ok(world.as_owner("GET", "/v1/repos"))["items"]
         self.repo_id = next(repo["id"] for repo in repos if repo["repo_name"] == "lab")
 
+    def webhook_id(self) -> str:
+        """A webhook; those of scenes before are gone, because an organisation has only a few."""
+        as_owner = self.world.as_owner
+        for old in self.world.ok(as_owner("GET", "/v1/webhooks"))["items"]:
+            self.world.ok(as_owner("DELETE", f"/v1/webhooks/{old['id']}"))
+        body = {"url": "https://hooks.example.com/", "events": ["none"]}
+        return self.world.ok(as_owner("POST", "/v1/webhooks", json=body), 201)["id"]
+
     def post(self, path: str, token: str, **body: Any) -> Any:
         """A call with a credential."""
         return self.world.http.post(path, json=body, headers={"Authorization": f"Bearer {token}"})
@@ -172,6 +180,15 @@ class Scene:
             "/v1/invites/accept", json={"invite_token": self.invite["invite_token"]}
         )
         return self.world.ok(joined)["session_id"]
+
+    @cached_property
+    def webhook_id(self) -> str:
+        return self.grounds.webhook_id()
+
+    @cached_property
+    def delivery_id(self) -> str:
+        pinged = self.world.as_owner("POST", f"/v1/webhooks/{self.webhook_id}/ping", json={})
+        return self.world.ok(pinged)["id"]
 
     @cached_property
     def alert_id(self) -> str:
@@ -322,4 +339,14 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "revokeKey": lambda s: {"id": s.key_id},
     "listAlerts": lambda s: {},
     "ackAlert": lambda s: {"id": s.alert_id},
+    "createWebhook": lambda s: {"url": "https://hooks.example.com/", "events": ["none"]},
+    "listWebhooks": lambda s: {},
+    "getWebhook": lambda s: {"id": s.webhook_id},
+    "changeWebhook": lambda s: {"id": s.webhook_id, "description": "x"},
+    "deleteWebhook": lambda s: {"id": s.webhook_id},
+    "rotateWebhookSecret": lambda s: {"id": s.webhook_id},
+    "pingWebhook": lambda s: {"id": s.webhook_id},
+    "listDeliveries": lambda s: {"id": s.webhook_id},
+    "getDelivery": lambda s: {"id": s.delivery_id},
+    "redeliverWebhook": lambda s: {"id": s.webhook_id, "failed": True},
 }

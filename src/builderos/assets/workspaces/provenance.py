@@ -168,7 +168,7 @@ def _of_promotion(unit: Unit, id_: str) -> ProvenanceOut:
 
 
 def _of_approval(unit: Unit, id_: str) -> ProvenanceOut:
-    approval = policy.approvals.show(unit, policy.approvals.ApprovalIn(id=id_))
+    approval = policy.waiting.show(unit, policy.approvals.ApprovalIn(id=id_))
     row = unit.execute(sa.select(pulls).where(pulls.c.id == approval.object)).one_or_none()
     brought = [_brought(unit, row)] if row is not None else []
     edges = [edge for promotion in brought for edge in _edges_of_promotion(promotion)]

@@ -119,4 +119,16 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "revokeKey": {"id": f"crd_{_ID}"},
     "listAlerts": {"state": "open", "limit": 20},
     "ackAlert": {"id": f"alt_{_ID}", "resolve": False},
+    "createWebhook": {
+        **_KEY, "url": "https://hooks.example.com/builderos", "events": ["approval.*", "alert.opened"],
+    },
+    "listWebhooks": {},
+    "getWebhook": {"id": f"whk_{_ID}"},
+    "changeWebhook": {**_KEY, "id": f"whk_{_ID}", "events": ["approval.*"], "state": "active"},
+    "deleteWebhook": {"id": f"whk_{_ID}"},
+    "rotateWebhookSecret": {**_KEY, "id": f"whk_{_ID}", "overlap_hours": 24},
+    "pingWebhook": {**_KEY, "id": f"whk_{_ID}"},
+    "listDeliveries": {"id": f"whk_{_ID}", "state": "failed", "limit": 20},
+    "getDelivery": {"id": f"dlv_{_ID}"},
+    "redeliverWebhook": {**_KEY, "id": f"whk_{_ID}", "failed": True},
 }  # fmt: skip

@@ -10,6 +10,7 @@ from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
+from builderos.engine import outbox
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 
@@ -31,6 +32,9 @@ SEVERITY: Final[dict[Rule, Severity]] = {
     "rate_limited": "warning",
     "backup_failed": "critical",
     "ledger_altered": "critical",
+    "budget_exceeded": "warning",
+    "webhook_failing": "warning",
+    "webhook_disabled": "critical",
 }
 
 
@@ -47,6 +51,15 @@ def raise_alert(unit: Unit, rule: Rule, object_: str, detail: dict[str, Any]) ->
             set_={"count": alerts.c.count + 1, "last_at": unit.now, "detail": detail},
         )
     )
+    outbox.ring(unit)  # a new one is announced behind the call: see feed.py
+
+
+def announce(unit: Unit) -> None:
+    """Give every new alert its line in the ledger: from there it goes to webhooks and mailboxes."""
+    new = sa.update(alerts).where(alerts.c.announced.is_(False)).values(announced=True)
+    for row in unit.execute(new.returning(alerts)).all():
+        payload = {"rule": row.rule, "severity": row.severity, "object": row.object, "detail": row.detail}
+        ledger.record(unit, "alert.opened", row.id, payload)
 
 
 def list_alerts(unit: Unit, body: AlertListIn) -> AlertList:
@@ -85,5 +98,5 @@ def acknowledge(unit: Unit, body: AlertAckIn) -> Alert:
 
 def _alert(row: sa.Row[Any]) -> Alert:
     values = as_dict(row)
-    values.pop("org_id")
+    del values["org_id"], values["announced"]
     return Alert(**values)

@@ -11,14 +11,17 @@ from typing import Annotated, Any, Final, Literal
 import sqlalchemy as sa
 from pydantic import Field
 
+from builderos.core.actor import Actor
 from builderos.core.clock import rfc3339
 from builderos.core.ids import new_id
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.registry import Registry
 from builderos.core.schema import In, Line, Out, Text, WriteIn
+from builderos.core.settings import Settings
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
+from builderos.engine import outbox
 from builderos.trust.ledger import service as ledger
 
 from .decision import require
@@ -144,6 +147,7 @@ def request(
     )  # fmt: skip
     payload = {"action": action, "object": object_, "diff_hash": diff_hash, "risk": risk}
     ledger.record(unit, "approval.requested", id_, payload)
+    outbox.ring(unit)
     return id_
 
 
@@ -162,14 +166,24 @@ def _terms(unit: Unit, action: str, approvers: tuple[str, ...]) -> tuple[dict[st
 
 def _refuse_others(unit: Unit, approval: Approval) -> None:
     """Whoever decides has to have one of the roles that the request names."""
-    actor = unit.actor
-    roles = {_ROLE_NAMES[actor.role]} if actor.role in _ROLE_NAMES else set[str]()
-    roles |= {_SCOPE_NAMES[scope] for scope in actor.scopes & _SCOPE_NAMES.keys() if actor.role == "api_key"}
-    if roles.isdisjoint(approval.required["from"]):
+    if roles_of(unit.actor).isdisjoint(approval.required["from"]):
         raise Problem(
             "policy_denied", f"{' or '.join(approval.required['from'])} has to decide about this",
             hint="Ask one of them to look at it.", policy_rule=approval.required.get("rule", "approvers"),
         )  # fmt: skip
+
+
+def roles_of(actor: Actor) -> set[str]:
+    """The roles, as approvals name them, that an actor decides with."""
+    roles = {_ROLE_NAMES[actor.role]} if actor.role in _ROLE_NAMES else set[str]()
+    return roles | {
+        _SCOPE_NAMES[scope] for scope in actor.scopes & _SCOPE_NAMES.keys() if actor.role == "api_key"
+    }
+
+
+def roles_named(role: str) -> str | None:
+    """The role of a member as approvals name it; None where it decides about nothing."""
+    return _ROLE_NAMES.get(role)
 
 
 def find(unit: Unit, id_: str, *, lock: bool = False) -> Approval:
@@ -178,9 +192,14 @@ def find(unit: Unit, id_: str, *, lock: bool = False) -> Approval:
     row = unit.execute(wanted.with_for_update() if lock else wanted).one_or_none()
     if row is None:
         raise Problem("not_found", "there is no such approval", hint="List the approvals first.")
+    return approval_of(row, unit.now)
+
+
+def approval_of(row: sa.Row[Any], now: datetime) -> Approval:
+    """A row as it stands at this instant."""
     values = as_dict(row)
     del values["org_id"], values["requested_member"]
-    if values["state"] == "pending" and values["expires_at"] <= unit.now:
+    if values["state"] == "pending" and values["expires_at"] <= now:
         values["state"] = "expired"
     return Approval(**values)
 
@@ -198,16 +217,9 @@ def is_approved(unit: Unit, *, action: str, object_: str, diff_hash: str) -> boo
     return unit.execute(wanted).first() is not None
 
 
-def show(unit: Unit, body: ApprovalIn) -> Approval:
-    """One approval with its diff."""
-    approval = find(unit, body.id)
-    require(unit, "approval.read", _resource(unit, approval.id))
-    return approval
-
-
 def listed(unit: Unit, body: ApprovalListIn) -> ApprovalList:
     """The inbox, newest first."""
-    require(unit, "approval.read", _resource(unit, "list"))
+    require(unit, "approval.read", resource_of(unit, "list"))
     key = list_key("approvals", state=body.state)
     last = decode_cursor(key, body.cursor)
     c = approvals.c
@@ -244,7 +256,7 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
     In solo mode the requester may approve; the row is then marked `self_approved`.
     """
     approval = find(unit, body.id, lock=True)
-    decision = require(unit, "approval.decide", _resource(unit, approval.id))
+    decision = require(unit, "approval.decide", resource_of(unit, approval.id))
     _refuse_others(unit, approval)
     _not_ones_own(unit, approval.id)
     if approval.state != "pending":
@@ -292,6 +304,7 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
     if state != "pending" and approval.action in handlers:
         handlers.get(approval.action)(unit, decided)
     ledger.record(unit, "approval.decided", approval.id, payload, rules=decision.rules)
+    outbox.ring(unit)
     return decided
 
 
@@ -313,6 +326,11 @@ def set_state(unit: Unit, id_: str, state: State) -> None:
     ledger.record(unit, f"approval.{state}", id_, {})
 
 
+def link_to(settings: Settings, id_: str) -> str:
+    """Where one approval is shown."""
+    return f"{settings.address}/v1/approvals/{id_}"
+
+
 def expire_overdue(unit: Unit) -> int:
     """Mark pending requests whose time is over; returns how many."""
     c = approvals.c
@@ -324,5 +342,6 @@ def expire_overdue(unit: Unit) -> int:
     return len(overdue)
 
 
-def _resource(unit: Unit, id_: str) -> Resource:
+def resource_of(unit: Unit, id_: str) -> Resource:
+    """An approval as the policy sees it."""
     return Resource(kind="approval", id=id_, org_id=unit.org_id)

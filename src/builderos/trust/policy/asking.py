@@ -13,10 +13,12 @@ from builderos.core.schema import In, Line, Out, Text
 from builderos.core.unit import Unit
 
 from .actions import ACTIONS, Action
-from .decision import org_resource, require
+from .decision import NO_FILE, OUTWARD, org_resource, require
 from .document import KINDS
-from .file_policy import EXEMPT, Asked, FilePolicy
+from .file_policy import EXEMPT, Asked, FilePolicy, No
 from .force import InForce
+from .globs import host_fault
+from .loading import NO_MATCH
 from .merging import Scene
 from .proposing import Content, checked
 from .rules import Policy
@@ -29,8 +31,9 @@ _HERE: Final = "asked"
 _KIND_OF: Final[Mapping[str, ResourceKind]] = {
     "alert": "org", "approval": "approval", "audit": "org", "backup": "branch", "credential": "credential",
     "files": "branch", "git": "branch", "me": "org", "member": "org", "memory": "branch", "metrics": "branch",
-    "org": "org", "policy": "org", "pull": "pull", "repo": "repo", "sandbox": "sandbox", "schedule": "schedule",
-    "server": "org", "task": "branch", "token": "credential", "tools": "org",
+    "network": "repo", "org": "org", "policy": "org", "project": "org", "pull": "pull", "repo": "repo",
+    "sandbox": "sandbox", "schedule": "schedule",
+    "secret": "repo", "server": "org", "task": "branch", "token": "credential", "tools": "org", "webhook": "org",
 }  # fmt: skip
 _KIND_OF_ONE: Final[Mapping[str, ResourceKind]] = {
     "backup.delete": "backup", "git.promote": "pull", "git.release": "pull", "member.manage": "member",
@@ -185,14 +188,20 @@ def answer(rules: Rules, question: QuestionIn) -> Answer:
             hint=f"Known: {', '.join(ACTIONS)}.",
         )
     action: Action = question.action
+    missing = {"network.reach": "host", "secret.use": "secret"}.get(action)
+    if missing is not None and not getattr(question, missing):
+        raise Problem(
+            "validation_failed", f"{action} needs a {missing}", hint=f"Say which one with {missing}: …."
+        )
     context = RequestContext(anonymous_mode=True, paths=tuple(question.paths))
     decision = rules.shipped.decide(_actor(question), action, _resource(action, question), context)
     said: dict[str, Any] = {
         "verdict": decision.verdict, "code": decision.code, "rules": list(decision.rules), "hint": decision.hint,
         "decided_by": "shipped", "in_scope": [], "deciding": {},
     }  # fmt: skip
-    if rules.file is not None and action not in EXEMPT and question.role != "system":
-        said |= _of_file(rules.file, action, question, context, allowed=decision.verdict != "deny")
+    file = rules.file or (NO_FILE if action in OUTWARD else None)
+    if file is not None and action not in EXEMPT and (question.role != "system" or action in OUTWARD):
+        said |= _of_file(file, action, question, context, allowed=decision.verdict != "deny")
     passed = None
     if question.expect is not None or question.rule is not None:
         passed = question.expect in (None, said["verdict"]) and question.rule in (None, *said["rules"])
@@ -210,9 +219,12 @@ def _of_file(
             *(rule.id for rule in narrowed.merged.denies),
             *(id_ for kind in KINDS if kind in found for id_ in found[kind].rules),
         ])),
-        "deciding": {kind: f"{found[kind].level}: {', '.join(found[kind].rules)}" for kind in KINDS if kind in found},
+        "deciding": {kind: f"{found[kind].level}: {', '.join(found[kind].rules)}" for kind in KINDS
+                     if kind in found and found[kind].rules},
     }  # fmt: skip
     no = narrowed.judge(Asked(action, question.tool, context.paths, question.host, question.secret), scene)
+    if question.host and (fault := host_fault(question.host)):
+        no = No((NO_MATCH,), fault)
     if no is not None and allowed:
         said |= {"verdict": "deny", "code": "policy_denied", "rules": list(no.rules), "hint": no.hint,
                  "decided_by": "file"}  # fmt: skip

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import approvals, asking, comparing, proposing
+from . import approvals, asking, comparing, proposing, waiting
 
 routes = Operations("approvals")
 
@@ -15,9 +15,9 @@ def list_approvals(unit: Unit, body: approvals.ApprovalListIn) -> approvals.Appr
 
 
 @routes.get("/v1/approvals/{id}", "getApproval")
-def get_approval(unit: Unit, body: approvals.ApprovalIn) -> approvals.Approval:
-    """Show one approval with exactly the diff that it is about."""
-    return approvals.show(unit, body)
+def get_approval(unit: Unit, body: approvals.ApprovalIn) -> waiting.ApprovalShown:
+    """Show one approval with exactly the diff that it is about, how far it is, and whether you may decide."""
+    return waiting.show(unit, body)
 
 
 @routes.post("/v1/approvals/{id}", "decideApproval", consequential=True)

@@ -1,10 +1,20 @@
 """What other rooms may use of the policy room."""
 
-from . import approvals, proposing
+from . import approvals, proposing, waiting
 from .actions import ACTIONS, Action
 from .applying import actions_on
 from .approvals import Approval, Verdicts
-from .decision import Refused, decide, org_resource, require, require_paths
+from .decision import (
+    Refused,
+    acting,
+    decide,
+    may_reach,
+    may_use_secret,
+    org_resource,
+    places_of,
+    require,
+    require_paths,
+)
 from .force import InForce
 from .loading import Rule
 from .proposing import document_in_force
@@ -21,13 +31,18 @@ __all__ = [
     "Refused",
     "Rule",
     "Verdicts",
+    "acting",
     "actions_on",
     "approvals",
     "decide",
     "document_in_force",
+    "may_reach",
+    "may_use_secret",
     "org_resource",
+    "places_of",
     "proposing",
     "request_digest",
     "require",
     "require_paths",
+    "waiting",
 ]

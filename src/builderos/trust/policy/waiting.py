@@ -1,0 +1,81 @@
+"""What waits for one person's decision: the requests that exactly this caller may decide about."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from builderos.core.actor import Actor
+from builderos.core.schema import Out
+from builderos.core.unit import Unit
+
+from .approvals import Approval, ApprovalIn, approval_of, find, link_to, resource_of, roles_of
+from .decision import decide, require
+from .model import approvals
+
+
+class Quorum(Out):
+    """How far a request is: who has to decide, how many of them, how many said yes, how many are missing."""
+
+    roles: list[str]
+    needed: int
+    given: int
+    missing: int
+
+
+class ApprovalShown(Approval):
+    """Everything that somebody needs to decide in a minute."""
+
+    quorum: Quorum
+    may_decide: bool
+    link: str
+
+
+def voice_of(actor: Actor) -> str:
+    """Who is counted when this actor decides: the member, or the one credential that stands for nobody."""
+    return actor.member_id or actor.id
+
+
+def show(unit: Unit, body: ApprovalIn) -> ApprovalShown:
+    """One approval with its diff, and whether the caller may decide about it. Raises `not_found`."""
+    approval = find(unit, body.id)
+    require(unit, "approval.read", resource_of(unit, approval.id))
+    return ApprovalShown(
+        **approval.model_dump(), quorum=quorum(approval), may_decide=may_decide(unit, approval),
+        link=link_to(unit.settings, approval.id),
+    )  # fmt: skip
+
+
+def for_reader(unit: Unit, *, before: str | None, limit: int) -> list[Approval]:
+    """Pending requests that the unit's actor may decide about and has not, newest first.
+
+    `before` is the part of an id behind its prefix, which sorts by time.
+    """
+    roles = sorted(roles_of(unit.actor))
+    if not roles or decide(unit, "approval.decide", resource_of(unit, "inbox")).verdict != "allow":
+        return []
+    c = approvals.c
+    named = c.required["from"].op("?|", is_comparison=True)(sa.cast(roles, ARRAY(sa.Text)))
+    voted = c.decisions.contains([{"who": voice_of(unit.actor)}])
+    wanted = sa.select(approvals).where(c.state == "pending", c.expires_at > unit.now, named, sa.not_(voted))
+    if unit.actor.member_id is not None:
+        wanted = wanted.where(c.requested_member.is_distinct_from(unit.actor.member_id))
+    if before is not None:
+        wanted = wanted.where(c.id < f"apr_{before}")
+    rows = unit.execute(wanted.order_by(c.id.desc()).limit(limit))
+    return [approval_of(row, unit.now) for row in rows]
+
+
+def may_decide(unit: Unit, approval: Approval) -> bool:
+    """Whether a yes or no of the unit's actor would count now."""
+    asked_by = sa.select(approvals.c.requested_member).where(approvals.c.id == approval.id)
+    own = unit.actor.member_id is not None and unit.execute(asked_by).scalar_one() == unit.actor.member_id
+    said = any(d["who"] == voice_of(unit.actor) for d in approval.decisions)
+    named = not roles_of(unit.actor).isdisjoint(approval.required["from"])
+    allowed = decide(unit, "approval.decide", resource_of(unit, approval.id)).verdict == "allow"
+    return approval.state == "pending" and named and allowed and not own and not said
+
+
+def quorum(approval: Approval) -> Quorum:
+    """How far the request is."""
+    yes = len({d["who"] for d in approval.decisions if d["verdict"] == "approve"})
+    needed = int(approval.required["count"])
+    return Quorum(roles=approval.required["from"], needed=needed, given=yes, missing=max(0, needed - yes))
