@@ -6,7 +6,12 @@ create table ops.orgs (
   slug text not null unique check (slug ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
   name text not null,
   anonymous boolean not null default true,
-  created_at timestamptz not null
+  created_at timestamptz not null,
+  closing_by text,                         -- the member who had it closed; it can be opened again until erase_at
+  closing_at timestamptz,
+  erase_at timestamptz,
+  erased_at timestamptz,                   -- nothing of it is left but this row, its ledger and what proves that
+  check ((closing_at is null) = (erase_at is null))
 );
 
 create table ops.repositories (
@@ -251,13 +256,13 @@ set role bos_definer;
 
 create function ops.org_by_slug(s text) returns table (id text, anonymous boolean)
 language sql stable security definer set search_path = ops, pg_temp as $$
-  select id, anonymous from ops.orgs where slug = s
+  select id, anonymous and closing_at is null from ops.orgs where slug = s and erased_at is null
 $$;
 
--- `outbox`: organisations with messages whose time has come; any other word: all.
+-- `outbox`: organisations with messages whose time has come; `erase`: those that are to be erased now; any other word: all.
 create function ops.due_orgs(work text) returns setof text
 language sql stable security definer set search_path = ops, pg_temp as $$
-  select id from ops.orgs where work <> 'outbox'
+  select id from ops.orgs where work <> 'outbox' and erased_at is null and (work <> 'erase' or erase_at <= now())
   union
   select distinct org_id from ops.outbox where work = 'outbox' and done_at is null and next_at <= now()
 $$;

@@ -49,14 +49,18 @@ create table ops.sessions (
   id text primary key,
   org_id text not null references ops.orgs,
   member_id text not null references ops.members,
-  method text not null check (method in ('invite', 'link', 'oidc')),
+  method text not null check (method in ('invite', 'link', 'oidc', 'code', 'device')),
   created_at timestamptz not null,
   used_at timestamptz not null,
   expires_at timestamptz not null,
   ended_at timestamptz,
-  ended_why text
+  ended_why text,
+  client_id text,                          -- of OAuth: the program that acts in the member's name
+  scopes text[],                           -- what the member let it do; null: all that the role may
+  audience text not null default ''        -- the part of this server that its tokens are for, e.g. /mcp; empty: all of it
 );
 create index on ops.sessions (org_id, id);
+create index on ops.sessions (client_id);
 create index on ops.sessions (member_id, id);
 
 create table ops.refresh_tokens (
@@ -92,21 +96,29 @@ alter table ops.credentials
 create index on ops.credentials (member_id);
 create index on ops.credentials (session_id);
 
+alter table ops.grants add foreign key (member_id) references ops.members;
+
 call ops.wall('members', 'people', 'identities', 'invites', 'sessions', 'refresh_tokens', 'sign_ins');
 revoke delete on ops.members, ops.invites, ops.sessions from bos_app;
 reset role;
 
 grant create on schema ops to bos_definer;
 set role bos_definer;
--- All that a credential proves, in one indexed look: of a member the role as it is at this moment.
+-- All that a credential proves, in one indexed look: of a member the roles as they are at this moment. Of an
+-- organisation that is closing only what owners sign in with is still good.
 create function ops.credential(h bytea)
 returns table (id text, org_id text, kind text, actor_id text, actor_name text, profile text, scopes text[], repo_id text,
   sandbox_id text, branch text, sandbox_state text, expires_at timestamptz, revoked_at timestamptz, sandbox_expires_at timestamptz,
-  last_active_at timestamptz, member_id text, member_role text)
+  last_active_at timestamptz, member_id text, member_role text, audience text, closing boolean, grants jsonb)
 language sql stable security definer set search_path = ops, pg_temp as $$
   select c.id, c.org_id, c.kind, c.actor_id, c.actor_name, c.profile, c.scopes, c.repo_id, c.sandbox_id, s.name, s.state,
-         c.expires_at, coalesce(c.revoked_at, m.removed_at, t.ended_at), s.expires_at, s.last_active_at, c.member_id, m.role
+         c.expires_at, coalesce(c.revoked_at, m.removed_at, t.ended_at,
+           case when c.kind not in ('personal', 'access', 'cookie') or m.role <> 'org_owner' then o.closing_at end),
+         s.expires_at, s.last_active_at, c.member_id, m.role, coalesce(t.audience, ''), o.closing_at is not null,
+         case when c.kind in ('personal', 'service', 'access', 'cookie') then (
+           select jsonb_agg(jsonb_build_array(g.id, g.place_id, g.environment, g.role)) from ops.grants g where g.member_id = m.id) end
   from ops.credentials c
+  join ops.orgs o on o.id = c.org_id
   left join ops.sandboxes s on s.id = c.sandbox_id
   left join ops.members m on m.id = c.member_id
   left join ops.sessions t on t.id = c.session_id

@@ -23,9 +23,9 @@ class Person:
         """Authorization with the access token."""
         return {"Authorization": f"Bearer {self.tokens['access_token']}"}
 
-    def call(self, method: str, path: str, **body: Any) -> Any:
+    def call(self, method: str, path: str, /, **body: Any) -> Any:
         """A call as this member."""
-        wire: Json = {"json": body} if method == "POST" else {"params": body}
+        wire: Json = {"json": body} if method in ("POST", "PUT") else {"params": body}
         return self.team.lab.world.http.request(method, path, headers=self.headers, **wire)
 
 

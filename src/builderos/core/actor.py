@@ -8,7 +8,19 @@ Role = Literal[
     "org_owner", "admin", "builder", "reviewer", "viewer", "invite",
 ]  # fmt: skip
 MemberRole = Literal["org_owner", "admin", "builder", "reviewer", "viewer"]
-Profile = Literal["minimal", "standard", "full"]
+Profile = Literal["minimal", "standard", "full", "closing"]  # closing: an owner whose organisation is about to be erased
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role in one place (an organisation, a workspace, a project, a repository), and there perhaps in one environment
+    alone.
+    """
+
+    id: str
+    place_id: str
+    environment: str  # empty: whatever the environment
+    role: MemberRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +30,7 @@ class Actor:
     `name` is a pseudonym fit for git and the ledger (`sandbox-golden-otter`, `owner`), never a person's data.
     `repo_id`/`sandbox_id`/`branch` are set where the credential is bound to one sandbox.
     `member_id` is the member of the organisation on whose behalf the credential acts: a workspace token or an API key
-    keeps the one who made it.
+    keeps the one who made it. `role` holds in the whole organisation, `grants` where they say.
     """
 
     role: Role
@@ -32,6 +44,7 @@ class Actor:
     sandbox_id: str | None = None
     branch: str | None = None
     member_id: str | None = None
+    grants: tuple[Grant, ...] = ()
 
 
 def is_anonymous(actor: Actor) -> bool:

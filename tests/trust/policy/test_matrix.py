@@ -95,6 +95,8 @@ RESOURCES: dict[str, Resource] = {
     "repo:second": Resource("repo", "repo_b", ORG, "repo_b"),
     "org": Resource("org", ORG, ORG),
     "ledger": Resource("ledger", ORG, ORG),
+    "project": Resource("project", "prj_1", ORG),
+    "workspace": Resource("workspace", "wks_1", ORG),
     "alert": Resource("alert", "alt_1", ORG),
     "schedule": Resource("schedule", "daily-backup", ORG),
     "tool": Resource("tool", "commit_and_log", ORG),
@@ -188,7 +190,18 @@ def test_every_rule_answers_somewhere_in_the_table(policy: Policy) -> None:
             who, action, RESOURCES[resource], RequestContext(anonymous_mode=anonymous_mode)
         ).rules
     }
-    assert deciding | {"same-organisation"} == {rule.id for rule in policy.rules} | {"no_matching_allow"}
+    assert deciding | {"same-organisation", "closing-organisation"} == {rule.id for rule in policy.rules} | {
+        "no_matching_allow"
+    }
+
+
+def test_an_owner_whose_organisation_is_closing_can_keep_it_and_take_its_record_along(policy: Policy) -> None:
+    owner = actor("org_owner", scopes=EVERY_SCOPE, profile="closing")
+    allowed = {
+        a for a, resource, _ in ROWS if policy.decide(owner, a, RESOURCES[resource]).verdict == "allow"
+    }
+    assert allowed == {"audit.export", "audit.read", "audit.verify", "me.read", "org.delete", "org.read"}
+    assert policy.decide(owner, "org.manage", RESOURCES["org"]).rules[0] == "closing-organisation"
 
 
 def test_no_cell_is_allowed_across_organisations(policy: Policy) -> None:

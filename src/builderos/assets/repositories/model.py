@@ -19,6 +19,7 @@ repositories = sa.Table(
     sa.Column("reserved_names", ARRAY(sa.Text), nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
+    sa.Column("project_id", sa.Text),
 )
 branches = sa.Table(
     "branches",

@@ -11,7 +11,7 @@ from .branches import the_one
 from .schema import MAIN, Branch, Repository
 
 # Columns of `ops.opening` that describe the repository; then a branch, then the free name.
-_REPOSITORY: Final = 6
+_REPOSITORY: Final = 7
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ def opening(
 ) -> Opening:  # fmt: skip
     """The opening of a repository, by its id or by its name. Raises as `find_repository` does."""
     rows = unit.ask("ops.opening", repo_id, repo_name, owner, list(names))
-    found = {row[0]: Repository(row[0], row[1], row[2], row[3], tuple(row[4]), row[5]) for row in rows}
+    found = {
+        row[0]: Repository(row[0], row[1], row[2], row[3], tuple(row[4]), row[5], row[6]) for row in rows
+    }
     repo = the_one(list(found.values()), repo_name or "")
     trunks = {branch.name: branch for row in rows for branch in [Branch(*row[_REPOSITORY:-1])]}
     if MAIN not in trunks:

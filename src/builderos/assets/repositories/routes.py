@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import catalogue, imports
+from . import catalogue, imports, moving
 
 routes = Operations("repositories")
 
@@ -30,6 +30,12 @@ def list_repos(unit: Unit, body: catalogue.RepoListIn) -> catalogue.RepoList:
 def get_repo(unit: Unit, body: catalogue.RepoIn) -> catalogue.RepoDetail:
     """Show a repository with its shared branches."""
     return catalogue.show(unit, body)
+
+
+@routes.post("/v1/repos/{id}/project", "moveRepo", consequential=True)
+def move_repo(unit: Unit, body: moving.MoveIn) -> moving.Moved:
+    """Put a repository into a project, or out of every one."""
+    return moving.move(unit, body)
 
 
 @routes.post("/v1/repos/{id}/branches", "createDevBranch", status=201)

@@ -19,6 +19,7 @@ class Repository:
     base_branch: str
     reserved_names: tuple[str, ...] = ()
     host: str = "local"
+    home: str | None = None  # its project as `ops.home_of` says it; None: not asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Branch:
     files: int
     pending: int
     state: BranchState
+    home: str | None = None  # the project of its repository as `ops.home_of` says it; None: not asked for
 
     @property
     def ref(self) -> str:

@@ -68,6 +68,7 @@ def branch_resource(unit: Unit, branch: Branch) -> Resource:
         kind="branch", id=branch.id, org_id=unit.org_id, repo_id=branch.repo_id,
         branch_kind="archive" if branch.state == "archived" else branch.kind, sandbox_id=sandbox_id_of(branch),
         default_write=branch.name == unit.settings.default_write_branch, project=branch.repo_name, branch=branch.name,
+        home=branch.home,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Open a sandbox, come back to it: the table of SPEC §3.1, row by row."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import RequestContext, Resource
 
+from . import allowance
 from .backups import restorable
 from .model import sandboxes
 from .names import draw
@@ -93,7 +94,9 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
     found = _opening(unit, body)
     repo = found.repository
     context = RequestContext(anonymous_mode=unit.settings.anonymous)
-    resource = Resource(kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id, project=repo.name)
+    resource = Resource(
+        kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id, project=repo.name, home=repo.home
+    )
     decision = policy.require(unit, "sandbox.init", resource, context)
     if found.free_name is None:
         raise Problem("busy", "no free workspace name was found", hint="Repeat the call.")
@@ -101,7 +104,7 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
     branch = repositories.add_branch(
         unit, repo, found.free_name, "sandbox", tip=base.tip, base_sha=base.tip, seen_free=True
     )
-    expires_at = unit.now + timedelta(days=unit.settings.token_ttl_days)
+    expires_at = unit.now + allowance.lifetime(unit)
     sandbox_id = _insert(unit, repo, branch, expires_at)
     token = identity.issue(
         unit, "reuse_token", actor_name=branch.name, actor_id="act_" + sandbox_id.removeprefix("sbx_"),
@@ -177,6 +180,8 @@ def _resume(unit: Unit, body: InitFields) -> SandboxOut:
         org_id=unit.org_id,
         repo_id=actor.repo_id,
         sandbox_id=actor.sandbox_id,
+        project=branch.repo_name,
+        branch=branch.name,
     )
     decision = policy.require(unit, "sandbox.resume", resource)
     expires_at = touch(unit, actor)
@@ -216,7 +221,7 @@ def _recreate(unit: Unit, branch: Branch) -> Branch:
 
 def touch(unit: Unit, actor: Actor) -> datetime | None:
     """Slide the expiry of the actor's sandbox and its token to the full time from now."""
-    expires_at = unit.now + timedelta(days=unit.settings.token_ttl_days)
+    expires_at = unit.now + allowance.lifetime(unit)
     row = unit.execute(
         sa.update(sandboxes)
         .where(sandboxes.c.id == actor.sandbox_id)

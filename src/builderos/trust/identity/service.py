@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from builderos.core.actor import Actor, Profile, Role
+from builderos.core.actor import Actor, Grant, Profile, Role
 from builderos.core.clock import utcnow
 from builderos.core.database import Database
 from builderos.core.ids import new_id
@@ -19,10 +19,10 @@ from builderos.core.keys import ServerKeys
 from builderos.core.tables import as_dict
 from builderos.core.unit import Presented, Unit
 
-from . import members
+from . import members, roles
 from .model import credentials, orgs
 
-__all__ = ["members"]
+__all__ = ["members", "roles"]
 
 CredentialKind = Literal[
     "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite"
@@ -61,6 +61,7 @@ class Found:
     actor: Actor | None = None
     org_id: str | None = None
     idle: bool = False  # a sandbox's token whose last activity was written down more than `SLIDE` ago
+    audience: str = ""  # the part of this server that the credential is for; empty: all of it
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,11 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     sandbox_state, expires_at, revoked_at, sandbox_expires_at, last_active_at, member_id, member_role = row[
         10:17
     ]
+    closing, grants = row[18:20]
     actor = Actor(
         role=member_role if kind in OF_MEMBERS else ROLE[kind], id=actor_id, name=actor_name, org_id=org_id,
-        profile=profile, scopes=frozenset(scopes),
-        credential_id=id_, repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
+        profile="closing" if closing else profile, scopes=frozenset(scopes),
+        grants=tuple(Grant(*grant) for grant in grants or ()), credential_id=id_, repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
         member_id=member_id,
     )  # fmt: skip
     if revoked_at is not None:
@@ -123,7 +125,7 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     if over or sandbox_state in ("expired", "archived"):
         return Found("expired", None, org_id)
     idle = actor.role == "sandbox" and last_active_at is not None and now - last_active_at > SLIDE
-    return Found("valid", actor, org_id, idle)
+    return Found("valid", actor, org_id, idle, row[17])
 
 
 def find_org(database: Database, slug: str) -> tuple[str, bool] | None:
@@ -222,6 +224,12 @@ def revoke_of_member(unit: Unit, member_id: str, kinds: Iterable[CredentialKind]
 def session_of(unit: Unit, credential_id: str) -> str | None:
     """The session that a credential belongs to."""
     wanted = sa.select(credentials.c.session_id).where(credentials.c.id == credential_id)
+    return unit.execute(wanted).scalar_one_or_none()
+
+
+def session_of_secret(unit: Unit, secret: str) -> str | None:
+    """The session that an access token belongs to."""
+    wanted = sa.select(credentials.c.session_id).where(credentials.c.hash == unit.get(Hasher)(secret))
     return unit.execute(wanted).scalar_one_or_none()
 
 

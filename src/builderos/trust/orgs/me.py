@@ -1,5 +1,6 @@
 """Who one is, and what one may do to an object and why."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import sqlalchemy as sa
@@ -9,11 +10,14 @@ from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Out
 from builderos.core.unit import Unit
 from builderos.trust.identity import service as identity
+from builderos.trust.identity.service import roles
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
 from .members import resource as member_resource
 from .model import people
+from .place_schema import Environment
+from .places import find_project, find_workspace, project_resource, workspace_resource
 from .ports import Subjects
 
 
@@ -42,9 +46,23 @@ class PermissionsIn(In):
     object: Annotated[
         Line | None,
         Field(
-            description="Id of a repository, branch, workspace, promotion or member; else the organisation."
+            description="Id of a repository, branch, sandbox, promotion, project, workspace or member; else the "
+            "organisation."
         ),
     ] = None
+    environment: Annotated[
+        Environment | None, Field(description="For acts in this environment, e.g. stage.")
+    ] = None
+
+
+class Standing(Out):
+    """One role that was considered: in the organisation, or by a grant in a place. `counts`: this one decides."""
+
+    role: str
+    place: str
+    environment: str
+    grant: str | None
+    counts: bool
 
 
 class Permission(Out):
@@ -62,7 +80,9 @@ class Permissions(Out):
 
     object: str
     kind: str
+    environment: str | None
     role: str
+    roles: list[Standing]
     scopes: list[str]
     items: list[Permission]
 
@@ -88,7 +108,7 @@ def permissions(unit: Unit, body: PermissionsIn) -> Permissions:
     Raises `not_found` for what the caller may not know of.
     """
     policy.require(unit, "me.read", policy.org_resource(unit))
-    subject = _subject(unit, body.object)
+    subject = replace(_subject(unit, body.object), environment=body.environment)
     decisions = {action: policy.decide(unit, action, subject) for action in policy.actions_on(subject.kind)}
     if not decisions or all(decision.code == "not_found" for decision in decisions.values()):
         raise _unknown()
@@ -99,16 +119,39 @@ def permissions(unit: Unit, body: PermissionsIn) -> Permissions:
     return Permissions(
         object=subject.id,
         kind=subject.kind,
-        role=unit.actor.role,
+        environment=body.environment,
+        role=policy.acting(unit, subject).role,
+        roles=_roles(unit, subject),
         scopes=sorted(unit.actor.scopes),
         items=items,
     )
+
+
+def _roles(unit: Unit, subject: Resource) -> list[Standing]:
+    """Every role the caller has where the object lies, from the one that counts to the one in the organisation."""
+    held = list(unit.actor.grants)
+    places = policy.places_of(unit, subject) if held else ()
+    found: list[Standing] = []
+    while (grant := roles.deciding(tuple(held), places, subject.environment)) is not None:
+        held.remove(grant)
+        found.append(
+            Standing(
+                role=grant.role, place=grant.place_id, environment=grant.environment, grant=grant.id,
+                counts=not found,
+            )
+        )  # fmt: skip
+    own = Standing(role=unit.actor.role, place=unit.org_id, environment="", grant=None, counts=not found)
+    return [*found, own]
 
 
 def _subject(unit: Unit, id_: str | None) -> Resource:
     if id_ is None or id_ == unit.org_id:
         return policy.org_resource(unit)
     kind = id_.partition("_")[0]
+    if kind == "prj":
+        return project_resource(unit, find_project(unit, id_))
+    if kind == "wks":
+        return workspace_resource(unit, find_workspace(unit, id_).id)
     if kind in ("usr", "sva"):
         policy.require(unit, "member.list", policy.org_resource(unit))
         return member_resource(unit, id_, identity.members.find(unit, id_, lock=False).role)
@@ -121,5 +164,5 @@ def _subject(unit: Unit, id_: str | None) -> Resource:
 def _unknown() -> Problem:
     return Problem(
         "not_found", "there is no such object",
-        hint="Send the id of a repository, branch, workspace, promotion or member of your organisation.",
+        hint="Send the id of a repository, branch, sandbox, promotion, project, workspace or member of yours.",
     )  # fmt: skip

@@ -1,13 +1,20 @@
 """The one question every verb asks before it acts."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
 
+from builderos.core.actor import Actor
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
+from builderos.trust.identity.service import roles
 
 from .actions import Action
-from .file_policy import EXEMPT, Asked, No
+from .document import Document
+from .file_policy import EXEMPT, Asked, FilePolicy, No
 from .force import InForce
+from .globs import host_fault
+from .loading import NO_MATCH
 from .merging import Scene
 from .rules import Policy
 from .schema import NO_CONTEXT, Decision, RequestContext, Resource
@@ -31,6 +38,8 @@ class Refused(Problem):
         self.paths = paths
 
 
+NO_FILE: Final = FilePolicy(Document())
+OUTWARD: Final[frozenset[Action]] = frozenset({"network.reach", "secret.use"})
 _DETAIL = {
     "approval_required": "{action} waits for an approval.",
     "forbidden_branch": "{action} is not allowed on this branch with this credential.",
@@ -46,6 +55,31 @@ def org_resource(unit: Unit) -> Resource:
     return Resource(kind="org", id=unit.org_id, org_id=unit.org_id)
 
 
+def acting(unit: Unit, resource: Resource) -> Actor:
+    """The unit's actor in the role that it has there: the one in the organisation, unless a grant says otherwise."""
+    actor = unit.actor
+    if not actor.grants:
+        return actor
+    role = roles.role_at(actor, places_of(unit, resource), resource.environment)
+    return actor if role == actor.role else replace(actor, role=role)
+
+
+def places_of(unit: Unit, resource: Resource) -> tuple[str, ...]:
+    """Ids of all that an object lies in, from the narrowest to the organisation."""
+    repo_id = _repository_of(resource)
+    if repo_id is None:
+        return (*resource.lies_in, unit.org_id)
+    if resource.home is None:
+        return roles.home_of(unit, repo_id).places(unit.org_id, repo_id)
+    return roles.Home.of_text("", resource.home).places(unit.org_id, repo_id)
+
+
+def _repository_of(resource: Resource) -> str | None:
+    if resource.repo_id is None and resource.lies_in and resource.lies_in[0].startswith("repo_"):
+        return resource.lies_in[0]
+    return resource.repo_id
+
+
 def decide(
     unit: Unit,
     action: Action,
@@ -54,7 +88,8 @@ def decide(
     approved_digests: frozenset[str] = frozenset(),
 ) -> Decision:
     """What the shipped rules say to the unit's actor, and then the organisation's policy file; records nothing."""
-    decision = unit.get(Policy).decide(unit.actor, action, resource, context, approved_digests)
+    actor = acting(unit, resource)
+    decision = unit.get(Policy).decide(actor, action, resource, context, approved_digests)
     if decision.verdict == "deny" or unit.actor.role == "system" or action in EXEMPT:
         return decision
     no = _no_of_file(unit, action, resource, context.paths)
@@ -74,12 +109,57 @@ def require_paths(unit: Unit, action: Action, resource: Resource, paths: Iterabl
         raise Refused(_denied(no, ""), action, resource, named)
 
 
+def may_reach(unit: Unit, host: str, where: Resource) -> Decision:
+    """Whether the unit's actor may reach a host from a repository (`where`: kind `repo`, with the names of its place).
+
+    Denied unless the policy file lists the host under `network`, to the server itself as well. A host is a name of at
+    least two labels; whatever a resolver might read as something else (an address, a number, a trailing dot, a port) is
+    denied.
+    """
+    if fault := host_fault(host):
+        return Decision("deny", (NO_MATCH,), "policy_denied", fault, "")
+    return _outward(unit, "network.reach", where, Asked("network.reach", _tool(unit), host=host))
+
+
+def may_use_secret(unit: Unit, name: str, where: Resource) -> Decision:
+    """Whether a secret may be handed to what the unit's actor runs in a repository (`where`, as in `may_reach`).
+
+    Denied unless the policy file lists the name under `secrets`, to the server itself as well.
+    """
+    if not name:
+        return Decision("deny", (NO_MATCH,), "policy_denied", "Name the secret.", "")
+    return _outward(unit, "secret.use", where, Asked("secret.use", _tool(unit), secret=name))
+
+
+def _outward(unit: Unit, action: Action, where: Resource, asked: Asked) -> Decision:
+    decision = unit.get(Policy).decide(acting(unit, where), action, where)
+    if decision.verdict == "deny":
+        return decision
+    no = (unit.get(InForce).of(unit).file or NO_FILE).judge(asked, _scene(unit, where))
+    return decision if no is None else _denied(no, decision.digest)
+
+
 def _no_of_file(unit: Unit, action: Action, resource: Resource, paths: tuple[str, ...]) -> No | None:
     file = unit.get(InForce).of(unit).file
     if file is None:
         return None
-    scene = Scene(unit.actor.name, resource.project, resource.branch)
-    return file.judge(Asked(action, unit.call.tool.partition("@")[0], paths), scene)
+    return file.judge(Asked(action, _tool(unit), paths), _scene(unit, resource))
+
+
+def _scene(unit: Unit, resource: Resource) -> Scene:
+    """Who acts and where. Whoever asked without naming the project is bound by the one that the object lies in."""
+    project, home = resource.project, resource.home
+    repo_id = _repository_of(resource)
+    if repo_id is not None and (project is None or home is None):
+        found = roles.home_of(unit, repo_id)
+        project, home_name = found.repo_name or project, found.project
+    else:
+        home_name = home.split("|", 2)[2] if home else ""
+    return Scene(unit.actor.name, project, resource.branch, resource.environment, home_name or None)
+
+
+def _tool(unit: Unit) -> str:
+    return unit.call.tool.partition("@")[0]
 
 
 def _denied(no: No, digest: str) -> Decision:

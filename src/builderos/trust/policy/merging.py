@@ -1,13 +1,15 @@
 """Which rules of a policy file count for one act: the order of SPEC §8.
 
 A deny counts wherever its scope fits. Of the allows, each kind is decided by the most specific level on which any rule
-whose scope fits allows something of that kind; rules of the same level are joined, wider levels are not asked.
+whose scope fits allows something of that kind; rules of the same level are joined, wider levels are not asked. Where
+no rule allows anything of a kind, nothing is restricted; of what leaves the server (hosts, secrets) all is denied.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from .document import KINDS, LEVELS, FileRule, Kind, Level, Scope
+from .document import CLOSED, KINDS, LEVELS, FileRule, Kind, Level, Scope
 from .globs import matches_name
 
 
@@ -19,6 +21,7 @@ class Scene:
     project: str | None = None
     branch: str | None = None
     environment: str | None = None
+    home: str | None = None  # the project that the repository is in; `project` is the repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class Allowed:
     patterns: tuple[str, ...]
 
 
+NOTHING: Final = Allowed("org", (), ())
+
+
 @dataclass(frozen=True, slots=True)
 class Merged:
     """What counts in one scene: every deny that fits, and the deciding allows of each kind that has any."""
@@ -39,10 +45,15 @@ class Merged:
 
 
 def fits(scope: Scope, scene: Scene) -> bool:
-    """Whether every part of a scope fits a scene."""
+    """Whether every part of a scope fits a scene. A repository goes by its own name and by that of its project: whoever
+    moves it into one leaves no rule behind.
+    """
+    project = scene.project
+    if scope.project is not None and scene.home is not None and matches_name(scope.project, scene.home):
+        project = scene.home
     pairs = (
         (scope.agent, scene.agent),
-        (scope.project, scene.project),
+        (scope.project, project),
         (scope.branch, scene.branch),
         (scope.environment, scene.environment),
     )
@@ -55,7 +66,8 @@ def merge(rules: tuple[FileRule, ...]) -> Merged:
     """What rules that all fit say together."""
     allows: dict[Kind, Allowed] = {}
     for kind in KINDS:
-        if (found := _deciding(rules, kind)) is not None:
+        found = _deciding(rules, kind) or (NOTHING if kind in CLOSED else None)
+        if found is not None:
             allows[kind] = found
     return Merged(tuple(rule for rule in rules if rule.deny), allows)
 

@@ -37,11 +37,13 @@ _TYPES: Final[dict[ResourceKind, str]] = {
     "ledger": "Ledger",
     "member": "Member",
     "org": "Org",
+    "project": "Project",
     "pull": "Pull",
     "repo": "Repo",
     "sandbox": "Sandbox",
     "schedule": "Schedule",
     "tool": "Tool",
+    "workspace": "Workspace",
 }
 _ENUMERATED: Final = (
     ("branch_kind", "BranchKind"),

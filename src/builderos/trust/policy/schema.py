@@ -10,7 +10,7 @@ from builderos.core.problems import Problem
 
 ResourceKind = Literal[
     "alert", "approval", "backup", "branch", "credential", "ledger", "member",
-    "org", "pull", "repo", "sandbox", "schedule", "tool",
+    "org", "project", "pull", "repo", "sandbox", "schedule", "tool", "workspace",
 ]  # fmt: skip
 BranchKind = Literal["archive", "backup", "base", "dev", "main", "sandbox"]
 ImportSource = Literal["path", "url"]
@@ -34,7 +34,10 @@ class Resource:
       of the branch.
     - `repo`: `repo_id`; `source` when it is to be imported. `credential`: the `role` and `scopes` it grants.
     - Of everything in a repository, by name and for the scopes of a policy file alone: `project`, the
-      repository, and `branch`, the one that the act reads or changes.
+      repository, `branch`, the one that the act reads or changes, and `environment`, where it acts in one.
+    - `home`: the project of the repository as `ops.home_of` says it, where whoever asks knows it; None: it is looked up
+      where that matters, by `repo_id` or, of what is no fact of a repository, by `lies_in`: the id of a repository, or
+      of a project and its workspace.
     """
 
     kind: ResourceKind
@@ -51,6 +54,9 @@ class Resource:
     scopes: frozenset[str] | None = None
     project: str | None = None
     branch: str | None = None
+    environment: str | None = None
+    home: str | None = None
+    lies_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
