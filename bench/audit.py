@@ -1,7 +1,6 @@
 """Rows about the record of acts: how fast it verifies, alone and fetched, and what looking into it costs."""
 
 import itertools
-import statistics
 import subprocess
 import sys
 import time
@@ -14,14 +13,11 @@ from builderos.core.unit import Call, Unit, as_system, open_unit, perform
 from builderos.interfaces.cli import verify_audit as script
 from builderos.trust.ledger import service as ledger
 
+from .appending import PAYLOAD
 from .report import Report
 from .stage import Home
 
 STEP = 2_000
-PAYLOAD = {
-    "branch": "sandbox-golden-otter", "old": "b" * 40, "paths": ["src/a.py"], "repo": "lab",
-    "repo_id": "repo_" + "0" * 26, "stat": {"added": 1, "deleted": 0, "files": 1}, "tool": "commit_and_log@1",
-}  # fmt: skip
 
 
 def fill(home: Home, org_id: str, count: int) -> None:
@@ -66,7 +62,6 @@ def verification(report: Report, home: Home, place: Path, count: int) -> None:
             f"{total} lines; best of 3",
         )
     _checkpoints(report, home, total)
-    _pages(report, home, total)
     _script(report, home, place, total)
 
 
@@ -82,19 +77,6 @@ def _checkpoints(report: Report, home: Home, total: int) -> None:
     took = best(lambda: home.run("proveLine", home.owner, seq=total // 3), 5)
     report.at_most("size of an inclusion proof [bytes]", len(proof.model_dump_json()), 2048, f"{total} lines")
     report.shown("prove a line [ms]", took * 1e3, f"{total} lines; best of 5")
-
-
-def _pages(report: Report, home: Home, total: int) -> None:
-    for name, filters in (("newest", {}), ("by type and actor", {"type": "commit", "actor": "act_system"}),
-                          ("by a rare object", {"object": "no-such-object"})):  # fmt: skip
-        took: list[float] = []
-        for _ in range(20):
-            began = time.perf_counter()
-            home.run("searchAudit", home.owner, limit=50, **filters)
-            took.append((time.perf_counter() - began) * 1e3)
-        report.at_most(
-            f"first page of the audit, {name} [ms]", statistics.median(took), 20, f"{total} lines; p50"
-        )
 
 
 def _script(report: Report, home: Home, place: Path, total: int) -> None:

@@ -8,8 +8,9 @@ create table ops.ledger_head (
   at timestamptz not null,                 -- the latest time of any line so far
   lag interval not null                    -- how far, at most, a line's time lies before that of a line above it
 ) with (fillfactor = 50);                  -- one row that changes with every act: new versions find room beside it
+-- No reference to the organisation here: a head has one, and each would hold that one row, which all writers share.
 create table ops.ledger (
-  org_id text not null references ops.orgs,
+  org_id text not null,
   seq bigint not null,
   body text not null,                      -- canonical JSON, hashed exactly as stored
   prev_hash bytea not null,
@@ -25,12 +26,12 @@ create table ops.ledger (
 -- All end with the number: the newest lines that match come first without being sorted.
 create index on ops.ledger (org_id, object, seq);
 create index on ops.ledger (org_id, type, seq);
-create index on ops.ledger (org_id, actor, type, seq);
+create index on ops.ledger (org_id, actor, seq);
 create index on ops.ledger (org_id, branch, seq) where branch is not null;
 create index on ops.ledger (org_id, code, seq) where code is not null;
 -- What a line may name many of: files (`path:…`) and the commits of a push (`commit:…`).
 create table ops.ledger_terms (
-  org_id text not null references ops.orgs,
+  org_id text not null,
   term bytea not null,                     -- the first 8 bytes of SHA-256
   seq bigint not null,
   primary key (org_id, term, seq)
@@ -53,31 +54,32 @@ declare
   j jsonb := b::jsonb;
   p jsonb := j -> 'payload';
   t timestamptz := (j ->> 'at')::timestamptz;
-  seed bytea;
-  h ops.ledger_head;
+  n bigint;
+  previous bytea;
+  own bytea;
 begin
   if o is null then raise exception 'no organisation' using errcode = '42501'; end if;
-  update ops.ledger_head
-     set seq = seq + 1, prev_hash = hash, hash = sha256(hash || int8send(seq + 1) || convert_to(b, 'UTF8')),
-         at = greatest(at, t), lag = greatest(lag, at - t)
-   where org_id = o returning * into h;
-  if not found then
-    seed := sha256(convert_to(o, 'UTF8'));
-    insert into ops.ledger_head values (o, 1, sha256(seed || int8send(1) || convert_to(b, 'UTF8')), seed, t, '0')
-      returning * into h;
-  end if;
+  loop
+    update ops.ledger_head
+       set seq = seq + 1, prev_hash = hash, hash = sha256(hash || int8send(seq + 1) || convert_to(b, 'UTF8')),
+           at = greatest(at, t), lag = greatest(lag, at - t)
+     where org_id = o returning seq, prev_hash, hash into n, previous, own;
+    exit when found;
+    insert into ops.ledger_head values (o, 0, sha256(convert_to(o, 'UTF8')), '', t, '0') on conflict do nothing;
+  end loop;
   insert into ops.ledger (org_id, seq, body, prev_hash, hash, type, object, actor, at, branch, code)
-    values (o, h.seq, b, h.prev_hash, h.hash, j ->> 'type', j ->> 'object', j ->> 'actor', t,
-            left(p ->> 'branch', 500), left(p ->> 'code', 500));
-  if p ? 'paths' or p ? 'commits' then
+    values (o, n, b, previous, own, j ->> 'type', j ->> 'object', j ->> 'actor', t, p ->> 'branch', p ->> 'code');
+  if p ? 'paths' then
     insert into ops.ledger_terms
-      select o, substr(sha256(convert_to(w, 'UTF8')), 1, 8), h.seq
-        from (select 'path:' || x from jsonb_array_elements_text(p -> 'paths') x
-              union all
-              select 'commit:' || x from jsonb_array_elements_text(p -> 'commits') x) as words (w)
-      on conflict do nothing;
+      select o, substr(sha256(convert_to('path:' || x, 'UTF8')), 1, 8), n
+        from jsonb_array_elements_text(p -> 'paths') x on conflict do nothing;
   end if;
-  return h.seq;
+  if p ? 'commits' then
+    insert into ops.ledger_terms
+      select o, substr(sha256(convert_to('commit:' || x, 'UTF8')), 1, 8), n
+        from jsonb_array_elements_text(p -> 'commits') x on conflict do nothing;
+  end if;
+  return n;
 end $$;
 
 -- Between which numbers all lines of a span of time lie. Times are almost, not quite, in order: a line is as late as its

@@ -2,12 +2,11 @@
 
 import csv
 import io
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
@@ -24,6 +23,7 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 from builderos.trust.signing.service import SignedHead, Signer
 
+T = TypeVar("T")
 BATCH: Final = 2000
 CSV_COLUMNS: Final = (
     "seq",
@@ -135,37 +135,31 @@ def export(unit: Unit, body: ExportIn) -> Download:
     policy.require(unit, "audit.export", _resource(unit))
     seq, hash_ = ledger.stored_head(unit)
     head = unit.get(Signer).sign_head(unit.org_id, seq, hash_.hex(), rfc3339(unit.now))
-    lines = _stream(unit.context, unit.call, seq)
     name = f"audit-{unit.org_id}-{seq}.{body.format}"
     if body.format == "csv":
+        lines = (line for page in _pages(unit.context, unit.call, seq, _page) for line in page)
         return Download(_csv(lines), "text/csv; charset=utf-8", name)
     signed = ledger.latest(unit)
     note = signed.note if signed is not None and signed.size <= seq else None
-    return Download(_jsonl(unit.org_id, lines, head, note), "application/jsonl", name)
+    rows = _pages(unit.context, unit.call, seq, ledger.export_rows)
+    return Download(_jsonl(rows, head, note), "application/jsonl", name)
 
 
-def _stream(context: Context, call: Call, upto: int) -> Iterator[ledger.Line]:
-    """Lines in batches, each in a short transaction of its own: a slow reader holds nothing open."""
-    after = 0
-    while after < upto:
+def _pages(context: Context, call: Call, upto: int, read: Callable[[Unit, int, int], T]) -> Iterator[T]:
+    """What `read` gives for the lines in batches, each in a transaction of its own: a slow reader holds none open."""
+    for after in range(0, upto, BATCH):
         with open_unit(context, call, read_only=True) as unit:
-            page = list(ledger.scan(unit, after=after, upto=min(upto, after + BATCH), batch=BATCH))
-        if not page:
-            return
-        yield from page
-        after = page[-1].seq
+            page = read(unit, after, min(after + BATCH, upto))
+        yield page
 
 
-def _jsonl(
-    org_id: str, lines: Iterator[ledger.Line], head: SignedHead, checkpoint: str | None
-) -> Iterator[bytes]:
-    quoted, org = json.JSONEncoder(ensure_ascii=False).encode, json.dumps(org_id)
-    while page := [
-        f'{{"seq": {line.seq}, "org_id": {org}, "body": {quoted(line.body)}, '
-        f'"prev_hash": "{line.prev_hash.hex()}", "hash": "{line.hash.hex()}"}}\n'
-        for line in itertools.islice(lines, BATCH)
-    ]:
-        yield "".join(page).encode()
+def _page(unit: Unit, after: int, upto: int) -> list[ledger.Line]:
+    return list(ledger.scan(unit, after=after, upto=upto, batch=BATCH))
+
+
+def _jsonl(rows: Iterator[str], head: SignedHead, checkpoint: str | None) -> Iterator[bytes]:
+    for page in rows:
+        yield page.encode()
     yield json.dumps({"head": asdict(head), "checkpoint": checkpoint}).encode() + b"\n"
 
 

@@ -1,5 +1,6 @@
 """Read the chain as the database holds it, and verify it."""
 
+import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -85,6 +86,21 @@ def _piece(unit: Unit, after: int, upto: int) -> tuple[int, list[bytes], bytes, 
     ).where(c.seq > after, c.seq <= upto)
     row: tuple[int, str | None, bytes | None, bytes | None] = tuple(unit.execute(wanted).one())
     return row[0], (row[1] or "").encode().split(b"\n"), bytes(row[2] or b""), bytes(row[3] or b"")
+
+
+def export_rows(unit: Unit, after: int, upto: int) -> str:
+    """The lines behind `after` up to `upto` as rows of an export, each with its line break.
+
+    The database writes them: fetched one by one they would take five times as long.
+    """
+    c, text = ledger.c, sa.literal
+    row = sa.func.concat(
+        text('{"seq": '), c.seq, text(f', "org_id": {json.dumps(unit.org_id)}, "body": '),
+        sa.cast(sa.func.to_json(c.body), sa.Text), text(', "prev_hash": "'), sa.func.encode(c.prev_hash, "hex"),
+        text('", "hash": "'), sa.func.encode(c.hash, "hex"), text('"}\n'),
+    )  # fmt: skip
+    wanted = sa.select(sa.func.string_agg(row, aggregate_order_by(sa.literal(""), c.seq)))
+    return unit.execute(wanted.where(c.seq > after, c.seq <= upto)).scalar_one() or ""
 
 
 def line_of(unit: Unit, seq: int) -> Line | None:

@@ -20,11 +20,11 @@ from builderos.core.merkle import leaf
 from builderos.core.unit import Unit
 
 from .checkpoints import STEP, Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
-from .lines import line_of, scan, stored_head, verify_stored
+from .lines import export_rows, line_of, scan, stored_head, verify_stored
 from .model import ledger, ledger_terms
 
 __all__ = [
-    "STEP", "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "extend",
+    "STEP", "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "export_rows", "extend",
     "extend_all", "findings", "latest", "leaf", "line_of", "line_of_commit", "lines_about", "lines_of",
     "named_commits", "record", "scan", "search", "stored_head", "stored_tree", "verify_stored", "waiting",
 ]  # fmt: skip
