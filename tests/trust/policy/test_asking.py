@@ -4,6 +4,7 @@ import pytest
 
 from builderos.core.problems import Problem
 from builderos.trust.policy.asking import QuestionIn, Rules, answer, read_cases
+from builderos.trust.policy.comparing import _possible
 from builderos.trust.policy.document import read_document
 from builderos.trust.policy.file_policy import FilePolicy
 from builderos.trust.policy.service import ACTIONS, Policy
@@ -28,7 +29,8 @@ def ask(rules: Rules = RULES, **asked: object) -> tuple[str, str, list[str]]:
 @pytest.mark.parametrize("action", ACTIONS)
 def test_every_action_can_be_asked_about(action: str) -> None:
     for role in ("owner", "sandbox", "anonymous"):
-        assert "error" not in ask(action=action, role=role)[2]
+        named = {"network.reach": {"host": "api.example.com"}, "secret.use": {"secret": "TOKEN"}}
+        assert "error" not in ask(action=action, role=role, **named.get(action, {}))[2]
 
 
 def test_an_answer_tells_who_decided_and_by_which_rule() -> None:
@@ -133,3 +135,29 @@ def test_odd_cases_are_refused_with_their_place(text: str) -> None:
 def test_cases_are_questions() -> None:
     (found,) = read_cases("- {action: git.push, paths: [a], expect: deny}")
     assert found == QuestionIn(action="git.push", paths=["a"], expect="deny")
+
+
+def test_hosts_and_secrets_are_denied_until_a_rule_lists_them_and_the_answer_says_so() -> None:
+    lists = "version: 1\nrules: [{id: out, allow: {network: [api.example.com], secrets: [CI]}}]\n"
+    listed = Rules(SHIPPED, FilePolicy(read_document(lists)))
+    reach = {"action": "network.reach", "host": "api.example.com"}
+    use = {"action": "secret.use", "secret": "CI"}
+    for asked in (reach, use):
+        for role in ("sandbox", "system"):
+            assert ask(listed, **asked, role=role)[0] == "allow"
+            for rules in (RULES, Rules(SHIPPED, None)):
+                assert ask(rules, **asked, role=role) == ("deny", "file", ["no_matching_allow"])
+    assert ask(listed, action="network.reach", host="127.0.0.1")[2] == ["no_matching_allow"]
+    found = answer(listed, QuestionIn.model_validate(reach))
+    assert found.deciding == {"network": "org: out", "secrets": "org: out"}
+    for name in ("network.reach", "secret.use"):
+        with pytest.raises(Problem):
+            ask(action=name)
+
+
+def test_a_new_file_is_held_against_hosts_and_secrets_too() -> None:
+    lists = "version: 1\nrules: [{id: out, allow: {network: [api.example.com], secrets: [CI]}}]\n"
+    found, _, whole = _possible(FilePolicy(read_document("version: 1\n")), FilePolicy(read_document(lists)))
+    changed = {(c.action, c.host or c.secret, c.after) for c in found}
+    assert changed == {("network.reach", "api.example.com", "allow"), ("secret.use", "CI", "allow")}
+    assert whole

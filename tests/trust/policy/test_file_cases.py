@@ -138,9 +138,9 @@ def model(rules: tuple[FileRule, ...], asked: Asked, scene: Scene) -> bool:
                 return False
     for kind in ("tools", "branches", "paths", "network", "environments"):
         having = [rule for rule in fit if kind in rule.allow]
-        if not having:
+        if not having and kind != "network":
             continue
-        top = max(rank(rule.scope) for rule in having)
+        top = max((rank(rule.scope) for rule in having), default=0)
         listed = [p for rule in having if rank(rule.scope) == top for p in rule.allow[kind]]  # type: ignore[index]
         if not all(any(hit(kind, p, names) for p in listed) for names in values(kind, asked, scene)):
             return False

@@ -1,9 +1,11 @@
 """A policy file from its proposal to the refusals it causes, through the public doors."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
+from builderos.core.clock import utcnow
 from builderos.core.problems import Problem
 from tests.support.world import Json, Sandbox, World, world_in_temp
 
@@ -154,6 +156,17 @@ def test_a_file_can_lower_what_a_sandbox_may_hold(world: World) -> None:
     )
     box.commit({"b.txt": "b\n"})
     assert world.problem(commit(box, "b.txt", "c\n"), "quota_exceeded")["limit"] == 2
+
+
+def test_a_file_can_shorten_the_life_of_an_unused_sandbox_and_never_lengthen_it(world: World) -> None:
+    def days() -> float:
+        opened = world.ok(world.http.post("/sandbox/init", json={"repo_name": "lab"}))
+        return (datetime.fromisoformat(opened["expires_at"]) - utcnow()) / timedelta(days=1)
+
+    in_force(world, "version: 1\nlimits: {sandbox: {days: 3}}\n")
+    assert 2.9 < days() <= 3
+    in_force(world, "version: 1\nlimits: {sandbox: {days: 4000}}\n")
+    assert 89.9 < days() <= 90
 
 
 class TestProposing:

@@ -117,7 +117,8 @@ def show(unit: Unit, body: RepoIn) -> RepoDetail:
     row = unit.execute(sa.select(repositories).where(repositories.c.id == body.id)).one_or_none()
     if row is None:
         raise Problem("not_found", "there is no such repository", hint="List the repositories first.")
-    policy.require(unit, "repo.read", Resource(kind="repo", id=row.id, org_id=unit.org_id, repo_id=row.id))
+    resource = Resource(kind="repo", id=row.id, org_id=unit.org_id, repo_id=row.id, project=row.name)
+    policy.require(unit, "repo.read", resource)
     shared = list_branches(unit, row.id, shared=True)
     lines = [BranchLine(name=b.name, kind=b.kind, head_sha=b.tip, state=b.state) for b in shared]
     return RepoDetail(**_line(row), source=row.source, upstream_branch=row.upstream_branch, branches=lines)
@@ -126,9 +127,8 @@ def show(unit: Unit, body: RepoIn) -> RepoDetail:
 def create(unit: Unit, body: RepoCreateIn) -> RepositoryOut:
     """A new repository with one commit: a README."""
     repo_id = new_id("repo")
-    decision = policy.require(
-        unit, "repo.import", Resource(kind="repo", id=repo_id, org_id=unit.org_id, repo_id=repo_id)
-    )
+    resource = Resource(kind="repo", id=repo_id, org_id=unit.org_id, repo_id=repo_id, project=body.name)
+    decision = policy.require(unit, "repo.import", resource)
     owner = body.owner or identity.org_slug(unit)
     ensure_free(unit, owner, body.name)
     batch = Batch(_Nothing())
@@ -164,7 +164,9 @@ class _Nothing:
 def add_dev_branch(unit: Unit, body: DevBranchIn) -> BranchLine:
     """A dev branch from main's tip, in a store of its own."""
     repo = repository_by_id(unit, body.id)
-    resource = Resource(kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id)
+    resource = Resource(
+        kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id, project=repo.name, branch=body.branch
+    )
     decision = policy.require(unit, "repo.protect", resource)
     main = main_branch(unit, repo.id)
     branch = add_branch(unit, repo, body.branch, "dev", tip=main.tip, base_sha=main.tip)

@@ -84,9 +84,11 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
     """
     kind = _source_kind(body.source)
     repo_id = new_id("repo")
-    resource = Resource(kind="repo", id=repo_id, org_id=unit.org_id, repo_id=repo_id, source=kind)
-    decision = policy.require(unit, "repo.import", resource)
     name = body.name or _name_of(body.source)
+    resource = Resource(
+        kind="repo", id=repo_id, org_id=unit.org_id, repo_id=repo_id, source=kind, project=name
+    )
+    decision = policy.require(unit, "repo.import", resource)
     owner = body.owner or identity.org_slug(unit)
     ensure_free(unit, owner, name)
     store = unit.get(RepositoryStore)

@@ -1,4 +1,6 @@
-"""How many commits and files a sandbox may have (SPEC §3.7), for every way in which a branch grows."""
+"""How many commits and files a sandbox may have (SPEC §3.7), for every way in which a branch grows; its life."""
+
+from datetime import timedelta
 
 from builderos.assets.repositories.schema import Branch
 from builderos.core.problems import Problem
@@ -6,6 +8,12 @@ from builderos.core.unit import Unit
 from builderos.trust.notices import service as notices
 from builderos.trust.policy import service as policy
 from builderos.trust.quotas import service as quotas
+
+
+def lifetime(unit: Unit) -> timedelta:
+    """How long a sandbox and its token live unused: as the settings say, or shorter where the policy file says so."""
+    days = unit.settings.token_ttl_days
+    return timedelta(days=min(days, policy.document_in_force(unit).limits.days or days))
 
 
 def take(unit: Unit, branch: Branch, *, commits: int, files: int) -> None:

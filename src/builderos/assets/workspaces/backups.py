@@ -194,6 +194,8 @@ def restore(unit: Unit, body: RestoreIn) -> RestoreOut:
         org_id=unit.org_id,
         repo_id=row.repo_id,
         sandbox_id=_sandbox_of(row.branch_id, place),
+        project=place.repo_name,
+        branch=place.branch.name,
     )
     policy.require(unit, "backup.restore", resource)
     if row.branch_id != place.branch.id:

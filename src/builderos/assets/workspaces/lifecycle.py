@@ -19,6 +19,7 @@ from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 
+from . import allowance
 from .manage import put_away, resource_of
 from .model import sandboxes
 from .sandboxes import sandbox_row
@@ -68,7 +69,7 @@ def _age(context: Context, org_id: str, sandbox_id: str, aged: Aged) -> None:
 def slide(unit: Unit) -> int:
     """Move the expiry of sandboxes whose branch was written since they were last opened; returns how many."""
     c = sandboxes.c
-    ttl = timedelta(days=unit.settings.token_ttl_days)
+    ttl = allowance.lifetime(unit)
     written = repositories.written_since(c.branch_id, c.last_active_at)
     rows = unit.execute(
         sa.update(sandboxes)

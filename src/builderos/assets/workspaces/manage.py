@@ -1,6 +1,6 @@
 """Look after sandboxes: list, show, tokens, archive, delete. Nothing that was written is lost by any of it."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
-from . import backups
+from . import allowance, backups
 from .model import sandboxes
 from .sandboxes import sandbox_row
 
@@ -110,7 +110,10 @@ class SandboxStateOut(Out):
 
 def resource_of(unit: Unit, row: sa.Row[Any]) -> Resource:
     """A sandbox as the policy sees it."""
-    return Resource(kind="sandbox", id=row.id, org_id=unit.org_id, repo_id=row.repo_id, sandbox_id=row.id)
+    return Resource(
+        kind="sandbox", id=row.id, org_id=unit.org_id, repo_id=row.repo_id, sandbox_id=row.id,
+        project=repositories.repository_by_id(unit, row.repo_id).name, branch=row.name,
+    )  # fmt: skip
 
 
 def listed(unit: Unit, body: SandboxListIn) -> SandboxList:
@@ -196,7 +199,7 @@ def _renew(unit: Unit, row: sa.Row[Any]) -> TokenOut:
         raise Problem(
             "illegal_transition", "the sandbox is deleted", hint="Resume it with its token.", allowed=[]
         )
-    expires_at = unit.now + timedelta(days=unit.settings.token_ttl_days)
+    expires_at = unit.now + allowance.lifetime(unit)
     if row.state == "archived":
         unarchive(unit, repositories.branch_by_id(unit, row.branch_id, lock=True))
     unit.execute(
@@ -208,7 +211,7 @@ def _renew(unit: Unit, row: sa.Row[Any]) -> TokenOut:
     return TokenOut(
         sandbox_id=row.id, branch=row.name, reuse_token=None, expires_at=expires_at,
         message=f"Branch {row.name} is open again; its token works until it is idle for "
-        f"{unit.settings.token_ttl_days} days.",
+        f"{allowance.lifetime(unit).days} days.",
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class ProtectOut(Out):
 def protect(unit: Unit, body: ProtectIn) -> ProtectOut:
     """Make sure that the shared branches are protected, and say how. `local` protects them always."""
     repo = repositories.repository_by_id(unit, body.id)
-    resource = Resource(kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id)
+    resource = Resource(kind="repo", id=repo.id, org_id=unit.org_id, repo_id=repo.id, project=repo.name)
     decision = policy.require(unit, "repo.protect", resource)
     found = unit.get(GitHosts).get(repo.host).protections(unit, repo)
     lines = [

@@ -177,14 +177,19 @@ def _scope(unit: Unit, body: PullListIn) -> list[sa.ColumnElement[bool]]:
     c = pulls.c
     where: list[sa.ColumnElement[bool]] = []
     if unit.actor.sandbox_id is not None:
-        resource = Resource(kind="sandbox", id=unit.actor.sandbox_id, org_id=unit.org_id, repo_id=unit.actor.repo_id,
-                            sandbox_id=unit.actor.sandbox_id)  # fmt: skip
+        mine = repositories.branch_by_id(unit, "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
+        resource = Resource(
+            kind="sandbox", id=unit.actor.sandbox_id, org_id=unit.org_id, repo_id=mine.repo_id,
+            sandbox_id=unit.actor.sandbox_id, project=mine.repo_name, branch=mine.name,
+        )  # fmt: skip
         policy.require(unit, "sandbox.read", resource)
-        where.append(c.source_branch_id == "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
+        where.append(c.source_branch_id == mine.id)
     else:
         policy.require(unit, "pull.list", policy.org_resource(unit))
     if body.repo_name is not None:
         repo = repositories.find_repository(unit, body.repo_name)
+        if unit.actor.sandbox_id is None:  # of a workspace, its own project has been asked about
+            policy.require(unit, "pull.list", replace(policy.org_resource(unit), project=repo.name))
         where.append(c.repo_id == repo.id)
         if body.branch is not None:
             branch = repositories.find_branch(unit, repo.id, body.branch)

@@ -14,7 +14,6 @@ from builderos.core.unit import Unit
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
-from builderos.trust.policy.schema import Resource
 
 from .content import batch_of, tree_of
 from .history import CommitLine, LogIn, log
@@ -117,8 +116,7 @@ def view(unit: Unit, _body: SharedIn) -> SharedOut:
     if sandbox_id is None or unit.actor.role != "share":
         raise Problem("not_found", "this is not a link for reading")
     row = sandbox_row(unit, sandbox_id)
-    policy.require(unit, "sandbox.read", Resource(kind="sandbox", id=row.id, org_id=unit.org_id, repo_id=row.repo_id,
-                                                  sandbox_id=row.id))  # fmt: skip
+    policy.require(unit, "sandbox.read", resource_of(unit, row))
     branch = repositories.branch_by_id(unit, row.branch_id)
     policy.require(unit, "files.read", branch_resource(unit, branch))
     batch = batch_of(unit, branch)

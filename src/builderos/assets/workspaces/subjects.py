@@ -35,6 +35,7 @@ def sandbox(unit: Unit, id_: str) -> Resource:
         repo_id=found.repo_id,
         sandbox_id=id_,
         project=found.repo_name,
+        branch=found.name,
     )
 
 

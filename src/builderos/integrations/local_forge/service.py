@@ -58,11 +58,12 @@ class LocalForge:
 
     def _protection(self, unit: Unit, branch: Branch) -> Protection:
         resource = Resource(
-            kind="branch", id=branch.id, org_id=unit.org_id, repo_id=branch.repo_id, branch_kind=branch.kind
-        )
+            kind="branch", id=branch.id, org_id=unit.org_id, repo_id=branch.repo_id, branch_kind=branch.kind,
+            project=branch.repo_name, branch=branch.name,
+        )  # fmt: skip
         pull = Resource(
             kind="pull", id="protection", org_id=unit.org_id, repo_id=branch.repo_id, branch_kind="dev",
-            target_kind=branch.kind,
+            target_kind=branch.kind, project=branch.repo_name, branch=branch.name,
         )  # fmt: skip
         merge = policy.decide(unit, "pull.merge", pull)
         return Protection(

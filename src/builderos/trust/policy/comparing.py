@@ -14,6 +14,7 @@ from builderos.trust.ledger import service as ledger
 from .actions import ACTIONS
 from .asking import rules_for
 from .compiling import CHANGES
+from .decision import OUTWARD
 from .document import Document, FileRule
 from .file_policy import EXEMPT, Asked, FilePolicy
 from .merging import Scene
@@ -47,6 +48,8 @@ class Change(Out):
     project: str | None
     branch: str | None
     paths: list[str]
+    host: str = ""
+    secret: str = ""
     before: str
     after: str
     seq: int | None = None
@@ -110,22 +113,25 @@ def _lines(unit: Unit, wanted: ledger.Wanted) -> Iterator[dict[str, Any]]:
 def _possible(old: FilePolicy, new: FilePolicy) -> tuple[list[Change], int, bool]:
     """Both files over one instance of every pattern that either has, and over a stranger of each sort."""
     rules = (*old.document.rules, *new.document.rules)
-    actions = [action for action in ACTIONS if action not in EXEMPT]
+    actions = [action for action in ACTIONS if action not in EXEMPT | OUTWARD]
     agents = _instances(rule.scope.agent for rule in rules)
     projects = _instances(rule.scope.project for rule in rules)
     branches = _instances(p for rule in rules for p in (rule.scope.branch, *_of(rule, "branches")))
     tools = _instances(p for rule in rules for p in _of(rule, "tools"))
     paths = [_path(p) for rule in rules for p in _of(rule, "paths")] + ["anything.txt"]
-    everything = product(agents, actions, projects, branches, tools, dict.fromkeys(paths))
+    hosts = [Asked("network.reach", host=h) for h in _instances(p for r in rules for p in _of(r, "network"))]
+    secrets = [Asked("secret.use", secret=s) for s in _instances(p for r in rules for p in _of(r, "secrets"))]
+    acts = [
+        Asked(action, tool, (path,) if action in CHANGES else ())
+        for action, tool, path in product(actions, tools, dict.fromkeys(paths))
+        if action in CHANGES or path == "anything.txt"
+    ]
     found: list[Change] = []
     cells = 0
-    for agent, action, project, branch, tool, path in everything:
+    for agent, project, branch, asked in product(agents, projects, branches, (*hosts, *secrets, *acts)):
         if cells == MAX_CELLS:
             return found, cells, False
         cells += 1
-        if action not in CHANGES and path != "anything.txt":
-            continue
-        asked = Asked(action, tool, (path,) if action in CHANGES else ())
         change = _change(old, new, asked, Scene(agent, project, branch))
         if change is not None:
             found.append(change)
@@ -138,7 +144,8 @@ def _change(old: FilePolicy, new: FilePolicy, asked: Asked, scene: Scene) -> Cha
         return None
     return Change(
         agent=scene.agent, action=asked.action, tool=asked.tool, project=scene.project, branch=scene.branch,
-        paths=list(asked.paths)[:20], before="allow" if before is None else f"deny ({', '.join(before.rules)})",
+        paths=list(asked.paths)[:20], host=asked.host, secret=asked.secret,
+        before="allow" if before is None else f"deny ({', '.join(before.rules)})",
         after="allow" if after is None else f"deny ({', '.join(after.rules)})",
     )  # fmt: skip
 
@@ -147,7 +154,7 @@ def _alike(changes: list[Change]) -> list[Change]:
     """One of all changes that differ in project, branch and tool alone."""
     found: dict[tuple[object, ...], Change] = {}
     for c in changes:
-        found.setdefault((c.agent, c.action, tuple(c.paths), c.before, c.after), c)
+        found.setdefault((c.agent, c.action, tuple(c.paths), c.host, c.secret, c.before, c.after), c)
     return list(found.values())
 
 

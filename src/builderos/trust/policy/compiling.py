@@ -81,6 +81,10 @@ def compile_rules(merged: Merged) -> Compiled:
         hint = (
             f"The policy allows only what it lists for {_THING[kind]} (rules {', '.join(found.rules)[:200]})."
         )
+        if not found.rules:
+            hint = (
+                f"No rule of the organisation's policy allows {_THING[kind]}; ask an owner or admin for one."
+            )
         if kind == "paths":
             allowed = PathPatterns(found.patterns, folded=False)
             condition = f'!context.hits.contains("{OUTSIDE}")'

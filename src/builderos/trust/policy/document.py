@@ -16,6 +16,7 @@ from .yamlnodes import Issue, Reader
 Kind = Literal["branches", "environments", "network", "paths", "secrets", "tools"]
 Level = Literal["org", "project", "environment", "agent"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+CLOSED: Final[frozenset[Kind]] = frozenset({"network", "secrets"})  # denied as long as no rule allows any
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)  # from the widest to the most specific
 APPROVERS: Final = ("Owner", "Admin", "Reviewer")
 # Actions that wait for an approval on this server, by the names that a file may use.
@@ -77,10 +78,13 @@ class ApprovalRule:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Counts of a sandbox; None: as the server's settings say."""
+    """Counts of a sandbox, days until an unused one expires, calls in a minute; None: as the server's settings say."""
 
     files: int | None = None
     commits: int | None = None
+    days: int | None = None
+    per_token: int | None = None
+    per_org: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,7 @@ class _DocumentReader(Reader):
         for kind in KINDS:
             if kind in given:
                 found[kind] = self._patterns(given[kind], f"{path}.{kind}", kind)
-                if kind in ("environments", "network", "secrets"):
+                if kind == "environments":
                     self._note(given[kind], f"{path}.{kind}", "no tool of this server asks for it yet")
         return found
 
@@ -269,20 +273,20 @@ class _DocumentReader(Reader):
                 counts[name] = self.number(value, f"limits.sandbox.{name}", 1, 1_000_000)
         if "rate" in keys:
             for name, value in self.mapping(keys["rate"], "limits.rate", ("per_token", "per_org")).items():
-                text = self.text(value, f"limits.rate.{name}")
-                if text is not None and not _RATE.match(text):
-                    self.fault(value, f"limits.rate.{name}", f"{text!r} is not a rate", "Write 60/min.")
+                counts[name] = self._rate(value, f"limits.rate.{name}")
+            self._note(keys["rate"], "limits.rate", "set for the whole server, not by a policy yet")
         if "budget" in keys:
             for name, value in self.mapping(keys["budget"], "limits.budget", ("cpu_seconds",)).items():
                 self.number(value, f"limits.budget.{name}", 1, 100_000_000)
-        for name in ("rate", "budget"):
-            if name in keys:
-                self._note(keys[name], f"limits.{name}", "set for the whole server, not by a policy yet")
-        if "days" in counts:
-            self._note(
-                keys["sandbox"], "limits.sandbox.days", "set for the whole server, not by a policy yet"
-            )
-        return Limits(counts.get("files"), counts.get("commits"))
+            self._note(keys["budget"], "limits.budget", "no tool of this server spends it yet")
+        return Limits(**counts)
+
+    def _rate(self, node: yaml.Node, path: str) -> int | None:
+        text = self.text(node, path)
+        found = _RATE.match(text) if text is not None else None
+        if text is not None and found is None:
+            self.fault(node, path, f"{text!r} is not a rate", "Write 60/min.")
+        return int(found[1]) if found else None
 
     def _prbot(self, node: yaml.Node | None) -> tuple[bool | None, int | None]:
         keys = self.mapping(node, "prbot", ("enabled", "max_lines")) if node is not None else {}

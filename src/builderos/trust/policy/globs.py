@@ -13,6 +13,9 @@ from typing import Final
 
 MAX_PATTERN: Final = 256
 _NAME: Final = re.compile(r"[A-Za-z0-9._/@:*+-]{1,128}\Z")
+_HOST: Final = re.compile(
+    r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z", re.ASCII
+)
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff\\\\]")
 _UNKNOWN: Final = frozenset("[]{}")
 
@@ -46,6 +49,18 @@ def path_fault(pattern: str) -> str:
     if _UNKNOWN & set(pattern):
         return "there are no character sets and no braces: write one pattern each, or ? for one character"
     return ""
+
+
+def host_fault(host: str) -> str:
+    """Why a name is no host that a rule could be asked about; empty where it is one.
+
+    The strictest reading: what a resolver, a proxy or a URL parser may take for something else is no host here.
+    """
+    return (
+        ""
+        if _HOST.match(host.lower())
+        else "Name the host as in api.example.com: no address, no port, no dot at the end."
+    )
 
 
 def matches_name(pattern: str, name: str) -> bool:

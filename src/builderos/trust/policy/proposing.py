@@ -22,6 +22,7 @@ from .document import FILE_NAME, Document, read_document
 from .file_policy import FilePolicy
 from .force import InForce, Version
 from .model import policies, policy_versions
+from .quorum import require_reachable
 from .rules import Policy
 from .yamlnodes import MAX_BYTES
 
@@ -129,6 +130,7 @@ def propose(unit: Unit, body: PolicyIn) -> Reply[PolicyProposal]:
         return Reply(200, PolicyProposal(
             approval_id=None, digest=digest, diff=diff, notes=notes_of(document), message=message,
         ))  # fmt: skip
+    require_reachable(unit, ACTIVATE, document_in_force(unit), document)
     approval_id = approvals.request(
         unit, action=ACTIVATE, object_=OBJECT, diff=diff, diff_stat=stat, diff_hash=_bound(base, digest),
         reason=body.reason, risk="high", approvers=("Owner", "Admin"),
