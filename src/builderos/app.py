@@ -27,6 +27,7 @@ from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.dialing import networks_of
+from builderos.core.home import REPOSITORIES
 from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys, load_keys
 from builderos.core.metrics import Metrics
@@ -59,7 +60,8 @@ from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.notices.routes import routes as alert_routes
-from builderos.trust.notices.routes import webhook_routes
+from builderos.trust.notices.routes import inbox_routes, webhook_routes
+from builderos.trust.notices.ports import Directory
 from builderos.trust.orgs import service as orgs
 from builderos.trust.orgs.place_routes import place_routes
 from builderos.trust.orgs.ports import Alarm, Providers, Subjects
@@ -67,11 +69,12 @@ from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
 from builderos.trust.quotas.service import Rates
-from builderos.trust.secrets.service import Box
+from builderos.trust.secrets.service import Box, Keyring
 from builderos.trust.signing.service import Signer
 
 log = logging.getLogger("builderos.app")
 CARE_S = 2.0
+CUT_OFF_S = 5.0
 SETTLED_BACK = timedelta(
     days=2
 )  # how far back a start looks for backups that a killed process left without a ref
@@ -89,6 +92,7 @@ GROUPS = [
     place_routes,
     alert_routes,
     webhook_routes,
+    inbox_routes,
     admin_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
@@ -132,11 +136,12 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Settings, settings)
     context.put(ServerKeys, keys)
     context.put(Database, database)
-    context.put(RepositoryStore, RepositoryStore(settings.home_dir / "repos"))
+    context.put(RepositoryStore, RepositoryStore(settings.home_dir / REPOSITORIES))
     context.put(ObjectCache, ObjectCache())
     context.put(Torn, Torn())
     context.put(identity.Hasher, identity.Hasher(keys))
     context.put(Box, Box(keys))
+    context.put(Keyring, Keyring(keys))
     context.put(Policy, Policy.default())
     context.put(InForce, InForce())
     context.put(Rates, Rates(settings))
@@ -161,6 +166,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Providers, Providers(own, lambda at: OidcProvider.of_organisation(at, networks)))
     context.put(Alarm, Alarm(notices.raise_alert))
     context.put(outbox.Bell, outbox.Bell())
+    context.put(Directory, Directory(orgs.members.address_of))
     context.put(notices.sending.Lanes, notices.sending.Lanes())
     context.put(Metrics, Metrics())
     context.put(Traffic, Traffic())
@@ -216,6 +222,7 @@ def outbox_handlers() -> outbox.Handlers:
     """Who carries out which message of the outbox."""
     handlers = outbox.Handlers()
     handlers.enrol(orgs.signing_in.MAIL, smtp.send_sign_in)
+    handlers.enrol(notices.mail.KIND, smtp.send_notice)
     handlers.enrol(notices.deliveries.KIND, notices.sending.send)
     return handlers
 
@@ -231,6 +238,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
     engine.cron("sign-in-sweep", "37 * * * *", lambda c, org: as_system(c, org, orgs.signing_in.sweep))
     engine.feed(notices.feed.pass_on)
+    engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))
     engine.cron("delivery-sweep", "29 3 * * *", lambda c, org: as_system(c, org, notices.deliveries.sweep))
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
     engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
@@ -258,6 +266,10 @@ class Behind:
             self._care.start()
         if settings.engine:
             self._engine.start()
+
+    def halt(self) -> None:
+        """Begin nothing new; nobody waits for what runs."""
+        self._stopping.set()
 
     def stop(self) -> bool:
         """End both; whether all running work could be ended in time."""
@@ -322,7 +334,7 @@ def serve(settings: Settings) -> int:
 
         try:
             traffic = started.app.context.get(Traffic)
-            process.run(http_app(started), settings, sock, traffic, ready, lambda: _cut_off(settings))
+            process.run(http_app(started), settings, sock, traffic, ready, lambda: _cut_off(settings, behind))
         finally:
             drained = behind.stop()
             started.app.context.get(Database).close()
@@ -335,12 +347,13 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _cut_off(settings: Settings) -> None:
+def _cut_off(settings: Settings, behind: Behind) -> None:
     """End this process while threads of it still work: what they had not committed did not happen."""
     log.error("some work did not end in time; the server ends without it")
     try:
+        behind.halt()
         if settings.database_url is None:
-            embedded_postgres.stop(settings.home_dir)
+            embedded_postgres.stop(settings.home_dir, wait_s=CUT_OFF_S)
     finally:
         os._exit(1)
 

@@ -8,7 +8,7 @@ Role = Literal[
     "org_owner", "admin", "builder", "reviewer", "viewer", "invite",
 ]  # fmt: skip
 MemberRole = Literal["org_owner", "admin", "builder", "reviewer", "viewer"]
-Profile = Literal["minimal", "standard", "full", "closing"]  # closing: an owner whose organisation is about to be erased
+Profile = Literal["minimal", "standard", "full", "closing"]  # closing: an owner of what is about to be erased
 
 
 @dataclass(frozen=True, slots=True)

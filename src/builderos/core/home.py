@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 
 def default_home() -> Path:
@@ -18,3 +19,14 @@ def configured_home() -> Path:
     """The absolute state folder that the environment asks for (`BUILDEROS_HOME`), as `Settings.home_dir` has it."""
     named = os.environ.get("BUILDEROS_HOME")
     return (Path(named) if named is not None else default_home()).expanduser().absolute()
+
+
+# Everything on disk that belongs to one organisation lies in a folder of its id below one of these.
+REPOSITORIES: Final = "repos"
+ARTIFACTS: Final = "artifacts"
+EXPORTS: Final = "exports"
+
+
+def org_roots(home: Path, org_id: str) -> tuple[Path, ...]:
+    """The folders that hold all files of one organisation and nothing of any other; not all of them need to exist."""
+    return tuple(home / kind / org_id for kind in (REPOSITORIES, ARTIFACTS, EXPORTS))

@@ -19,6 +19,7 @@ from builderos.assets.repositories.service import RepositoryStore
 from builderos.core.clock import rfc3339, utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
+from builderos.core.home import EXPORTS
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.unit import Unit, as_system
@@ -174,7 +175,7 @@ def export_weekly(context: Context, org_id: str) -> int:
 
 def _export(context: Context, org_id: str, repo_id: str) -> int:
     settings, today = context.get(Settings), utcnow().date()
-    folder = settings.home_dir / "exports" / org_id / repo_id
+    folder = settings.home_dir / EXPORTS / org_id / repo_id
     there = sorted(folder.glob("*.json"), reverse=True)
     if any(_week(path) == today.isocalendar()[:2] for path in there):
         return 0

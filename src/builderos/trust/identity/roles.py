@@ -1,4 +1,4 @@
-"""Which role a member has where: the one in the organisation, refined by grants. The most specific one decides alone."""
+"""Which role a member has where: the one in the organisation, or that of the most specific grant."""
 
 from dataclasses import dataclass
 from typing import Any

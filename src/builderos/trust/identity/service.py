@@ -18,6 +18,7 @@ from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys
 from builderos.core.tables import as_dict
 from builderos.core.unit import Presented, Unit
+from builderos.trust.secrets.service import Keyring
 
 from . import members, roles
 from .model import credentials, orgs
@@ -115,7 +116,8 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     actor = Actor(
         role=member_role if kind in OF_MEMBERS else ROLE[kind], id=actor_id, name=actor_name, org_id=org_id,
         profile="closing" if closing else profile, scopes=frozenset(scopes),
-        grants=tuple(Grant(*grant) for grant in grants or ()), credential_id=id_, repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
+        grants=tuple(Grant(*grant) for grant in grants or ()), credential_id=id_,
+        repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
         member_id=member_id,
     )  # fmt: skip
     if revoked_at is not None:
@@ -143,10 +145,11 @@ def anonymous_actor(org_id: str) -> Actor:
 
 
 def create_org(unit: Unit, slug: str, name: str, *, anonymous: bool) -> str:
-    """Insert the unit's own organisation (the unit was opened under the new id)."""
+    """Insert the unit's own organisation (the unit was opened under the new id), with a key of its own."""
     unit.execute(
         sa.insert(orgs).values(id=unit.org_id, slug=slug, name=name, anonymous=anonymous, created_at=unit.now)
     )
+    unit.get(Keyring).create(unit)
     return unit.org_id
 
 
