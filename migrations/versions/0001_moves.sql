@@ -12,14 +12,14 @@ begin
 end $$;
 
 -- The branch a call is about, in one round trip with BEGIN; `p_lock` holds it until the transaction ends.
-create type ops.found_branch as (id text, repo_id text, repo_name text, name text, kind text, store text, tip text,
+create type ops.found_branch as (id text, repo_id text, repo_name text, host text, name text, kind text, store text, tip text,
   base_sha text, commits int, files int, pending int, state text, home text);
 create function ops.branch(p_repo text, p_name text, p_lock boolean) returns setof ops.found_branch
 language plpgsql set search_path = ops, pg_temp as $$
 begin
   if p_lock then perform 1 from ops.branches where repo_id = p_repo and name = p_name for update; end if;
   return query
-    select b.id, b.repo_id, r.name, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
+    select b.id, b.repo_id, r.name, r.host, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
            coalesce(p.id || '|' || p.workspace_id || '|' || p.name, '')
       from ops.branches b join ops.repositories r on r.id = b.repo_id left join ops.projects p on p.id = r.project_id
      where b.repo_id = p_repo and b.name = p_name;
@@ -29,7 +29,7 @@ language plpgsql set search_path = ops, pg_temp as $$
 begin
   if p_lock then perform 1 from ops.branches where id = p_id for update; end if;
   return query
-    select b.id, b.repo_id, r.name, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
+    select b.id, b.repo_id, r.name, r.host, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
            coalesce(p.id || '|' || p.workspace_id || '|' || p.name, '')
       from ops.branches b join ops.repositories r on r.id = b.repo_id left join ops.projects p on p.id = r.project_id
      where b.id = p_id;
@@ -38,14 +38,14 @@ end $$;
 -- What a new sandbox has to know: its repository (by id, or by name and owner), main and base, the first free name.
 create function ops.opening(p_id text, p_name text, p_owner text, p_names text[])
 returns table (id text, owner text, name text, base_branch text, reserved_names text[], host text, home text, branch_id text,
-  repo_id text, repo_name text, branch text, kind text, store text, tip text, base_sha text, commits int, files int,
+  repo_id text, repo_name text, branch_host text, branch text, kind text, store text, tip text, base_sha text, commits int, files int,
   pending int, state text, free text) language plpgsql set search_path = ops, pg_temp as $$
 #variable_conflict use_column
 begin
   return query
     select r.id, r.owner, r.name, r.base_branch, r.reserved_names, r.host,
            coalesce((select p.id || '|' || p.workspace_id || '|' || p.name from ops.projects p where p.id = r.project_id), ''),
-           b.id, b.repo_id, r.name, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
+           b.id, b.repo_id, r.name, r.host, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
            (select n from unnest(p_names) as wanted (n)  -- looks no further than the first that is free
              where n <> all (r.reserved_names)
                and (select t.id from ops.branches t where t.repo_id = r.id and t.name = n) is null limit 1)

@@ -16,12 +16,12 @@ from .store import RepositoryStore
 
 
 def branch_columns() -> sa.Select[*tuple[Any, ...]]:
-    """The columns of `Branch`, joined with the repository's name."""
+    """The columns of `Branch`, joined with the repository's name and host."""
+    c = branches.c
     return sa.select(
-        branches.c.id, branches.c.repo_id, repositories.c.name.label("repo_name"), branches.c.name, branches.c.kind,
-        branches.c.store, branches.c.tip, branches.c.base_sha, branches.c.commits, branches.c.files, branches.c.pending,
-        branches.c.state,
-    ).select_from(branches.join(repositories, branches.c.repo_id == repositories.c.id))  # fmt: skip
+        c.id, c.repo_id, repositories.c.name.label("repo_name"), repositories.c.host, c.name, c.kind, c.store, c.tip,
+        c.base_sha, c.commits, c.files, c.pending, c.state,
+    ).select_from(branches.join(repositories, c.repo_id == repositories.c.id))  # fmt: skip
 
 
 def to_branch(row: sa.Row[Any]) -> Branch:
@@ -110,7 +110,7 @@ def add_branch(
         unit.add(branches, **values)
     elif not _insert_if_free(unit, values):
         raise Problem("conflict", f"the branch {name} exists already", hint="Choose another name.")
-    return Branch(id_, repo.id, repo.name, name, kind, folder, tip, base_sha, 0, 0, 0, "active")
+    return Branch(id_, repo.id, repo.name, repo.host, name, kind, folder, tip, base_sha, 0, 0, 0, "active")
 
 
 def _insert_if_free(unit: Unit, values: dict[str, Any]) -> bool:

@@ -74,6 +74,12 @@ def encode_commit(
     return ("\n".join(lines) + "\n\n" + body).encode()
 
 
+def parents_of(data: bytes) -> list[Oid]:
+    """The parents of a commit object, read without the rest. Raises ValueError where an id is malformed."""
+    head = data.partition(b"\nauthor ")[0]
+    return [_oid(line[7:]) for line in head.split(b"\n") if line.startswith(b"parent ")]
+
+
 def decode_commit(data: bytes) -> Commit:
     """Take a commit object apart; text that is not UTF-8 is read with its declared encoding or with
     replacement characters.

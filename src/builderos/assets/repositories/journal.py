@@ -1,8 +1,8 @@
 """How a branch moves: the database transaction is the commit point, object files and refs are a cache of it.
 
 `advance` puts compare-and-swap, journal row (the new objects' bytes) and ledger line into the unit's transaction.
-The objects are written while it is made durable, the ref after it. A process that dies between the two leaves a complete journal row:
-whoever opens the branch next (`ready`) writes what is missing.
+The objects are written while it is made durable, the ref after it. A process that dies in between leaves a complete
+journal row: whoever opens the branch next (`ready`) writes what is missing.
 """
 
 import contextlib

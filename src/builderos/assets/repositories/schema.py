@@ -33,6 +33,7 @@ class Branch:
     id: str
     repo_id: str
     repo_name: str
+    host: str
     name: str
     kind: BranchKind
     store: str

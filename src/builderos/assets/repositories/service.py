@@ -13,7 +13,7 @@ from .branches import (
     set_branch,
     written_since,
 )
-from .commits import Commit, Person, decode_commit, encode_commit, parse_trailers
+from .commits import Commit, Person, decode_commit, encode_commit, parents_of, parse_trailers
 from .gitcli import GitCommand, run_git
 from .journal import Torn, advance, mirror_ref, ready, sync_ref, unsettled
 from .maintenance import checkpoint, tidy
@@ -52,8 +52,8 @@ __all__ = [
     "align", "backlog", "blob_sizes", "branch_by_id", "check_path", "checkpoint", "colliding",
     "decode_commit", "diff_trees", "edit_tree", "encode_commit", "examine", "find_branch", "find_repository",
     "first_collision", "fold", "fold_pending", "fresh_objects", "holds", "index_fault", "list_branches",
-    "lookup", "main_branch", "mirror_ref", "misfits", "opening", "orphans", "parse_trailers", "parse_tree",
-    "pending_of", "prepare", "quarantine", "ready", "repository_by_id", "repository_ids", "reset_branch", "run_git",
-    "seal", "set_aside", "set_branch", "settle_all", "stale", "sweep", "sweep_quarantine", "sync_ref",
+    "lookup", "main_branch", "mirror_ref", "misfits", "opening", "orphans", "parents_of", "parse_trailers",
+    "parse_tree", "pending_of", "prepare", "quarantine", "ready", "repository_by_id", "repository_ids", "reset_branch",
+    "run_git", "seal", "set_aside", "set_branch", "settle_all", "stale", "sweep", "sweep_quarantine", "sync_ref",
     "tag_tips", "three_way", "tidy", "unseen", "unsettled", "upload_pack", "walk", "written_since",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pygit2
 
@@ -19,14 +19,18 @@ from builderos.assets.repositories.service import (
     decode_commit,
     diff_trees,
     fresh_objects,
+    parents_of,
     three_way,
 )
 from builderos.core.unit import Unit
 
 from . import delivery
-from .content import Content, Draft, TreeFiles, tree_of
+from .content import Content, Draft, TreeFiles, batch_of, tree_of
 from .layout import layout_of
 from .pushed import still_there
+
+_LINE: Final = 100  # own commits of a source
+_TIPS: Final = 300  # tips of a target
 
 
 class TwoStores:
@@ -86,7 +90,8 @@ def preview(
     ours_repo, theirs_repo = stores_of(unit, target, source)
     batch = Batch(TwoStores(theirs_repo, ours_repo))
     batch.put("tree", b"")
-    base = merge_base(theirs_repo, ours_repo, source.tip, target.tip)
+    base = _base_of_line(batch, batch_of(unit, target), ours_repo, source.tip, target.tip)
+    base = base or merge_base(theirs_repo, ours_repo, source.tip, target.tip)
     base_tree = tree_of(batch, base) if base else EMPTY_TREE
     ours, theirs = TreeFiles(batch, tree_of(batch, target.tip)), TreeFiles(batch, tree_of(batch, source.tip))
     layout = layout_of(ours)
@@ -116,6 +121,36 @@ def _changes(batch: Batch, old: Oid, new: Oid, skip: Callable[[str], bool]) -> l
         for path, was, now in diff_trees(batch, old, new)
         if not skip(path)
     ]
+
+
+def _base_of_line(
+    theirs: Batch, ours: Batch, target_repo: pygit2.Repository, source: str, target: str
+) -> str | None:
+    """`merge_base` of the usual case, without reading all that happened to the target since: the source is a line of
+    own commits on a commit that was once the target's tip. None where it is not, or not by a short look.
+
+    None of the own commits is in the target's store, so none is in its history; the first that is has all the
+    others that could be behind it.
+    """
+    at = source
+    for _ in range(_LINE):
+        if at in target_repo:
+            break
+        parents = parents_of(theirs.read(bytes.fromhex(at))[1])
+        if len(parents) != 1:
+            return None
+        at = parents[0].hex()
+    else:
+        return None
+    tip = target
+    for _ in range(_TIPS):
+        if tip == at:
+            return at
+        parents = parents_of(ours.read(bytes.fromhex(tip))[1])
+        if not parents:
+            break
+        tip = parents[0].hex()
+    return None
 
 
 def merge_base(

@@ -141,7 +141,7 @@ def add_comment(unit: Unit, id_: str, who: str, text: str) -> int:
 
 def host_of(unit: Unit, branch: Branch) -> GitHost:
     """The git host of the branch's repository."""
-    return unit.get(GitHosts).get(repositories.repository_by_id(unit, branch.repo_id).host)
+    return unit.get(GitHosts).get(branch.host)
 
 
 def show(unit: Unit, body: PullIn) -> PullDetail:

@@ -9,7 +9,7 @@ from builderos.assets.workspaces.delivery.layout import Edits, Files, Layout
 from builderos.assets.workspaces.delivery.lines import Block
 from builderos.assets.workspaces.delivery.logs import Log, shortened
 from builderos.assets.workspaces.delivery.parse import Issue, Unreadable
-from builderos.assets.workspaces.delivery.shapes import CHANGELOG, key_of
+from builderos.assets.workspaces.delivery.shapes import CHANGELOG
 
 
 def log(layout: Layout) -> Log:
@@ -40,29 +40,21 @@ def issues(files: Files, layout: Layout) -> list[Issue]:
 
 
 def since(old: Files, new: Files, layout: Layout) -> list[Item]:
-    """The entries of `new` that `old` has not, newest last. Blocks equal in both are not parsed."""
+    """The entries of `new` that `old` has not, newest last. What is equal in both is not parsed."""
     mine = log(layout)
-    had = {data for path in mine.blocks(old) if (data := old.read(path)) is not None}
+    texts = {data for path in mine.blocks(old) if (data := old.read(path)) is not None}
+    had = [block for data in texts if (block := _readable(mine, data)) is not None]
     fresh: list[Item] = []
     for path in mine.blocks(new):
         data = new.read(path)
-        if data is not None and data not in had:
-            fresh += _readable(mine, data)
-    if not fresh:
-        return []
-    known = {id_ for data in had for id_ in _ids(mine, data)}
-    return [item for item in fresh if key_of(CHANGELOG, item) not in known]
+        block = None if data is None or data in texts else _readable(mine, data)
+        if block is not None:
+            fresh += [item for key, item in block.unlike(had) if not any(key in known for known in had)]
+    return fresh
 
 
-def _ids(mine: Log, data: bytes) -> frozenset[str]:
+def _readable(mine: Log, data: bytes) -> Block | None:
     try:
-        return mine.ids(data)
+        return Block(mine.shape, data)
     except Unreadable:
-        return frozenset()  # reported by issues()
-
-
-def _readable(mine: Log, data: bytes) -> list[Item]:
-    try:
-        return [item for _, item in Block(mine.shape, data).items()]
-    except Unreadable:
-        return []  # reported by issues()
+        return None  # reported by issues()

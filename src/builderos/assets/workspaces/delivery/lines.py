@@ -11,6 +11,7 @@ it cannot be, the file is rewritten in the server's form (leading comments stay)
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
@@ -169,6 +170,17 @@ class Block:
             pairs = pairs if pairs is not None else list(read(self.shape, self.data).pairs.items())
             _PAIRS.put(name, pairs)
         return [(key, dict(item)) for key, item in pairs]
+
+    def unlike(self, others: Iterable["Block"]) -> Pairs:
+        """The items, without those of which another block has the very same line (where that can be told by lines)."""
+        if self.known.ours is not None:
+            return self.items()
+        same = {line for other in others if other.known.ours is None for line in other.data.split(b"\n")}
+        lines = [line for line in self.data.split(b"\n") if line not in same]
+        found = (own_line(self.shape, line[len(self.shape.indent) :].decode()) for line in lines)
+        return [
+            pair for pair in found if pair is not None
+        ]  # what is none of the server's lines is head or comment
 
     def get(self, key: str) -> Item | None:
         """One item; None if there is none."""
