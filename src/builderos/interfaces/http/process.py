@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -27,10 +28,8 @@ from .traffic import Traffic
 from .wire import Wire
 
 log = logging.getLogger("builderos.http")
-DRAIN_S: Final = 20
-"""How long requests that are under way may take after SIGTERM."""
 LAST_S: Final = 2
-"""And how long those may take to give up that are cut off then."""
+"""How long requests may take to give up that are cut off when the time to drain is over."""
 
 
 class AlreadyRunning(Exception):
@@ -102,7 +101,7 @@ def run(
     """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home while the server answers.
 
     While it drains, what is under way goes on, and what comes in is refused with 503. `on_overdue` is called, in a
-    thread of its own, when threads still work after `DRAIN_S + LAST_S`: nobody can interrupt them.
+    thread of its own, when threads still work behind that: nobody can interrupt them.
     """
     home = settings.home_dir
     port = sock.getsockname()[1]
@@ -112,7 +111,8 @@ def run(
         lifespan="on", timeout_graceful_shutdown=LAST_S, loop="uvloop" if _has_uvloop() else "asyncio", http=Wire,
         ws="none", proxy_headers=False,
     )  # fmt: skip
-    server = _Draining(config, traffic, lambda: _announce(home, url, port, on_ready), on_overdue)
+    announce = functools.partial(_announce, home, url, port, on_ready)
+    server = _Draining(config, traffic, settings.drain_s, announce, on_overdue)
 
     def leave(_number: int, _frame: object) -> None:
         server.should_exit = True
@@ -135,14 +135,16 @@ class _Draining(uvicorn.Server):
         self,
         config: uvicorn.Config,
         traffic: Traffic,
+        drain_s: float,
         ready: Callable[[], None],
         overdue: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._traffic = traffic
+        self._drain_s = drain_s
         self._ready = ready
         self._until: float | None = None
-        self._watch = threading.Timer(DRAIN_S + LAST_S + 1, overdue)
+        self._watch = threading.Timer(drain_s + LAST_S + 1, overdue)
         self._watch.daemon = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -157,7 +159,7 @@ class _Draining(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self._traffic.draining = True
-        self._until = time.monotonic() + DRAIN_S
+        self._until = time.monotonic() + self._drain_s
         self._watch.start()
 
     async def on_tick(self, counter: int) -> bool:
