@@ -1,5 +1,7 @@
 """Path rules of a policy file hold for raw pushes as they do for every other way into a branch."""
 
+import pytest
+
 from tests.support.world import World
 
 from .conftest import Live
@@ -56,3 +58,35 @@ def test_a_merge_of_main_brings_what_main_has_whatever_the_rules_say(live: Live)
     desk.must("merge", "-q", "--no-edit", "origin/main")
     pushed = desk.push()
     assert pushed.ok, pushed.err
+
+
+BRANCHES = {
+    "denied by name": ("{id: shut, deny: {branches: ['%s*']}}", "shut"),
+    "denied by scope": ("{id: shut, scope: {branch: '%s*'}, deny: {tools: [git.push, files.write]}}", "shut"),
+    "not among the allowed": ("{id: some, scope: {branch: '%s*'}, allow: {branches: [main]}}", "no_matching_allow"),
+    "of a shut project": ("{id: shut, scope: {project: l*, branch: '%s*'}, deny: {tools: ['*']}}", "shut"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BRANCHES)
+def test_a_branch_pattern_stops_raw_pushes_and_the_api_alike_and_lets_other_branches_be(
+    live: Live, case: str
+) -> None:
+    rule, deciding = BRANCHES[case]
+    shut, other = live.sandbox, live.world.open_sandbox()
+    closed, open_ = live.clone(), live.clone("other", sandbox=other)
+    before = live.tip()
+    in_force(live.world, "version: 1\nrules:\n  - " + rule % shut.branch[:-1] + "\n")
+    closed.commit({"a.txt": "a\n"})
+    pushed = closed.push()
+    assert not pushed.ok
+    assert "policy_denied" in pushed.err
+    assert rule[5:9] in pushed.err
+    change = {"message": "m", "file_path": "b.txt", "content": "b"}
+    by_api = live.world.problem(shut.try_post("/commit_and_log_output", **change), "policy_denied")
+    assert by_api["policy_rule"] == deciding
+    assert live.rows("select tip from ops.branches where name = %s", shut.branch) == [(before,)]
+    sha = open_.commit({"a.txt": "a\n"})
+    assert open_.push().ok
+    assert live.tip(other) == sha
+    other.post("/commit_and_log_output", **change)
