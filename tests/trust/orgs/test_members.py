@@ -228,3 +228,66 @@ def test_a_session_is_listed_and_ended_by_its_own_member_alone(team: Team) -> No
         team.lab.problem(person.call("GET", "/v1/me/sessions"), "token_expired")
     team.lab.ok(person.call("DELETE", f"/v1/me/sessions/{person.tokens['session_id']}"))
     team.lab.problem(person.call("GET", "/v1/me/sessions"), "token_invalid")
+
+
+def test_a_member_leaves_with_everything_and_the_last_owner_cannot(team: Team) -> None:
+    other = Team(team.lab)
+    other.lab.problem(other.owner.call("DELETE", "/v1/me/membership"), "conflict")
+    person = other.join("builder")
+    box = other.lab.ok(other.owner.call("POST", "/v1/repos", name="shop"), 201)
+    mine = other.lab.ok(person.call("POST", "/sandbox/init", repo_name=box["repo_name"]))["reuse_token"]
+    other.lab.ok(person.call("DELETE", "/v1/me/membership"))
+    for ended in (mine, person.tokens["access_token"]):
+        bearer = {"Authorization": f"Bearer {ended}"}
+        other.lab.problem(
+            other.lab.world.http.post("/actions/list", json={}, headers=bearer), "token_invalid"
+        )
+    refresh = {"refresh_token": person.tokens["refresh_token"]}
+    other.lab.problem(other.lab.world.http.post("/v1/auth/refresh", json=refresh), "token_invalid")
+    assert person.id not in {m["id"] for m in other.lab.ok(other.owner.call("GET", "/v1/members"))["items"]}
+
+
+def test_an_owner_hands_the_organisation_over_and_stays_as_an_admin(team: Team) -> None:
+    other = Team(team.lab)
+    admin, heir = other.join("admin"), other.join("viewer")
+    program = other.lab.ok(other.owner.call("POST", "/v1/service-accounts", label="ci", role="admin"), 201)
+    path = "/v1/members/{}/ownership".format
+    other.lab.problem(admin.call("POST", path(heir.id)), "policy_denied")
+    for nobody in (program["id"], other.owner.id):
+        other.lab.problem(other.owner.call("POST", path(nobody)), "validation_failed")
+    assert other.lab.ok(other.owner.call("POST", path(heir.id)))["role"] == "org_owner"
+    roles = {m["id"]: m["role"] for m in other.lab.ok(heir.call("GET", "/v1/members"))["items"]}
+    assert (roles[heir.id], roles[other.owner.id]) == ("org_owner", "admin")
+    other.lab.problem(other.owner.call("POST", path(admin.id)), "policy_denied")
+
+
+def test_who_leaves_has_no_part_in_what_is_undecided(team: Team) -> None:
+    other = Team(team.lab)
+    other.lab.ok(other.owner.call("POST", "/v1/repos", name="shop"), 201)
+    builder, first, second = other.join("builder"), other.join("admin"), other.join("admin")
+    rule = "{id: two, when: {action: [pull.merge]}, from: [Admin, Owner], count: 2}"
+    asked = other.lab.ok(
+        first.call("PUT", "/v1/policies", content=f"version: 1\napprovals:\n- {rule}\n", reason="x")
+    )
+    other.lab.ok(second.call("POST", f"/v1/approvals/{asked['approval_id']}", decision="approve"))
+    mine, theirs = ask_for_main(builder), ask_for_main(other.owner)
+    half = other.lab.ok(first.call("POST", f"/v1/approvals/{theirs}", decision="approve"))
+    assert half["state"] == "pending"
+    for gone in (builder, first):
+        other.lab.ok(other.owner.call("DELETE", f"/v1/members/{gone.id}"))
+    assert other.lab.ok(second.call("GET", f"/v1/approvals/{mine}"))["state"] == "cancelled"
+    still = other.lab.ok(second.call("POST", f"/v1/approvals/{theirs}", decision="approve"))
+    assert still["state"] == "pending", "the yes of somebody who left does not count"
+    third = other.join("admin")
+    done = other.lab.ok(third.call("POST", f"/v1/approvals/{theirs}", decision="approve"))
+    assert done["state"] == "approved"
+
+
+def ask_for_main(person: Person) -> str:
+    """An open request to take a change of this member into main."""
+    lab, http = person.team.lab, person.team.lab.world.http
+    box = lab.ok(person.call("POST", "/sandbox/init", repo_name="shop"))
+    bearer = {"Authorization": f"Bearer {box['reuse_token']}"}
+    change = {"message": "m", "files": [{"path": f"n{next(_numbers)}.txt", "content": "x"}]}
+    lab.ok(http.post("/commit_and_log_output", json=change, headers=bearer))
+    return lab.ok(http.post("/git/promote", json={"title": "t"}, headers=bearer))["approval_id"]

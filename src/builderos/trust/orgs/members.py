@@ -5,6 +5,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from builderos.core.actor import MemberRole
+from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
@@ -32,6 +33,12 @@ def listed(unit: Unit, _body: schema.Nothing) -> schema.MemberList:
     )
 
 
+def address_of(unit: Unit, member_id: str) -> str | None:
+    """The mail address of a member who is a person and has not left."""
+    wanted = sa.select(people.c.email).where(people.c.member_id == member_id)
+    return unit.execute(wanted).scalar_one_or_none()
+
+
 def change(unit: Unit, body: schema.MemberIn) -> schema.Member:
     """Give a member another role. Raises `conflict` where that would take the last owner.
 
@@ -55,12 +62,53 @@ def change(unit: Unit, body: schema.MemberIn) -> schema.Member:
 def remove(unit: Unit, body: schema.Which) -> schema.Gone:
     """End a membership with everything that acts on its behalf, and forget who the person was."""
     member, decision = _managed(unit, body.id)
+    return _end(unit, member, "member.removed", decision)
+
+
+def leave(unit: Unit, _body: schema.Leaving) -> schema.Gone:
+    """End the own membership, as `remove` does. Raises `conflict` for the last owner."""
+    decision = policy.require(unit, "me.manage", policy.org_resource(unit))
+    assert unit.actor.member_id is not None
+    return _end(unit, identity.members.find(unit, unit.actor.member_id), "member.left", decision)
+
+
+def hand_over(unit: Unit, body: schema.HandOverIn) -> schema.Member:
+    """Make another member an owner and oneself an admin, both or neither.
+
+    Raises `validation_failed` for a service account, which owns nothing, and for oneself.
+    """
+    successor, _ = _managed(unit, body.id)
+    decision = policy.require(unit, "member.manage", resource(unit, successor.id, "org_owner"))
+    if unit.actor.role != "org_owner" or unit.actor.member_id is None:
+        raise Problem(
+            "policy_denied", "only an owner of the organisation hands it over",
+            hint="Ask an owner.", policy_rule="owners-manage-owners",
+        )  # fmt: skip
+    if successor.kind == "service" or successor.id == unit.actor.member_id:
+        raise Problem(
+            "validation_failed", "an organisation is handed over to another person",
+            hint="Name a member who is a person, and not you.",
+        )  # fmt: skip
+    former = identity.members.find(unit, unit.actor.member_id)
+    identity.members.set_role(unit, successor, "org_owner")
+    identity.members.set_role(unit, former, "admin")
+    payload = {"from": former.id, "to": successor.id}
+    ledger.record(unit, "org.handed_over", unit.org_id, payload, rules=decision.rules)
+    person = unit.execute(sa.select(people).where(people.c.member_id == successor.id)).one_or_none()
+    changed = identity.members.Member(successor.id, "org_owner", successor.label, successor.created_at)
+    return _shown(changed, person, manages=True)
+
+
+def _end(unit: Unit, member: identity.members.Member, type_: str, decision: policy.Decision) -> schema.Gone:
     identity.members.remove(unit, member)
     _end_invites(unit, member.id)
     sessions.end_all(unit, member.id, "the membership ended")
+    identity.roles.take_all(unit, member_id=member.id)
+    cancelled = policy.approvals.end_of(unit, member.id)
     unit.execute(sa.delete(people).where(people.c.member_id == member.id))
     unit.execute(sa.delete(identities).where(identities.c.member_id == member.id))
-    ledger.record(unit, "member.removed", member.id, {"role": member.role}, rules=decision.rules)
+    payload = {"role": member.role, "approvals_cancelled": cancelled}
+    ledger.record(unit, type_, member.id, payload, rules=decision.rules)
     return schema.Gone(id=member.id, message="The membership has ended, and every token with it.")
 
 

@@ -1,9 +1,9 @@
-"""Doors of organisations, members, invites, tokens, sessions and API keys."""
+"""Doors of organisations, members, invites, tokens, sessions, API keys, programs and providers."""
 
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import invites, keys, me, members, organisations, schema, sessions, tokens
+from . import clients, invites, keys, me, members, organisations, providers, schema, sessions, tokens
 
 routes = Operations("orgs")
 
@@ -48,6 +48,18 @@ def change_member(unit: Unit, body: schema.MemberIn) -> schema.Member:
 def remove_member(unit: Unit, body: schema.Which) -> schema.Gone:
     """End a membership and everything that acts on its behalf."""
     return members.remove(unit, body)
+
+
+@routes.post("/v1/members/{id}/ownership", "handOver", consequential=True)
+def hand_over(unit: Unit, body: schema.HandOverIn) -> schema.Member:
+    """Hand the organisation over: the other becomes an owner, you an admin."""
+    return members.hand_over(unit, body)
+
+
+@routes.delete("/v1/me/membership", "leaveOrg", consequential=True)
+def leave_org(unit: Unit, body: schema.Leaving) -> schema.Gone:
+    """Leave the organisation: your membership ends with everything that acts on your behalf."""
+    return members.leave(unit, body)
 
 
 @routes.post("/v1/service-accounts", "createServiceAccount", status=201, consequential=True)
@@ -120,3 +132,45 @@ def get_me(unit: Unit, body: schema.Nothing) -> me.Me:
 def get_permissions(unit: Unit, body: me.PermissionsIn) -> me.Permissions:
     """Explain what you may do to an object, with the rules that decide."""
     return me.permissions(unit, body)
+
+
+@routes.post("/v1/oauth-clients", "createOauthClient", status=201, consequential=True)
+def create_oauth_client(unit: Unit, body: schema.ClientIn) -> schema.NewClient:
+    """Register a program whose users sign in here, e.g. the action of a chat model."""
+    return clients.create(unit, body)
+
+
+@routes.get("/v1/oauth-clients", "listOauthClients")
+def list_oauth_clients(unit: Unit, body: schema.Nothing) -> schema.ClientList:
+    """List the programs that the organisation has registered."""
+    return clients.listed(unit, body)
+
+
+@routes.post("/v1/oauth-clients/{id}", "changeOauthClient", consequential=True)
+def change_oauth_client(unit: Unit, body: schema.ClientChangeIn) -> schema.OAuthClient:
+    """Change where a program may be sent back to."""
+    return clients.change(unit, body)
+
+
+@routes.delete("/v1/oauth-clients/{id}", "removeOauthClient", consequential=True)
+def remove_oauth_client(unit: Unit, body: schema.Which) -> schema.Gone:
+    """Remove a program and end everything that members let it do."""
+    return clients.remove(unit, body)
+
+
+@routes.post("/v1/identity-providers", "createIdentityProvider", status=201, consequential=True)
+def create_identity_provider(unit: Unit, body: schema.ProviderIn) -> schema.Provider:
+    """Let members of the organisation sign in at an OpenID Connect provider of its own."""
+    return providers.create(unit, body)
+
+
+@routes.get("/v1/identity-providers", "listIdentityProviders")
+def list_identity_providers(unit: Unit, body: schema.Nothing) -> schema.ProviderList:
+    """List the providers at which members of the organisation sign in."""
+    return providers.listed(unit, body)
+
+
+@routes.delete("/v1/identity-providers/{id}", "removeIdentityProvider", consequential=True)
+def remove_identity_provider(unit: Unit, body: schema.Which) -> schema.Gone:
+    """Let nobody sign in at a provider any more."""
+    return providers.remove(unit, body)

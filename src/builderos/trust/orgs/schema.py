@@ -1,5 +1,6 @@
-"""Words of organisations, members, invites, tokens and sessions."""
+"""Words of organisations, members, invites, tokens, sessions, programs and providers."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -11,6 +12,11 @@ from builderos.core.schema import In, Instant, Line, Out, WriteIn
 Scope = Literal["read", "write", "promote", "approve", "admin"]
 ServiceRole = Literal["admin", "builder", "viewer"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+def is_slug(text: str) -> bool:
+    """Whether an organisation could be called that."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text) is not None
 
 
 def _address(text: str) -> str:
@@ -135,6 +141,16 @@ class MemberIn(WriteIn):
     role: Annotated[MemberRole, Field(description="What the member may do from now on.")]
 
 
+class HandOverIn(WriteIn):
+    """Who owns the organisation from now on."""
+
+    id: Annotated[Line, Field(description="The member who becomes an owner; you become an admin.")]
+
+
+class Leaving(In):
+    """Nothing to say: it is you who leaves."""
+
+
 class Which(In):
     """Which one."""
 
@@ -200,17 +216,122 @@ class TokenList(Out):
 
 
 class Session(Out):
-    """One sign-in of one's own."""
+    """One sign-in of one's own, or of a program that one let act in the own name."""
 
     id: str
-    method: Literal["invite", "link", "oidc"]
+    method: Literal["invite", "link", "oidc", "code", "device"]
     created_at: datetime
     used_at: datetime
     expires_at: datetime
+    client_id: str | None
+    scopes: list[str] | None
 
 
 class SessionList(Out):
     """One's own sign-ins that have not ended."""
 
     items: list[Session]
+    next_cursor: str | None = None
+
+
+RedirectUris = Annotated[
+    list[Annotated[str, StringConstraints(max_length=500)]],
+    Field(description="Where it may be sent back to; exactly these.", min_length=1, max_length=10),
+]
+
+
+class ClientIn(WriteIn):
+    """A program whose users sign in here, e.g. the action of a chat model."""
+
+    name: Annotated[
+        Line, Field(description="What members read when they are asked.", min_length=1, max_length=100)
+    ]
+    redirect_uris: RedirectUris
+    confidential: Annotated[
+        bool, Field(description="Whether it can keep a secret; else it proves itself by PKCE alone.")
+    ] = True
+
+
+class ClientChangeIn(WriteIn):
+    """Which program, and where it may be sent back to from now on."""
+
+    id: Line
+    redirect_uris: RedirectUris
+
+
+class NewClient(Out):
+    """A fresh program; `client_secret` is shown only here."""
+
+    id: str
+    client_secret: str | None
+    name: str
+    redirect_uris: list[str]
+    message: str
+
+
+class OAuthClient(Out):
+    """A program without its secret."""
+
+    id: str
+    name: str
+    redirect_uris: list[str]
+    confidential: bool
+    created_at: datetime
+
+
+class ClientList(Out):
+    """The programs of the organisation."""
+
+    items: list[OAuthClient]
+    next_cursor: str | None = None
+
+
+JoinRole = Literal["builder", "reviewer", "viewer"]
+Domain = Annotated[
+    str,
+    StringConstraints(max_length=253, pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$"),
+]
+
+
+class ProviderIn(WriteIn):
+    """An OpenID Connect provider at which members sign in."""
+
+    label: Annotated[Line, Field(description="Name on the button, e.g. Acme.", min_length=1, max_length=60)]
+    issuer: Annotated[Line, Field(description="Its issuer, e.g. https://id.acme.example.", min_length=1)]
+    client_id: Annotated[Line, Field(description="Our client id there.", min_length=1)]
+    client_secret: Annotated[
+        Line | None, Field(description="Our client secret there; PKCE alone when unsaid.")
+    ] = None
+    domains: Annotated[
+        list[Domain], Field(description="Domains of addresses that count; all when empty.", max_length=20)
+    ] = []
+    join_role: Annotated[
+        JoinRole | None,
+        Field(
+            description="Role of whoever signs in with such an address and is no member yet; none: an invite first."
+        ),
+    ] = None
+    listed: Annotated[bool, Field(description="Whether the page of signing in shows it to everybody.")] = (
+        False
+    )
+
+
+class Provider(Out):
+    """A provider without its secret; members sign in at `sign_in_url`."""
+
+    id: str
+    label: str
+    issuer: str
+    client_id: str
+    domains: list[str]
+    join_role: JoinRole | None
+    listed: bool
+    sign_in_url: str
+    created_at: datetime
+
+
+class ProviderList(Out):
+    """The providers of the organisation."""
+
+    items: list[Provider]
     next_cursor: str | None = None

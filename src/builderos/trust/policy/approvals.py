@@ -274,7 +274,7 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
         "comment": body.comment,
     }
     decisions = [*approval.decisions, verdict]
-    yes = len({d["who"] for d in decisions if d["verdict"] == "approve"})
+    yes = len(in_favour(decisions))
     state: State = (
         "denied"
         if body.decision == "deny"
@@ -310,8 +310,7 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
 
 def _not_ones_own(unit: Unit, id_: str) -> None:
     """In team mode nobody decides on the own request, by whatever credential: four eyes are two members."""
-    requested = sa.select(approvals.c.requested_member).where(approvals.c.id == id_)
-    if unit.actor.member_id is not None and unit.execute(requested).scalar_one() == unit.actor.member_id:
+    if unit.actor.member_id is not None and member_behind(unit, id_) == unit.actor.member_id:
         raise Problem(
             "policy_denied", "this is your own request", hint="Another member with the right to approve decides.",
             policy_rule="no-self-approval",
@@ -324,6 +323,41 @@ def set_state(unit: Unit, id_: str, state: State) -> None:
         sa.update(approvals).where(approvals.c.id == id_, approvals.c.state == "pending").values(state=state)
     )
     ledger.record(unit, f"approval.{state}", id_, {})
+
+
+def member_behind(unit: Unit, id_: str) -> str | None:
+    """The member on whose behalf an approval was asked for."""
+    asked_by = sa.select(approvals.c.requested_member).where(approvals.c.id == id_)
+    return unit.execute(asked_by).scalar_one_or_none()
+
+
+def over() -> sa.Select[Any]:
+    """Ids of requests that wait for nobody any more."""
+    return sa.select(approvals.c.id).where(approvals.c.state != "pending")
+
+
+def in_favour(decisions: list[dict[str, Any]]) -> set[str]:
+    """Who said yes and still counts."""
+    return {d["who"] for d in decisions if d["verdict"] == "approve" and "void" not in d}
+
+
+def end_of(unit: Unit, member_id: str) -> int:
+    """Take a member who leaves out of everything undecided: own requests are cancelled, and a yes to those of others
+    counts no more. Returns how many were cancelled.
+    """
+    c = approvals.c
+    waiting = sa.select(c.id, c.decisions).where(c.state == "pending").with_for_update()
+    for row in unit.execute(waiting).all():
+        if member_id in in_favour(row.decisions):
+            kept = [
+                {**d, "void": "the membership ended"} if d["who"] == member_id else d for d in row.decisions
+            ]
+            unit.execute(sa.update(approvals).where(c.id == row.id).values(decisions=kept))
+    wanted = sa.select(c.id).where(c.requested_member == member_id, c.state == "pending")
+    found = unit.execute(wanted).scalars().all()
+    for id_ in found:
+        set_state(unit, id_, "cancelled")
+    return len(found)
 
 
 def link_to(settings: Settings, id_: str) -> str:

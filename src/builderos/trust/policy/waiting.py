@@ -1,5 +1,7 @@
 """What waits for one person's decision: the requests that exactly this caller may decide about."""
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -7,7 +9,7 @@ from builderos.core.actor import Actor
 from builderos.core.schema import Out
 from builderos.core.unit import Unit
 
-from .approvals import Approval, ApprovalIn, approval_of, find, link_to, resource_of, roles_of
+from .approvals import Approval, ApprovalIn, approval_of, find, in_favour, link_to, member_behind, resource_of, roles_of
 from .decision import decide, require
 from .model import approvals
 
@@ -44,10 +46,12 @@ def show(unit: Unit, body: ApprovalIn) -> ApprovalShown:
     )  # fmt: skip
 
 
-def for_reader(unit: Unit, *, before: str | None, limit: int) -> list[Approval]:
+def for_reader(
+    unit: Unit, *, before: str | None, limit: int, without: Collection[str] = (), only: Collection[str] = ()
+) -> list[Approval]:
     """Pending requests that the unit's actor may decide about and has not, newest first.
 
-    `before` is the part of an id behind its prefix, which sorts by time.
+    `before` is the part of an id behind its prefix, which sorts by time. `without` some ids, or `only` some.
     """
     roles = sorted(roles_of(unit.actor))
     if not roles or decide(unit, "approval.decide", resource_of(unit, "inbox")).verdict != "allow":
@@ -60,14 +64,17 @@ def for_reader(unit: Unit, *, before: str | None, limit: int) -> list[Approval]:
         wanted = wanted.where(c.requested_member.is_distinct_from(unit.actor.member_id))
     if before is not None:
         wanted = wanted.where(c.id < f"apr_{before}")
+    if without:
+        wanted = wanted.where(c.id.not_in(without))
+    if only:
+        wanted = wanted.where(c.id.in_(only))
     rows = unit.execute(wanted.order_by(c.id.desc()).limit(limit))
     return [approval_of(row, unit.now) for row in rows]
 
 
 def may_decide(unit: Unit, approval: Approval) -> bool:
     """Whether a yes or no of the unit's actor would count now."""
-    asked_by = sa.select(approvals.c.requested_member).where(approvals.c.id == approval.id)
-    own = unit.actor.member_id is not None and unit.execute(asked_by).scalar_one() == unit.actor.member_id
+    own = unit.actor.member_id is not None and member_behind(unit, approval.id) == unit.actor.member_id
     said = any(d["who"] == voice_of(unit.actor) for d in approval.decisions)
     named = not roles_of(unit.actor).isdisjoint(approval.required["from"])
     allowed = decide(unit, "approval.decide", resource_of(unit, approval.id)).verdict == "allow"
@@ -76,6 +83,6 @@ def may_decide(unit: Unit, approval: Approval) -> bool:
 
 def quorum(approval: Approval) -> Quorum:
     """How far the request is."""
-    yes = len({d["who"] for d in approval.decisions if d["verdict"] == "approve"})
+    yes = len(in_favour(approval.decisions))
     needed = int(approval.required["count"])
     return Quorum(roles=approval.required["from"], needed=needed, given=yes, missing=max(0, needed - yes))
