@@ -28,7 +28,8 @@ insert into ops.ledger (org_id, seq, body, prev_hash, hash, type, object, actor,
          b::jsonb -> 'payload' ->> 'branch', b::jsonb -> 'payload' ->> 'code'
     from generate_series(%(first)s::bigint, %(last)s::bigint) n, lateral (select jsonb_build_object(
       'actor', 'act_' || n %% 5000, 'actor_name', 'sandbox-golden-otter-' || n %% 5000,
-      'at', to_char(timestamptz '2026-01-01Z' + n * interval '31536000 s' / %(count)s, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+      'at', to_char(timestamptz '2026-01-01Z' + n::float8 / %(count)s * interval '365 days',
+                    'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
       'door', 'http', 'object', md5(n::text) || '00000000', 'request_id', 'req_' || md5(n::text), 'role', 'sandbox',
       'rules', array['sandbox-own'], 'type', case when n %% 10 = 0 then 'refused' else 'commit' end,
       'payload', jsonb_build_object('branch', 'sandbox-golden-otter-' || n %% 5000, 'old', md5((-n)::text),
@@ -94,6 +95,7 @@ def _pages(report: Report, home: Home, owner: Actor, count: int) -> None:
         "by branch": {"branch": "sandbox-golden-otter-4711"},
         "by code": {"code": "forbidden_branch"},
         "by object": {"object": "no-such-object"},
+        "by a file that all touch, and an actor": {"path": "project/changelog.yaml", "actor": "act_4711"},
         "of two months": SPRING,
         "by a file, of two months": {"path": "project/changelog.yaml", **SPRING},
         "by code and branch, of two months": {"code": "policy_denied", "branch": "sandbox-golden-otter-30", **SPRING},
@@ -107,7 +109,7 @@ def _pages(report: Report, home: Home, owner: Actor, count: int) -> None:
             took.append((time.perf_counter() - began) * 1e3)
         if not found.items and name != "by object":
             raise RuntimeError(f"nothing was found {name}")
-        print(f"     {name:<32} {statistics.median(took):.2f} ms, {len(found.items)} lines")
+        print(f"     {name:<40} {statistics.median(took):.2f} ms, {len(found.items)} lines")
         slowest, which = max((slowest, which), (statistics.median(took), name))
     how = f"{count:,} lines, {len(asked)} ways to ask; p50 of the slowest: {which}"
     report.at_most("first page of the audit [ms]", slowest, 20, how)

@@ -23,6 +23,8 @@ from .checkpoints import STEP, Altered, Checkpoint, extend, extend_all, findings
 from .lines import export_rows, line_of, scan, stored_head, verify_stored
 from .model import ledger, ledger_terms
 
+_FEW = 2000
+
 __all__ = [
     "STEP", "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "export_rows", "extend",
     "extend_all", "findings", "latest", "leaf", "line_of", "line_of_commit", "lines_about", "lines_of",
@@ -72,11 +74,7 @@ class Wanted:
 
 def search(unit: Unit, wanted: Wanted, *, before: int | None, limit: int) -> list[dict[str, Any]]:
     """Newest first, at most `limit` lines that match."""
-    # The number in the index that finds them, all of which hold it last: nothing is sorted.
-    number = ledger.c.seq if wanted.path is None else ledger_terms.c.seq
-    lines = sa.select(ledger).where(*_matches(unit, wanted, number)).order_by(number.desc()).limit(limit)
-    if before is not None:
-        lines = lines.where(number < before)
+    lines = _found(unit, wanted, before).limit(limit)
     return [
         {
             "seq": r.seq,
@@ -100,9 +98,8 @@ def line_of_commit(unit: Unit, sha: str) -> dict[str, Any] | None:
     wanted = _whole().where(ledger.c.object == sha).order_by(ledger.c.seq).limit(1)
     row = unit.execute(wanted).one_or_none()
     if row is None:
-        named = _named(f"commit:{sha}", "commits", sha)
-        pushed = _whole().where(ledger.c.type == "push", *named).order_by(ledger_terms.c.seq).limit(1)
-        row = unit.execute(pushed).one_or_none()
+        pushed = unit.execute(_named("commit", "commits", sha, more=[ledger.c.type == "push"])).all()
+        row = pushed[-1] if pushed else None
     return _event(row) if row is not None else None
 
 
@@ -131,17 +128,47 @@ def count_of(unit: Unit, *, types: Sequence[str], actor: str) -> int:
     return int(unit.execute(wanted).scalar_one())
 
 
-def _matches(unit: Unit, wanted: Wanted, number: sa.ColumnElement[int]) -> list[sa.ColumnElement[bool]]:
+def _found(unit: Unit, wanted: Wanted, before: int | None) -> sa.Select[Any]:
+    """Lines that match, newest first, by an index that has them in this order: nothing is sorted."""
+    matches, path = _matches(wanted), wanted.path
+    by_file = path is not None and (not matches or _is_rare(unit, f"path:{path}"))
+    number = ledger_terms.c.seq if by_file else ledger.c.seq
+    bounds: list[sa.ColumnElement[bool]] = [] if before is None else [number < before]
+    if wanted.since is not None or wanted.until is not None:
+        first, last = unit.ask("ops.ledger_span", wanted.since, wanted.until)[0]
+        bounds += [number >= first, number <= last]
+    matches += _at(wanted)
+    if path is not None and by_file:
+        return _named("path", "paths", path, bounds, matches)
+    if path is not None:
+        matches.append(_names("paths", path))
+    return sa.select(ledger).where(*bounds, *matches).order_by(number.desc())
+
+
+def _is_rare(unit: Unit, word: str) -> bool:
+    """Whether few lines name it, so that they lead faster to what is looked for than anything else that is known."""
+    some = sa.select(ledger_terms.c.seq).where(ledger_terms.c.term == _term(word)).limit(_FEW)
+    return int(unit.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()) < _FEW
+
+
+def _term(word: str) -> bytes:
+    return hashlib.sha256(word.encode()).digest()[:8]
+
+
+def _names(member: str, value: str) -> sa.ColumnElement[bool]:
+    among = sa.cast(ledger.c.body, JSONB).op("->")("payload").op("->")(member)
+    return among.op("?", is_comparison=True)(value)
+
+
+def _matches(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     c = ledger.c
     equal = ((c.type, wanted.type), (c.object, wanted.object), (c.actor, wanted.actor), (c.branch, wanted.branch),
              (c.code, wanted.code))  # fmt: skip
-    found: list[sa.ColumnElement[bool]] = [column == value for column, value in equal if value is not None]
-    if wanted.path is not None:
-        found += _named(f"path:{wanted.path}", "paths", wanted.path)
-    if wanted.since is None and wanted.until is None:
-        return found
-    first, last = unit.ask("ops.ledger_span", wanted.since, wanted.until)[0]
-    found += [number >= first, number <= last]
+    return [column == value for column, value in equal if value is not None]
+
+
+def _at(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    c, found = ledger.c, list[sa.ColumnElement[bool]]()
     if wanted.since is not None:
         found.append(c.at >= wanted.since)
     if wanted.until is not None:
@@ -149,13 +176,24 @@ def _matches(unit: Unit, wanted: Wanted, number: sa.ColumnElement[int]) -> list[
     return found
 
 
-def _named(word: str, member: str, value: str) -> list[sa.ColumnElement[bool]]:
-    """Lines whose payload names `value` in a list: found by the index of words, and looked at because it is short."""
-    term = hashlib.sha256(word.encode()).digest()[:8]
-    terms = ledger_terms.c
-    among = sa.cast(ledger.c.body, JSONB).op("->")("payload").op("->")(member)
-    return [terms.org_id == ledger.c.org_id, terms.seq == ledger.c.seq, terms.term == term,
-            among.op("?", is_comparison=True)(value)]  # fmt: skip
+def _named(
+    kind: str, member: str, value: str,
+    bounds: Sequence[sa.ColumnElement[bool]] = (), more: Sequence[sa.ColumnElement[bool]] = (),
+) -> sa.Select[Any]:  # fmt: skip
+    """Lines whose payload names `value` in a list, newest first.
+
+    The index of words gives their numbers in order, and the lines are looked up one by one as far as they are wanted:
+    left to itself the planner reads all lines and sorts. A word is short for many values, so the line itself is asked.
+    """
+    c, word = ledger_terms.c, f"{kind}:{value}"
+    numbers = sa.select(c.seq).where(c.term == _term(word), *bounds).order_by(c.seq.desc()).subquery()
+    line = (
+        sa.select(ledger)
+        .where(ledger.c.seq == numbers.c.seq, _names(member, value), *more)
+        .offset(0)
+        .lateral()
+    )
+    return sa.select(line).join_from(numbers, line, sa.true()).order_by(numbers.c.seq.desc())
 
 
 def named_commits(unit: Unit) -> set[str]:
