@@ -59,9 +59,9 @@ from builderos.trust.audit.service import Witnesses
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
-from builderos.trust.notices.routes import routes as alert_routes
-from builderos.trust.notices.routes import inbox_routes, webhook_routes
 from builderos.trust.notices.ports import Directory
+from builderos.trust.notices.routes import inbox_routes, webhook_routes
+from builderos.trust.notices.routes import routes as alert_routes
 from builderos.trust.orgs import service as orgs
 from builderos.trust.orgs.place_routes import place_routes
 from builderos.trust.orgs.ports import Alarm, Providers, Subjects

@@ -123,6 +123,14 @@ class Settings(BaseSettings):
         description="Networks of this server's own in which organisations may have providers, e.g. 10.1.0.0/16.",
     )
 
+    otlp_endpoint: str | None = Field(
+        None,
+        description="Where traces go by OTLP over HTTP, e.g. http://127.0.0.1:4318/v1/traces; nowhere when unset.",
+    )
+    otlp_headers: SecretStr | None = Field(
+        None, description="Headers for that address as name=value,name=value, e.g. its credential."
+    )
+    otlp_ratio: float = Field(1.0, ge=0, le=1, description="Share of the requests that are traced.")
     drain_s: float = Field(
         20, ge=0, le=600, description="Seconds that running requests and schedules get to end after SIGTERM."
     )

@@ -8,16 +8,19 @@ import hashlib
 import json
 import urllib.error
 import urllib.request
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from builderos.core import dialing
+from builderos.core.dialing import IpNetwork
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.trust.orgs.ports import Errand, Person
+from builderos.trust.orgs.ports import Connection, Errand, Person
 
 TIMEOUT_S: Final = 10
 MAX_BYTES: Final = 1_000_000
@@ -25,6 +28,7 @@ ALGORITHMS: Final = ["RS256", "PS256", "ES256", "EdDSA"]  # never `none`, never 
 LEEWAY_S: Final = 60
 LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 Json = dict[str, Any]
+Fetch: TypeAlias = Callable[[str, bytes | None, dict[str, str]], tuple[int, bytes]]
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -37,11 +41,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class OidcProvider:
     """One configured provider. Its metadata is read when first needed and kept."""
 
-    def __init__(self, issuer: str, client_id: str, client_secret: str | None) -> None:
+    def __init__(
+        self, issuer: str, client_id: str, client_secret: str | None, fetch: "Fetch | None" = None
+    ) -> None:
         self._issuer = issuer
         self._client_id = client_id
         self._client_secret = client_secret
-        self._open = urllib.request.build_opener(_NoRedirect()).open
+        self._fetch = fetch or _trusted
         self._metadata: Json | None = None
 
     @classmethod
@@ -53,6 +59,20 @@ class OidcProvider:
         return cls(
             settings.oidc_issuer, settings.oidc_client_id, secret.get_secret_value() if secret else None
         )
+
+    @classmethod
+    def of_organisation(cls, at: Connection, networks: Sequence[IpNetwork]) -> "OidcProvider":
+        """One that an organisation chose: what it names is dialled only where it is public, or within `networks`."""
+
+        def fetch(url: str, form: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+            try:
+                method = "GET" if form is None else "POST"
+                found = dialing.ask(method, url, form, headers, networks=networks, limit=MAX_BYTES)
+            except dialing.Unreachable as error:
+                raise OSError(str(error)) from error
+            return found.status, found.body
+
+        return cls(at.issuer, at.client_id, at.client_secret, fetch)
 
     def address(self, errand: Errand, redirect_uri: str) -> str:
         """Where the browser goes. Raises `upstream_failed`."""
@@ -114,26 +134,37 @@ class OidcProvider:
 
     def _endpoint(self, name: str) -> str:
         url = str(self._about().get(name, ""))
-        _check_scheme(url)
+        if self._fetch is _trusted:
+            _check_scheme(url)
         return url
 
     def _ask(self, url: str, form: bytes | None = None, headers: dict[str, str] | None = None) -> Json:
-        _check_scheme(url)
-        request = urllib.request.Request(  # noqa: S310 - the scheme is checked
-            url, form, {"accept": "application/json", **(headers or {})}
-        )
+        sent = {"accept": "application/json", **(headers or {})}
+        if form is not None:
+            sent["content-type"] = "application/x-www-form-urlencoded"
         try:
-            with self._open(request, timeout=TIMEOUT_S) as reply:
-                answer = json.loads(reply.read(MAX_BYTES))
-        except urllib.error.HTTPError as error:
-            if form is not None and error.code in (400, 401):
-                raise _untrue("the provider does not accept this code") from error
-            raise _failed(f"the provider answered {error.code}") from error
+            status, body = self._fetch(url, form, sent)
+            if form is not None and status in (400, 401):
+                raise _untrue("the provider does not accept this code")
+            if status != 200:
+                raise _failed(f"the provider answered {status}")
+            answer = json.loads(body)
         except (OSError, ValueError) as error:
             raise _failed("the provider did not answer as it should") from error
         if not isinstance(answer, dict):
             raise _failed("the provider did not answer as it should")
         return answer  # pyright: ignore[reportUnknownVariableType]
+
+
+def _trusted(url: str, form: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+    """Ask the provider that whoever runs this server has chosen; it may stand in the server's own network."""
+    _check_scheme(url)
+    request = urllib.request.Request(url, form, headers)  # noqa: S310 - the scheme is checked
+    try:
+        with urllib.request.build_opener(_NoRedirect()).open(request, timeout=TIMEOUT_S) as reply:
+            return reply.status, reply.read(MAX_BYTES)
+    except urllib.error.HTTPError as error:
+        return error.code, b""
 
 
 def _check_scheme(url: str) -> None:

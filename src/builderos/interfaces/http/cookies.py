@@ -5,6 +5,7 @@ request provably comes from a page of ours: for anything but a read, the Origin 
 `X-CSRF-Token` holds what only such a page could read. Fetch metadata (`Sec-Fetch-Site`) decides nothing.
 """
 
+import base64
 import hmac
 import re
 from http.cookies import CookieError, SimpleCookie
@@ -19,6 +20,7 @@ from builderos.core.settings import Settings
 
 SESSION: Final = "__Host-bos"
 BROWSER: Final = "__Host-bos_browser"
+NEXT: Final = "__Host-bos_next"
 CSRF_HEADER: Final = "x-csrf-token"
 READS: Final = frozenset({"GET", "HEAD"})
 NO_COOKIES: Final = (
@@ -26,9 +28,13 @@ NO_COOKIES: Final = (
     "/mcp",
     "/gpt/",
     "/v1/auth/",
+    "/oauth/",
 )  # other clients' doors; signing in looks by itself
 _SECRET: Final = re.compile(r"bos_cs_[0-9A-Za-z]{43}")
 _NONCE: Final = re.compile(r"[0-9A-Za-z]{43}")
+_WAY: Final = re.compile(r"[0-9A-Za-z_-]{1,3800}")
+# Where a browser may go on to after signing in: pages of ours that ask a person, nothing else.
+_PAGES: Final = re.compile(r"/(?:oauth/authorize|device)(?:\?[!-~]*)?")
 
 
 class Cookies:
@@ -49,6 +55,34 @@ class Cookies:
     def browser(self, headers: Headers) -> str | None:
         """The nonce of a sign-in that began in this browser."""
         return _read(headers, BROWSER, _NONCE)
+
+    def seal(self, secret: str, purpose: str) -> str:
+        """What a form of ours carries to prove that the session saw exactly this page: 64 hex digits."""
+        return hmac.digest(self._key, f"{secret}|{purpose}".encode(), "sha256").hex()
+
+    def is_seal(self, sent: str, secret: str, purpose: str) -> bool:
+        """Whether a form carries that proof."""
+        wanted = self.seal(secret, purpose).encode()
+        return hmac.compare_digest(sent.encode("utf-8", "replace"), wanted)
+
+    def way_on(self, headers: Headers) -> str | None:
+        """The page of ours, as path and query, that a browser was on its way to before it had to sign in."""
+        found = _read(headers, NEXT, _WAY)
+        if found is None:
+            return None
+        try:
+            page = base64.urlsafe_b64decode(found + "=" * (-len(found) % 4)).decode("ascii")
+        except ValueError:
+            return None
+        return page if _PAGES.fullmatch(page) else None
+
+    @staticmethod
+    def keep_way(page: str) -> str | None:
+        """A Set-Cookie header that remembers such a page for a sign-in; None for any other, or a much too long one."""
+        kept = base64.urlsafe_b64encode(page.encode("utf-8", "replace")).rstrip(b"=").decode()
+        if not _PAGES.fullmatch(page) or not _WAY.fullmatch(kept):
+            return None
+        return Cookies.header(NEXT, kept, 900)
 
     def credential(self, scope: Scope, headers: Headers) -> str | None:
         """The cookie's secret where it counts as the request's credential, else None."""

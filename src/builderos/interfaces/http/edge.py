@@ -18,6 +18,7 @@ from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
 
+from .challenge import base_url, with_metadata
 from .cookies import Cookies
 from .problem import problem_response
 from .serve import Incoming
@@ -25,6 +26,12 @@ from .traffic import Traffic
 
 log = logging.getLogger("builderos.access")
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+FORM: Final = "application/x-www-form-urlencoded"
+# The protocol of OAuth speaks in forms (RFC 6749 app. B); their door knows that any page can send one.
+FORMS: Final = frozenset(
+    {"/oauth/authorize", "/oauth/token", "/oauth/revoke", "/oauth/device_authorization", "/device"}
+)
+_SPOKEN_ALOUD: Final = re.compile(rb"(?:^|&)access_token=")
 _REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SAFE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -77,6 +84,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _stamp(message, incoming.request_id, last=self._traffic.draining)
+                if status in (401, 403):
+                    self._say_where(message, scope, headers)
             await send(message)
 
         try:
@@ -98,6 +107,14 @@ class Edge:
             await problem_response(refusal, incoming.request_id)(scope, receive, send)
         else:
             await self._app(scope, _limited(receive, self._settings.max_body, scope["path"]), send)
+
+    def _say_where(self, message: Message, scope: Scope, headers: Headers) -> None:
+        """Name the document that leads to a credential (RFC 9728 §5.1); git's own challenge is of another kind."""
+        sent = MutableHeaders(scope=message)
+        bearer = sent.get("www-authenticate", "")
+        if bearer.startswith("Bearer "):
+            base = base_url(self._settings, scope, headers)
+            sent["www-authenticate"] = with_metadata(bearer, base, scope["path"])
 
     def _note(self, scope: Scope, status: int, incoming: Incoming, seconds: float) -> None:
         """Count the request, and write its line: always where we failed, else from the level `info` on."""
@@ -126,12 +143,18 @@ class Edge:
         has_body = (length.isdigit() and int(length) > 0) or "transfer-encoding" in headers
         if has_body and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json":
+            wanted = FORM if scope["path"] in FORMS else "application/json"
+            if kind != wanted:
                 return Problem(
                     "unsupported_media_type",
-                    "the body must be JSON",
-                    hint="Send Content-Type: application/json.",
+                    f"the body must be {'a form' if wanted == FORM else 'JSON'}",
+                    hint=f"Send Content-Type: {wanted}.",
                 )
+        if _SPOKEN_ALOUD.search(scope["query_string"]):
+            return Problem(
+                "validation_failed", "a token in an address is read by proxies and kept in histories",
+                hint="End that token, and send the next one as Authorization: Bearer ….",
+            )  # fmt: skip
         return None
 
 

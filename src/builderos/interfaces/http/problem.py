@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from builderos.core.problems import Problem
 
+from .challenge import challenge
+
 
 class ProblemBody(BaseModel):
     """RFC 9457 problem details. Some codes bring members of their own, e.g. `limit`, `conflicts`, `allowed`."""
@@ -31,8 +33,9 @@ def problem_response(
     headers = dict(more or {})
     if problem.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(problem.retry_after_s)))
-    if problem.status == 401:
-        headers["www-authenticate"] = 'Bearer realm="builderos"'
+    bearer = challenge(problem)
+    if bearer is not None:
+        headers["www-authenticate"] = bearer
     return JSONResponse(
         problem.as_dict(request_id), problem.status, headers, media_type="application/problem+json"
     )

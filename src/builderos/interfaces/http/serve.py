@@ -18,7 +18,7 @@ from builderos.core.problems import Problem
 from builderos.core.schema import In
 from builderos.core.settings import Settings
 from builderos.core.unit import Call, Presented, Unit, perform
-from builderos.interfaces.http import failures, idempotency, records
+from builderos.interfaces.http import challenge, failures, idempotency, records
 from builderos.trust.identity import service as identity
 from builderos.trust.notices import service as notices
 from builderos.trust.policy import service as policy
@@ -48,6 +48,8 @@ class Incoming:
     caller: str
     door: str = "http"
     seen: Seen = field(default_factory=Seen, compare=False)
+    audience: str = ""  # the part of the server that is called, as tokens are made for it, e.g. /mcp
+    org_slug: str | None = None  # the organisation that the address names
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ def _served(app: Application, operation: Operation, body: In, incoming: Incoming
         return _do(app, call, operation, body)
     except policy.Refused as refused:
         records.note_refusal(app.context, call, refused)
+        missing = challenge.missing_scope(app.context, call, refused)
+        if missing is not None:
+            refused.extra["scope"] = missing
         raise
     except Problem as problem:
         failures.note(app.context, call, operation, body, problem)
@@ -249,10 +254,12 @@ def _look_up(app: Application, incoming: Incoming, secret: str, slug: str | None
     rates = app.context.get(quotas.Rates)
     try:
         found = identity.authenticate(app.context.get(Database), app.context.get(identity.Hasher), secret)
-        if slug is not None and found.org_id is not None:
-            org = identity.find_org(app.context.get(Database), slug)
-            if org is None or org[0] != found.org_id:
+        for named in filter(None, {slug, incoming.org_slug}):
+            org = identity.find_org(app.context.get(Database), named)
+            if found.org_id is not None and (org is None or org[0] != found.org_id):
                 found = identity.Found("invalid")
+        if not challenge.is_for(found.audience, incoming.audience):
+            found = identity.Found("invalid")
         if found.presented != "valid":
             rates.hit("invalid_tokens", incoming.caller)
     except Problem as problem:
@@ -290,12 +297,21 @@ def _refused(presented: Presented) -> Problem:
     )  # fmt: skip
 
 
+def check_credential(app: Application, incoming: Incoming) -> None:
+    """Raise `token_invalid` or `token_expired` where the Bearer credential carries nothing here."""
+    if incoming.bearer is not None:
+        found = _look_up(app, incoming, incoming.bearer)
+        if found.actor is None:
+            raise _refused(found.presented)
+
+
 def _spend_rates(app: Application, rates: quotas.Rates, caller: Caller, incoming: Incoming) -> None:
     if caller.actor.role == "anonymous":
         return
+    per_token, per_org = app.context.get(policy.InForce).rates(caller.actor)
     try:
-        rates.hit("per_token", caller.actor.credential_id or caller.actor.id)
-        rates.hit("per_org", caller.actor.org_id)
+        rates.hit("per_token", caller.actor.credential_id or caller.actor.id, per_token)
+        rates.hit("per_org", caller.actor.org_id, per_org)
     except Problem as problem:
         call = Call(actor=caller.actor, request_id=incoming.request_id, door=incoming.door)
         object_ = caller.actor.sandbox_id or caller.actor.id

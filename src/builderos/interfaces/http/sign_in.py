@@ -5,60 +5,33 @@ These calls have no credential yet, so they are no operations of the registry: e
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeAlias
 
-import anyio
 from fastapi import Body, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import Field
 
 from builderos.core.application import Application
-from builderos.core.database import Database
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Out
-from builderos.core.settings import Settings
-from builderos.core.unit import Call, Unit, perform
+from builderos.core.unit import Unit
 from builderos.trust.identity import service as identity
 from builderos.trust.orgs import schema
 from builderos.trust.orgs import service as orgs
 from builderos.trust.orgs.ports import Errand, IdentityProvider, Person, Providers
-from builderos.trust.quotas.service import Rates
 
+from . import pages, sign_in_page
 from .contract import PROBLEM
-from .cookies import BROWSER, SESSION, Cookies
-from .serve import Incoming
+from .cookies import BROWSER, NEXT, SESSION, Cookies
+from .doorway import Doorway
 
-T = TypeVar("T")
+Start: TypeAlias = tuple[orgs.signing_in.Begun, str]
 BROWSER_S: Final = int(orgs.signing_in.LIFE.total_seconds())
 SESSION_S: Final = int(orgs.sessions.IDLE.total_seconds())
 CALLBACK: Final = "/v1/auth/oidc/callback"
 SENT: Final = (
     "If that address belongs to a member, a link is on its way. It is good for 15 minutes, in this browser."
 )
-_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Sign in to BuilderOS</title><main><h1>Sign in to BuilderOS</h1>
-<p id="said" role="status">You followed a link from your mail.</p><button id="go" type="button">Sign in</button></main>
-<script src="/sign-in.js"></script></html>
-"""
-# The secret stands behind the #, which browsers send to nobody; a mail scanner that opens the page uses nothing up.
-_SCRIPT: Final = """"use strict";
-const said = document.getElementById("said"), go = document.getElementById("go");
-const token = location.hash.slice(1);
-history.replaceState(null, "", location.pathname);
-go.addEventListener("click", async () => {
-  go.disabled = true;
-  const reply = await fetch("/v1/auth/link/finish", {
-    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }),
-  });
-  const body = await reply.json();
-  said.textContent = reply.ok ? body.message : `${body.detail}. ${body.hint}`;
-});
-"""
-_PAGE_HEADERS: Final = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; "
-    "base-uri 'none'; form-action 'none'"
-}
 
 
 class LinkIn(In):
@@ -72,6 +45,13 @@ class FollowIn(In):
     """The secret of a mailed link (bos_ml_…)."""
 
     token: Annotated[Line, Field(max_length=100)]
+
+
+class JoinIn(In):
+    """An invite (bos_in_…), and how the person wants to be called."""
+
+    invite_token: Annotated[Line, Field(max_length=100)]
+    name: schema.PersonName = ""
 
 
 class RefreshIn(In):
@@ -100,43 +80,29 @@ class SignedIn(BrowserSession):
 
     session_id: str
     message: str
+    next: Annotated[
+        str | None, Field(description="The page that asked for this sign-in, as path and query.")
+    ] = None
 
 
-class Door:
-    """The calls of signing in, in worker threads."""
+class Door(Doorway):
+    """The calls of signing in."""
 
-    def __init__(self, app: Application) -> None:
-        self._context = (
-            app.context
-        )  # whose adapters are there once the server runs, not while the contract is written
-
-    @property
-    def _cookies(self) -> Cookies:
-        return self._context.get(Cookies)
-
-    @property
-    def _rates(self) -> Rates:
-        return self._context.get(Rates)
-
-    @property
-    def _database(self) -> Database:
-        return self._context.get(Database)
-
-    @property
-    def _hasher(self) -> identity.Hasher:
-        return self._context.get(identity.Hasher)
-
-    @property
-    def _settings(self) -> Settings:
-        return self._context.get(Settings)
-
-    async def page(self) -> Response:
-        """Show the page that a mailed link opens."""
-        return Response(_PAGE, media_type="text/html", headers=_PAGE_HEADERS)
+    async def page(self, request: Request) -> Response:
+        """Show the ways to sign in; a mailed link opens this page, too."""
+        return await self._in_thread(self._page, request, request.query_params.get("provider"))
 
     async def script(self) -> Response:
         """The page's script."""
-        return Response(_SCRIPT, media_type="text/javascript")
+        return Response(sign_in_page.SCRIPT, media_type="text/javascript")
+
+    async def style(self) -> Response:
+        """How our pages look."""
+        return Response(pages.STYLE, media_type="text/css")
+
+    async def join(self, request: Request, body: Annotated[JoinIn, Body()]) -> Response:
+        """Accept an invite in a browser and sign in."""
+        return await self._in_thread(self._join, request, body)
 
     async def send_link(self, request: Request, body: Annotated[LinkIn, Body()]) -> Response:
         """Mail a link to sign in. The answer is the same whoever asks for whom."""
@@ -151,10 +117,11 @@ class Door:
         return await self._in_thread(self._refresh, request, body)
 
     async def depart(
-        self, request: Request, org_slug: Annotated[schema.Slug, Query()] = identity.DEFAULT_ORG_SLUG
-    ) -> Response:
-        """Send the browser to the OpenID Connect provider."""
-        return await self._in_thread(self._depart, request, org_slug)
+        self, request: Request, org_slug: Annotated[schema.Slug, Query()] = identity.DEFAULT_ORG_SLUG,
+        provider: Annotated[str | None, Query(max_length=40)] = None,
+    ) -> Response:  # fmt: skip
+        """Send the browser to the server's OpenID Connect provider, or to one of an organisation."""
+        return await self._in_thread(self._depart, request, (org_slug, provider))
 
     async def arrive(
         self, request: Request, state: Annotated[str, Query(max_length=100)] = "",
@@ -173,10 +140,31 @@ class Door:
 
     # ------------------------------------------------------------ in a worker thread
 
+    def _page(self, request: Request, named: str | None) -> Response:
+        shown = orgs.providers.for_everybody(self._database)
+        if named is not None and named not in {provider.id for provider in shown}:
+            self._suspect(request)
+            org_id = orgs.providers.organisation_of(self._database, named)
+            label = self._perform(request, org_id, lambda unit: orgs.providers.label_of(unit, named))
+            shown = [orgs.providers.Listed(named, label), *shown]
+        own = self._context.get(Providers).provider is not None
+        return sign_in_page.sign_in(shown, mail=self._settings.smtp_url is not None, provider=own)
+
+    def _join(self, request: Request, body: JoinIn) -> Response:
+        found = identity.authenticate(self._database, self._hasher, body.invite_token)
+        if found.actor is None or found.actor.role != "invite":
+            self._suspect(request)
+            raise orgs.invites.over()
+        actor, sent = found.actor, schema.AcceptIn(name=body.name)
+        return self._begin(
+            request, lambda verb: self._as(request, actor, verb, "acceptInvite@1"),
+            lambda unit: orgs.signing_in.accept_invite(unit, sent), None,
+        )  # fmt: skip
+
     def _send_link(self, request: Request, body: LinkIn) -> Response:
         if self._settings.smtp_url is None:
             raise Problem("not_found", "this server sends no mail", hint="Sign in another way.")
-        self._rates.hit("invalid_tokens", _incoming(request).caller)
+        self._suspect(request)
         browser = self._cookies.browser(request.headers) or identity.random_text()
         org_id, known = self._organisation(body.org_slug)
         email = (
@@ -199,14 +187,20 @@ class Door:
         try:
             tokens = self._perform(request, org_id, lambda unit: orgs.sessions.refresh(unit, secret))
         except Problem:
-            self._rates.hit("invalid_tokens", _incoming(request).caller)
+            self._suspect(request)
             raise
         return JSONResponse(tokens.model_dump())
 
-    def _depart(self, request: Request, slug: str) -> Response:
-        provider = self._provider()
-        self._rates.hit("invalid_tokens", _incoming(request).caller)
-        org_id, known = self._organisation(slug)
+    def _depart(self, request: Request, chosen: tuple[str, str | None]) -> Response:
+        slug, named = chosen
+        self._suspect(request)
+        if named is not None:
+            org_id, known = orgs.providers.organisation_of(self._database, named), True
+            at = self._perform(request, org_id, lambda unit: orgs.providers.connection(unit, named))
+            provider = self._context.get(Providers).of(at)
+        else:
+            provider = self._provider()
+            org_id, known = self._organisation(slug)
         text = identity.random_text
         errand = Errand(text(), text(), text())
         browser = self._cookies.browser(request.headers) or text()
@@ -214,7 +208,7 @@ class Door:
         kept = (
             errand if known else replace(errand, state=text())
         )  # from an invented organisation nobody comes back
-        self._perform(request, org_id, lambda unit: orgs.signing_in.send_away(unit, kept, browser))
+        self._perform(request, org_id, lambda unit: orgs.signing_in.send_away(unit, kept, browser, named))
         reply = RedirectResponse(address, 303)
         reply.headers.append("set-cookie", Cookies.header(BROWSER, browser, BROWSER_S))
         return reply
@@ -223,13 +217,16 @@ class Door:
         state, code, issuer = answer
         browser = self._cookies.browser(request.headers) or ""
         org_id = self._org_of(request, state)
-        errand = self._perform(request, org_id, lambda unit: orgs.signing_in.come_back(unit, state, browser))
+        errand, at = self._perform(
+            request, org_id, lambda unit: orgs.signing_in.come_back(unit, state, browser)
+        )
         if not code:
             raise Problem("policy_denied", "the provider signed nobody in", hint="Begin the sign-in again.")
         # No transaction is open while the provider is asked.
-        person: Person = self._provider().exchange(errand, self._callback, code, issuer)
+        provider = self._context.get(Providers).of(at) if at is not None else self._provider()
+        person: Person = provider.exchange(errand, self._callback, code, issuer)
         home = orgs.signing_in.public_url(self._settings) + "/"
-        return self._finish(request, state, lambda unit: orgs.signing_in.welcome(unit, person), home)
+        return self._finish(request, state, lambda unit: orgs.signing_in.welcome(unit, person, at), home)
 
     def _session(self, request: Request, _none: None) -> Response:
         secret = self._cookies.session(request.headers)
@@ -266,24 +263,35 @@ class Door:
     def _finish(
         self, request: Request, secret: str, verb: Callable[[Unit], orgs.signing_in.Begun], home: str | None
     ) -> Response:
-        """Begin the session and hand over its cookie, whatever cookie the browser had before."""
+        """Begin the session in the organisation of a sign-in on its way."""
         org_id = self._org_of(request, secret)
+        return self._begin(request, lambda act: self._perform(request, org_id, act), verb, home)
 
-        def begin(unit: Unit) -> tuple[orgs.signing_in.Begun, str]:
+    def _begin(
+        self, request: Request, perform: Callable[[Callable[[Unit], Start]], Start],
+        verb: Callable[[Unit], orgs.signing_in.Begun], home: str | None,
+    ) -> Response:  # fmt: skip
+        """Begin the session and hand over its cookie, whatever cookie the browser had before."""
+
+        def begin(unit: Unit) -> Start:
             return verb(unit), identity.org_slug(unit)
 
         try:
-            begun, slug = self._perform(request, org_id, begin)
+            begun, slug = perform(begin)
         except Problem:
-            self._rates.hit("invalid_tokens", _incoming(request).caller)
+            self._suspect(request)
             raise
+        way = self._cookies.way_on(request.headers)
         said = SignedIn(
             session_id=begun.session_id, member_id=begun.member_id, role=begun.role, org_slug=slug,
-            csrf_token=self._cookies.csrf(begun.cookie), message="You are signed in.",
+            csrf_token=self._cookies.csrf(begun.cookie), message="You are signed in.", next=way,
         )  # fmt: skip
-        reply = JSONResponse(said.model_dump()) if home is None else RedirectResponse(home, 303)
+        there = f"{home.rstrip('/')}{way}" if home is not None and way is not None else home
+        reply = JSONResponse(said.model_dump()) if there is None else RedirectResponse(there, 303)
         reply.headers.append("set-cookie", Cookies.header(SESSION, begun.cookie, SESSION_S))
         reply.headers.append("set-cookie", Cookies.header(BROWSER, "", 0))
+        if way is not None:
+            reply.headers.append("set-cookie", Cookies.header(NEXT, "", 0))
         return reply
 
     @property
@@ -310,25 +318,9 @@ class Door:
     def _org_of(self, request: Request, secret: str) -> str:
         org_id = orgs.sessions.organisation_of(self._database, self._hasher, secret)
         if org_id is None:
-            self._rates.hit("invalid_tokens", _incoming(request).caller)
+            self._suspect(request)
             raise orgs.sessions.over()
         return org_id
-
-    def _perform(self, request: Request, org_id: str, verb: Callable[[Unit], T]) -> T:
-        call = Call(
-            identity.anonymous_actor(org_id), request_id=_incoming(request).request_id, tool="signIn@1"
-        )
-        return perform(self._context, call, verb)
-
-    async def _in_thread(
-        self, work: Callable[[Request, Any], Response], request: Request, body: Any
-    ) -> Response:
-        limiter = self._context.get(anyio.CapacityLimiter)
-        return await anyio.to_thread.run_sync(work, request, body, limiter=limiter)
-
-
-def _incoming(request: Request) -> Incoming:
-    return request.state.incoming
 
 
 def add_sign_in(api: FastAPI, app: Application) -> None:
@@ -336,10 +328,12 @@ def add_sign_in(api: FastAPI, app: Application) -> None:
     door = Door(app)
     api.add_api_route("/sign-in", door.page, methods=["GET"], include_in_schema=False)
     api.add_api_route("/sign-in.js", door.script, methods=["GET"], include_in_schema=False)
+    api.add_api_route("/sign-in.css", door.style, methods=["GET"], include_in_schema=False)
     refused: dict[str, Any] = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for method, path, name, handler, status, reply in (
         ("POST", "/v1/auth/link", "sendLink", door.send_link, 202, Sent),
         ("POST", "/v1/auth/link/finish", "followLink", door.follow_link, 200, SignedIn),
+        ("POST", "/v1/auth/invite", "joinInBrowser", door.join, 200, SignedIn),
         ("POST", "/v1/auth/refresh", "refreshSession", door.refresh, 200, schema.Tokens),
         ("GET", "/v1/auth/session", "getBrowserSession", door.session, 200, BrowserSession),
         ("POST", "/v1/auth/sign-out", "signOut", door.sign_out, 200, Sent),

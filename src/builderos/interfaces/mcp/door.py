@@ -1,5 +1,6 @@
 """`/mcp` of the HTTP server. The library behind it is loaded by the first message: the server starts without it."""
 
+import dataclasses
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -11,23 +12,33 @@ from anyio.abc import TaskGroup, TaskStatus
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from builderos.core.application import Application
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
+from builderos.interfaces.http.challenge import audience_of
 from builderos.interfaces.http.edge import allowed_hosts
+from builderos.interfaces.http.problem import problem_response
+from builderos.interfaces.http.serve import Incoming, check_credential
+from builderos.trust.orgs.schema import is_slug
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 PATH = "/mcp"
+# A token of a workspace stands for itself where it is over: `initSandbox` then opens another one and says so.
+WORKSPACE = "bos_rt_"
 
 
 def add_mcp(api: FastAPI, app: Application) -> AbstractAsyncContextManager[None]:
-    """Serve MCP at `/mcp`; the result is to be held open while the server runs."""
+    """Serve MCP at `/mcp`, and at `/mcp/{org_slug}` for members of one organisation.
+
+    The result is to be held open while the server runs.
+    """
     door = Door(app)
-    api.router.routes.append(Route(PATH, endpoint=door, name="mcp", include_in_schema=False))
+    for path in (PATH, PATH + "/{org_slug}"):
+        api.router.routes.append(Route(path, endpoint=door, name="mcp", include_in_schema=False))
     return door.open()
 
 
@@ -57,7 +68,15 @@ class Door:
         """Serve one message. Raises `Problem` for what is no message."""
         scope["state"]["incoming"].seen.operation = "mcp"
         self._check(scope)
-        await (await self._ready())(scope, receive, send)
+        incoming = _addressed(scope)
+        scope["state"]["incoming"] = incoming
+        if incoming.bearer is None:
+            if incoming.org_slug is not None or not self._settings.anonymous:
+                raise _sign_in()
+        elif not incoming.bearer.startswith(WORKSPACE):
+            limiter = self._app.context.get(anyio.CapacityLimiter)
+            await anyio.to_thread.run_sync(check_credential, self._app, incoming, limiter=limiter)
+        await (await self._ready())(scope, receive, _stepping_up(scope, receive, send))
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -95,6 +114,43 @@ class Door:
         from .server import build_manager
 
         return build_manager(self._app, self._app.context.get(anyio.CapacityLimiter))
+
+
+def _addressed(scope: Scope) -> Incoming:
+    """What the edge knows, with the organisation that the address names."""
+    slug: str | None = scope.get("path_params", {}).get("org_slug")
+    if slug is not None and not is_slug(slug):
+        raise Problem("not_found", "there is nothing at this address", hint=f"Messages go to {PATH}.")
+    known: Incoming = scope["state"]["incoming"]
+    return dataclasses.replace(known, audience=audience_of(scope["path"]), org_slug=slug)
+
+
+def _sign_in() -> Problem:
+    return Problem(
+        "unauthenticated", "this needs a credential",
+        hint="Sign in with OAuth, or send a token as Authorization: Bearer ….",
+    )  # fmt: skip
+
+
+def _stepping_up(scope: Scope, receive: Receive, send: Send) -> Send:
+    """Answer with the HTTP status of a refusal that the person could lift by agreeing to more.
+
+    Programs ask for that by the status alone; the message that holds the refusal is left out (`lacking` in the state).
+    """
+    replaced = False
+
+    async def answer(message: Message) -> None:
+        nonlocal replaced
+        lacking: Problem | None = scope["state"].get("lacking")
+        if replaced:
+            return
+        if lacking is not None and message["type"] == "http.response.start":
+            replaced = True
+            await problem_response(lacking, scope["state"]["incoming"].request_id)(scope, receive, send)
+            return
+        await send(message)
+
+    return answer
 
 
 async def _run(

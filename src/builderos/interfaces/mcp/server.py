@@ -17,6 +17,7 @@ from builderos.core.application import Application
 from builderos.core.settings import Settings
 from builderos.interfaces.http.gpt import chat_pod
 from builderos.interfaces.http.serve import Incoming, known
+from builderos.trust.identity import service as identity
 
 from .tools import Answer, Tool, call, tools_of
 
@@ -52,12 +53,20 @@ def build_server(app: Application, limiter: anyio.CapacityLimiter) -> Server[Any
         answer = await anyio.to_thread.run_sync(
             call, app, tool.operation, params.arguments or {}, _incoming(ctx), limiter=limiter
         )
+        if answer.problem is not None and "scope" in answer.problem.extra and _by_agreement(ctx):
+            assert ctx.request is not None
+            ctx.request.state.lacking = answer.problem
         return result_of(answer)
 
     return Server(
         "builderos", version=VERSION, title="BuilderOS", instructions=chat_pod().template, on_list_tools=list_tools,
         on_call_tool=call_tool, get_tool_input_schema=lambda name: tools[name].input_schema if name in tools else None,
     )  # fmt: skip
+
+
+def _by_agreement(ctx: Context) -> bool:
+    """Whether the credential came from a sign-in, which can be repeated with more scopes."""
+    return (_incoming(ctx).bearer or "").startswith(identity.PREFIX["access"])
 
 
 def _incoming(ctx: Context) -> Incoming:

@@ -49,6 +49,7 @@ class Answer:
 
     body: Json
     failed: bool
+    problem: Problem | None = None
 
 
 def tools_of(app: Application) -> dict[str, Tool]:
@@ -71,7 +72,7 @@ def call(app: Application, operation: Operation, arguments: Mapping[str, Any], i
     try:
         out = serve(app, operation, _body(operation, arguments), incoming)
     except Problem as problem:
-        return Answer(problem.as_dict(incoming.request_id), failed=True)
+        return Answer(problem.as_dict(incoming.request_id), failed=True, problem=problem)
     except Exception:
         log.exception("unexpected error in %s", incoming.request_id)
         crash = Problem("internal", "something went wrong on our side", hint="Report the request_id.")

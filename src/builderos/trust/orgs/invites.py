@@ -93,16 +93,20 @@ def revoke(unit: Unit, body: schema.Which) -> schema.Gone:
 
 def accept(unit: Unit, body: schema.AcceptIn) -> schema.Tokens:
     """Become a member and sign in. The invite is used up; of two who send it at once one is refused."""
+    return sessions.begin(unit, used_up(unit, body), "invite")
+
+
+def used_up(unit: Unit, body: schema.AcceptIn) -> identity.members.Member:
+    """Make whoever holds the unit's invite a member. Raises `token_invalid`."""
     decision = policy.require(unit, "member.join", policy.org_resource(unit))
     row = unit.execute(_open(unit).where(invites.c.id == unit.actor.id).with_for_update()).one_or_none()
     if row is None:
-        raise Problem("token_invalid", "this invite was used or has ended", hint="Ask for a new one.")
+        raise over()
     member = join(unit, row, body.name)
-    tokens = sessions.begin(unit, member, "invite")
     ledger.record(
         unit, "member.joined", member.id, {"invite": row.id, "role": row.role}, rules=decision.rules
     )
-    return tokens
+    return member
 
 
 def join(unit: Unit, row: sa.Row[Any], name: str) -> identity.members.Member:
@@ -113,6 +117,11 @@ def join(unit: Unit, row: sa.Row[Any], name: str) -> identity.members.Member:
     )
     _end(unit, row, accepted_at=unit.now, member_id=member.id)
     return member
+
+
+def over() -> Problem:
+    """One answer for every invite that lets nobody in."""
+    return Problem("token_invalid", "this invite was used or has ended", hint="Ask for a new one.")
 
 
 def open_for(unit: Unit, email: str) -> sa.Row[Any] | None:

@@ -13,6 +13,8 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
+from . import sessions
+
 Scope = Literal["read", "write", "promote", "approve", "admin"]
 
 
@@ -78,6 +80,7 @@ def create_key(unit: Unit, body: KeyIn) -> NewKey:
             hint="End it with Z.",
         )
     decision = policy.require(unit, "credential.create", _resource(unit, "new", frozenset(body.scopes)))
+    sessions.by_oneself(unit)
     made = identity.issue(
         unit, "api_key", actor_name="api-key", profile="full", scopes=tuple(sorted(set(body.scopes))), label=body.label,
         expires_at=body.expires_at,

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Literal, Protocol
 
+from builderos.core.actor import MemberRole
 from builderos.core.registry import Registry
 from builderos.core.unit import Unit
 from builderos.trust.policy.schema import Resource
+
+_KEPT: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,55 @@ class IdentityProvider(Protocol):
 
 
 @dataclass(frozen=True)
-class Providers:
-    """The provider of this server; None where none is configured."""
+class Connection:
+    """A provider of one organisation: how we are known there, whose addresses count, and who joins by them."""
 
-    provider: IdentityProvider | None = None
+    id: str
+    issuer: str
+    client_id: str
+    client_secret: str | None
+    domains: tuple[str, ...] = ()
+    join_role: MemberRole | None = None
+
+
+class Providers:
+    """The provider of this server (None where none is configured), and those of organisations, made as needed."""
+
+    def __init__(
+        self,
+        provider: IdentityProvider | None = None,
+        make: Callable[[Connection], IdentityProvider] | None = None,
+    ) -> None:
+        self.provider = provider
+        self._make = make
+        self._made: dict[Connection, IdentityProvider] = {}
+
+    def of(self, connection: Connection) -> IdentityProvider:
+        """The provider behind a connection. It keeps what the provider says of itself."""
+        if self._make is None:
+            raise LookupError("this server knows no providers of organisations")
+        if connection not in self._made:
+            if len(self._made) > _KEPT:
+                self._made.clear()
+            self._made[connection] = self._make(connection)
+        return self._made[connection]
+
+
+class Sound(Protocol):
+    """Opens an alert that somebody of the organisation should see."""
+
+    def __call__(
+        self, unit: Unit, rule: Literal["token_abuse"], object_: str, detail: dict[str, Any]
+    ) -> None:
+        """`object_` is what it is about; repetitions count up."""
+        ...
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Who is told that a secret was stolen."""
+
+    sound: Sound
 
 
 class Subjects(Registry[Callable[[Unit, str], Resource]]):

@@ -1,5 +1,24 @@
 """What other rooms and the doors use of the organisations' room: members, invites, tokens, keys, sessions."""
 
-from . import invites, keys, members, organisations, sessions, signing_in, tokens
+from . import (
+    clients,
+    devices,
+    granting,
+    grants,
+    invites,
+    keys,
+    me,
+    members,
+    organisations,
+    places,
+    providers,
+    redirects,
+    sessions,
+    signing_in,
+    tokens,
+)
 
-__all__ = ["invites", "keys", "members", "organisations", "sessions", "signing_in", "tokens"]
+__all__ = [
+    "clients", "devices", "granting", "grants", "invites", "keys", "me", "members", "organisations", "places",
+    "providers", "redirects", "sessions", "signing_in", "tokens",
+]  # fmt: skip

@@ -3,8 +3,9 @@
 A refresh token that comes a second time was stolen, or its answer was: the session ends (RFC 9700, 4.14.2).
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
@@ -18,36 +19,54 @@ from builderos.trust.policy import service as policy
 
 from . import schema
 from .model import refresh_tokens, sessions
+from .ports import Alarm
 
 ACCESS: Final = timedelta(minutes=15)
 IDLE: Final = timedelta(days=14)
 REFRESH: Final = "bos_rf_"
-Method = Literal["invite", "link", "oidc"]
+CLI: Final = "builderos-cli"  # the program that comes with us: it is the member's own hand
+Method = Literal["invite", "link", "oidc", "code", "device"]
 
 
-def begin(unit: Unit, member: identity.members.Member, method: Method) -> schema.Tokens:
+@dataclass(frozen=True)
+class Grant:
+    """What a member let a program do: with which part of the own role, and at which part of this server."""
+
+    client_id: str
+    scopes: tuple[str, ...]
+    audience: str
+
+
+def begin(
+    unit: Unit, member: identity.members.Member, method: Method, grant: Grant | None = None
+) -> schema.Tokens:
     """A new session of a member, for a program: a pair of tokens."""
-    return _pair(unit, open_(unit, member, method), member, "You are signed in.")
+    scopes = grant.scopes if grant is not None else identity.EVERY_SCOPE
+    return _pair(unit, open_(unit, member, method, grant), member, scopes, "You are signed in.")
 
 
-def open_(unit: Unit, member: identity.members.Member, method: Method) -> str:
+def open_(unit: Unit, member: identity.members.Member, method: Method, grant: Grant | None = None) -> str:
     """The row of a new session; returns its id."""
     id_ = new_id("ses")
+    granted: dict[str, Any] = {}
+    if grant is not None:
+        granted = {"client_id": grant.client_id, "scopes": list(grant.scopes), "audience": grant.audience}
     unit.execute(
         sa.insert(sessions).values(
             id=id_, org_id=unit.org_id, member_id=member.id, method=method, created_at=unit.now,
-            used_at=unit.now, expires_at=unit.now + IDLE,
+            used_at=unit.now, expires_at=unit.now + IDLE, **granted,
         )
     )  # fmt: skip
-    ledger.record(unit, "session.started", id_, {"member": member.id, "method": method})
+    ledger.record(unit, "session.started", id_, {"member": member.id, "method": method, **granted})
     return id_
 
 
-def _pair(unit: Unit, session_id: str, member: identity.members.Member, message: str) -> schema.Tokens:
+def _pair(
+    unit: Unit, session_id: str, member: identity.members.Member, scopes: tuple[str, ...], message: str
+) -> schema.Tokens:
     access = identity.issue(
-        unit, "access", actor_name=member.label, actor_id=member.id, profile="full",
-        scopes=identity.EVERY_SCOPE, label="access token", expires_at=unit.now + ACCESS, member_id=member.id,
-        session_id=session_id,
+        unit, "access", actor_name=member.label, actor_id=member.id, profile="full", scopes=scopes,
+        label="access token", expires_at=unit.now + ACCESS, member_id=member.id, session_id=session_id,
     )  # fmt: skip
     secret = REFRESH + identity.random_text()
     unit.add(
@@ -64,7 +83,31 @@ def _pair(unit: Unit, session_id: str, member: identity.members.Member, message:
 def refresh(unit: Unit, secret: str) -> schema.Tokens:
     """The next pair of a session, for the door that knows the organisation of `secret`.
 
-    Raises `token_invalid`; a token that was used before also ends its session, which survives the refusal.
+    Raises `token_invalid`, also for a token that a member gave a program: that one has to prove who it is.
+    """
+    row, member = _rotated(unit, secret, None)
+    return _pair(unit, row.id, member, identity.EVERY_SCOPE, "Here is the next pair.")
+
+
+def refresh_for(
+    unit: Unit, secret: str, client_id: str, wanted: str | None, audience: str | None
+) -> tuple[schema.Tokens, tuple[str, ...]]:
+    """The next pair of a program's session and its scopes: those that were given, or the `wanted` ones of them.
+
+    Raises `token_invalid`; `validation_failed` for scopes or an `audience` that were not given.
+    """
+    row, member = _rotated(unit, secret, client_id)
+    given = tuple(row.scopes or ())
+    scopes = tuple(s for s in given if s in wanted.split()) if wanted else given
+    if (wanted and set(wanted.split()) != set(scopes)) or audience not in (None, row.audience):
+        raise Problem("validation_failed", "that was not given to this program", hint="Ask for less.")
+    return _pair(unit, row.id, member, scopes, "Here is the next pair."), scopes
+
+
+def _rotated(unit: Unit, secret: str, client_id: str | None) -> tuple[sa.Row[Any], identity.members.Member]:
+    """The session of a refresh token and its member; the token is used up.
+
+    A token that was used before ends its session, which survives the refusal: somebody else has had it.
     """
     c = refresh_tokens.c
     wanted = (
@@ -74,16 +117,22 @@ def refresh(unit: Unit, secret: str) -> schema.Tokens:
         .with_for_update()
     )
     row = unit.execute(wanted).one_or_none()
-    if row is None or row.ended_at is not None or row.expires_at <= unit.now:
+    if row is None or row.ended_at is not None or row.expires_at <= unit.now or row.client_id != client_id:
         raise over()
     if row.used_at is not None:
-        unit.keep(lambda kept: end(kept, row.id, "refresh token used twice"))
+        unit.keep(lambda kept: stolen(kept, row.id, "refresh token used twice"))
         raise over()
     member = identity.members.find(unit, row.member_id)  # whose end has ended the session, too
     unit.execute(sa.update(refresh_tokens).where(c.hash == row.hash).values(used_at=unit.now))
     moved = {"used_at": unit.now, "expires_at": unit.now + IDLE}
     unit.execute(sa.update(sessions).where(sessions.c.id == row.id).values(moved))
-    return _pair(unit, row.id, member, "Here is the next pair.")
+    return row, member
+
+
+def stolen(unit: Unit, session_id: str, why: str) -> None:
+    """End a session whose secret somebody else has had, and alert whoever looks after the organisation."""
+    if end(unit, session_id, why):
+        unit.get(Alarm).sound(unit, "token_abuse", session_id, {"why": why})
 
 
 def organisation_of(database: Database, hasher: identity.Hasher, secret: str) -> str | None:
@@ -93,12 +142,19 @@ def organisation_of(database: Database, hasher: identity.Hasher, secret: str) ->
     return str(row[0]) if row is not None and row[0] is not None else None
 
 
-def end(unit: Unit, session_id: str, why: str) -> None:
-    """End a session: its access tokens and cookies are worthless from the commit on."""
+def organisation_of_access(database: Database, hasher: identity.Hasher, secret: str) -> str | None:
+    """The organisation of an access token, live or not."""
+    return identity.authenticate(database, hasher, secret).org_id
+
+
+def end(unit: Unit, session_id: str, why: str) -> bool:
+    """End a session: its access tokens and cookies are worthless from the commit on. False where it had ended."""
     c = sessions.c
     wanted = sa.update(sessions).where(c.id == session_id, c.ended_at.is_(None))
-    if unit.execute(wanted.values(ended_at=unit.now, ended_why=why)).rowcount:
-        ledger.record(unit, "session.ended", session_id, {"why": why})
+    if not unit.execute(wanted.values(ended_at=unit.now, ended_why=why)).rowcount:
+        return False
+    ledger.record(unit, "session.ended", session_id, {"why": why})
+    return True
 
 
 def end_of(unit: Unit, credential_id: str) -> None:
@@ -110,10 +166,40 @@ def end_of(unit: Unit, credential_id: str) -> None:
 
 def end_all(unit: Unit, member_id: str, why: str) -> None:
     """End every session of a member."""
-    c = sessions.c
-    rows = unit.execute(sa.select(c.id).where(c.member_id == member_id, c.ended_at.is_(None))).scalars().all()
+    _end_where(unit, sessions.c.member_id == member_id, why)
+
+
+def end_of_client(unit: Unit, client_id: str, why: str) -> None:
+    """End every session that members of the organisation gave a program."""
+    _end_where(unit, sessions.c.client_id == client_id, why)
+
+
+def _end_where(unit: Unit, condition: sa.ColumnElement[bool], why: str) -> None:
+    rows = (
+        unit.execute(sa.select(sessions.c.id).where(condition, sessions.c.ended_at.is_(None))).scalars().all()
+    )
     for id_ in rows:
         end(unit, id_, why)
+
+
+def of_secret(unit: Unit, secret: str, client_id: str) -> str | None:
+    """The session of a program that a refresh or access token of it belongs to."""
+    hash_, c = unit.get(identity.Hasher)(secret), sessions.c
+    of_refresh = sa.select(refresh_tokens.c.session_id).where(refresh_tokens.c.hash == hash_)
+    found = unit.execute(of_refresh).scalar_one_or_none() or identity.session_of_secret(unit, secret)
+    owned = sa.select(c.id).where(c.id == (found or ""), c.client_id == client_id)
+    return unit.execute(owned).scalar_one_or_none()
+
+
+def by_oneself(unit: Unit) -> None:
+    """Raise `policy_denied` where a program acts in the member's name: what it made would outlive its own end."""
+    session_id = identity.session_of(unit, unit.actor.credential_id or "")
+    wanted = sa.select(sessions.c.client_id).where(sessions.c.id == (session_id or ""))
+    if unit.execute(wanted).scalar_one_or_none() not in (None, CLI):
+        raise Problem(
+            "policy_denied", "a program that you let in makes no credentials in your name",
+            hint="Sign in yourself and make it there.", policy_rule="by-oneself",
+        )  # fmt: skip
 
 
 def listed(unit: Unit, _body: schema.Nothing) -> schema.SessionList:
@@ -124,7 +210,7 @@ def listed(unit: Unit, _body: schema.Nothing) -> schema.SessionList:
         items=[
             schema.Session(
                 id=row.id, method=row.method, created_at=row.created_at, used_at=row.used_at,
-                expires_at=row.expires_at,
+                expires_at=row.expires_at, client_id=row.client_id, scopes=row.scopes,
             )
             for row in rows
         ]

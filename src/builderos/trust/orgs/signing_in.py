@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
+from builderos.core.actor import MemberRole
 from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
@@ -20,9 +21,9 @@ from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.secrets.service import Box
 
-from . import invites, sessions
+from . import grants, invites, providers, schema, sessions
 from .model import identities, people, sign_ins
-from .ports import Errand, Person
+from .ports import Connection, Errand, Person
 
 LIFE: Final = timedelta(minutes=15)
 LINK: Final = "bos_ml_"
@@ -80,38 +81,45 @@ def follow_link(unit: Unit, secret: str, browser: str) -> Begun:
     return _begin(unit, identity.members.find(unit, row.member_id), "link")
 
 
-def send_away(unit: Unit, errand: Errand, browser: str) -> None:
-    """Remember a browser that goes to the provider."""
+def send_away(unit: Unit, errand: Errand, browser: str, provider_id: str | None = None) -> None:
+    """Remember a browser that goes to a provider: the server's own, or one of the organisation."""
     secrets = json.dumps([errand.nonce, errand.verifier]).encode()
     sealed = unit.get(Box).seal(secrets, f"oidc|{errand.state}")
-    _remember(unit, "oidc", unit.get(identity.Hasher)(errand.state), browser, sealed=sealed)
+    hash_ = unit.get(identity.Hasher)(errand.state)
+    _remember(unit, "oidc", hash_, browser, sealed=sealed, provider_id=provider_id)
 
 
-def come_back(unit: Unit, state: str, browser: str) -> Errand:
-    """The errand of a browser that comes back, for one use. Raises `token_invalid`."""
+def come_back(unit: Unit, state: str, browser: str) -> tuple[Errand, Connection | None]:
+    """The errand of a browser that comes back, for one use, and the organisation's provider where it was at one.
+
+    Raises `token_invalid`, `not_found` for a provider that was removed meanwhile.
+    """
     row = _take(unit, "oidc", state, browser)
     nonce, verifier = json.loads(unit.get(Box).open(row.sealed, f"oidc|{state}"))
-    return Errand(state, nonce, verifier)
+    at = providers.connection(unit, row.provider_id) if row.provider_id is not None else None
+    return Errand(state, nonce, verifier), at
 
 
-def welcome(unit: Unit, person: Person) -> Begun:
+def welcome(unit: Unit, person: Person, at: Connection | None = None) -> Begun:
     """Sign in the member whom a provider names.
 
-    Known by the provider's own id; the first time by a verified address, which may also accept an open invite. Raises
-    `policy_denied` for everybody else.
+    Known by the provider's own id; the first time by a verified address, which may also accept an open invite, or join
+    where the organisation's own provider `at` lets its domains in. Raises `policy_denied` for everybody else.
     """
+    if at is not None and at.domains and _domain(person) not in at.domains:
+        raise _stranger()
     c = identities.c
     known = sa.select(c.member_id).where(c.issuer == person.issuer, c.subject == person.subject)
     member_id = unit.execute(known).scalar_one_or_none()
     if member_id is None:
-        member_id = _first_time(unit, person)
+        member_id = _first_time(unit, person, at)
         unit.add(
             identities, org_id=unit.org_id, issuer=person.issuer, subject=person.subject, member_id=member_id
         )
     return _begin(unit, identity.members.find(unit, member_id), "oidc")
 
 
-def _first_time(unit: Unit, person: Person) -> str:
+def _first_time(unit: Unit, person: Person, at: Connection | None) -> str:
     if person.email is not None:
         wanted = sa.select(people.c.member_id).where(people.c.email == person.email)
         member_id = unit.execute(wanted).scalar_one_or_none()
@@ -122,10 +130,33 @@ def _first_time(unit: Unit, person: Person) -> str:
             member = invites.join(unit, invite, person.name)
             ledger.record(unit, "member.joined", member.id, {"invite": invite.id, "role": member.role})
             return member.id
-    raise Problem(
+        if at is not None and at.join_role is not None:
+            return _joined(unit, person, person.email, at, at.join_role)
+    raise _stranger()
+
+
+def _joined(unit: Unit, person: Person, email: str, at: Connection, role: MemberRole) -> str:
+    """Make somebody a member whom the organisation's provider vouches for."""
+    member = identity.members.add(unit, role)
+    unit.add(people, member_id=member.id, org_id=unit.org_id, email=email, name=person.name)
+    ledger.record(unit, "member.joined", member.id, {"provider": at.id, "role": role})
+    return member.id
+
+
+def _domain(person: Person) -> str:
+    return (person.email or "").rpartition("@")[2]
+
+
+def _stranger() -> Problem:
+    return Problem(
         "policy_denied", "nobody in this organisation has that verified address",
         hint="Ask an owner or admin of the organisation for an invite.",
     )  # fmt: skip
+
+
+def accept_invite(unit: Unit, body: schema.AcceptIn) -> Begun:
+    """Become a member in a browser: the unit acts for the invite. Raises as `invites.accept`."""
+    return _begin(unit, invites.used_up(unit, body), "invite")
 
 
 def public_url(settings: Settings) -> str:
@@ -136,7 +167,8 @@ def public_url(settings: Settings) -> str:
 
 
 def sweep(unit: Unit) -> int:
-    """Forget sign-ins and refresh tokens that are over; returns how many sign-ins."""
+    """Forget sign-ins, codes and programs that are over; returns how many sign-ins."""
+    grants.sweep(unit)
     return unit.execute(sa.delete(sign_ins).where(sign_ins.c.expires_at < unit.now - LIFE)).rowcount
 
 
@@ -155,7 +187,7 @@ def _take(unit: Unit, kind: Literal["link", "oidc"], secret: str, browser: str) 
         .where(c.hash == hasher(secret), c.kind == kind, c.browser == hasher(browser))
         .where(c.used_at.is_(None), c.expires_at > unit.now)
         .values(used_at=unit.now)
-        .returning(c.member_id, c.sealed)
+        .returning(c.member_id, c.sealed, c.provider_id)
     ).one_or_none()
     if row is None:
         raise _refused()

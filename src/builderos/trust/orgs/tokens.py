@@ -10,7 +10,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
-from . import schema
+from . import schema, sessions
 from .members import resource
 
 LIFE: Final = timedelta(days=90)
@@ -46,8 +46,10 @@ def _holder(
     """Whose token it will be, and why the caller may make it."""
     if body.service_account is None:
         decision = policy.require(unit, "token.create", _token(unit, scopes))
+        sessions.by_oneself(unit)
         return identity.members.find(unit, unit.actor.id), decision
     policy.require(unit, "member.manage", resource(unit, body.service_account, "viewer"))
+    sessions.by_oneself(unit)
     holder = identity.members.find(unit, body.service_account)
     decision = policy.require(unit, "member.manage", resource(unit, holder.id, holder.role))
     if unit.actor.member_id is not None:
