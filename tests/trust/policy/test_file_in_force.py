@@ -169,6 +169,26 @@ def test_a_file_can_shorten_the_life_of_an_unused_sandbox_and_never_lengthen_it(
     assert 89.9 < days() <= 90
 
 
+def test_a_file_can_lower_the_rates_but_not_for_those_who_can_replace_it(world: World) -> None:
+    box, other = world.open_sandbox(), world.open_sandbox()
+    in_force(world, "version: 1\nlimits: {rate: {per_token: 3/min, per_org: 100000/min}}\n")
+    world.ok(world.as_owner("GET", "/v1/policies"))
+    for _ in range(3):
+        box.post("/git/log")
+    problem = world.problem(box.try_post("/git/log"), "rate_limited")
+    assert (problem["limit"], problem["name"]) == (3, "per_token")
+    assert 0 < problem["retry_after_s"] <= 60
+    other.post("/git/log")
+    for _ in range(5):
+        world.ok(world.as_owner("GET", "/v1/policies"))
+    in_force(world, "version: 1\nlimits: {rate: {per_org: 1/min}}\n")
+    world.ok(world.as_owner("GET", "/v1/policies"))
+    assert world.problem(other.try_post("/git/log"), "rate_limited")["name"] == "per_org"
+    in_force(world, "version: 1\n")
+    world.ok(world.as_owner("GET", "/v1/policies"))
+    box.post("/git/log")
+
+
 class TestProposing:
     def test_a_denied_proposal_and_one_that_was_changed_leave_everything_as_it_is(self, world: World) -> None:
         first = propose(world, NO_ENV)

@@ -19,6 +19,24 @@ def test_a_window_takes_its_size_and_no_more():
     assert windows.used("a") == 3
 
 
+def test_one_event_may_meet_a_smaller_window_and_waits_until_all_that_is_too_much_has_left():
+    clock = Clock()
+    windows = Windows(3, 60, clock)
+    for _ in range(3):
+        assert windows.hit("a")
+        clock.now += 10
+    assert not windows.hit("a", 1)
+    assert windows.wait("a", 1) == 50
+    assert windows.wait("a", 2) == 40
+    assert windows.wait("a", 99) == windows.wait("a") == 30
+    clock.now += 49
+    assert not windows.hit("a", 1)
+    clock.now += 1
+    assert windows.hit("a", 1)
+    assert not windows.hit("a", 1)
+    assert windows.hit("a", 99)
+
+
 def test_names_do_not_share_a_window():
     windows = Windows(1, 60, Clock())
     assert windows.hit("a")

@@ -274,7 +274,6 @@ class _DocumentReader(Reader):
         if "rate" in keys:
             for name, value in self.mapping(keys["rate"], "limits.rate", ("per_token", "per_org")).items():
                 counts[name] = self._rate(value, f"limits.rate.{name}")
-            self._note(keys["rate"], "limits.rate", "set for the whole server, not by a policy yet")
         if "budget" in keys:
             for name, value in self.mapping(keys["budget"], "limits.budget", ("cpu_seconds",)).items():
                 self.number(value, f"limits.budget.{name}", 1, 100_000_000)

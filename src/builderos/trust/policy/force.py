@@ -12,6 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from builderos.core.actor import Actor
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
@@ -22,6 +23,7 @@ from .model import policies, policy_versions
 RECHECK_S: Final = 1.0
 UNREADABLE: Final = "unreadable-policy"
 _MOST: Final = 1024
+_REPLACERS: Final = frozenset({"admin", "org_owner", "owner"})
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +64,17 @@ class InForce:
                     self._known.clear()
                 self._known[unit.org_id] = (time.monotonic(), found)
         return found
+
+    def rates(self, actor: Actor) -> tuple[int | None, int | None]:
+        """Calls a minute that the file allows a token and the organisation, as far as this process knows the file.
+
+        Whoever can replace the file keeps the rates of the server, so that no file locks them out.
+        """
+        known = self._known.get(actor.org_id)
+        file = known[1].file if known is not None else self._fixed.file
+        if file is None or actor.role in _REPLACERS:
+            return None, None
+        return file.document.limits.per_token, file.document.limits.per_org
 
     def changed(self, org_id: str, number: int) -> None:
         """A version was activated here: whoever asks from now on looks, and nobody keeps an older one."""

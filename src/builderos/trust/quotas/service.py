@@ -34,25 +34,29 @@ class Rates:
         """The pseudonym of a caller's address, valid until the server restarts."""
         return hmac.digest(self._key, address.encode(), "sha256").hex()[:24]
 
-    def hit(self, limit: str, who: str) -> None:
-        """Count one event; raises `rate_limited` with `limit`, `used`, `resets_at` when the window is full."""
-        if not self._windows[limit].hit(who):
-            raise self._refusal(limit, who)
+    def hit(self, limit: str, who: str, most: int | None = None) -> None:
+        """Count one event; raises `rate_limited` with `limit`, `used`, `resets_at` when the window is full.
+
+        `most` lowers the size for this event: what an organisation allows its own.
+        """
+        if not self._windows[limit].hit(who, most):
+            raise self._refusal(limit, who, most)
 
     def check(self, limit: str, who: str) -> None:
         """Raise like `hit` when the window is full, without counting."""
         if self._windows[limit].used(who) >= self._windows[limit].size:
             raise self._refusal(limit, who)
 
-    def _refusal(self, limit: str, who: str) -> Problem:
+    def _refusal(self, limit: str, who: str, most: int | None = None) -> Problem:
         windows = self._windows[limit]
-        wait = windows.wait(who)
+        wait = windows.wait(who, most)
+        size = windows.size if most is None else min(most, windows.size)
         return Problem(
             "rate_limited",
-            f"the limit {limit} of {windows.size} per {_UNITS[windows.seconds]} is used up",
+            f"the limit {limit} of {size} per {_UNITS[windows.seconds]} is used up",
             hint=f"Wait {wait:.0f} s and repeat the call.",
             retry_after_s=round(wait, 1),
-            limit=windows.size,
+            limit=size,
             used=windows.used(who),
             resets_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + wait)),
             name=limit,

@@ -21,14 +21,16 @@ class Windows:
         self._swept = clock()
         self._lock = threading.Lock()
 
-    def hit(self, name: str) -> bool:
-        """Count one event, unless the window is full; returns whether it was counted."""
+    def hit(self, name: str, size: int | None = None) -> bool:
+        """Count one event, unless the window is full; returns whether it was counted. `size`: for this name a smaller
+        window.
+        """
         with self._lock:
             now = self._clock()
             self._sweep(now)
             events = self._events.setdefault(name, deque())
             self._forget(events, now)
-            if len(events) >= self.size:
+            if len(events) >= self._size(size):
                 return False
             events.append(now)
             return True
@@ -40,12 +42,18 @@ class Windows:
             self._forget(events, self._clock())
             return len(events)
 
-    def wait(self, name: str) -> float:
+    def wait(self, name: str, size: int | None = None) -> float:
         """Seconds until a full window has room again; 0 where it has."""
         with self._lock:
-            events, now = self._events.get(name, deque()), self._clock()
+            events, now, most = self._events.get(name, deque()), self._clock(), self._size(size)
             self._forget(events, now)
-            return max(0.0, events[0] + self.seconds - now) if 0 < self.size <= len(events) else 0.0
+            # A window that was made smaller may hold more than fits: all that is too much has to leave.
+            return (
+                max(0.0, events[len(events) - most] + self.seconds - now) if 0 < most <= len(events) else 0.0
+            )
+
+    def _size(self, size: int | None) -> int:
+        return self.size if size is None else min(size, self.size)
 
     def _forget(self, events: deque[float], now: float) -> None:
         while events and events[0] <= now - self.seconds:
