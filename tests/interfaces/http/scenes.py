@@ -230,6 +230,23 @@ def _task(scene: Scene) -> str:
     return name
 
 
+def _program(s: Scene) -> str:
+    """A program of the organisation."""
+    body = {"name": "x", "redirect_uris": ["https://chat.example/cb"]}
+    return s.world.ok(s.world.as_owner("POST", "/v1/oauth-clients", json=body), 201)["id"]
+
+
+_PROVIDER: Json = {"label": "x", "issuer": "https://id.scene.example", "client_id": "x"}
+
+
+def _provider(s: Scene) -> str:
+    """The one provider of the organisation that is removed."""
+    world = s.world
+    for made in world.ok(world.as_owner("GET", "/v1/identity-providers"))["items"]:
+        world.ok(world.as_owner("DELETE", f"/v1/identity-providers/{made['id']}"))
+    return world.ok(world.as_owner("POST", "/v1/identity-providers", json=_PROVIDER), 201)["id"]
+
+
 # One valid call of every operation: what refuses it is the guard and nothing else.
 CALLS: dict[str, Callable[[Scene], Json]] = {
     "initSandbox": lambda s: {"repo_name": "lab"},
@@ -323,6 +340,13 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "changeMember": lambda s: {"id": s.member_id, "role": "viewer"},
     "removeMember": lambda s: {"id": s.member_id},
     "createServiceAccount": lambda s: {"label": "x", "role": "viewer"},
+    "createOauthClient": lambda s: {"name": "x", "redirect_uris": ["https://chat.example/cb"]},
+    "listOauthClients": lambda s: {},
+    "changeOauthClient": lambda s: {"id": _program(s), "redirect_uris": ["https://chat.example/new"]},
+    "removeOauthClient": lambda s: {"id": _program(s)},
+    "createIdentityProvider": lambda s: _PROVIDER,
+    "listIdentityProviders": lambda s: {},
+    "removeIdentityProvider": lambda s: {"id": _provider(s)},
     "createInvite": lambda s: {"email": f"n{next(_numbers)}@scene.example", "role": "viewer"},
     "listInvites": lambda s: {},
     "revokeInvite": lambda s: {"id": s.invite["id"]},
@@ -339,6 +363,10 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "revokeKey": lambda s: {"id": s.key_id},
     "listAlerts": lambda s: {},
     "ackAlert": lambda s: {"id": s.alert_id},
+    "listInbox": lambda s: {},
+    "markInbox": lambda s: {"items": [s.alert_id]},
+    "getPreferences": lambda s: {},
+    "setPreferences": lambda s: {"mail_approvals": False},
     "createWebhook": lambda s: {"url": "https://hooks.example.com/", "events": ["none"]},
     "listWebhooks": lambda s: {},
     "getWebhook": lambda s: {"id": s.webhook_id},
