@@ -20,7 +20,7 @@ from builderos.assets.workspaces import service as workspaces
 from builderos.assets.workspaces.ports import GitHosts
 from builderos.assets.workspaces.routes import admin_routes, provenance_routes, sandbox_routes, task_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
-from builderos.core import logs
+from builderos.core import logs, tracing
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
 from builderos.core.clock import utcnow
@@ -40,6 +40,7 @@ from builderos.engine.service import Engine
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
+from builderos.integrations.otlp.service import OtlpTracer
 from builderos.integrations.smtp import service as smtp
 from builderos.interfaces.git.routes import add_git
 from builderos.interfaces.http import idempotency, process
@@ -64,7 +65,7 @@ from builderos.trust.notices.routes import inbox_routes, webhook_routes
 from builderos.trust.notices.routes import routes as alert_routes
 from builderos.trust.orgs import service as orgs
 from builderos.trust.orgs.place_routes import place_routes
-from builderos.trust.orgs.ports import Alarm, Providers, Subjects
+from builderos.trust.orgs.ports import Alarm, Holds, Providers, Subjects
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
@@ -161,6 +162,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     for prefix, finder in workspaces.SUBJECTS.items():
         subjects.enrol(prefix, finder)
     context.put(Subjects, subjects)
+    context.put(Holds, Holds())
     networks = networks_of(settings.oidc_networks)
     own = OidcProvider.configured(settings)
     context.put(Providers, Providers(own, lambda at: OidcProvider.of_organisation(at, networks)))
@@ -240,6 +242,7 @@ def build_engine(started: Started) -> Engine:
     engine.feed(notices.feed.pass_on)
     engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))
     engine.cron("delivery-sweep", "29 3 * * *", lambda c, org: as_system(c, org, notices.deliveries.sweep))
+    engine.cron("org-erasure", "47 * * * *", orgs.closing.erase_due, each_org=False)
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
     engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
     engine.cron("ledger-checkpoint", "*/10 * * * *", workspaces.sign_ledger)
@@ -320,6 +323,8 @@ def serve(settings: Settings) -> int:
         try:
             sock = process.listen(settings)
             settings = process.with_address(settings, sock)
+            tracer = OtlpTracer.configured(settings)
+            tracing.install(tracer)
             started = build(settings)
         except Problem as problem:
             print(f"{problem.detail}\n{problem.hint}", file=sys.stderr, flush=True)
@@ -340,6 +345,8 @@ def serve(settings: Settings) -> int:
             started.app.context.get(Database).close()
             if settings.database_url is None:
                 embedded_postgres.stop(home)
+            if tracer is not None:
+                tracer.stop()
     if not drained:
         # A scheduled run did not end in time. Its thread would hold the process up; it is repeated after the next
         # start.

@@ -70,6 +70,9 @@ class Operation:
     version: str = "1"
     secret_reply: bool = False
     may_wait: bool = False  # answers 202 while an approval is needed
+    deciding: bool = (
+        False  # a platform route that is a tool over MCP, too, for those who decide about requests
+    )
     implied: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
     media_types: tuple[str, ...] = ()
 

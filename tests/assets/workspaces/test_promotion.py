@@ -342,3 +342,13 @@ def test_promotions_are_listed_reviewed_and_commented(lab: Lab, box: Sandbox) ->
     )
     assert lab.ok(lab.as_owner("POST", path, json={"verdict": "approve"}))["state"] == "merged"
     lab.problem(lab.as_owner("POST", path, json={"verdict": "approve"}), "illegal_transition")
+
+
+def test_an_approval_names_the_prompt_behind_the_newest_commit(lab: Lab) -> None:
+    box = lab.open_sandbox()
+    box.commit({"p.txt": "1\n"}, metadata={"prompt_version": "builder@1.2.0#sha256:ab"})
+    shown = lab.ok(lab.as_owner("GET", f"/v1/approvals/{promote(box)['approval_id']}"))
+    assert (shown["prompt_version"], shown["may_decide"]) == ("builder@1.2.0#sha256:ab", True)
+    box.commit({"p.txt": "2\n"}, metadata={"prompt_version": ["not", "a", "text"]})
+    shown = lab.ok(lab.as_owner("GET", f"/v1/approvals/{promote(box)['approval_id']}"))
+    assert shown["prompt_version"] is None

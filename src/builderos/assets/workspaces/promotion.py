@@ -33,6 +33,7 @@ from .refresh import Resolution, bring_main
 from .writing import DiffStat
 
 SEMVER: Final = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
+_PROMPT_CHARS: Final = 200
 
 
 class PromoteIn(BranchWriteIn):
@@ -195,8 +196,15 @@ def _ask(
     return approvals.request(
         unit, action="pull.merge", object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=diff_hash,
         reason=f"{body.title} ({source.name} → {target.name} of {source.repo_name})", risk="high",
-        requested_by=unit.actor.id, first=first,
+        requested_by=unit.actor.id, prompt_version=_prompt_version(unit, source.tip), first=first,
     )  # fmt: skip
+
+
+def _prompt_version(unit: Unit, sha: str) -> str | None:
+    """The prompt that the maker of the newest commit has named in its `metadata`: a claim, kept as it was made."""
+    line = ledger.line_of_commit(unit, sha)
+    told = (line["payload"].get("metadata") or {}).get("prompt_version") if line is not None else None
+    return told[:_PROMPT_CHARS] if isinstance(told, str) else None
 
 
 def _try_bot(

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from builderos.core.context import Context
 from builderos.core.settings import Settings
 from builderos.engine.outbox import Message
+from builderos.trust.notices import service as notices
 from builderos.trust.orgs import service as orgs
 
 TIMEOUT_S: Final = 20
@@ -40,6 +41,13 @@ def _connect(url: str) -> smtplib.SMTP:
     if at.username:
         server.login(unquote(at.username), unquote(at.password or ""))
     return server
+
+
+def send_notice(context: Context, message: Message) -> None:
+    """The outbox's handler of letters about approvals and alerts."""
+    letter = notices.mail.letter_of(context, message)
+    if letter is not None:
+        send(context.get(Settings), *letter)
 
 
 def send_sign_in(context: Context, message: Message) -> None:

@@ -15,6 +15,7 @@ from builderos.core.operations import Download, Operation
 from builderos.core.problems import Problem
 from builderos.interfaces.http.actions import may_use
 from builderos.interfaces.http.serve import Incoming, as_fields, serve
+from builderos.trust.policy import service as policy
 
 log = logging.getLogger("builderos.mcp")
 Json = dict[str, Any]
@@ -38,6 +39,8 @@ class Tool:
 
     def allowed(self, actor: Actor | None) -> bool:
         """Whether it makes sense to show this tool to `actor`; to nobody in particular everything is shown."""
+        if self.operation.deciding:
+            return actor is not None and bool(policy.approvals.roles_of(actor))
         if actor is not None and actor.role == "share":
             return self.operation.effect == "read"
         return actor is None or may_use(actor, self.operation)
@@ -54,7 +57,7 @@ class Answer:
 
 def tools_of(app: Application) -> dict[str, Tool]:
     """Every tool by its name, in the order of declaration."""
-    return {o.name: _tool(o) for o in app.operations() if o.profile != "platform"}
+    return {o.name: _tool(o) for o in app.operations() if o.profile != "platform" or o.deciding}
 
 
 def _tool(operation: Operation) -> Tool:

@@ -140,8 +140,8 @@ def ping(unit: Unit, body: PingIn) -> Delivery:
     if hook.state != "active":
         raise _not_active(hook.state)
     event = new_id("evt")
-    said: dict[str, Any] = {"id": event, "type": webhooks.PING, "at": rfc3339(unit.now), "org_id": unit.org_id, "object": hook.id,
-            "actor": unit.actor.id, "actor_name": unit.actor.name, "data": {}}  # fmt: skip
+    said: dict[str, Any] = {"id": event, "type": webhooks.PING, "at": rfc3339(unit.now), "org_id": unit.org_id,
+            "object": hook.id, "actor": unit.actor.id, "actor_name": unit.actor.name, "data": {}}  # fmt: skip
     id_ = queue(unit, hook.id, said)
     ledger.record(unit, "webhook.pinged", hook.id, {"delivery": id_}, rules=decision.rules)
     row = unit.execute(sa.select(deliveries).where(deliveries.c.id == id_)).one()

@@ -19,7 +19,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy.service import approvals
 from builderos.trust.secrets.service import redacted
 
-from . import deliveries
+from . import deliveries, mail
 from .alerts import announce
 from .model import news_cursors, webhooks
 from .sending import matches
@@ -54,9 +54,13 @@ def _pass_on(unit: Unit) -> bool:
     hooks = unit.execute(
         sa.select(webhooks).where(webhooks.c.state == "active").order_by(webhooks.c.id)
     ).all()
-    upto = min(head, after + AT_ONCE) if hooks else head
-    for line in ledger.scan(unit, after=after, upto=upto, batch=AT_ONCE) if hooks else ():
-        _to_webhooks(unit, hooks, line.seq, json.loads(line.body))
+    mails = unit.settings.smtp_url is not None
+    upto = min(head, after + AT_ONCE) if hooks or mails else head
+    for line in ledger.scan(unit, after=after, upto=upto, batch=AT_ONCE) if hooks or mails else ():
+        body = json.loads(line.body)
+        _to_webhooks(unit, hooks, line.seq, body)
+        if mails:
+            _to_mailboxes(unit, body)
     unit.execute(sa.update(news_cursors).values(seq=upto))
     return upto < head
 
@@ -76,6 +80,13 @@ def _to_webhooks(unit: Unit, hooks: Sequence[sa.Row[Any]], seq: int, body: dict[
     event = event_of(unit, seq, body) if wanting else {}
     for hook in wanting:
         deliveries.queue(unit, hook.id, event)
+
+
+def _to_mailboxes(unit: Unit, body: dict[str, Any]) -> None:
+    if body["type"] == "approval.requested":
+        mail.to_deciders(unit, body["object"])
+    elif body["type"] == "alert.opened":
+        mail.to_managers(unit, body["object"], body["payload"]["severity"])
 
 
 def event_of(unit: Unit, seq: int, body: dict[str, Any]) -> dict[str, Any]:

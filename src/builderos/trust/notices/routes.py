@@ -1,13 +1,14 @@
-"""Doors of the alerts and the webhooks."""
+"""Doors of the alerts, the webhooks and the inbox."""
 
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import deliveries, service, webhooks
+from . import deliveries, inbox, service, webhooks
 from .schema import Alert, AlertAckIn, AlertList, AlertListIn
 
 routes = Operations("alerts")
 webhook_routes = Operations("webhooks")
+inbox_routes = Operations("inbox")
 
 
 @routes.get("/v1/alerts", "listAlerts")
@@ -80,3 +81,27 @@ def get_delivery(unit: Unit, body: deliveries.DeliveryIn) -> deliveries.Delivery
 def redeliver_webhook(unit: Unit, body: deliveries.RedeliverIn) -> deliveries.Redelivered:
     """Send a delivery anew, or all that failed."""
     return deliveries.redeliver(unit, body)
+
+
+@inbox_routes.get("/v1/inbox", "listInbox", deciding=True)
+def list_inbox(unit: Unit, body: inbox.InboxIn) -> inbox.InboxPage:
+    """List what waits for you: requests that you may decide about, and alerts, newest first."""
+    return inbox.listed(unit, body)
+
+
+@inbox_routes.post("/v1/inbox/read", "markInbox")
+def mark_inbox(unit: Unit, body: inbox.ReadIn) -> inbox.ReadOut:
+    """Mark things in your inbox as read, or as unread."""
+    return inbox.mark(unit, body)
+
+
+@inbox_routes.get("/v1/inbox/preferences", "getPreferences")
+def get_preferences(unit: Unit, body: inbox.PreferencesShowIn) -> inbox.Preferences:
+    """Show what comes to you by mail."""
+    return inbox.show_preferences(unit, body)
+
+
+@inbox_routes.route("PUT", "/v1/inbox/preferences", "setPreferences", effect="write")
+def set_preferences(unit: Unit, body: inbox.PreferencesIn) -> inbox.Preferences:
+    """Choose what comes to you by mail."""
+    return inbox.set_preferences(unit, body)

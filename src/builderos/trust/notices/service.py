@@ -1,6 +1,6 @@
 """What other rooms may use of the notices."""
 
-from . import deliveries, feed, sending
+from . import deliveries, feed, inbox, mail, sending
 from .alerts import acknowledge, list_alerts, raise_alert
 
-__all__ = ["acknowledge", "deliveries", "feed", "list_alerts", "raise_alert", "sending"]
+__all__ = ["acknowledge", "deliveries", "feed", "inbox", "list_alerts", "mail", "raise_alert", "sending"]

@@ -14,13 +14,13 @@ def list_approvals(unit: Unit, body: approvals.ApprovalListIn) -> approvals.Appr
     return approvals.listed(unit, body)
 
 
-@routes.get("/v1/approvals/{id}", "getApproval")
+@routes.get("/v1/approvals/{id}", "getApproval", deciding=True)
 def get_approval(unit: Unit, body: approvals.ApprovalIn) -> waiting.ApprovalShown:
     """Show one approval with exactly the diff that it is about, how far it is, and whether you may decide."""
     return waiting.show(unit, body)
 
 
-@routes.post("/v1/approvals/{id}", "decideApproval", consequential=True)
+@routes.post("/v1/approvals/{id}", "decideApproval", consequential=True, deciding=True)
 def decide_approval(unit: Unit, body: approvals.DecideIn) -> approvals.Approval:
     """Approve or deny, with a comment."""
     return approvals.decide_on(unit, body)

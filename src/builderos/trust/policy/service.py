@@ -17,6 +17,7 @@ from .decision import (
 )
 from .force import InForce
 from .loading import Rule
+from .looking_away import push_lists
 from .proposing import document_in_force
 from .rules import Policy, request_digest
 from .schema import Decision
@@ -41,6 +42,7 @@ __all__ = [
     "org_resource",
     "places_of",
     "proposing",
+    "push_lists",
     "request_digest",
     "require",
     "require_paths",

@@ -9,7 +9,17 @@ from builderos.core.actor import Actor
 from builderos.core.schema import Out
 from builderos.core.unit import Unit
 
-from .approvals import Approval, ApprovalIn, approval_of, find, in_favour, link_to, member_behind, resource_of, roles_of
+from .approvals import (
+    Approval,
+    ApprovalIn,
+    approval_of,
+    find,
+    in_favour,
+    link_to,
+    member_behind,
+    resource_of,
+    roles_of,
+)
 from .decision import decide, require
 from .model import approvals
 
