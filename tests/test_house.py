@@ -169,9 +169,14 @@ def test_the_rule_for_vendors_sees_a_second_owner() -> None:
 
 
 def project() -> dict[str, list[Requirement]]:
-    """What pyproject.toml declares: `runtime` and `dev`."""
+    """What pyproject.toml declares: `runtime`, `extras` (of all extras) and `dev`."""
     data = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    declared = {"runtime": data["project"]["dependencies"], "dev": data["dependency-groups"]["dev"]}
+    extras = [line for lines in data["project"]["optional-dependencies"].values() for line in lines]
+    declared = {
+        "runtime": data["project"]["dependencies"],
+        "extras": extras,
+        "dev": data["dependency-groups"]["dev"],
+    }
     return {kind: [Requirement(line) for line in lines] for kind, lines in declared.items()}
 
 
@@ -185,7 +190,9 @@ def locked(kind: str) -> dict[str, list[str]]:
 
 
 def test_every_import_of_the_product_is_a_declared_dependency(imports: list[Import]) -> None:
-    declared = {canonicalize_name(requirement.name) for requirement in project()["runtime"]}
+    declared = {
+        canonicalize_name(requirement.name) for requirement in (*project()["runtime"], *project()["extras"])
+    }
     providers = metadata.packages_distributions()
     missing: dict[str, str] = {}
     for importer, imported in imports:
@@ -198,6 +205,10 @@ def test_every_import_of_the_product_is_a_declared_dependency(imports: list[Impo
         "Imported but not declared; it is only there by luck, as somebody else's dependency. Add it to [project] "
         f"dependencies with its minor pinned and run `make lock`: {missing}"
     )
+
+
+def test_every_extra_is_installed_where_tests_run() -> None:
+    assert {str(requirement) for requirement in project()["extras"]} <= {str(r) for r in project()["dev"]}
 
 
 @pytest.mark.parametrize("kind", ["runtime", "dev"])

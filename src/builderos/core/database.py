@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from psycopg import errors as pg
 from psycopg import pq
 from psycopg.types.json import Jsonb
+from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from . import tracing
 from .exchange import Exchange, Statement
 from .problems import Problem
 
@@ -28,6 +30,7 @@ _ORG = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 # Without statistics PostgreSQL takes a young table for a tiny one and reads it whole, each time a bit longer.
 _PLANS = "-c enable_seqscan=off"
 _WIRE = "builderos.exchange"
+_SPAN = "builderos.span"
 _FLUSH_SINCE = 170000  # pg_logical_emit_message(…, flush) exists since PostgreSQL 17
 
 
@@ -57,6 +60,8 @@ class Database:
             pool_recycle=1800, pool_use_lifo=True,  # the connection used last has what it needs at hand
             connect_args={"connect_timeout": 5, "application_name": "builderos", "options": options},
         )  # fmt: skip
+        if tracing.on():
+            _trace(self.engine)
 
     def close(self) -> None:
         """Return every connection."""
@@ -217,9 +222,37 @@ class Transaction:
         """
         statements, self._sent = self._sent, []
         try:
-            return self._wire.run(statements, meanwhile)[answer]
+            with tracing.span("postgresql", _traced(statements) if tracing.on() else {}):
+                return self._wire.run(statements, meanwhile)[answer]
         except pg.UniqueViolation as twin:
             raise Retry from twin
+
+
+def _traced(statements: Sequence[Statement]) -> dict[str, tracing.Value]:
+    """What a span says of a round trip: the texts of its statements, which hold no values."""
+    text = "; ".join(statement for statement, _ in statements)
+    return {"db.system.name": "postgresql", "db.operation.batch.size": len(statements), "db.query.text": text}
+
+
+def _trace(engine: sa.Engine) -> None:
+    """Spans around what SQLAlchemy executes; its texts hold no values either."""
+
+    def before(connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        span = tracing.span("postgresql", _traced([(statement, ())]))
+        span.__enter__()
+        connection.info[_SPAN] = span
+
+    def after(connection: sa.Connection, *_: Any) -> None:
+        connection.info.pop(_SPAN).__exit__(None, None, None)
+
+    def failed(context: sa.engine.ExceptionContext) -> None:
+        span = context.connection.info.pop(_SPAN, None) if context.connection is not None else None
+        if span is not None:
+            span.__exit__(type(context.original_exception), context.original_exception, None)
+
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)
+    event.listen(engine, "handle_error", failed)
 
 
 def _adapted(table: sa.Table, column: str, value: Any) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from builderos.core import tracing
 from builderos.core.problems import Problem
 
 _QUIET: Final = {
@@ -49,6 +50,13 @@ def git_command(
     return GitCommand(("git", *args), environment(settings | dict(env or {})))
 
 
+def verb_of(args: Sequence[str]) -> str:
+    """What git is asked to do, e.g. `repack`: the first word that is neither an option nor the value of one."""
+    values = {index + 1 for index, word in enumerate(args) if word in ("-c", "-C")}
+    words = (word for index, word in enumerate(args) if index not in values and not word.startswith("-"))
+    return next(words, "")
+
+
 def run_git(
     args: Sequence[str], *, cwd: Path | str | None = None, timeout_s: float = 600, env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
@@ -59,10 +67,14 @@ def run_git(
     """
     argv = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *args]
     try:
-        return subprocess.run(
-            argv, cwd=cwd, env=environment(env), input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True, timeout=timeout_s, check=False,
-        )  # fmt: skip
+        with tracing.span(f"git {verb_of(args)}") as span:
+            done = subprocess.run(
+                argv, cwd=cwd, env=environment(env), input=stdin,
+                stdin=None if stdin is not None else subprocess.DEVNULL, capture_output=True, timeout=timeout_s,
+                check=False,
+            )  # fmt: skip
+            span.set("process.exit.code", done.returncode)
+            return done
     except FileNotFoundError:
         raise Problem(
             "unavailable", "git is not installed on the server", hint="Install git 2.39 or newer."

@@ -12,6 +12,7 @@ from typing import Final
 import pygit2
 import sqlalchemy as sa
 
+from builderos.core import tracing
 from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
@@ -62,7 +63,9 @@ class _Draft:
 
     def finish(self) -> None:
         """Raises `storage_full`, or OSError."""
-        if not self._whole:
+        if self._whole:
+            return
+        with tracing.span("git write objects"):
             write_objects(self._store, self._folder, self._new, self._objects)
             self._whole = True
 
@@ -82,8 +85,9 @@ def _settle_or_tell(store: RepositoryStore, branch: Branch, new: str, draft: _Dr
 
 def bring_to(store: RepositoryStore, branch: Branch, new: str) -> None:
     """Bring the ref of a move whose objects are written to it, unless a successor already went further."""
-    if not store.swap_ref(branch.store, branch.ref, branch.tip, new):
-        _bring_ref(store, branch.store, branch.ref, new)
+    with tracing.span("git move ref"):
+        if not store.swap_ref(branch.store, branch.ref, branch.tip, new):
+            _bring_ref(store, branch.store, branch.ref, new)
 
 
 def write_objects(

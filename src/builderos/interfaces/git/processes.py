@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from builderos.assets.repositories.service import GitCommand
+from builderos.core import tracing
 from builderos.core.problems import Problem
 
 log = logging.getLogger("builderos.git")
@@ -38,7 +39,8 @@ async def running(command: GitCommand) -> AsyncGenerator[Process]:
             "unavailable", "git is not installed on the server", hint="Install git 2.39 or newer."
         ) from None
     try:
-        yield process
+        with tracing.span("git process"):
+            yield process
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
