@@ -96,9 +96,12 @@ declare
 begin
   perform 1 from ops.orgs where id = o and erased_at is null and erase_at <= now() for update;
   if not found then raise exception 'this organisation is not to be erased now' using errcode = '42501'; end if;
+  if exists (select from ops.holds where org_id = o and released_at is null) then
+    raise exception 'this organisation is held: its legal holds are released first' using errcode = '42501';
+  end if;
   select array_agg(c.oid) into waiting from pg_class c
    where c.relnamespace = 'ops'::regnamespace and c.relkind in ('r', 'p')
-     and c.relname not in ('orgs', 'ledger', 'ledger_head', 'ledger_nodes', 'checkpoints');
+     and c.relname !~ '^(ledger|checkpoints|orgs$)';  -- what ops.refuse keeps, and the row itself
   while cardinality(waiting) > 0 loop
     select t into next_one from unnest(waiting) t where not exists (
       select from pg_constraint f where f.contype = 'f' and f.confrelid = t and f.conrelid <> t and f.conrelid = any (waiting))
