@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from builderos.core import tracing
+from builderos.core import dialing, tracing
 from builderos.core.problems import Problem
 from builderos.core.settings import load_settings
 from builderos.integrations.otlp.service import OtlpTracer
@@ -223,6 +223,17 @@ def test_a_call_to_somebody_else_carries_the_trace_on(collector: Collector) -> N
             sent = tracing.headers()
     inner = collector.one("inner")
     assert sent["traceparent"] == f"00-{TRACE}-{inner.span_id.hex()}-01"
+
+
+def test_a_request_to_somebody_else_stands_below_ours(collector: Collector) -> None:
+    with collecting() as other, traced(collector):
+        with tracing.door("GET", {"traceparent": f"00-{TRACE}-{PARENT}-01"}):
+            dialing.post(other.url, b"", {"a": "b"}, networks=dialing.networks_of("127.0.0.1/32"))
+        dialing.post(other.url, b"", {}, networks=dialing.networks_of("127.0.0.1/32"))
+    outgoing = collector.named("outgoing POST")[0]
+    assert other.headers[0]["traceparent"] == f"00-{TRACE}-{outgoing.span_id.hex()}-01"
+    assert other.headers[0]["a"] == "b"
+    assert "127.0.0.1" not in str(outgoing)
 
 
 def test_a_collector_that_is_away_costs_no_request_anything(database: FreshDatabase) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
+from . import tracing
 from .problems import Problem
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -145,8 +146,8 @@ def ask(
     except Problem as problem:
         raise Unreachable(problem.detail) from problem
     began = time.monotonic()
-    with _Line(target, addresses, timeout_s, trust) as line:
-        status, start = line.ask(method, body, headers, limit)
+    with tracing.span(f"outgoing {method}"), _Line(target, addresses, timeout_s, trust) as line:
+        status, start = line.ask(method, body, {**headers, **tracing.headers()}, limit)
     return Answer(status, start, round((time.monotonic() - began) * 1000))
 
 
