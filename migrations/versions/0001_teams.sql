@@ -88,6 +88,8 @@ create index on ops.sign_ins (org_id, expires_at);
 create index on ops.sign_ins (member_id, created_at);
 
 alter table ops.credentials
+  add column made_by text,                  -- the member who made it, for whomever
+  add column suspended_at timestamptz,                -- stopped by the server itself; an admin lifts it
   add column member_id text references ops.members,   -- on whose behalf it acts: it ends with the membership
   add column session_id text references ops.sessions,
   drop constraint credentials_kind_check,
@@ -112,7 +114,7 @@ returns table (id text, org_id text, kind text, actor_id text, actor_name text, 
   last_active_at timestamptz, member_id text, member_role text, audience text, closing boolean, grants jsonb)
 language sql stable security definer set search_path = ops, pg_temp as $$
   select c.id, c.org_id, c.kind, c.actor_id, c.actor_name, c.profile, c.scopes, c.repo_id, c.sandbox_id, s.name, s.state,
-         c.expires_at, coalesce(c.revoked_at, m.removed_at, t.ended_at,
+         c.expires_at, coalesce(c.revoked_at, c.suspended_at, m.removed_at, t.ended_at,
            case when c.kind not in ('personal', 'access', 'cookie') or m.role <> 'org_owner' then o.closing_at end),
          s.expires_at, s.last_active_at, c.member_id, m.role, coalesce(t.audience, ''), o.closing_at is not null,
          case when c.kind in ('personal', 'service', 'access', 'cookie') then (

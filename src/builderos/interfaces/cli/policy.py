@@ -58,7 +58,10 @@ def propose(caller: Caller, file: Path, reason: str, dry_run: bool) -> int:
 @click.option("--tool", help="Through which tool, e.g. commit_and_log.")
 @click.option("--project", help="Repository, by name.")
 @click.option("--branch", help="Branch, by name.")
+@click.option("--environment", help="Named environment.")
 @click.option("--path", "paths", multiple=True, help="A path that is changed; repeat for more.")
+@click.option("--host", help="Host that is reached, with network.reach.")
+@click.option("--secret", help="Secret that is handed out, by name, with secret.use.")
 @_FILE
 @click.pass_obj
 def explain(caller: Caller, action: str, paths: tuple[str, ...], scopes: tuple[str, ...], file: Path | None,

@@ -11,7 +11,7 @@ from builderos.core.ids import new_id
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
-from .model import members
+from .model import credentials, members
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,12 @@ def add(unit: Unit, role: MemberRole, *, label: str | None = None) -> Member:
     label = label or f"member-{id_[-6:].lower()}"
     unit.execute(
         sa.insert(members).values(
-            id=id_, org_id=unit.org_id, role=role, label=label, created_by=unit.actor.id, created_at=unit.now
+            id=id_,
+            org_id=unit.org_id,
+            role=role,
+            label=label,
+            created_at=unit.now,
+            created_by=unit.actor.member_id or unit.actor.id,
         )
     )
     return Member(id_, role, label, unit.now)
@@ -55,6 +60,14 @@ def find(unit: Unit, id_: str, *, lock: bool = True) -> Member:
 def everybody(unit: Unit) -> list[Member]:
     """All live members, oldest first."""
     return [_member(row) for row in unit.execute(_live().order_by(members.c.id))]
+
+
+def programs_of(unit: Unit, member_id: str) -> frozenset[str]:
+    """Service accounts that a member made, or made any token for: what these ask for, that member asks for."""
+    made = sa.select(members.c.id).where(members.c.created_by == member_id, members.c.id.startswith("sva_"))
+    c = credentials.c
+    handed = sa.select(c.member_id).where(c.made_by == member_id, c.kind == "service")
+    return frozenset(unit.execute(sa.union(made, handed)).scalars())
 
 
 def set_role(unit: Unit, member: Member, role: MemberRole) -> None:

@@ -36,7 +36,9 @@ credentials = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("expires_at", sa.DateTime(timezone=True)),
     sa.Column("revoked_at", sa.DateTime(timezone=True)),
+    sa.Column("suspended_at", sa.DateTime(timezone=True)),
     sa.Column("member_id", sa.Text),
+    sa.Column("made_by", sa.Text),
     sa.Column("session_id", sa.Text),
 )
 members = sa.Table(

@@ -174,7 +174,7 @@ def issue(
         credentials, id=id_, org_id=unit.org_id, kind=kind, hash=unit.get(Hasher)(secret),
         actor_id=actor_id or new_id("act"), actor_name=actor_name, profile=profile, scopes=list(scopes),
         repo_id=repo_id, sandbox_id=sandbox_id, label=label, created_at=unit.now, expires_at=expires_at,
-        member_id=member_id or unit.actor.member_id, session_id=session_id,
+        member_id=member_id or unit.actor.member_id, made_by=unit.actor.member_id, session_id=session_id,
     )  # fmt: skip
     return NewCredential(id_, secret)
 

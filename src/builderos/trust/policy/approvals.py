@@ -22,6 +22,7 @@ from builderos.core.settings import Settings
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.engine import outbox
+from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 
 from .decision import require
@@ -309,8 +310,8 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
 
 
 def _not_ones_own(unit: Unit, id_: str) -> None:
-    """In team mode nobody decides on the own request, by whatever credential: four eyes are two members."""
-    if unit.actor.member_id is not None and member_behind(unit, id_) == unit.actor.member_id:
+    """In team mode nobody decides on the own request, by whatever credential or program: four eyes are two members."""
+    if member_behind(unit, id_) in own_voices(unit):
         raise Problem(
             "policy_denied", "this is your own request", hint="Another member with the right to approve decides.",
             policy_rule="no-self-approval",
@@ -318,17 +319,24 @@ def _not_ones_own(unit: Unit, id_: str) -> None:
 
 
 def set_state(unit: Unit, id_: str, state: State) -> None:
-    """Cancel or expire a pending request."""
-    unit.execute(
+    """Cancel or expire a pending request; one that somebody else has decided meanwhile stays as it is."""
+    changed = unit.execute(
         sa.update(approvals).where(approvals.c.id == id_, approvals.c.state == "pending").values(state=state)
     )
-    ledger.record(unit, f"approval.{state}", id_, {})
+    if changed.rowcount:
+        ledger.record(unit, f"approval.{state}", id_, {})
 
 
 def member_behind(unit: Unit, id_: str) -> str | None:
     """The member on whose behalf an approval was asked for."""
     asked_by = sa.select(approvals.c.requested_member).where(approvals.c.id == id_)
     return unit.execute(asked_by).scalar_one_or_none()
+
+
+def own_voices(unit: Unit) -> frozenset[str]:
+    """The members whose requests are the unit's actor's own: that member, and the programs it made or gave a token."""
+    member = unit.actor.member_id
+    return frozenset() if member is None else identity.members.programs_of(unit, member) | {member}
 
 
 def over() -> sa.Select[Any]:

@@ -17,6 +17,7 @@ from .approvals import (
     in_favour,
     link_to,
     member_behind,
+    own_voices,
     resource_of,
     roles_of,
 )
@@ -70,8 +71,8 @@ def for_reader(
     named = c.required["from"].op("?|", is_comparison=True)(sa.cast(roles, ARRAY(sa.Text)))
     voted = c.decisions.contains([{"who": voice_of(unit.actor)}])
     wanted = sa.select(approvals).where(c.state == "pending", c.expires_at > unit.now, named, sa.not_(voted))
-    if unit.actor.member_id is not None:
-        wanted = wanted.where(c.requested_member.is_distinct_from(unit.actor.member_id))
+    if own := own_voices(unit):
+        wanted = wanted.where(sa.or_(c.requested_member.is_(None), c.requested_member.not_in(own)))
     if before is not None:
         wanted = wanted.where(c.id < f"apr_{before}")
     if without:
@@ -84,7 +85,7 @@ def for_reader(
 
 def may_decide(unit: Unit, approval: Approval) -> bool:
     """Whether a yes or no of the unit's actor would count now."""
-    own = unit.actor.member_id is not None and member_behind(unit, approval.id) == unit.actor.member_id
+    own = member_behind(unit, approval.id) in own_voices(unit)
     said = any(d["who"] == voice_of(unit.actor) for d in approval.decisions)
     named = not roles_of(unit.actor).isdisjoint(approval.required["from"])
     allowed = decide(unit, "approval.decide", resource_of(unit, approval.id)).verdict == "allow"
