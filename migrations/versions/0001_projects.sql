@@ -74,15 +74,25 @@ reset role;
 
 grant create on schema ops to bos_definer;
 set role bos_definer;
--- The organisation that a repository's name belongs to: by its owner, or by the longest beginning of its name.
-create function ops.org_by_repo(p_owner text, p_name text) returns table (id text, slug text, anonymous boolean)
-language sql stable security definer set search_path = ops, pg_temp as $$
-  select o.id, o.slug, o.anonymous from ops.repo_patterns t join ops.orgs o on o.id = t.org_id
-   where o.closing_at is null and (t.pattern = p_owner || '/*'
-      or t.pattern in (select left(p_name, n) || '*' from generate_series(1, least(length(p_name), 100)) n
-                        where substr(p_name, n, 1) = '-'))
-   order by t.pattern like '%/*' desc, length(t.pattern) desc limit 1
-$$;
+-- Where somebody without a credential is: in the organisation that is named, else in the one whose repositories are called
+-- so, else in the server's own. Closed ones are as good as not there, so that nobody hears which names they have.
+-- `rival`: another one than the named, whose repositories are called so.
+create function ops.org_for_visitor(p_slug text, p_patterns text[]) returns table (id text, anonymous boolean, rival text)
+language plpgsql stable security definer set search_path = ops, pg_temp as $$
+declare named ops.orgs; owning ops.orgs;
+begin
+  select o.* into owning from ops.repo_patterns t join ops.orgs o on o.id = t.org_id
+   where t.pattern = any (p_patterns) and o.anonymous and o.closing_at is null
+   order by t.pattern like '%/*' desc, length(t.pattern) desc limit 1;
+  if p_slug is null and owning.id is not null then
+    return query select owning.id, true, null::text;
+    return;
+  end if;
+  select o.* into named from ops.orgs o where o.slug = coalesce(p_slug, 'local') and o.erased_at is null;
+  if named.id is null then return; end if;
+  return query select named.id, named.anonymous and named.closing_at is null,
+    case when owning.id <> named.id and named.anonymous and named.closing_at is null then owning.slug end;
+end $$;
 
 -- Removes every row of the organisation of this transaction, once its time has come, but its ledger and what proves it.
 -- Tables of tomorrow are found by the catalogue; those that others refer to go last.
@@ -117,5 +127,5 @@ begin
 end $$;
 reset role;
 revoke create on schema ops from bos_definer;
-revoke execute on function ops.org_by_repo, ops.erase_org from public;
-grant execute on function ops.org_by_repo, ops.erase_org to bos_app;
+revoke execute on function ops.org_for_visitor, ops.erase_org from public;
+grant execute on function ops.org_for_visitor, ops.erase_org to bos_app;

@@ -72,6 +72,8 @@ from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals,
 from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box, Keyring
 from builderos.trust.signing.service import Signer
+from builderos.trust.vault import service as vault
+from builderos.trust.vault.routes import routes as vault_routes
 
 log = logging.getLogger("builderos.app")
 CARE_S = 2.0
@@ -94,6 +96,7 @@ GROUPS = [
     alert_routes,
     webhook_routes,
     inbox_routes,
+    vault_routes,
     admin_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
@@ -243,6 +246,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))
     engine.cron("delivery-sweep", "29 3 * * *", lambda c, org: as_system(c, org, notices.deliveries.sweep))
     engine.cron("org-erasure", "47 * * * *", orgs.closing.erase_due, each_org=False)
+    engine.cron("findings-sweep", "43 3 * * *", lambda c, org: as_system(c, org, vault.findings.sweep))
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
     engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
     engine.cron("ledger-checkpoint", "*/10 * * * *", workspaces.sign_ledger)

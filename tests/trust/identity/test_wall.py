@@ -27,7 +27,7 @@ DEFINERS = {
     "ops.org_of_secret": "finds by the keyed hash of a secret",
     "ops.due_orgs": "ids alone, for the schedules",
     "ops.numbers": "sums over the whole server, nothing of any one organisation",
-    "ops.org_by_repo": "says what a visitor hears anyway",
+    "ops.org_for_visitor": "says what a visitor hears anyway",
     "ops.erase_org": "ends the organisation of the transaction, when its time has come",
     "ops.ledger_span": "numbers of lines of the organisation of the transaction",
     "ops.news_orgs": "ids alone, for the schedules",

@@ -200,7 +200,7 @@ def test_an_owner_whose_organisation_is_closing_can_keep_it_and_take_its_record_
     allowed = {
         a for a, resource, _ in ROWS if policy.decide(owner, a, RESOURCES[resource]).verdict == "allow"
     }
-    assert allowed == {"audit.export", "audit.read", "audit.verify", "me.read", "org.delete", "org.read"}
+    assert allowed == {"audit.export", "audit.read", "audit.verify", "me.read", "org.delete"}
     assert policy.decide(owner, "org.manage", RESOURCES["org"]).rules[0] == "closing-organisation"
 
 

@@ -23,6 +23,7 @@ from builderos.core.unit import Unit, as_system
 from builderos.engine import outbox
 from builderos.engine.service import Engine
 from builderos.trust.ledger import service as ledger
+from builderos.trust.orgs import service as orgs
 from builderos.trust.policy import service as policy
 
 from .schedules import backups_without_ref, settle_backups
@@ -223,6 +224,13 @@ def _checkpoints(unit: Unit) -> str:
     return f"every checkpoint fits; {count} lines wait for the next one"
 
 
+def _erasures(unit: Unit) -> str:
+    late = orgs.closing.due(unit.context)
+    if late:
+        raise Unwell(_named("organisations are to be erased and are still there", late))
+    return "nothing is left of what was erased"
+
+
 def _engine(unit: Unit) -> str:
     if not unit.settings.engine:
         return "off in this process, as configured"
@@ -259,6 +267,7 @@ CHECKS: Final = (
     Check("backups", _backups, lambda unit: settle_backups(unit.context)),
     Check("ledger", _ledger),
     Check("checkpoints", _checkpoints, lambda unit: ledger.extend_all(unit.context, unit.org_id)),
+    Check("erasures", _erasures, lambda unit: orgs.closing.erase_due(unit.context)),
     Check("engine", _engine),
     Check("outbox", _outbox),
 )

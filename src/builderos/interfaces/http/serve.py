@@ -270,11 +270,13 @@ def _look_up(app: Application, incoming: Incoming, secret: str, slug: str | None
 
 
 def _without(app: Application, body: In, found: identity.Found, incoming: Incoming) -> Caller:
-    """Somebody whose credential did not carry: anonymous in the organisation that the body or the default names."""
-    slug: str = getattr(body, "org_slug", None) or identity.DEFAULT_ORG_SLUG
-    org = identity.find_org(app.context.get(Database), slug)
+    """Somebody whose credential did not carry: anonymous in the organisation that the body names, by its slug or by the
+    repository's name, else in the server's own.
+    """
+    slug, owner, name = (getattr(body, field, None) for field in ("org_slug", "repo_owner", "repo_name"))
+    org = identity.visitors.organisation_for(app.context.get(Database), slug, owner, name)
     settings = app.context.get(Settings)
-    if org is None or not org[1] or not settings.anonymous:
+    if org is None or not org.open or not settings.anonymous:
         if found.presented in ("invalid", "expired", "revoked"):
             raise _refused(found.presented)
         raise Problem(
@@ -282,7 +284,12 @@ def _without(app: Application, body: In, found: identity.Found, incoming: Incomi
             hint="Ask the owner of this server for an API key, or sign in.",
         )  # fmt: skip
     app.context.get(quotas.Rates).hit("anonymous_inits", incoming.caller)
-    return Caller(identity.anonymous_actor(org[0]), found.presented, None)
+    if org.rival is not None:
+        raise Problem(
+            "conflict", f"org_slug says {slug}, but repositories of this name belong to {org.rival}",
+            hint=f"Leave org_slug out, or say {org.rival}.",
+        )  # fmt: skip
+    return Caller(identity.anonymous_actor(org.id), found.presented, None)
 
 
 def _refused(presented: Presented) -> Problem:

@@ -10,20 +10,22 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from builderos.core.actor import Actor, Grant, Profile, Role
 from builderos.core.clock import utcnow
 from builderos.core.database import Database
 from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys
+from builderos.core.problems import Problem
 from builderos.core.tables import as_dict
 from builderos.core.unit import Presented, Unit
 from builderos.trust.secrets.service import Keyring
 
-from . import members, roles
+from . import members, roles, visitors
 from .model import credentials, orgs
 
-__all__ = ["members", "roles"]
+__all__ = ["members", "roles", "visitors"]
 
 CredentialKind = Literal[
     "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite"
@@ -153,6 +155,22 @@ def create_org(unit: Unit, slug: str, name: str, *, anonymous: bool) -> str:
     return unit.org_id
 
 
+def own_org(unit: Unit) -> sa.Row[Any]:
+    """The row of the unit's organisation. Raises `not_found` where there is none, or none any more."""
+    row = unit.execute(sa.select(orgs).where(orgs.c.erased_at.is_(None))).one_or_none()
+    if row is None:
+        raise Problem("not_found", "there is no such organisation", hint="Check its name.")
+    return row
+
+
+def change_org(unit: Unit, **values: Any) -> None:
+    """Change columns of the unit's organisation. Raises `conflict` for a slug that is taken."""
+    try:
+        unit.execute(sa.update(orgs).where(orgs.c.id == unit.org_id).values(values))
+    except IntegrityError:
+        raise Problem("conflict", "this slug is taken", hint="Choose another slug.") from None
+
+
 def org_slug(unit: Unit) -> str:
     """The slug of the unit's organisation."""
     return unit.execute(sa.select(orgs.c.slug)).scalar_one()
@@ -189,6 +207,15 @@ def revoke(unit: Unit, *, credential_id: str | None = None, sandbox_id: str | No
     if credential_id is None and sandbox_id is None:
         raise ValueError("say what to revoke")
     return unit.execute(wanted).rowcount
+
+
+def suspend(unit: Unit, credential_id: str, *, lift: bool = False) -> str | None:
+    """Stop a credential until somebody lifts that, or lift it; returns its kind, None where nothing changed."""
+    c = credentials.c
+    stands = c.suspended_at.is_not(None) if lift else c.suspended_at.is_(None)
+    changed = sa.update(credentials).where(c.id == credential_id, c.revoked_at.is_(None), stands)
+    at = None if lift else unit.now
+    return unit.execute(changed.values(suspended_at=at).returning(c.kind)).scalar_one_or_none()
 
 
 def extend(unit: Unit, sandbox_id: str, expires_at: datetime | None) -> None:

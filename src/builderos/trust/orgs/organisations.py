@@ -11,7 +11,7 @@ from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 
-from . import invites, schema
+from . import closing, invites, org_schema, schema
 
 
 def create(unit: Unit, body: schema.OrgIn) -> schema.NewOrg:
@@ -37,6 +37,25 @@ def create(unit: Unit, body: schema.OrgIn) -> schema.NewOrg:
         invite_token=invite.secret, invite_expires_at=invite.expires_at,
         message=f"Give the invite to {body.owner_email}: it is not shown again.",
     )  # fmt: skip
+
+
+def show(unit: Unit, body: org_schema.WhichOrg) -> org_schema.Org:
+    """The caller's organisation. Raises `not_found` for every other one."""
+    org = closing.own(unit, body.id)
+    policy.require(unit, "me.read", policy.org_resource(unit))
+    return closing.shown(org)
+
+
+def change(unit: Unit, body: org_schema.OrgChangeIn) -> org_schema.Org:
+    """Rename the organisation, or open it to people without a credential, or no longer."""
+    org = closing.own(unit, body.id)
+    decision = policy.require(unit, "org.manage", policy.org_resource(unit))
+    wanted = {"name": body.name, "anonymous": body.anonymous}
+    changes = {k: v for k, v in wanted.items() if v is not None and v != getattr(org, k)}
+    if changes:
+        identity.change_org(unit, **changes)
+        ledger.record(unit, "org.changed", unit.org_id, changes, rules=decision.rules)
+    return closing.shown(closing.own(unit, unit.org_id))
 
 
 def _taken(slug: str) -> Problem:

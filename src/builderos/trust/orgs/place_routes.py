@@ -1,12 +1,42 @@
-"""Doors of workspaces, projects and grants."""
+"""Doors of organisations as places, of workspaces, projects and grants."""
 
 from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
-from . import granting, places
+from . import closing, granting, org_schema, organisations, places, routing
 from . import place_schema as schema
 
 place_routes = Operations("projects")
+
+
+@place_routes.get("/v1/orgs/{id}", "getOrg")
+def get_org(unit: Unit, body: org_schema.WhichOrg) -> org_schema.Org:
+    """Show your organisation."""
+    return organisations.show(unit, body)
+
+
+@place_routes.post("/v1/orgs/{id}", "changeOrg", consequential=True)
+def change_org(unit: Unit, body: org_schema.OrgChangeIn) -> org_schema.Org:
+    """Rename your organisation, or open it to people without a credential, or no longer."""
+    return organisations.change(unit, body)
+
+
+@place_routes.post("/v1/orgs/{id}/close", "closeOrg", consequential=True)
+def close_org(unit: Unit, body: org_schema.CloseIn) -> org_schema.Org:
+    """Close your organisation: in thirty days everything in it is erased."""
+    return closing.close(unit, body)
+
+
+@place_routes.post("/v1/orgs/{id}/keep", "keepOrg", consequential=True)
+def keep_org(unit: Unit, body: org_schema.WhichOrg) -> org_schema.Org:
+    """Open a closing organisation again, with everything that was in it."""
+    return closing.keep(unit, body)
+
+
+@place_routes.post("/v1/orgs/{id}/routing", "routeOrg", consequential=True)
+def route_org(unit: Unit, body: org_schema.RoutingIn) -> org_schema.Routing:
+    """Say by which slug and which names of repositories an organisation is found."""
+    return routing.route(unit, body)
 
 
 @place_routes.post("/v1/workspaces", "createWorkspace", status=201)

@@ -95,6 +95,13 @@ class Alarm:
     sound: Sound
 
 
+class Holds(Registry[Callable[[Unit], str | None]]):
+    """What keeps an organisation from being erased: each says why, or None."""
+
+    def __init__(self) -> None:
+        super().__init__("hold")
+
+
 class Subjects(Registry[Callable[[Unit, str], Resource]]):
     """Objects as the policy sees them: prefix of an id → who finds the object. It raises `not_found`."""
 

@@ -2,6 +2,7 @@
 
 from . import (
     clients,
+    closing,
     devices,
     granting,
     grants,
@@ -19,6 +20,6 @@ from . import (
 )
 
 __all__ = [
-    "clients", "devices", "granting", "grants", "invites", "keys", "me", "members", "organisations", "places",
+    "clients", "closing", "devices", "granting", "grants", "invites", "keys", "me", "members", "organisations", "places",
     "providers", "redirects", "sessions", "signing_in", "tokens",
 ]  # fmt: skip
