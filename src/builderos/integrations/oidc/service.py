@@ -21,6 +21,7 @@ from builderos.core.dialing import IpNetwork
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.trust.orgs.ports import Connection, Errand, Person
+from builderos.trust.orgs.schema import is_address
 
 TIMEOUT_S: Final = 10
 MAX_BYTES: Final = 1_000_000
@@ -101,10 +102,11 @@ class OidcProvider:
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         answer = self._ask(self._endpoint("token_endpoint"), urlencode(form).encode(), headers)
         claims = self._verified(str(answer.get("id_token", "")), errand.nonce)
-        verified = claims.get("email_verified") is True and isinstance(claims.get("email"), str)
+        address = str(claims.get("email", "")).lower()
+        verified = claims.get("email_verified") is True and len(address) <= 254 and is_address(address)
         return Person(
             issuer=self._issuer, subject=str(claims["sub"])[:500],
-            email=str(claims["email"]).lower()[:254] if verified else None,
+            email=address if verified else None,
             name=" ".join(str(claims.get("name", "")).split())[:200],
         )  # fmt: skip
 

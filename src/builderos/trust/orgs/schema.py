@@ -19,9 +19,18 @@ def is_slug(text: str) -> bool:
     return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text) is not None
 
 
-def _address(text: str) -> str:
+def is_address(text: str) -> bool:
+    """Whether this reads as one e-mail address, and as nothing else."""
     local, at, domain = text.rpartition("@")
-    if not at or not local or not domain or any(c.isspace() or c in '<>,;:"()[]\\' for c in text):
+    return (
+        bool(at and local and domain)
+        and "@" not in local
+        and not any(c.isspace() or c in '<>,;:"()[]\\' for c in text)
+    )
+
+
+def _address(text: str) -> str:
+    if not is_address(text):
         raise ValueError("must be an e-mail address")
     return text.lower()
 
