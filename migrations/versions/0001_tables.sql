@@ -138,6 +138,7 @@ create table ops.approvals (
   diff_hash text not null,
   reason text not null,
   risk text not null check (risk in ('low', 'medium', 'high')),
+  risk_reasons jsonb not null default '[]',
   requested_by text not null,
   requested_member text,                   -- the member on whose behalf: that one may not approve
   prompt_version text,

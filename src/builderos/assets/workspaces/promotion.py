@@ -103,7 +103,7 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
                "diff_hash": values["diff_hash"], "title": body.title}  # fmt: skip
     green = all(c.ok for c in checks)
     approval_id = (
-        _ask(unit, id_, body, source, target, values["diff_hash"], text, stat, first=known is None)
+        _ask(unit, id_, body, source, target, found, values["diff_hash"], text, stat, first=known is None)
         if green and target.kind == "main"
         else None
     )
@@ -187,15 +187,21 @@ def _ask(
     body: PromoteIn,
     source: Branch,
     target: Branch,
+    found: Preview,
     diff_hash: str,
     text: str,
     stat: DiffStat,
     *,
     first: bool,
 ) -> str:
+    gone = [path for path, _, new in found.files if not new]
+    risk, reasons = policy.assess(
+        target=target.name, main=target.kind == "main", paths=[path for path, _, _ in found.files], deleted=gone,
+        lines=stat.added + stat.deleted,
+    )  # fmt: skip
     return approvals.request(
         unit, action="pull.merge", object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=diff_hash,
-        reason=f"{body.title} ({source.name} → {target.name} of {source.repo_name})", risk="high",
+        reason=f"{body.title} ({source.name} → {target.name} of {source.repo_name})", risk=risk, risk_reasons=reasons,
         requested_by=unit.actor.id, prompt_version=_prompt_version(unit, source.tip), first=first,
     )  # fmt: skip
 

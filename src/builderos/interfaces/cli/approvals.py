@@ -19,6 +19,7 @@ FACTS = (
     "action",
     "object",
     "risk",
+    "risk_reasons",
     "requested_by",
     "prompt_version",
     "quorum",

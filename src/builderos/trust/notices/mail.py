@@ -76,7 +76,7 @@ def _about_approval(unit: Unit, id_: str) -> tuple[str, str] | None:
     facts = [
         ("What", _WORDS.get(asked.action, asked.action)),
         ("Why", plain(asked.reason, 500)),
-        ("Risk", asked.risk),
+        ("Risk", plain("; ".join((asked.risk, *asked.risk_reasons)), 500)),
         ("Asked by", plain(asked.requested_by)),
         ("Prompt version", plain(asked.prompt_version or "not told")),
         ("Change", _stat(asked.diff_stat)),

@@ -4,7 +4,7 @@ Whoever waits (a promotion, later a run) enrols a handler for its action in `Ver
 decision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -29,10 +29,10 @@ from .decision import require
 from .document import APPROVERS
 from .force import InForce
 from .model import approvals
+from .risk import Risk
 from .schema import Resource
 
 State = Literal["pending", "approved", "denied", "expired", "cancelled"]
-Risk = Literal["low", "medium", "high"]
 MAX_DIFF_CHARS = 1_000_000
 # An action as policy files may call it too.
 _NAMES_OF: Final = {"pull.merge": ("pull.merge", "git.push_main", "git.release")}
@@ -60,6 +60,7 @@ class Approval(Out):
     diff_hash: str
     reason: str
     risk: Risk
+    risk_reasons: list[str] = []
     requested_by: str
     prompt_version: str | None
     required: dict[str, Any]
@@ -119,7 +120,7 @@ class DecideIn(WriteIn):
 
 def request(
     unit: Unit, *, action: str, object_: str, diff: str, diff_stat: dict[str, Any], diff_hash: str, reason: str,
-    risk: Risk,
+    risk: Risk, risk_reasons: Sequence[str] = (),
     requested_by: str | None = None, prompt_version: str | None = None, approvers: tuple[str, ...] = APPROVERS,
     first: bool = False,
 ) -> str:  # fmt: skip
@@ -142,7 +143,8 @@ def request(
     required, expires_at = _terms(unit, action, approvers)
     unit.add(
         approvals, id=id_, org_id=unit.org_id, action=action, object=object_, diff=diff[:MAX_DIFF_CHARS],
-        diff_stat=diff_stat, diff_hash=diff_hash, reason=reason, risk=risk, requested_by=requested_by or unit.actor.id,
+        diff_stat=diff_stat, diff_hash=diff_hash, reason=reason, risk=risk, risk_reasons=list(risk_reasons),
+        requested_by=requested_by or unit.actor.id,
         requested_member=unit.actor.member_id, prompt_version=prompt_version, required=required, decisions=[],
         state="pending", self_approved=False, created_at=unit.now, expires_at=expires_at,
     )  # fmt: skip

@@ -30,15 +30,15 @@ _HERE: Final = "asked"
 # What an act is done to, by the first word of its name; single acts that differ from their like stand below.
 _KIND_OF: Final[Mapping[str, ResourceKind]] = {
     "alert": "org", "approval": "approval", "audit": "org", "backup": "branch", "credential": "credential",
-    "files": "branch", "git": "branch", "inbox": "org", "me": "org", "member": "org", "memory": "branch", "metrics": "branch",
-    "network": "repo", "org": "org", "policy": "org", "project": "org", "pull": "pull", "repo": "repo",
-    "sandbox": "sandbox", "schedule": "schedule",
+    "files": "branch", "git": "branch", "inbox": "org", "me": "org", "member": "org", "memory": "branch",
+    "metrics": "branch", "network": "repo", "org": "org", "policy": "org", "project": "org", "pull": "pull",
+    "repo": "repo", "sandbox": "sandbox", "schedule": "schedule",
     "secret": "repo", "server": "org", "task": "branch", "token": "credential", "tools": "org", "webhook": "org",
 }  # fmt: skip
 _KIND_OF_ONE: Final[Mapping[str, ResourceKind]] = {
     "backup.delete": "backup", "git.promote": "pull", "git.release": "pull", "member.manage": "member",
-    "pull.list": "org", "secret.manage": "org", "secret.read": "org", "sandbox.init": "repo", "sandbox.list": "org", "sandbox.reset": "branch",
-    "sandbox.scaffold": "branch",
+    "pull.list": "org", "secret.manage": "org", "secret.read": "org", "sandbox.init": "repo", "sandbox.list": "org",
+    "sandbox.reset": "branch", "sandbox.scaffold": "branch",
 }  # fmt: skip
 
 

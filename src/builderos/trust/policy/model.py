@@ -19,6 +19,7 @@ approvals = sa.Table(
     sa.Column("diff_hash", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("risk", sa.Text, nullable=False),
+    sa.Column("risk_reasons", JSONB, nullable=False),
     sa.Column("requested_by", sa.Text, nullable=False),
     sa.Column("requested_member", sa.Text),
     sa.Column("prompt_version", sa.Text),

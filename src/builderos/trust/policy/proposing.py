@@ -133,7 +133,7 @@ def propose(unit: Unit, body: PolicyIn) -> Reply[PolicyProposal]:
     require_reachable(unit, ACTIVATE, document_in_force(unit), document)
     approval_id = approvals.request(
         unit, action=ACTIVATE, object_=OBJECT, diff=diff, diff_stat=stat, diff_hash=_bound(base, digest),
-        reason=body.reason, risk="high", approvers=("Owner", "Admin"),
+        reason=body.reason, risk="high", risk_reasons=["changes what everybody may do"], approvers=("Owner", "Admin"),
     )  # fmt: skip
     known = unit.execute(sa.select(policies.c.id).where(policies.c.approval_id == approval_id)).first()
     if known is None:

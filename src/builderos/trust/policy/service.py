@@ -19,6 +19,7 @@ from .force import InForce
 from .loading import Rule
 from .looking_away import push_lists
 from .proposing import document_in_force
+from .risk import assess
 from .rules import Policy, request_digest
 from .schema import Decision
 
@@ -35,6 +36,7 @@ __all__ = [
     "acting",
     "actions_on",
     "approvals",
+    "assess",
     "decide",
     "document_in_force",
     "may_reach",
