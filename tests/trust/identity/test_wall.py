@@ -40,13 +40,19 @@ DEFINERS = {
     "ops.sweep_oauth": "removes what is over",
     "ops.org_of_provider": "an id, which is no secret",
     "ops.listed_providers": "what the sign-in page shows to everybody",
+    "ops.forget_words": "removes of the organisation of the transaction",
+    "ops.forget_accesses": "removes of the organisation of the transaction",
+    "ops.overview": "answers in the server owner's organisation alone",
+    "ops.overview_tools": "answers in the server owner's organisation alone",
+    "ops.budget_states": "ids and sums, for the schedules",
     "ops.ledger_append": "writes to the organisation of the transaction",
 }
 # Rows of theirs may belong to nobody yet: then nobody sees them but the functions above. `orgs` computes it from its key.
 BEFORE_AN_ORGANISATION = {"orgs", "oauth_clients", "device_codes"}
 _MADE_UP: dict[str, Any] = {
     "integer": 1, "bigint": 1, "smallint": 1, "boolean": False, "timestamp with time zone": "2026-01-01Z",
-    "jsonb": "{}", "ARRAY": "{}", "double precision": 1, "numeric": 1, "date": "2026-01-01", "interval": "1 day", "real": 1, "uuid": f"{7:032x}",
+    "jsonb": "{}", "ARRAY": "{}", "double precision": 1, "numeric": 1, "date": "2026-01-01",
+    "interval": "1 day", "real": 1, "uuid": f"{7:032x}",
 }  # fmt: skip
 
 
@@ -378,3 +384,12 @@ def test_a_table_of_the_callers_making_does_not_stand_in_for_ours(walled: Walled
         connection.execute("create temp table unit_key (k bytea)")
         assert connection.execute("select count(*) from ops.org_by_slug('mine')").fetchone() == (0,)
         assert connection.execute("select ops.org()").fetchone() == (OURS,)
+
+
+def test_what_tells_of_every_organisation_answers_in_the_server_owners_alone(walled: Walled) -> None:
+    with walled.as_ours() as connection:
+        for query in (
+            "select * from ops.overview('2026-01-01')",
+            "select * from ops.overview_tools('2026-01-01')",
+        ):
+            assert connection.execute(query).fetchall() == []  # type: ignore[arg-type]
