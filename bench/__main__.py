@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import appending, audit, commits, millions, policy, scale, start, trust
+from . import appending, audit, commits, millions, policy, scale, secrets, start, trust
 from .report import Report
 from .stage import Home, Server, folder, make_source
 
@@ -37,6 +37,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "thousandth": lambda: commits.thousandth(report, small, 40 * full),
         "scale": lambda: scaling(report, place, source, 60 * full),
         "policy": lambda: policy.decisions(report, small, 60 * full),
+        "secrets": lambda: secrets.protection(report, small, 60 * full),
         "trust": lambda: trust.share_of_a_commit(report, small, server, 60 * full),
         "audit": lambda: audit.verification(report, small, place, 200_000 * full),
         "appending": lambda: appending.writers(report, small, 5 * full),

@@ -1,14 +1,16 @@
 """Gates of a promotion that always hold: merges cleanly, delivery files valid, path and size rules, no credentials."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from builderos.assets.repositories.service import check_path
+from builderos.core.keys import ServerKeys
 from builderos.core.problems import Problem
 from builderos.core.schema import Out
 from builderos.core.settings import Settings
 from builderos.core.unit import Unit
-from builderos.trust.secrets.service import scan
+from builderos.trust.vault import service as vault
 
 from . import soundness
 from .layout import layout_of
@@ -31,7 +33,7 @@ def run_checks(unit: Unit, found: Preview) -> list[Check]:
         "merges_cleanly": lambda: [f"{c.path} ({c.kind})" for c in found.conflicts],
         "delivery_files_valid": lambda: _delivery_faults(found),
         "paths_and_sizes": lambda: _path_faults(unit.settings, found),
-        "no_credentials": lambda: _credentials(found),
+        "no_credentials": lambda: _credentials(unit, found),
     }
     return [_check(name, gate()) for name, gate in gates.items()]
 
@@ -68,11 +70,16 @@ def _path_faults(settings: Settings, found: Preview) -> list[str]:
     return faults
 
 
-def _credentials(found: Preview) -> list[str]:
-    places: list[str] = []
+def _credentials(unit: Unit, found: Preview) -> list[str]:
+    """Places of credentials that the target does not hold already and nobody has allowed."""
+    suspects: list[vault.Suspect] = []
     for path, _, new in found.files:
-        entry = found.theirs.entry(path) if new else None
-        if entry is not None and entry.is_file:
-            data = found.batch.read(entry.oid)[1]
-            places += [f"{path}:{hit.line}: {hit.kind}" for hit in scan(data)]
-    return places
+        data = found.theirs.read(path) if new else None
+        if data is not None:
+            ours = partial(_of_target, found, path)
+            suspects += vault.suspects(unit.get(ServerKeys), found.repo_id, path, data, ours)
+    return [f"{s.path}:{s.line}: {s.kind} ({s.fingerprint})" for s in vault.unallowed(unit, suspects)]
+
+
+def _of_target(found: Preview, path: str) -> Iterator[bytes]:
+    yield found.ours.read(path) or b""

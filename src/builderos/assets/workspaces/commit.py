@@ -10,7 +10,7 @@ from builderos.assets.repositories.service import check_path, colliding, first_c
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Json, Line, Sha, Text, ToolOut
 from builderos.core.unit import Unit
-from builderos.trust.secrets.service import redact, redacted
+from builderos.trust.secrets.service import redacted
 
 from . import delivery
 from .content import TreeFiles, tip_of
@@ -83,7 +83,7 @@ def commit_and_log(unit: Unit, body: CommitIn) -> CommitOut:
     tip = tip_of(unit, place.branch)
     _check_against(tip, files)
     change = Change(
-        edits=edits, message=redact(body.message), tool=unit.call.tool, task_id=redacted(body.task_id),
+        edits=edits, message=body.message, tool=unit.call.tool, task_id=redacted(body.task_id),
         agent_version=redacted(body.agent_version), claimed_by=redacted(body.committed_by),
         details={"metadata": redacted(body.metadata)} if body.metadata else {},
     )  # fmt: skip

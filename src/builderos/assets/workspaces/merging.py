@@ -59,6 +59,7 @@ class Preview:
     conflicts: list[Conflict]
     files: list[tuple[str, str, str]]
     entries: list[str]
+    repo_id: str
 
     @property
     def base_tree(self) -> Oid:
@@ -108,7 +109,7 @@ def preview(
     files = _changes(batch, base_tree, theirs.tree, skip)
     entries = [e["id"] for e in delivery.changelog.since(ours, theirs, layout)]
     entries += [e["id"] for e in _news(repositories.pending_of(unit, source)[0], ours, layout)]
-    return Preview(batch, base, ours, theirs, edits, conflicts, files, entries)
+    return Preview(batch, base, ours, theirs, edits, conflicts, files, entries, target.repo_id)
 
 
 def _delivery_of(*layouts: delivery.Layout) -> Callable[[str], bool]:

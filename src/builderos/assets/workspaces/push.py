@@ -5,7 +5,7 @@ ledger line and what the delivery files must still learn. The server adds no com
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from builderos.assets.repositories import service as repositories
@@ -23,6 +23,7 @@ from builderos.assets.repositories.service import (
 )
 from builderos.core.actor import Actor, is_anonymous
 from builderos.core.context import Context
+from builderos.core.keys import ServerKeys
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.unit import Unit
@@ -30,9 +31,11 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import RequestContext
+from builderos.trust.vault import service as vault
 
 from . import allowance, delivery, soundness
 from .content import TreeFiles, tree_of
+from .guarding import Looking, check_names, suspects_pushed
 from .layout import layout_of
 from .places import branch_resource
 from .push_logs import check_logs
@@ -44,6 +47,8 @@ from .writing import EMAIL_DOMAIN, DiffStat, measure
 _NONE: Final = "0" * 40
 _COMMIT_BYTES: Final = 1 << 18
 _COMPARED_BYTES: Final = 1 << 19
+_COMPARED_FILES: Final = 500
+_EVERYWHERE: Final = " of every commit that has it (git rebase -i)"
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Checked:
     after: TreeFiles
     shows_name: bool
     touched: tuple[str, ...]
+    suspects: tuple[vault.Suspect, ...] = ()
 
 
 def refusal(view: View, command: Command) -> Problem | None:
@@ -120,11 +126,13 @@ def check(context: Context, view: View, own: Branch, actor: Actor, room: Quarant
     limits, store = context.get(Settings), context.get(RepositoryStore)
     visible = tuple(view.refs.values())
     arrival = repositories.examine(room, own.tip, new, visible, limits.max_commits_per_sandbox)
-    sizes = repositories.blob_sizes(room, arrival.objects)
+    sizes = list(repositories.blob_sizes(room, arrival.objects))
     in_main = view.main.store
-    check_sizes(
-        sizes, arrival.objects, limits.max_text_file, lambda oid: repositories.holds(store, in_main, oid)
-    )
+
+    def held(oid: Oid) -> bool:
+        return repositories.holds(store, in_main, oid)
+
+    check_sizes(sizes, arrival.objects, limits.max_text_file, held)
     sight = room.open()
     batch = sight.batch()
     trees = Trees(batch, sight.size)
@@ -135,7 +143,13 @@ def check(context: Context, view: View, own: Branch, actor: Actor, room: Quarant
         touched.update(check_commit(trees, sha, commit, main, limits, actor.name))
         if is_anonymous(actor) and not limits.anonymous_names:
             check_person(sha, commit, own.name)
-    return _measured(view, own, arrival, commits, trees, sight, limits, touched)
+    check_names(touched)
+    before = tuple(TreeFiles(batch, tree) for tree in (tree_of(batch, own.tip), main))
+    looking = Looking(batch, before, tuple(touched)[:_COMPARED_FILES], held)
+    suspects = suspects_pushed(context.get(ServerKeys), own.repo_id, sizes, arrival, commits, looking)
+    return replace(
+        _measured(view, own, arrival, commits, trees, sight, limits, touched), suspects=tuple(suspects)
+    )
 
 
 def _commits(sight: Sight, batch: Batch, arrival: Arrival) -> dict[str, Commit]:
@@ -230,6 +244,7 @@ def accept(unit: Unit, own: Branch, checked: Checked, publication: Publication) 
     )
     if branch.tip != checked.arrival.old or branch.state != "active":
         raise fetch_first(branch)
+    vault.refuse(unit, "git.push", branch_resource(unit, branch), checked.suspects, advice=_EVERYWHERE)
     allowance.take(unit, branch, commits=len(checked.commits), files=checked.files)
     warnings = _look_at_delivery_files(unit, branch, checked)
     lines = checked.stat.added + checked.stat.deleted

@@ -7,7 +7,7 @@ transaction is the commit point, and the read-back check after it compares what 
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pygit2
@@ -29,9 +29,11 @@ from builderos.core.schema import Out
 from builderos.core.unit import Call, Context, Unit, perform
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
+from builderos.trust.secrets.service import redact
 
 from . import allowance, delivery, soundness
 from .content import Content, Draft, TreeFiles, tip_of, tree_of
+from .guarding import guard
 from .layout import config_issues, layout_of
 from .places import Place, ask_paths
 from .pushed import file_type, still_there
@@ -96,9 +98,11 @@ def write(unit: Unit, place: Place, change: Change, tip: TreeFiles | None = None
     """Make one commit of `change` on top of the (locked) branch.
 
     `tip`: the files there, where the verb has opened them; objects that it put into their batch come along.
-    Raises `validation_failed` when nothing would change, `invalid_path`, `quota_exceeded`.
+    Raises `validation_failed` when nothing would change, `invalid_path`, `quota_exceeded`,
+    `policy_denied` (a credential).
     """
     branch = place.branch
+    change = replace(change, message=redact(change.message))
     before = tip or tip_of(unit, branch)
     draft = Draft(before)
     draft.write(change.edits)
@@ -107,6 +111,7 @@ def write(unit: Unit, place: Place, change: Change, tip: TreeFiles | None = None
     broken, slips = _write_delivery(unit, branch, draft, change, entry)
     after = draft.finish()
     ask_paths(unit, place, {*change.edits, *change.about}, lambda path: _is_mains(unit, branch, after, path))
+    guard(unit, branch, place.action, before, after, {**change.edits, **change.delivery})
     if not broken:
         soundness.remember(after, layout_of(after))
     stat = measure(before, after, change.edits)

@@ -21,6 +21,7 @@ def note_refusal(context: Context, call: Call, refused: policy.Refused) -> None:
     payload |= {name: value for name, value in where.items() if value is not None}
     if refused.paths:
         payload["paths"] = list(refused.paths[:MAX_PATHS])
+    payload |= refused.noted
     rules = refused.decision.rules
     perform(
         context, call, lambda unit: ledger.record(unit, "refused", refused.resource.id, payload, rules=rules)

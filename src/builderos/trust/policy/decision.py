@@ -36,6 +36,7 @@ class Refused(Problem):
         self.action: Action = action
         self.resource = resource
         self.paths = paths
+        self.noted: dict[str, object] = {}  # what the ledger line of the refusal has beside the usual
 
 
 NO_FILE: Final = FilePolicy(Document())

@@ -30,7 +30,7 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])\Z")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,6})/min\Z")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 1440}
 _MAX_MINUTES: Final = 90 * 1440
-_TOP: Final = ("version", "rules", "approvals", "limits", "prbot")
+_TOP: Final = ("version", "rules", "approvals", "limits", "prbot", "push_protection")
 _SCOPE: Final = ("agent", "environment", "branch", "project", "org")
 
 
@@ -88,6 +88,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class PushLists:
+    """Where push protection looks away: in files that a path pattern fits, at values that a name pattern fits."""
+
+    paths: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A policy file without mistakes. `notes` say what in it has no effect on this server."""
 
@@ -96,6 +104,7 @@ class Document:
     limits: Limits = Limits()
     prbot_enabled: bool | None = None
     prbot_lines: int | None = None
+    push: PushLists = PushLists()
     notes: tuple[Issue, ...] = field(default=())
 
 
@@ -135,7 +144,7 @@ class _DocumentReader(Reader):
         enabled, lines = self._prbot(top.get("prbot"))
         return Document(
             tuple(r for r in rules if r is not None), tuple(a for a in approvals if a is not None),
-            self._limits(top.get("limits")), enabled, lines, tuple(self._notes),
+            self._limits(top.get("limits")), enabled, lines, self._push(top.get("push_protection")), tuple(self._notes),
         )  # fmt: skip
 
     def _list(self, top: Mapping[str, yaml.Node], name: str) -> list[tuple[yaml.Node, str]]:
@@ -292,6 +301,15 @@ class _DocumentReader(Reader):
         enabled = self.switch(keys["enabled"], "prbot.enabled") if "enabled" in keys else None
         lines = self.number(keys["max_lines"], "prbot.max_lines", 0, 100) if "max_lines" in keys else None
         return enabled, lines
+
+    def _push(self, node: yaml.Node | None) -> PushLists:
+        path = "push_protection"
+        keys = self.mapping(node, path, ("ignore_paths", "ignore_values")) if node is not None else {}
+
+        def listed(name: str, kind: Kind) -> tuple[str, ...]:
+            return self._patterns(keys[name], f"{path}.{name}", kind) if name in keys else ()
+
+        return PushLists(listed("ignore_paths", "paths"), listed("ignore_values", "secrets"))
 
     def _note(self, node: yaml.Node, path: str, message: str) -> None:
         self._notes.append(Issue(node.start_mark.line + 1, path, message, ""))

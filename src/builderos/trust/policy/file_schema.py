@@ -72,6 +72,9 @@ SCHEMA: Final[_Schema] = {
             }
         ),
         "prbot": _object({"enabled": {"type": "boolean"}, "max_lines": _number(0, 100)}),
+        "push_protection": _object(
+            {"ignore_paths": _list(_PATH, MAX_PATTERNS), "ignore_values": _list(_NAME, MAX_PATTERNS)}
+        ),
     },
     "version",
 )

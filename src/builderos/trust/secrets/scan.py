@@ -62,6 +62,11 @@ def scan(data: bytes, path: str = "") -> list[Finding]:
     return found[:MAX_FINDINGS]
 
 
+def text_at(data: bytes, found: Finding) -> bytes:
+    """The credential itself; for what must never be shown to anybody."""
+    return _utf8(data)[found.start : found.end]
+
+
 def _utf8(data: bytes) -> bytes:
     """Text in UTF-16 as some editors save it would hide a credential between zero bytes."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):

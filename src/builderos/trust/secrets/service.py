@@ -1,7 +1,7 @@
 """What other rooms use of secrets: sealing under the server's key or an organisation's, and finding credentials."""
 
 from .keyring import Keyring
-from .scan import Finding, redact, redacted, scan
+from .scan import Finding, redact, redacted, scan, text_at
 from .sealing import Box
 
-__all__ = ["Box", "Finding", "Keyring", "redact", "redacted", "scan"]
+__all__ = ["Box", "Finding", "Keyring", "redact", "redacted", "scan", "text_at"]

@@ -1,0 +1,109 @@
+"""Looks for credentials in what a change adds to a branch; what the branch or main already holds is not new."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from builderos.assets.repositories import service as repositories
+from builderos.assets.repositories.schema import Branch
+from builderos.assets.repositories.service import Arrival, Batch, Commit, Oid
+from builderos.core.keys import ServerKeys
+from builderos.core.problems import Problem
+from builderos.core.unit import Unit
+from builderos.trust.policy.service import Action
+from builderos.trust.secrets.service import redact
+from builderos.trust.vault import service as vault
+
+from .content import TreeFiles, tree_of
+from .places import branch_resource
+
+
+def guard(
+    unit: Unit,
+    branch: Branch,
+    action: Action,
+    before: TreeFiles,
+    after: TreeFiles,
+    changed: Mapping[str, Any],
+) -> None:
+    """Raise `CredentialFound` where a change (paths of its files) would bring a new credential into the branch."""
+    if unit.actor.role == "system":
+        return
+    check_names(changed)
+    found = suspects_in(unit, branch, before, after, changed)
+    if found:
+        vault.refuse(unit, action, branch_resource(unit, branch), found)
+
+
+def check_names(paths: Iterable[str]) -> None:
+    """Raise `invalid_path` where a file is called by a credential: paths are shown and recorded everywhere."""
+    names = "\n".join(paths).encode("utf-8", "replace").decode()
+    if redact(names) != names:
+        raise Problem(
+            "invalid_path", "the name of a file holds a credential", hint="Call the file by another name."
+        )
+
+
+def suspects_in(
+    unit: Unit, branch: Branch, before: TreeFiles, after: TreeFiles, changed: Mapping[str, Any]
+) -> list[vault.Suspect]:
+    """Credentials that `after` has in the changed files and neither `before` nor main has."""
+    keys, found = unit.get(ServerKeys), list[vault.Suspect]()
+    known = partial(_known, unit, branch, before, after, changed)
+    for path in changed:
+        now, was = after.entry(path), before.entry(path)
+        if now is None or now.is_tree or now == was:
+            continue
+        data = after.batch.read(now.oid)[1]
+        found += vault.suspects(keys, branch.repo_id, path, data, known)
+    return found
+
+
+def _known(
+    unit: Unit, branch: Branch, before: TreeFiles, after: TreeFiles, changed: Mapping[str, Any]
+) -> Iterator[bytes]:
+    """What stands where something is changed now: in the branch and in main. A file that moves brings nothing new."""
+    main = repositories.main_branch(unit, branch.repo_id)
+    mains = TreeFiles(after.batch, tree_of(after.batch, main.tip))
+    for path in changed:
+        for files in (before, mains):
+            yield files.read(path) or b""
+
+
+def suspects_pushed(
+    keys: ServerKeys,
+    repo_id: str,
+    sizes: Iterable[tuple[Oid, int]],
+    arrival: Arrival,
+    commits: Mapping[str, Commit],
+    looking: "Looking",
+) -> list[vault.Suspect]:
+    """Credentials in the files and messages of a push, those that a later commit of it takes out again included."""
+    found: list[vault.Suspect] = []
+    for oid, _ in sizes:
+        path = arrival.objects[oid]
+        if not looking.in_main(oid):
+            data = looking.batch.read(oid)[1]
+            found += vault.suspects(keys, repo_id, path, data, partial(looking.before, path))
+    for sha, commit in commits.items():
+        found += vault.suspects(
+            keys, repo_id, f"message of commit {sha[:10]}", commit.message.encode(), tuple
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What a push is compared with: `files` are the trees of the branch before it and of main, `touched` its paths."""
+
+    batch: Batch
+    files: tuple[TreeFiles, ...]
+    touched: tuple[str, ...]
+    in_main: Callable[[Oid], bool]
+
+    def before(self, path: str) -> Iterator[bytes]:
+        """Contents that the file, or one that may have been moved to it, had in any of them."""
+        for name in (path, *self.touched):
+            for files in self.files:
+                yield files.read(name) or b""

@@ -1,0 +1,199 @@
+"""No credential enters a branch, by whatever door; who answers for the organisation may say otherwise, for a while."""
+
+import base64
+import secrets
+import string
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.gitclients import clone
+from tests.support.lab import Lab
+from tests.support.live import live as serving
+from tests.support.world import Json, Sandbox
+
+SECRET = OTHER = CONFIG = ""  # other ones in each test, because an exception is for the whole repository
+
+
+def _token() -> str:
+    return "bos_rt_" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(43))
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, secret = sys.modules[__name__], _token()
+    monkeypatch.setattr(here, "SECRET", secret)
+    monkeypatch.setattr(here, "OTHER", _token())
+    monkeypatch.setattr(here, "CONFIG", f"debug = true\ntoken = '{secret}'\n")
+
+
+@pytest.fixture(scope="module")
+def url(lab: Lab) -> Iterator[str]:
+    with serving(lab.world.asgi) as found:
+        yield found
+
+
+@pytest.fixture
+def box(lab: Lab) -> Sandbox:
+    return lab.open_sandbox()
+
+
+def refused(lab: Lab, box: Sandbox, content: str = "", path: str = "conf.py", **more: str) -> Json:
+    file = {"path": path, "content": content or CONFIG, **more}
+    return lab.problem(box.try_post("/commit_and_log_output", files=[file], message="Add"), "policy_denied")
+
+
+def test_a_commit_with_a_credential_is_refused_with_its_place_and_without_its_text(
+    lab: Lab, box: Sandbox
+) -> None:
+    tip = lab.tip(box.branch)
+    body = refused(lab, box)
+    (found,) = body["findings"]
+    assert (found["path"], found["line"], found["rule"], body["policy_rule"]) == (
+        "conf.py", 2, "builderos-token", "push-protection",
+    )  # fmt: skip
+    assert "conf.py:2: BuilderOS token bos_rt_… (50 characters)" in body["detail"]
+    assert found["fingerprint"] in body["hint"]
+    assert lab.tip(box.branch) == tip
+    (line,) = [e for e in lab.events(type="refused") if found["fingerprint"] in str(e)]
+    assert line["rules"] == ["push-protection"]
+    everything = str(body) + str(lab.events()) + str(lab.sql("select * from ops.secret_findings"))
+    assert SECRET not in everything
+    assert SECRET[8:] not in everything
+
+
+def test_nothing_hides_it(lab: Lab, box: Sandbox) -> None:
+    encoded = base64.b64encode(b"\xff\xfe" + CONFIG.encode("utf-16-le")).decode()
+    refused(lab, box, encoded, "utf16.txt", encoding="base64")
+    refused(lab, box, base64.b64encode(b"\0\1" + CONFIG.encode()).decode(), "blob.bin", encoding="base64")
+    name = box.try_post("/commit_and_log_output", file_path=f"notes/{SECRET}.txt", content="x", message="Add")
+    assert SECRET not in lab.problem(name, "invalid_path")["detail"]
+    assert SECRET not in str(lab.events())
+
+
+def test_a_credential_in_a_task_or_the_memory_is_refused_or_taken_out(lab: Lab, box: Sandbox) -> None:
+    box.commit({"a.txt": "a\n"}, message=f"Use {SECRET}")
+    made = box.try_post("/tasks/lifecycle", action="create", task_id="1_x", title="Use " + SECRET)
+    noted = box.try_post("/memory/manage", action="add", path="a.txt", description=SECRET)
+    assert {made.status_code, noted.status_code} <= {200, 201, 403}
+    log = box.post("/git/log", limit=20)
+    files = box.post(
+        "/system/fetch_files", mode="batch",
+        paths=["project/task.yaml", "project/memory.yaml", "project/changelog.yaml", ".logs/reasoning.yaml"],
+    )  # fmt: skip
+    assert SECRET not in str(log) + str(files)
+
+
+def test_the_same_file_may_be_changed_elsewhere_and_moved(lab: Lab, box: Sandbox, tmp_path: Path) -> None:
+    allow(lab, refused(lab, box)["findings"][0]["fingerprint"])
+    box.commit({"conf.py": CONFIG})
+    allow(lab, refused(lab, box, CONFIG, "other.py")["findings"][0]["fingerprint"], hours=1)
+    with lab.later(days=20):
+        box.commit({"conf.py": "# first\n" + CONFIG})
+        box.commit({"conf.py": None, "moved.py": CONFIG})
+        refused(lab, box, CONFIG.replace(SECRET, OTHER), "moved.py")
+
+
+def allow(lab: Lab, fingerprint: str, **more: object) -> Json:
+    body = {"decision": "allow", "reason": "It opens the demo alone.", **more}
+    return lab.ok(lab.as_owner("POST", f"/v1/secret-findings/{fingerprint}", json=body))
+
+
+def test_an_owner_allows_exactly_this_finding_for_a_while_and_the_retry_passes(
+    lab: Lab, box: Sandbox
+) -> None:
+    fingerprint = refused(lab, box)["findings"][0]["fingerprint"]
+    listed = lab.ok(lab.as_owner("GET", "/v1/secret-findings"))["items"]
+    assert fingerprint in [item["fingerprint"] for item in listed]
+    allowed = allow(lab, fingerprint, hours=2)
+    assert allowed["allowed"]
+    refused(lab, box, CONFIG.replace(SECRET, OTHER))
+    refused(lab, box, path="elsewhere.py")
+    with lab.later(hours=3):
+        assert refused(lab, box)["findings"][0]["fingerprint"] == fingerprint
+    box.commit({"conf.py": CONFIG})
+    (line,) = [e for e in lab.events(type="secret.finding_allowed") if e["object"] == fingerprint]
+    assert line["payload"]["reason"] == "It opens the demo alone."
+    assert SECRET not in str(line)
+
+
+def test_an_exception_can_be_taken_back(lab: Lab, box: Sandbox) -> None:
+    fingerprint = refused(lab, box)["findings"][0]["fingerprint"]
+    allow(lab, fingerprint)
+    back = {"decision": "forbid", "reason": "It opens more."}
+    lab.ok(lab.as_owner("POST", f"/v1/secret-findings/{fingerprint}", json=back))
+    refused(lab, box)
+
+
+def test_who_made_the_commit_cannot_allow_it_nor_see_the_findings(lab: Lab, box: Sandbox) -> None:
+    fingerprint = refused(lab, box)["findings"][0]["fingerprint"]
+    body = {"decision": "allow", "reason": "I want to."}
+    path = f"/v1/secret-findings/{fingerprint}"
+    lab.problem(lab.world.http.post(path, json=body, headers=box.headers), "policy_denied")
+    lab.problem(lab.world.http.get("/v1/secret-findings", headers=lab.key("read", "write")), "policy_denied")
+    lab.ok(lab.world.http.get("/v1/secret-findings", headers=lab.key("admin")))
+    other = lab.second_org("findings")
+    lab.problem(lab.world.http.post(path, json=body, headers=other.owner), "not_found")
+    refused(lab, box)
+
+
+def test_a_fingerprint_that_was_never_found_cannot_be_allowed(lab: Lab) -> None:
+    body = {"decision": "allow", "reason": "Just in case."}
+    lab.problem(lab.as_owner("POST", f"/v1/secret-findings/{'0' * 32}", json=body), "not_found")
+    lab.problem(
+        lab.as_owner("POST", f"/v1/secret-findings/{'0' * 32}", json={**body, "hours": 10**6}),
+        "validation_failed",
+    )
+
+
+def test_the_policy_file_looks_away_where_it_says_so(lab: Lab) -> None:
+    content = (
+        "version: 1\npush_protection:\n  ignore_paths: [tests/fixtures/**]\n"
+        f"  ignore_values: ['{OTHER[:20]}*']\n"
+    )
+    box = lab.open_sandbox()
+    proposed = lab.ok(lab.as_owner("PUT", "/v1/policies", json={"content": content, "reason": "Fixtures"}))
+    lab.ok(lab.as_owner("POST", f"/v1/approvals/{proposed['approval_id']}", json={"decision": "approve"}))
+    box.commit({"tests/fixtures/a/conf.py": CONFIG, "demo.py": CONFIG.replace(SECRET, OTHER)})
+    refused(lab, box)
+
+
+def test_a_push_with_a_credential_is_refused_even_where_a_later_commit_takes_it_out(
+    lab: Lab, url: str, box: Sandbox, tmp_path: Path
+) -> None:
+    mine = clone(url, box.token, box.branch, tmp_path / "clone")
+    mine.commit({"conf.py": CONFIG})
+    clean = mine.commit({"conf.py": "debug = true\n"})
+    before = lab.tip(box.branch)
+    pushed = mine.push()
+    assert not pushed.ok
+    assert "conf.py:2: BuilderOS token bos_rt_… (50 characters)" in pushed.err
+    assert "git rebase" in pushed.err
+    assert SECRET not in pushed.err
+    assert lab.tip(box.branch) == before
+    (found,) = [
+        f for f in lab.ok(lab.as_owner("GET", "/v1/secret-findings"))["items"] if f["branch"] == box.branch
+    ]
+    assert [e["rules"] for e in lab.events(type="refused") if found["fingerprint"] in str(e)] == [
+        ["push-protection"]
+    ]
+    allow(lab, found["fingerprint"])
+    assert mine.push().ok
+    assert lab.tip(box.branch) == clean
+    mine.commit({"a.txt": "a\n"}, f"Use {OTHER}")
+    assert "message of commit" in mine.push().err
+
+
+def test_what_main_holds_may_come_along(lab: Lab, url: str, tmp_path: Path) -> None:
+    box = lab.open_sandbox()
+    allow(lab, refused(lab, box, path="held.py")["findings"][0]["fingerprint"])
+    box.commit({"held.py": CONFIG})
+    lab.merged(box)
+    with lab.later(days=20):
+        fresh = lab.open_sandbox()
+        fresh.commit({"held.py": CONFIG + "more = 1\n"})
+        mine = clone(url, fresh.token, fresh.branch, tmp_path / "clone")
+        mine.commit({"held.py": "# top\n" + CONFIG})
+        assert mine.push().ok
