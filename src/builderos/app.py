@@ -41,6 +41,8 @@ from builderos.integrations.embedded_postgres import service as embedded_postgre
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
 from builderos.integrations.otlp.service import OtlpTracer
+from builderos.integrations.s3.service import S3Carrier
+from builderos.integrations.sinks.service import FileCarrier, SyslogCarrier, WebhookCarrier
 from builderos.integrations.smtp import service as smtp
 from builderos.interfaces.git.routes import add_git
 from builderos.interfaces.http import idempotency, process
@@ -55,8 +57,9 @@ from builderos.interfaces.http.server import Extension, build_api, wrap
 from builderos.interfaces.http.sign_in import add_sign_in
 from builderos.interfaces.http.traffic import Traffic
 from builderos.interfaces.mcp.door import add_mcp
+from builderos.trust.audit import service as audit
+from builderos.trust.audit.ports import Alarms, Carriers, Erasers, Witnesses
 from builderos.trust.audit.routes import routes as audit_routes
-from builderos.trust.audit.service import Witnesses
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
@@ -69,6 +72,8 @@ from builderos.trust.orgs.ports import Alarm, Holds, Providers, Subjects
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
+from builderos.trust.quotas import service as quotas
+from builderos.trust.quotas.routes import routes as usage_routes
 from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box, Keyring
 from builderos.trust.signing.service import Signer
@@ -96,6 +101,7 @@ GROUPS = [
     alert_routes,
     webhook_routes,
     inbox_routes,
+    usage_routes,
     vault_routes,
     admin_routes,
 ]
@@ -149,6 +155,10 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Policy, Policy.default())
     context.put(InForce, InForce())
     context.put(Rates, Rates(settings))
+    context.put(notices.watch.Told, notices.watch.Told())
+    context.put(quotas.Crowds, quotas.Crowds(settings.token_callers))
+    context.put(quotas.metering.Meter, quotas.metering.Meter())
+    context.put(quotas.budgets.Budgets, quotas.budgets.Budgets())
     verdicts = Verdicts()
     verdicts.enrol("pull.merge", workspaces.on_verdict)
     verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
@@ -158,6 +168,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(GitHosts, hosts)
     witnesses = Witnesses()
     witnesses.enrol("commits", workspaces.unlogged_commits)
+    witnesses.enrol("accesses", audit.access.unsealed)
     context.put(Witnesses, witnesses)
     context.put(Signer, Signer(keys))
     context.put(Cookies, Cookies(keys, settings))
@@ -165,11 +176,27 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     for prefix, finder in workspaces.SUBJECTS.items():
         subjects.enrol(prefix, finder)
     context.put(Subjects, subjects)
-    context.put(Holds, Holds())
+    holds = Holds()
+    holds.enrol("legal hold", audit.keeping.held)
+    context.put(Holds, holds)
     networks = networks_of(settings.oidc_networks)
     own = OidcProvider.configured(settings)
     context.put(Providers, Providers(own, lambda at: OidcProvider.of_organisation(at, networks)))
     context.put(Alarm, Alarm(notices.raise_alert))
+    context.put(Alarms, Alarms(notices.raise_alert))
+    carriers = Carriers()
+    for kind, carrier in (
+        ("webhook", WebhookCarrier),
+        ("syslog", SyslogCarrier),
+        ("file", FileCarrier),
+        ("s3", S3Carrier),
+    ):
+        carriers.enrol(kind, carrier(settings))
+    context.put(Carriers, carriers)
+    erasers = Erasers()
+    erasers.enrol("approvals", approvals.forget_words)
+    erasers.enrol("promotions", workspaces.forget_words)
+    context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
     context.put(notices.sending.Lanes, notices.sending.Lanes())
@@ -229,6 +256,7 @@ def outbox_handlers() -> outbox.Handlers:
     handlers.enrol(orgs.signing_in.MAIL, smtp.send_sign_in)
     handlers.enrol(notices.mail.KIND, smtp.send_notice)
     handlers.enrol(notices.deliveries.KIND, notices.sending.send)
+    handlers.enrol(audit.sinks.MESSAGE, audit.shipping.carry)
     return handlers
 
 
@@ -243,13 +271,22 @@ def build_engine(started: Started) -> Engine:
     engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
     engine.cron("sign-in-sweep", "37 * * * *", lambda c, org: as_system(c, org, orgs.signing_in.sweep))
     engine.feed(notices.feed.pass_on)
+    engine.feed(audit.shipping.wake)
     engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))
     engine.cron("delivery-sweep", "29 3 * * *", lambda c, org: as_system(c, org, notices.deliveries.sweep))
     engine.cron("org-erasure", "47 * * * *", orgs.closing.erase_due, each_org=False)
     engine.cron("findings-sweep", "43 3 * * *", lambda c, org: as_system(c, org, vault.findings.sweep))
+    engine.cron(
+        "usage-close",
+        "11 0 * * *",
+        lambda c, org: as_system(c, org, quotas.usage.close_periods),
+        catch_up=True,
+    )
     engine.cron("outbox-sweep", "23 3 * * *", lambda c, org: as_system(c, org, outbox.sweep))
     engine.cron("git-checkpoint", "*/5 * * * *", repositories.checkpoint, each_org=False)
     engine.cron("ledger-checkpoint", "*/10 * * * *", workspaces.sign_ledger)
+    engine.cron("access-seal", "*/10 * * * *", audit.access.seal_all)
+    engine.cron("retention", "53 3 * * *", audit.keeping.forget_old, catch_up=True)
     engine.cron("git-tidy", "41 3 * * *", repositories.tidy, each_org=False, catch_up=True)
     context.put(Engine, engine)
     return engine
@@ -264,11 +301,13 @@ class Behind:
         self._stopping = threading.Event()
         self._settling = threading.Thread(target=self._settle, name="settling", daemon=True)
         self._care = threading.Thread(target=self._keep_database, name="database-care", daemon=True)
+        self._metering = threading.Thread(target=self._keep_counts, name="metering", daemon=True)
 
     def start(self) -> None:
         """Begin, in threads of its own: the first answer waits for none of it."""
         settings = self._context.get(Settings)
         self._settling.start()
+        self._metering.start()
         if settings.database_url is None:
             self._care.start()
         if settings.engine:
@@ -283,7 +322,7 @@ class Behind:
         self._stopping.set()
         limit = self._context.get(Settings).drain_s
         drained = self._engine.stop(limit)
-        for thread in (self._settling, self._care):
+        for thread in (self._settling, self._care, self._metering):
             if thread.is_alive():
                 thread.join(limit)
         return drained and not self._settling.is_alive()
@@ -298,6 +337,17 @@ class Behind:
                     embedded_postgres.start(home)
             except Problem as problem:
                 log.warning("the embedded database cannot be started: %s", problem.detail)
+
+    def _keep_counts(self) -> None:
+        """Write down what was counted, once more at the end; what the database does not take now waits."""
+        while True:
+            ending = self._stopping.wait(notices.watch.EVERY_S)
+            try:
+                notices.watch.tick(self._context)
+            except Problem as problem:
+                log.warning("what was counted could not be written down: %s", problem.code)
+            if ending:
+                return
 
     def _settle(self) -> None:
         try:

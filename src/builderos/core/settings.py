@@ -38,6 +38,11 @@ class Settings(BaseSettings):
         None,
         description="Pepper of credential hashes and database roles; made and kept in the home when unset.",
     )
+    wrapping_keys: SecretStr | None = Field(
+        None,
+        description="Keys that wrap the organisations' keys instead of the secret key: the newest first, then the older "
+        "ones until everything is under the newest, with commas between them; at least 32 characters each.",
+    )
     public_url: str | None = Field(None, description="The address users see, when a proxy stands in front.")
     proxies: int = Field(
         0,
@@ -76,6 +81,11 @@ class Settings(BaseSettings):
     rate_per_org: int = Field(600, ge=1, description="Requests per organisation and minute.")
     rate_invalid_tokens: int = Field(20, ge=1, description="Invalid tokens per caller and minute.")
     rate_anonymous_inits: int = Field(10, ge=1, description="Anonymous sandboxes per caller and hour.")
+
+    token_callers: int = Field(
+        20, ge=1, description="Callers that may use one token within a minute; more is abuse."
+    )
+    suspend_abused: bool = Field(True, description="Whether a token that is abused is suspended at once.")
 
     token_ttl_days: int = Field(90, description="Inactivity after which a token expires.")
     idle_days: int = Field(14, description="Days without a change after which a sandbox counts as idle.")

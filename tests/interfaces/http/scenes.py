@@ -2,19 +2,23 @@
 
 import itertools
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from builderos.core.actor import MemberRole, Profile, system_actor
 from builderos.core.clock import utcnow
 from builderos.core.ids import new_id
 from builderos.core.operations import Operation
 from builderos.core.unit import Call, Unit, as_system, perform
+from builderos.interfaces.http.cookies import SESSION, Cookies
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
+from builderos.trust.orgs import service as orgs
 from tests.support.world import Json, Sandbox, World, make_repository
 
 ROLES: tuple[MemberRole, ...] = ("org_owner", "admin", "builder", "reviewer", "viewer")
@@ -23,6 +27,13 @@ CREDENTIALS = (
     "none", "garbage", "own", "other", "minimal", "expired", "revoked", "other_org", "other_org_owner", "other_repo",
     "share", *(f"key_{scope}" for scope in SCOPES), "owner", *ROLES, "read_only_admin", "other_org_admin", "left",
 )  # fmt: skip
+# Other things that carry a credential; programs, whose tokens never approve.
+CARRIERS = (
+    "malformed", "suspended", "bare_cookie", "foreign_cookie", *(f"service_{role}" for role in ROLES),
+)  # fmt: skip
+# An access token and a cookie from a page of ours open what a personal token with all scopes opens.
+SAME = {f"{kind}_{role}": role for kind in ("access", "cookie") for role in ROLES}
+SITE = "http://127.0.0.1"
 _numbers = itertools.count()
 
 
@@ -47,7 +58,10 @@ class Grounds:
         self.keys = {scope: self.issue("api_key", profile="full", scopes=(scope,)) for scope in SCOPES}
         for org_id in (world.org_id, self.foreign_org):
             ledger.extend_all(world.context, org_id)
+        self.people: dict[str, identity.members.Member] = {}
         self.members = {role: self.member(role) for role in ROLES}
+        self.carried = {name: self.carry(name, self.people[role]) for name, role in SAME.items()}
+        self.programs = {f"service_{role}": self.program(role) for role in ROLES}
         self.read_only_admin = self.member("admin", scopes=("read",))
         self.foreign_admin = self.member("admin", org_id=self.foreign_org)
         self.left = self.member("admin", left=True)
@@ -74,6 +88,7 @@ class Grounds:
 
         def make(unit: Unit) -> str:
             member = identity.members.add(unit, role)
+            self.people.setdefault(role, member)
             made = identity.issue(
                 unit, "personal", actor_name=member.label, actor_id=member.id, profile="full", scopes=scopes,
                 member_id=member.id,
@@ -84,9 +99,37 @@ class Grounds:
 
         return as_system(self.world.context, org_id or self.world.org_id, make)
 
+    def carry(self, name: str, member: identity.members.Member) -> str:
+        """The access token or the cookie of a session of a member."""
+
+        def make(unit: Unit) -> str:
+            kind: Any = name.partition("_")[0]
+            session = orgs.sessions.open_(unit, member, "link")
+            made = identity.issue(
+                unit, kind, actor_name=member.label, actor_id=member.id, profile="full", scopes=identity.EVERY_SCOPE,
+                member_id=member.id, session_id=session,
+            )  # fmt: skip
+            return made.secret
+
+        return as_system(self.world.context, self.world.org_id, make)
+
+    def program(self, role: MemberRole) -> str:
+        """The token of a service account, with all that a program can be given."""
+
+        def make(unit: Unit) -> str:
+            account = identity.members.add(unit, role, label=f"program-{role}")
+            scopes = tuple(scope for scope in identity.EVERY_SCOPE if scope != "approve")
+            made = identity.issue(
+                unit, "service", actor_name=account.label, actor_id=account.id, profile="full", scopes=scopes,
+                member_id=account.id,
+            )  # fmt: skip
+            return made.secret
+
+        return as_system(self.world.context, self.world.org_id, make)
+
     def issue(
         self, kind: identity.CredentialKind, *, org_id: str | None = None, profile: Profile = "standard",
-        revoked: bool = False, **bound: Any,
+        revoked: bool = False, suspended: bool = False, **bound: Any,
     ) -> str:  # fmt: skip
         """A credential as the server itself would make it; returns its secret."""
 
@@ -94,6 +137,8 @@ class Grounds:
             made = identity.issue(unit, kind, actor_name=f"test-{kind}", profile=profile, **bound)
             if revoked:
                 identity.revoke(unit, credential_id=made.id)
+            if suspended:
+                identity.suspend(unit, made.id)
             return made.secret
 
         return as_system(self.world.context, org_id or self.world.org_id, make)
@@ -128,6 +173,10 @@ class Scene:
             "minimal": lambda: issue("reuse_token", profile="minimal", **self._bound()),
             "expired": lambda: issue("reuse_token", **self._bound(expires_at=past)),
             "revoked": lambda: issue("reuse_token", revoked=True, **self._bound()),
+            "suspended": lambda: issue("reuse_token", suspended=True, **self._bound()),
+            "malformed": lambda: "this is \u00e4 token",
+            **{name: lambda name=name: grounds.programs[name] for name in grounds.programs},
+            **{name: lambda name=name: grounds.carried[name] for name in grounds.carried},
             "other_org": lambda: grounds.foreign_sandbox.token,
             "other_org_owner": lambda: grounds.foreign_owner,
             "other_repo": lambda: grounds.other_repo.token,
@@ -165,6 +214,18 @@ class Scene:
         return self.world.ok(self.world.as_owner("POST", "/v1/service-accounts", json=body))["id"]
 
     @cached_property
+    def project(self) -> Json:
+        name = f"scene-{next(_numbers)}"
+        place = self.world.ok(self.world.as_owner("POST", "/v1/workspaces", json={"name": name}))
+        body = {"workspace_id": place["id"], "name": name}
+        return self.world.ok(self.world.as_owner("POST", "/v1/projects", json=body))
+
+    @cached_property
+    def grant_id(self) -> str:
+        body = {"member_id": self.member_id, "role": "viewer", "place": self.project["id"]}
+        return self.world.ok(self.world.as_owner("POST", "/v1/grants", json=body))["id"]
+
+    @cached_property
     def invite(self) -> Json:
         body = {"email": f"n{next(_numbers)}@scene.example", "role": "viewer"}
         return self.world.ok(self.world.as_owner("POST", "/v1/invites", json=body))
@@ -180,6 +241,15 @@ class Scene:
             "/v1/invites/accept", json={"invite_token": self.invite["invite_token"]}
         )
         return self.world.ok(joined)["session_id"]
+
+    @cached_property
+    def suspended_id(self) -> str:
+        def suspend(unit: Unit) -> str:
+            made = identity.issue(unit, "api_key", actor_name="crowd", scopes=("read",))
+            identity.suspend(unit, made.id)
+            return made.id
+
+        return as_system(self.world.context, self.world.org_id, suspend)
 
     @cached_property
     def webhook_id(self) -> str:
@@ -209,15 +279,33 @@ class Scene:
         words = [self.sandbox.branch, self.sandbox_id, self.commit_sha, self.sandbox.token]
         return words if credential == "other" else [*words, self.grounds.repo_id]
 
-    def call(self, operation: Operation, credential: str) -> tuple[Any, str]:
-        """Call the operation on this scene with one kind of credential: the response, and what was sent."""
+    def headers(self, credential: str) -> dict[str, str | bytes]:
+        """How the credential travels: in a header of its own, or as a cookie with or without proof of its page."""
+        if "cookie" not in credential:
+            secret = self.secret(credential)
+            return {"Authorization": f"Bearer {secret}".encode("latin-1")} if secret else {}
+        bare = credential in ("bare_cookie", "foreign_cookie")
+        secret = self.grounds.carried["cookie_admin" if bare else credential]
+        cookie = {"cookie": f"{SESSION}={secret}"}
+        if credential == "bare_cookie":
+            return cookie
+        if bare:
+            return {**cookie, "origin": "https://evil.example", "sec-fetch-site": "same-origin"}
+        token = self.world.context.get(Cookies).csrf(secret)
+        return {**cookie, "origin": SITE, "x-csrf-token": token}
+
+    def call(self, operation: Operation, credential: str, *, kept: bool = True) -> tuple[Any, str]:
+        """Call the operation on this scene with one kind of credential: the response, and what was sent.
+
+        A call that is not `kept` runs to its end, and nothing of it stays: many of them can be made of one scene.
+        """
         body = {**CALLS[operation.name](self)}
         sent = str(body)
         path = operation.path.format(**{name: body.pop(name) for name in operation.path_parameters})
-        secret = self.secret(credential)
-        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        headers = self.headers(credential)
         wire: Json = {"params": body} if operation.method in ("GET", "DELETE") else {"json": body}
-        return self.world.http.request(operation.method, path, headers=headers, **wire), sent
+        with nullcontext() if kept else mock.patch.object(Unit, "commit"):
+            return self.world.http.request(operation.method, path, headers=headers, **wire), sent
 
 
 def _task(scene: Scene) -> str:
@@ -336,6 +424,25 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
         "name": "x",
         "owner_email": "x@scene.example",
     },
+    "getOrg": lambda s: {"id": s.world.org_id},
+    "changeOrg": lambda s: {"id": s.world.org_id, "anonymous": True},
+    "closeOrg": lambda s: {"id": s.world.org_id, "confirm": "local"},  # the server owner's own: nobody closes it
+    "keepOrg": lambda s: {"id": s.world.org_id},
+    "routeOrg": lambda s: {"id": s.grounds.foreign_org, "patterns": [f"scene{next(_numbers)}-*"]},
+    "handOver": lambda s: {"id": s.member_id},  # a program, which owns nothing
+    "leaveOrg": lambda s: {"confirm": "another"},  # so that everybody is still there for the next call
+    "createWorkspace": lambda s: {"name": f"Scene {next(_numbers)}"},
+    "listWorkspaces": lambda s: {},
+    "getWorkspace": lambda s: {"id": s.project["workspace_id"]},
+    "changeWorkspace": lambda s: {"id": s.project["workspace_id"], "archived": False},
+    "createProject": lambda s: {"workspace_id": s.project["workspace_id"], "name": f"scene-{next(_numbers)}"},
+    "listProjects": lambda s: {},
+    "getProject": lambda s: {"id": s.project["id"]},
+    "changeProject": lambda s: {"id": s.project["id"], "stack": ["python"]},
+    "moveRepo": lambda s: {"id": s.grounds.repo_id, "project_id": None},
+    "createGrant": lambda s: {"member_id": s.member_id, "role": "viewer", "place": s.project["id"]},
+    "listGrants": lambda s: {},
+    "endGrant": lambda s: {"id": s.grant_id},
     "listMembers": lambda s: {},
     "changeMember": lambda s: {"id": s.member_id, "role": "viewer"},
     "removeMember": lambda s: {"id": s.member_id},
@@ -363,6 +470,11 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "revokeKey": lambda s: {"id": s.key_id},
     "listAlerts": lambda s: {},
     "ackAlert": lambda s: {"id": s.alert_id},
+    "getUsage": lambda s: {"by": "day"},
+    "listBudgets": lambda s: {},
+    "setBudget": lambda s: {"meter": "commits", "period": "month", "amount": 10**12},
+    "getOverview": lambda s: {},
+    "liftSuspension": lambda s: {"id": s.suspended_id},
     "listInbox": lambda s: {},
     "markInbox": lambda s: {"items": [s.alert_id]},
     "getPreferences": lambda s: {},

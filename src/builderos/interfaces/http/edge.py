@@ -18,6 +18,7 @@ from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
 
+from . import limits
 from .challenge import base_url, with_metadata
 from .cookies import Cookies
 from .problem import problem_response
@@ -84,6 +85,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _stamp(message, incoming.request_id, last=self._traffic.draining)
+                MutableHeaders(scope=message).update(limits.fields(incoming.seen.standings))
                 if status in (401, 403):
                     self._say_where(message, scope, headers)
             await send(message)

@@ -14,9 +14,17 @@ from builderos.core.schema import In
 from builderos.core.unit import Call, Unit, perform
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
+from builderos.trust.secrets.service import redact
 
 log = logging.getLogger("builderos.http")
+MAX_PATHS: Final = 100
+MAX_PATH: Final = 4096
 
+# Limits whose breach is told here, because nothing else tells it.
+TOLD: Final[dict[str, notices.Rule]] = {
+    "payload_too_large": "quota_exceeded",
+    "budget_exceeded": "budget_exceeded",
+}
 # Says nothing of the call: the same call succeeds a moment later, or the alert of the limit tells it already.
 PASSING: Final = frozenset({"busy", "unavailable", "rate_limited"})
 
@@ -26,7 +34,15 @@ def note(context: Context, call: Call, operation: Operation, body: In, problem: 
     if call.actor.role == "anonymous" or problem.code in PASSING:
         return
     payload = _payload(call, operation, body, problem)
-    _write(context, call, lambda unit: ledger.record(unit, "call.failed", operation.name, payload))
+
+    def verb(unit: Unit) -> None:
+        if problem.code in TOLD:
+            told = {name: problem.extra[name] for name in ("limit", "used", "name") if name in problem.extra}
+            object_ = call.actor.sandbox_id or call.actor.id
+            notices.raise_alert(unit, TOLD[problem.code], object_, {"operation": operation.name, **told})
+        ledger.record(unit, "call.failed", operation.name, payload)
+
+    _write(context, call, verb)
 
 
 def note_crash(context: Context, call: Call, operation: Operation, body: In) -> None:
@@ -53,8 +69,21 @@ def _payload(call: Call, operation: Operation, body: In, problem: Problem) -> di
         "repo_id": call.actor.repo_id,
         "branch": own or wanted,
         "wanted": wanted if own is not None and wanted != own else None,
+        "paths": _paths(body) or None,
     }
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _paths(body: In) -> list[str]:
+    """The files that a call named, in the forms in which tools name them; only what the audit can be asked for."""
+    listed: list[Any] = [
+        getattr(body, "path", None),
+        getattr(body, "file_path", None),
+        *(getattr(body, "paths", None) or ()),
+    ]
+    listed += [getattr(item, "path", None) for item in getattr(body, "files", None) or ()]
+    named = {path for path in listed if isinstance(path, str) and 0 < len(path) <= MAX_PATH}
+    return sorted(redact(path) for path in named)[:MAX_PATHS]
 
 
 def _write(context: Context, call: Call, verb: Callable[[Unit], object]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -18,9 +19,8 @@ from builderos.core.problems import Problem
 from builderos.core.schema import In
 from builderos.core.settings import Settings
 from builderos.core.unit import Call, Presented, Unit, perform
-from builderos.interfaces.http import challenge, failures, idempotency, records
+from builderos.interfaces.http import challenge, failures, idempotency, limits, records
 from builderos.trust.identity import service as identity
-from builderos.trust.notices import service as notices
 from builderos.trust.policy import service as policy
 from builderos.trust.quotas import service as quotas
 
@@ -37,6 +37,8 @@ class Seen:
 
     actor: str | None = None
     operation: str | None = None
+    who: tuple[str, str] | None = None  # organisation and actor, for the usage
+    standings: limits.Standings = field(default_factory=list[quotas.Standing])
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Caller:
 
 def serve(app: Application, operation: Operation, body: In, incoming: Incoming) -> Outgoing:
     """Do one call; raises `Problem`. Runs in a worker thread."""
-    metrics, outcome = app.context.get(Metrics), "internal"
+    metrics, outcome, began = app.context.get(Metrics), "internal", time.perf_counter()
     with tracing.span(f"call {operation.name}") as span:
         try:
             outgoing = _served(app, operation, body, incoming)
@@ -85,25 +87,28 @@ def serve(app: Application, operation: Operation, body: In, incoming: Incoming) 
             raise
         finally:
             metrics.call(operation.name, incoming.door, outcome)
+            if incoming.seen.who is not None:
+                app.context.get(quotas.metering.Meter).count(
+                    *incoming.seen.who, operation.name, write=operation.effect == "write", outcome=outcome,
+                    ms=(time.perf_counter() - began) * 1000,
+                )  # fmt: skip
 
 
 def _served(app: Application, operation: Operation, body: In, incoming: Incoming) -> Outgoing:
     caller = identify(app, operation, body, incoming)
-    incoming.seen.actor = caller.actor.role
-    rates = app.context.get(quotas.Rates)
-    if caller.actor.role == "sandbox" and getattr(body, "force_new", False):
-        rates.hit(
-            "anonymous_inits", incoming.caller
-        )  # a token of one sandbox opens no more than no token does
-    _spend_rates(app, rates, caller, incoming)
+    incoming.seen.actor, incoming.seen.who = caller.actor.role, (caller.actor.org_id, caller.actor.id)
     call = Call(
         actor=caller.actor, presented=caller.presented, request_id=incoming.request_id,
         tool=f"{operation.name}@{operation.version}", secret=caller.secret, door=incoming.door,
     )  # fmt: skip
+    if caller.actor.role == "sandbox" and getattr(body, "force_new", False):
+        _hit_inits(app, caller.actor.org_id, incoming)  # a token of one sandbox opens no more than no token does
+    limits.spend_rates(app.context, call, incoming.caller, incoming.seen.standings)
     _check_version(operation, body)
     if caller.idle:
         records.keep_awake(app.context, call)
     try:
+        limits.spend_budgets(app.context, call.actor, operation)
         return _do(app, call, operation, body)
     except policy.Refused as refused:
         records.note_refusal(app.context, call, refused)
@@ -236,7 +241,6 @@ def admit(app: Application, incoming: Incoming, tool: str) -> Call:
         raise _refused(found.presented)
     caller = Caller(found.actor, found.presented, incoming.bearer)
     incoming.seen.actor = caller.actor.role
-    _spend_rates(app, app.context.get(quotas.Rates), caller, incoming)
     call = Call(
         actor=caller.actor,
         presented=caller.presented,
@@ -244,6 +248,8 @@ def admit(app: Application, incoming: Incoming, tool: str) -> Call:
         tool=tool,
         door=incoming.door,
     )
+    limits.spend_rates(app.context, call, incoming.caller, incoming.seen.standings)
+    limits.count_git(app.context, call)
     if found.idle:
         records.keep_awake(app.context, call)
     return call
@@ -264,7 +270,7 @@ def _look_up(app: Application, incoming: Incoming, secret: str, slug: str | None
             rates.hit("invalid_tokens", incoming.caller)
     except Problem as problem:
         if problem.code == "rate_limited":
-            _alert_abuse(app, incoming)
+            limits.tell_abuse(app.context, incoming.request_id, incoming.door)
         raise
     return found
 
@@ -283,13 +289,17 @@ def _without(app: Application, body: In, found: identity.Found, incoming: Incomi
             "unauthenticated", "this server wants a credential for that",
             hint="Ask the owner of this server for an API key, or sign in.",
         )  # fmt: skip
-    app.context.get(quotas.Rates).hit("anonymous_inits", incoming.caller)
+    _hit_inits(app, org.id, incoming)
     if org.rival is not None:
         raise Problem(
             "conflict", f"org_slug says {slug}, but repositories of this name belong to {org.rival}",
             hint=f"Leave org_slug out, or say {org.rival}.",
         )  # fmt: skip
     return Caller(identity.anonymous_actor(org.id), found.presented, None)
+
+
+def _hit_inits(app: Application, org_id: str, incoming: Incoming) -> None:
+    limits.hit_inits(app.context, org_id, incoming.request_id, incoming.caller, incoming.seen.standings)
 
 
 def _refused(presented: Presented) -> Problem:
@@ -310,31 +320,6 @@ def check_credential(app: Application, incoming: Incoming) -> None:
         found = _look_up(app, incoming, incoming.bearer)
         if found.actor is None:
             raise _refused(found.presented)
-
-
-def _spend_rates(app: Application, rates: quotas.Rates, caller: Caller, incoming: Incoming) -> None:
-    if caller.actor.role == "anonymous":
-        return
-    per_token, per_org = app.context.get(policy.InForce).rates(caller.actor)
-    try:
-        rates.hit("per_token", caller.actor.credential_id or caller.actor.id, per_token)
-        rates.hit("per_org", caller.actor.org_id, per_org)
-    except Problem as problem:
-        call = Call(actor=caller.actor, request_id=incoming.request_id, door=incoming.door)
-        object_ = caller.actor.sandbox_id or caller.actor.id
-        detail = {"limit": problem.extra["name"]}
-        rule = "rate_limited"
-        perform(app.context, call, lambda unit: notices.raise_alert(unit, rule, object_, detail))
-        raise
-
-
-def _alert_abuse(app: Application, incoming: Incoming) -> None:
-    """Bursts of invalid tokens: one alert in the default organisation, without anything of the caller in it."""
-    org = identity.find_org(app.context.get(Database), identity.DEFAULT_ORG_SLUG)
-    if org is None:
-        return
-    call = Call(actor=identity.anonymous_actor(org[0]), request_id=incoming.request_id, door=incoming.door)
-    perform(app.context, call, lambda unit: notices.raise_alert(unit, "token_abuse", "invalid tokens", {}))
 
 
 def _check_version(operation: Operation, body: In) -> None:

@@ -228,6 +228,13 @@ def extend(unit: Unit, sandbox_id: str, expires_at: datetime | None) -> None:
     )
 
 
+def ends(unit: Unit) -> list[tuple[str, str | None, datetime | None]]:
+    """Of every token and link of a sandbox: its id, its sandbox and when it ends."""
+    c = credentials.c
+    wanted = sa.select(c.id, c.sandbox_id, c.expires_at).where(c.sandbox_id.is_not(None)).order_by(c.id)
+    return [tuple(row) for row in unit.execute(wanted)]
+
+
 def list_credentials(
     unit: Unit, kind: CredentialKind, *, member_id: str | None = None
 ) -> list[dict[str, Any]]:

@@ -19,30 +19,36 @@ from builderos.core.clock import rfc3339
 from builderos.core.merkle import leaf
 from builderos.core.unit import Unit
 
+from . import words
 from .checkpoints import STEP, Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
 from .lines import export_rows, line_of, scan, stored_head, verify_stored
 from .model import ledger, ledger_terms
+from .tally import Tally, tally
 
 _FEW = 2000
 
 __all__ = [
-    "STEP", "Altered", "Checkpoint", "Line", "Verdict", "Wanted", "compose", "count_of", "export_rows", "extend",
-    "extend_all", "findings", "latest", "leaf", "line_of", "line_of_commit", "lines_about", "lines_of",
-    "named_commits", "record", "scan", "search", "stored_head", "stored_tree", "verify_stored", "waiting",
+    "STEP", "Altered", "Checkpoint", "Line", "Tally", "Verdict", "Wanted", "compose", "count_of",
+    "export_rows", "extend", "extend_all", "findings", "latest", "leaf", "line_of", "line_of_commit",
+    "lines_about", "lines_of", "named_commits", "record", "scan", "search", "stored_head", "stored_tree",
+    "tally", "verify_stored", "waiting", "words",
 ]  # fmt: skip
 
 
 def compose(
     unit: Unit, type_: str, object_: str, payload: dict[str, Any], *, rules: Iterable[str] = ()
 ) -> str:
-    """The canonical body of a line by this unit's actor at this unit's instant."""
+    """The canonical body of a line by this unit's actor at this unit's instant.
+
+    What people wrote goes beside the ledger in this transaction (`words`): the line holds a commitment to it.
+    """
     body = {
         "actor": unit.actor.id,
         "actor_name": unit.actor.name,
         "at": rfc3339(unit.now),
         "door": unit.call.door,
         "object": object_,
-        "payload": payload,
+        "payload": words.committed(unit, payload),
         "request_id": unit.call.request_id,
         "role": unit.actor.role,
         "rules": list(rules),
@@ -87,7 +93,7 @@ def search(unit: Unit, wanted: Wanted, *, before: int | None, limit: int) -> lis
     ]
 
 
-def lines_about(unit: Unit, object_: str, *, type_: str, limit: int = 100) -> list[dict[str, Any]]:
+def lines_about(unit: Unit, object_: str, *, type_: str, limit: int | None = 100) -> list[dict[str, Any]]:
     """Lines of a type about one object, oldest first."""
     wanted = _whole().where(ledger.c.object == object_, ledger.c.type == type_)
     return [_event(row) for row in unit.execute(wanted.order_by(ledger.c.seq).limit(limit))]

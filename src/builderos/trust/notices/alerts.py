@@ -35,6 +35,7 @@ SEVERITY: Final[dict[Rule, Severity]] = {
     "budget_exceeded": "warning",
     "webhook_failing": "warning",
     "webhook_disabled": "critical",
+    "sink_failing": "critical",
 }
 
 

@@ -1,4 +1,4 @@
-"""Passes on what the ledger says, behind the calls that wrote it: to webhooks and by mail.
+"""Passes on what the ledger says, behind the calls that wrote it: to webhooks, by mail, into the usage.
 
 Every process may do it: whoever holds the organisation's cursor does, the others go on. The cursor and what was put
 into the outbox are one transaction, so that nothing is left out and nothing is put there twice.
@@ -17,6 +17,7 @@ from builderos.core.database import Database
 from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy.service import approvals
+from builderos.trust.quotas import service as quotas
 from builderos.trust.secrets.service import redacted
 
 from . import deliveries, mail
@@ -61,6 +62,7 @@ def _pass_on(unit: Unit) -> bool:
         _to_webhooks(unit, hooks, line.seq, body)
         if mails:
             _to_mailboxes(unit, body)
+    quotas.metering.count_acts(unit, after=after, upto=upto)
     unit.execute(sa.update(news_cursors).values(seq=upto))
     return upto < head
 

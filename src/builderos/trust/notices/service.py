@@ -1,6 +1,18 @@
 """What other rooms may use of the notices."""
 
-from . import deliveries, feed, inbox, mail, sending
+from . import deliveries, feed, inbox, mail, sending, watch
 from .alerts import acknowledge, list_alerts, raise_alert
+from .schema import Rule
 
-__all__ = ["acknowledge", "deliveries", "feed", "inbox", "list_alerts", "mail", "raise_alert", "sending"]
+__all__ = [
+    "Rule",
+    "acknowledge",
+    "deliveries",
+    "feed",
+    "inbox",
+    "list_alerts",
+    "mail",
+    "raise_alert",
+    "sending",
+    "watch",
+]

@@ -33,10 +33,12 @@ _KIND_OF: Final[Mapping[str, ResourceKind]] = {
     "files": "branch", "git": "branch", "inbox": "org", "me": "org", "member": "org", "memory": "branch",
     "metrics": "branch", "network": "repo", "org": "org", "policy": "org", "project": "org", "pull": "pull",
     "repo": "repo", "sandbox": "sandbox", "schedule": "schedule",
-    "secret": "repo", "server": "org", "task": "branch", "token": "credential", "tools": "org", "webhook": "org",
+    "secret": "repo", "server": "org", "task": "branch", "token": "credential", "tools": "org",
+    "usage": "org", "budget": "org", "webhook": "org",
 }  # fmt: skip
 _KIND_OF_ONE: Final[Mapping[str, ResourceKind]] = {
-    "backup.delete": "backup", "git.promote": "pull", "git.release": "pull", "member.manage": "member",
+    "backup.delete": "backup", "credential.lift": "org", "git.promote": "pull", "git.release": "pull",
+    "member.manage": "member",
     "pull.list": "org", "secret.manage": "org", "secret.read": "org", "sandbox.init": "repo", "sandbox.list": "org",
     "sandbox.reset": "branch", "sandbox.scaffold": "branch",
 }  # fmt: skip

@@ -1,17 +1,36 @@
-"""Limits (SPEC §3.7). Rates are counted in memory under keyed hashes; counts of a sandbox stand in its branch row."""
+"""Limits (SPEC §3.7), usage and budgets.
+
+Rates are counted in memory under keyed hashes; counts of a sandbox stand in its branch row.
+"""
 
 import hmac
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
+from . import budgets, metering, overview, suspending, usage
+from .crowds import Crowds
 from .windows import Windows
 
+__all__ = ["Crowds", "Rates", "Standing", "budgets", "metering", "overview", "spend", "suspending", "usage"]
+
 _UNITS: Final = {60: "minute", 3600: "hour"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one caller stands with one rate: `left` of `size` events in `seconds`, more of them in `reset_s`."""
+
+    name: str
+    size: int
+    seconds: int
+    left: int
+    reset_s: float
 
 
 class Rates:
@@ -46,6 +65,13 @@ class Rates:
         """Raise like `hit` when the window is full, without counting."""
         if self._windows[limit].used(who) >= self._windows[limit].size:
             raise self._refusal(limit, who)
+
+    def standing(self, limit: str, who: str, most: int | None = None) -> Standing:
+        """Where somebody stands; counts nothing."""
+        windows = self._windows[limit]
+        left, reset_s = windows.left(who, most)
+        size = windows.size if most is None else min(most, windows.size)
+        return Standing(limit, size, windows.seconds, left, reset_s)
 
     def _refusal(self, limit: str, who: str, most: int | None = None) -> Problem:
         windows = self._windows[limit]

@@ -52,6 +52,14 @@ class Windows:
                 max(0.0, events[len(events) - most] + self.seconds - now) if 0 < most <= len(events) else 0.0
             )
 
+    def left(self, name: str, size: int | None = None) -> tuple[int, float]:
+        """How many events still fit, and in how many seconds the oldest leaves; 0 where there is none."""
+        with self._lock:
+            events, now = self._events.get(name, deque()), self._clock()
+            self._forget(events, now)
+            oldest = max(0.0, events[0] + self.seconds - now) if events else 0.0
+            return max(0, self._size(size) - len(events)), oldest
+
     def _size(self, size: int | None) -> int:
         return self.size if size is None else min(size, self.size)
 

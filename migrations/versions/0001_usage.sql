@@ -1,0 +1,96 @@
+-- Who used how much: requests are counted in memory and written down every few seconds, acts are counted off the
+-- ledger behind the calls. Budgets are compared with these numbers.
+set role bos_owner;
+
+create table ops.usage (
+  org_id text not null references ops.orgs,
+  day date not null,                       -- UTC
+  actor text not null,
+  requests bigint not null default 0,
+  writes bigint not null default 0,
+  refused bigint not null default 0,       -- by the policy, a limit or a budget
+  failed bigint not null default 0,        -- any other problem
+  busy_ms bigint not null default 0,       -- time that the server spent on them
+  commits bigint not null default 0,       -- and pushes; off the ledger, like the rest
+  merges bigint not null default 0,
+  sandboxes bigint not null default 0,
+  approvals bigint not null default 0,
+  primary key (org_id, day, actor)
+);
+create table ops.tool_usage (
+  org_id text not null references ops.orgs,
+  day date not null,
+  tool text not null,
+  calls bigint not null default 0,
+  failed bigint not null default 0,
+  busy_ms bigint not null default 0,
+  primary key (org_id, day, tool)
+);
+create table ops.budgets (
+  org_id text not null references ops.orgs,
+  meter text not null check (meter in ('requests', 'writes', 'commits', 'sandboxes')),
+  period text not null check (period in ('day', 'month')),
+  amount bigint not null check (amount > 0),
+  set_by text not null,
+  set_at timestamptz not null,
+  primary key (org_id, meter, period)
+);
+create table ops.usage_periods (
+  org_id text not null references ops.orgs,
+  day date not null,
+  closed_at timestamptz not null,
+  primary key (org_id, day)
+);
+call ops.wall('usage', 'tool_usage', 'budgets', 'usage_periods');
+reset role;
+
+grant create on schema ops to bos_definer;
+set role bos_definer;
+-- Every budget of the server with what was used of it in its present period.
+create function ops.budget_states(p_today date)
+returns table (org_id text, meter text, period text, amount bigint, used bigint, since date)
+language sql stable security definer set search_path = ops, pg_temp as $$
+  select b.org_id, b.meter, b.period, b.amount, coalesce(u.used, 0), s.since
+    from ops.budgets b
+    cross join lateral (select date_trunc(b.period, p_today::timestamp)::date as since) s
+    left join lateral (
+      select sum(case b.meter when 'requests' then v.requests when 'writes' then v.writes when 'commits' then v.commits
+                              else v.sandboxes end)::bigint as used
+        from ops.usage v where v.org_id = b.org_id and v.day >= s.since and v.day <= p_today) u on true
+$$;
+
+-- What the owner of the server sees of every organisation: numbers, and nothing of what is in it. They answer only in
+-- the organisation that is the server owner's.
+create function ops.overview(p_since date)
+returns table (org_id text, slug text, name text, created_at timestamptz, members bigint, repositories bigint,
+  sandboxes jsonb, alerts jsonb, approvals bigint, requests bigint, writes bigint, refused bigint, failed bigint, commits bigint)
+language sql stable security definer set search_path = ops, pg_temp as $$
+  select o.id, o.slug, o.name, o.created_at, coalesce(m.n, 0), coalesce(r.n, 0), coalesce(s.states, '{}'), coalesce(a.found, '{}'),
+         coalesce(p.n, 0), coalesce(u.requests, 0), coalesce(u.writes, 0), coalesce(u.refused, 0), coalesce(u.failed, 0),
+         coalesce(u.commits, 0)
+    from ops.orgs o
+    left join (select org_id, count(*) n from ops.members where removed_at is null group by 1) m on m.org_id = o.id
+    left join (select org_id, count(*) n from ops.repositories where deleted_at is null group by 1) r on r.org_id = o.id
+    left join (select org_id, jsonb_object_agg(state, n) states
+                 from (select org_id, state, count(*) n from ops.sandboxes group by 1, 2) x group by 1) s on s.org_id = o.id
+    left join (select org_id, jsonb_object_agg(severity, n) found
+                 from (select org_id, severity, count(*) n from ops.alerts where state = 'open' group by 1, 2) x group by 1) a
+           on a.org_id = o.id
+    left join (select org_id, count(*) n from ops.approvals where state = 'pending' and expires_at > now() group by 1) p
+           on p.org_id = o.id
+    left join (select org_id, sum(requests)::bigint requests, sum(writes)::bigint writes, sum(refused)::bigint refused,
+                      sum(failed)::bigint failed, sum(commits)::bigint commits
+                 from ops.usage where day >= p_since group by 1) u on u.org_id = o.id
+   where o.erased_at is null and exists (select from ops.orgs h where h.id = ops.org() and h.slug = 'local')
+   order by o.created_at, o.id
+$$;
+create function ops.overview_tools(p_since date) returns table (tool text, calls bigint, failed bigint, busy_ms bigint)
+language sql stable security definer set search_path = ops, pg_temp as $$
+  select tool, sum(calls)::bigint, sum(failed)::bigint, sum(busy_ms)::bigint
+    from ops.tool_usage where day >= p_since and exists (select from ops.orgs h where h.id = ops.org() and h.slug = 'local')
+   group by 1 order by 2 desc, 1
+$$;
+reset role;
+revoke create on schema ops from bos_definer;
+revoke execute on function ops.budget_states, ops.overview, ops.overview_tools from public;
+grant execute on function ops.budget_states, ops.overview, ops.overview_tools to bos_app;

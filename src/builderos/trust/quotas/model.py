@@ -1,0 +1,45 @@
+"""Tables of usage and budgets."""
+
+import sqlalchemy as sa
+
+from builderos.core.tables import metadata
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("actor", sa.Text, primary_key=True),
+    *(_count(name) for name in ("requests", "writes", "refused", "failed", "busy_ms")),
+    *(_count(name) for name in ("commits", "merges", "sandboxes", "approvals")),
+)
+tool_usage = sa.Table(
+    "tool_usage",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("tool", sa.Text, primary_key=True),
+    *(_count(name) for name in ("calls", "failed", "busy_ms")),
+)
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("meter", sa.Text, primary_key=True),
+    sa.Column("period", sa.Text, primary_key=True),
+    _count("amount"),
+    sa.Column("set_by", sa.Text, nullable=False),
+    sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
+)
+usage_periods = sa.Table(
+    "usage_periods",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("closed_at", sa.DateTime(timezone=True), nullable=False),
+)
