@@ -13,6 +13,7 @@ create index on ops.repo_patterns (org_id);
 create table ops.org_keys (
   org_id text primary key references ops.orgs,
   wrapped bytea not null,                  -- the data key, sealed with the server's; without this row nobody reads what it sealed
+  wrapped_by text not null,                -- which of the server's keys
   created_at timestamptz not null
 );
 
@@ -63,6 +64,12 @@ create index on ops.grants (place_id);
 
 call ops.wall('repo_patterns', 'org_keys', 'workspaces', 'projects', 'grants');
 
+-- The repository that an approval is about, if any.
+create function ops.repository_of_approval(p_id text) returns text
+language sql stable set search_path = ops, pg_temp as $$
+  select p.repo_id from ops.approvals a join ops.pulls p on p.id = a.object where a.id = p_id
+$$;
+
 -- The places that a repository lies in: what a role in one of them is compared with.
 create function ops.home_of(p_repo text) returns table (repo_name text, home text)
 language sql stable set search_path = ops, pg_temp as $$
@@ -111,7 +118,7 @@ begin
   end if;
   select array_agg(c.oid) into waiting from pg_class c
    where c.relnamespace = 'ops'::regnamespace and c.relkind in ('r', 'p')
-     and c.relname !~ '^(ledger|checkpoints|orgs$)';  -- what ops.refuse keeps, and the row itself
+     and c.relname not in ('orgs', 'ledger', 'ledger_head', 'ledger_nodes', 'ledger_terms', 'checkpoints');
   while cardinality(waiting) > 0 loop
     select t into next_one from unnest(waiting) t where not exists (
       select from pg_constraint f where f.contype = 'f' and f.confrelid = t and f.conrelid <> t and f.conrelid = any (waiting))

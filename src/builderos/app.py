@@ -151,7 +151,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Torn, Torn())
     context.put(identity.Hasher, identity.Hasher(keys))
     context.put(Box, Box(keys))
-    context.put(Keyring, Keyring(keys))
+    context.put(Keyring, Keyring(keys, settings.newer_keys))
+    context.put(vault.Known, vault.Known())
     context.put(Policy, Policy.default())
     context.put(InForce, InForce())
     context.put(Rates, Rates(settings))
@@ -275,6 +276,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))
     engine.cron("delivery-sweep", "29 3 * * *", lambda c, org: as_system(c, org, notices.deliveries.sweep))
     engine.cron("org-erasure", "47 * * * *", orgs.closing.erase_due, each_org=False)
+    engine.cron("rewrap-keys", "*/20 * * * *", lambda c, org: as_system(c, org, vault.rewrap), catch_up=True)
     engine.cron("findings-sweep", "43 3 * * *", lambda c, org: as_system(c, org, vault.findings.sweep))
     engine.cron(
         "usage-close",

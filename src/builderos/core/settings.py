@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .dialing import networks_of
 from .home import default_home
 
+_SHORTEST_KEY = 32
+
 
 class Settings(BaseSettings):
     """All limits are per SPEC §3.7; sizes in bytes, times in seconds unless the name says otherwise."""
@@ -40,8 +42,8 @@ class Settings(BaseSettings):
     )
     wrapping_keys: SecretStr | None = Field(
         None,
-        description="Keys that wrap the organisations' keys instead of the secret key: the newest first, then the older "
-        "ones until everything is under the newest, with commas between them; at least 32 characters each.",
+        description="Keys that wrap the organisations' keys instead of the secret key: the newest first, then the "
+        "older ones until everything is under the newest, with commas between them; at least 32 characters each.",
     )
     public_url: str | None = Field(None, description="The address users see, when a proxy stands in front.")
     proxies: int = Field(
@@ -170,6 +172,21 @@ class Settings(BaseSettings):
         if self.public_url is not None:
             return self.public_url.rstrip("/")
         return f"http://{self.host}:{self.port}"
+
+    @field_validator("wrapping_keys")
+    @classmethod
+    def _long_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None and any(
+            len(key.strip()) < _SHORTEST_KEY for key in keys.get_secret_value().split(",")
+        ):
+            raise ValueError(f"each key needs at least {_SHORTEST_KEY} characters")
+        return keys
+
+    @property
+    def newer_keys(self) -> list[str]:
+        """The keys that wrap organisations' keys before the secret key does, the newest first."""
+        text = self.wrapping_keys.get_secret_value() if self.wrapping_keys is not None else ""
+        return [key.strip() for key in text.split(",") if key.strip()]
 
     @property
     def home_dir(self) -> Path:

@@ -40,7 +40,7 @@ def list_findings(unit: Unit, body: FindingListIn) -> SecretFindings:
 
 
 def _finding(unit: Unit, row: sa.Row[tuple[object, ...]]) -> SecretFinding:
-    values = {name: value for name, value in row._mapping.items() if name not in ("org_id", "allowed_at")}
+    values = {c.name: getattr(row, c.name) for c in table.c if c.name not in ("org_id", "allowed_at")}
     until = values["allowed_until"]
     return SecretFinding(**values, allowed=until is not None and until > unit.now)
 
