@@ -426,7 +426,10 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     },
     "getOrg": lambda s: {"id": s.world.org_id},
     "changeOrg": lambda s: {"id": s.world.org_id, "anonymous": True},
-    "closeOrg": lambda s: {"id": s.world.org_id, "confirm": "local"},  # the server owner's own: nobody closes it
+    "closeOrg": lambda s: {
+        "id": s.world.org_id,
+        "confirm": "local",
+    },  # the server owner's own: nobody closes it
     "keepOrg": lambda s: {"id": s.world.org_id},
     "routeOrg": lambda s: {"id": s.grounds.foreign_org, "patterns": [f"scene{next(_numbers)}-*"]},
     "handOver": lambda s: {"id": s.member_id},  # a program, which owns nothing

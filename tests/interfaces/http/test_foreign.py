@@ -119,3 +119,19 @@ def test_what_another_organisation_has_answers_like_what_nobody_has(
 def test_most_operations_were_asked_for_an_object(scene: Scene) -> None:
     asked = [name for name in CALLS if named(scene, CALLS[name](scene))]
     assert len(asked) >= NOTHING_OF_OTHERS, asked
+
+
+@pytest.mark.parametrize("operation", sorted(CALLS.keys() & OPERATIONS.keys() - CARRIES_ITS_OWN))
+def test_what_a_neighbour_has_answers_by_its_id_like_what_nobody_has(
+    scene: Scene, grounds: Grounds, operation: str
+) -> None:
+    """With tokens of other sandboxes, of the same repository and of another one. Names of branches are all refused."""
+    body = CALLS[operation](scene)
+    words = named(scene, body)
+    if not any(ID.fullmatch(word) and word != grounds.repo_id for word in words):
+        return
+    invented = json.loads(swap(words, json.dumps(body)))
+    for token in (grounds.other.token, grounds.other_repo.token):
+        real, made_up = ask(scene, token, operation, body), ask(scene, token, operation, invented)
+        assert told(real, words) == told(made_up, words)
+        assert real.status_code in (403, 404), real.text

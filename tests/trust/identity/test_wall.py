@@ -30,6 +30,7 @@ DEFINERS = {
     "ops.org_for_visitor": "says what a visitor hears anyway",
     "ops.erase_org": "ends the organisation of the transaction, when its time has come",
     "ops.ledger_span": "numbers of lines of the organisation of the transaction",
+    "ops.sink_orgs": "ids alone, for the schedules",
     "ops.news_orgs": "ids alone, for the schedules",
     "ops.oauth_client": "a program that asks to be let in, by its id",
     "ops.register_oauth_client": "a program that belongs to nobody yet",
@@ -47,7 +48,7 @@ DEFINERS = {
     "ops.budget_states": "ids and sums, for the schedules",
     "ops.ledger_append": "writes to the organisation of the transaction",
 }
-# Rows of theirs may belong to nobody yet: then nobody sees them but the functions above. `orgs` computes it from its key.
+# Rows of theirs may belong to nobody yet: then only the functions above see them. `orgs` computes it from its key.
 BEFORE_AN_ORGANISATION = {"orgs", "oauth_clients", "device_codes"}
 _MADE_UP: dict[str, Any] = {
     "integer": 1, "bigint": 1, "smallint": 1, "boolean": False, "timestamp with time zone": "2026-01-01Z",
@@ -120,7 +121,8 @@ def fill(connection: psycopg.Connection[Any], table: str) -> None:
         )
     columns = connection.execute(
         "select column_name, data_type from information_schema.columns where table_schema = 'ops' and table_name = %s "
-        "and (is_nullable = 'NO' or column_name = 'org_id') and column_default is null and is_identity = 'NO' and is_generated = 'NEVER'",
+        "and (is_nullable = 'NO' or column_name = 'org_id') and column_default is null and is_identity = 'NO' "
+        "and is_generated = 'NEVER'",
         (table,),
     ).fetchall()
     for org in (OURS, THEIRS):

@@ -232,11 +232,12 @@ def test_a_session_is_listed_and_ended_by_its_own_member_alone(team: Team) -> No
 
 def test_a_member_leaves_with_everything_and_the_last_owner_cannot(team: Team) -> None:
     other = Team(team.lab)
-    other.lab.problem(other.owner.call("DELETE", "/v1/me/membership"), "conflict")
+    other.lab.problem(other.owner.call("DELETE", "/v1/me/membership", confirm=other.slug), "conflict")
     person = other.join("builder")
     box = other.lab.ok(other.owner.call("POST", "/v1/repos", name="shop"), 201)
     mine = other.lab.ok(person.call("POST", "/sandbox/init", repo_name=box["repo_name"]))["reuse_token"]
-    other.lab.ok(person.call("DELETE", "/v1/me/membership"))
+    other.lab.problem(person.call("DELETE", "/v1/me/membership", confirm="acme"), "validation_failed")
+    other.lab.ok(person.call("DELETE", "/v1/me/membership", confirm=other.slug))
     for ended in (mine, person.tokens["access_token"]):
         bearer = {"Authorization": f"Bearer {ended}"}
         other.lab.problem(

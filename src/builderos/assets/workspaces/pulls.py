@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
 from pydantic import Field
+from sqlalchemy.dialects.postgresql import JSONB
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import Branch
@@ -133,10 +134,22 @@ def review(unit: Unit, body: ReviewIn) -> Pull:
 def add_comment(unit: Unit, id_: str, who: str, text: str) -> int:
     """Keep a comment with a promotion; returns its number. The last 200 are kept."""
     row = find_pull(unit, id_)
-    comments = [*row.comments, {"by": who, "at": rfc3339(unit.now), "text": text}][-200:]
+    said = {"by": who, "who": unit.actor.member_id or unit.actor.id, "at": rfc3339(unit.now), "text": text}
+    comments = [*row.comments, said][-200:]
     unit.execute(sa.update(pulls).where(pulls.c.id == id_).values(comments=comments))
     ledger.record(unit, "promotion.commented", id_, {"by": who})
     return len(comments)
+
+
+def forget_words(unit: Unit, who: str) -> int:
+    """Take away the comments that somebody (a member's or actor's id) made on promotions; returns how many."""
+    mine = pulls.c.comments.op("@>", is_comparison=True)(sa.cast([{"who": who}], JSONB))
+    count = 0
+    for row in unit.execute(sa.select(pulls.c.id, pulls.c.comments).where(mine).with_for_update()).all():
+        left = [said for said in row.comments if said.get("who") != who]
+        count += len(row.comments) - len(left)
+        unit.execute(sa.update(pulls).where(pulls.c.id == row.id).values(comments=left))
+    return count
 
 
 def host_of(unit: Unit, branch: Branch) -> GitHost:
@@ -200,8 +213,11 @@ def _scope(unit: Unit, body: PullListIn) -> list[sa.ColumnElement[bool]]:
 
 
 def find_pull(unit: Unit, id_: str) -> sa.Row[Any]:
-    """The row of a promotion; raises `not_found`."""
-    row = unit.execute(sa.select(pulls).where(pulls.c.id == id_)).one_or_none()
+    """The row of a promotion; raises `not_found`. A credential of one sandbox finds only what comes from its branch."""
+    wanted = sa.select(pulls).where(pulls.c.id == id_)
+    if unit.actor.sandbox_id is not None:
+        wanted = wanted.where(pulls.c.source_branch_id == "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
+    row = unit.execute(wanted).one_or_none()
     if row is None:
         raise Problem("not_found", "there is no such promotion", hint="List the promotions first.")
     return row

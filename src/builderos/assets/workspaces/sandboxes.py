@@ -118,6 +118,7 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
         "branch": branch.name,
         "base": base.tip,
         "token_status": status,
+        "profile": unit.settings.token_profile,
     }
     ledger.record(unit, "sandbox.created", sandbox_id, payload, rules=decision.rules)
     message = f"Your sandbox is ready in branch {branch.name} of {repo.name}. Save your token to come back."
@@ -148,6 +149,7 @@ def base_branch(unit: Unit, repo: Repository) -> Branch:
     base = repositories.add_branch(
         unit, repo, repo.base_branch, "base", tip=main.tip, base_sha=main.tip, in_base=True
     )
+    ledger.record(unit, "branch.created", base.id, repositories.branch_facts(base))
     store = unit.get(repositories.RepositoryStore)
     unit.after_commit(lambda: store.write_ref(base.store, base.ref, base.tip))
     return base
@@ -190,7 +192,7 @@ def _resume(unit: Unit, body: InitFields) -> SandboxOut:
     if recreated:
         branch = _recreate(unit, branch)
         restore_from = restorable(unit, branch.id)
-    payload = {"repo": branch.repo_name, "branch": branch.name, "recreated": recreated}
+    payload = {"repo": branch.repo_name, "branch": branch.name, "recreated": recreated, "head": branch.tip}
     ledger.record(unit, "sandbox.resumed", actor.sandbox_id, payload, rules=decision.rules)
     return SandboxOut(
         repo_name=branch.repo_name, branch=branch.name, reuse_token=unit.call.secret or "", created=recreated,
@@ -239,7 +241,7 @@ def touch(unit: Unit, actor: Actor) -> datetime | None:
 def sandbox_row(unit: Unit, sandbox_id: str) -> sa.Row[Any]:
     """One sandbox with all columns, by its id or its branch; raises `not_found`, `conflict`.
 
-    By a branch's name, which can be guessed, a credential of one sandbox finds only its own.
+    A credential of one sandbox finds only its own: any other is told like one that is not there.
     """
     c = sandboxes.c
     wanted = sa.select(sandboxes).order_by(c.id.desc())
@@ -247,8 +249,8 @@ def sandbox_row(unit: Unit, sandbox_id: str) -> sa.Row[Any]:
         wanted = wanted.where(c.id == sandbox_id)
     else:
         wanted = wanted.where(c.name == sandbox_id)
-        if unit.actor.sandbox_id is not None:
-            wanted = wanted.where(c.id == unit.actor.sandbox_id)
+    if unit.actor.sandbox_id is not None:
+        wanted = wanted.where(c.id == unit.actor.sandbox_id)
     rows = unit.execute(wanted).all()
     if not rows:
         raise Problem("not_found", "there is no such sandbox", hint="List the sandboxes first.")

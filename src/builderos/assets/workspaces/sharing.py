@@ -90,7 +90,8 @@ def share(unit: Unit, body: ShareIn) -> ShareOut:
             created_at=unit.now, expires_at=body.expires_at,
         )
     )  # fmt: skip
-    ledger.record(unit, "sandbox.shared", row.id, {"share_id": id_, "branch": row.name}, rules=decision.rules)
+    payload = {"share_id": id_, "branch": row.name, "credential_id": credential.id}
+    ledger.record(unit, "sandbox.shared", row.id, payload, rules=decision.rules)
     return ShareOut(
         share_id=id_, share_token=credential.secret,
         link=f"{unit.settings.public_url or ''}/v1/shared/{credential.secret}",
@@ -100,7 +101,10 @@ def share(unit: Unit, body: ShareIn) -> ShareOut:
 
 def revoke(unit: Unit, body: ShareRevokeIn) -> ShareRevokedOut:
     """End a link."""
-    row = unit.execute(sa.select(shares).where(shares.c.id == body.id)).one_or_none()
+    wanted = sa.select(shares).where(shares.c.id == body.id)
+    if unit.actor.sandbox_id is not None:
+        wanted = wanted.where(shares.c.sandbox_id == unit.actor.sandbox_id)
+    row = unit.execute(wanted).one_or_none()
     if row is None:
         raise Problem("not_found", "there is no such link", hint="The id begins with shr_.")
     decision = policy.require(unit, "sandbox.share", resource_of(unit, sandbox_row(unit, row.sandbox_id)))

@@ -75,7 +75,10 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
     (
         "Team",
         (
-            Entry("org", "team", "Make organisations", "org"),
+            Entry("org", "org", "Make, open, close and route organisations", "org"),
+            Entry(
+                "project", "project", "Put repositories into projects, and say who does what there", "project"
+            ),
             Entry("member", "team", "Invite, list, change and remove members", "member"),
             Entry("token", "team", "Create, list and revoke tokens and sessions", "token"),
         ),
@@ -83,6 +86,9 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
     (
         "Connect",
         (
+            Entry("login", "login", "Sign in at a server with your browser", "login"),
+            Entry("logout", "login", "Sign out again", "logout"),
+            Entry("whoami", "login", "Say who you are to this server", "whoami"),
             Entry("tools", "tools", "List the tools that you may use"),
             Entry("api", "api", "Call any operation of the HTTP contract"),
             Entry("mcp", "server", "Serve the tools over MCP on stdin and stdout", "mcp"),

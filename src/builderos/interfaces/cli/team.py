@@ -1,4 +1,4 @@
-"""Organisations, members, invites and tokens."""
+"""Members, invites and tokens."""
 
 from typing import Final
 from urllib.parse import quote
@@ -21,24 +21,6 @@ SESSIONS: Final = (("id", "SESSION"), ("method", "BY"), ("created_at", "SINCE"),
 
 def _at(path: str, id_: str) -> str:
     return f"{path}/{quote(id_, safe='')}"
-
-
-@click.group("org", cls=Noun)
-def org() -> None:
-    """Make organisations."""
-
-
-@org.command("create")
-@click.argument("slug")
-@click.option("--name", required=True, help="Name for people.")
-@click.option("--owner-email", required=True, metavar="ADDRESS", help="Who owns it first.")
-@click.option("--anonymous", is_flag=True, help="Let people without a credential open workspaces in it.")
-@click.pass_obj
-def create_org(caller: Caller, slug: str, name: str, owner_email: str, anonymous: bool) -> int:
-    """Make an organisation; prints the invite of its first owner once."""
-    body = {"slug": slug, "name": name, "owner_email": owner_email, "anonymous": anonymous}
-    reply = caller.client().call("POST", "/v1/orgs", body, once=True)
-    return caller.tell(reply, "id", "slug", "invite_token", "invite_expires_at")
 
 
 @click.group("member", cls=Noun)
@@ -117,6 +99,23 @@ def change(caller: Caller, id: str, role: str) -> int:
 def remove(caller: Caller, id: str) -> int:
     """End a membership and everything that acts on its behalf."""
     return caller.tell(caller.client().call("DELETE", _at("/v1/members", id)), "id")
+
+
+@member.command("hand-over")
+@click.argument("id", metavar="MEMBER")
+@click.pass_obj
+def hand_over(caller: Caller, id: str) -> int:
+    """Make somebody else an owner of the organisation, and yourself an admin."""
+    reply = caller.client().call("POST", f"{_at('/v1/members', id)}/ownership")
+    return caller.show(reply, f"{reply['id']} is {reply['role']} now, and you are admin")
+
+
+@member.command()
+@click.argument("slug")
+@click.pass_obj
+def leave(caller: Caller, slug: str) -> int:
+    """Leave the organisation, with everything that acts on your behalf; type its slug."""
+    return caller.tell(caller.client().call("DELETE", "/v1/me/membership", {"confirm": slug}), "id")
 
 
 @click.group("token", cls=Noun)

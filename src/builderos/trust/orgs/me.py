@@ -110,7 +110,9 @@ def permissions(unit: Unit, body: PermissionsIn) -> Permissions:
     policy.require(unit, "me.read", policy.org_resource(unit))
     subject = replace(_subject(unit, body.object), environment=body.environment)
     decisions = {action: policy.decide(unit, action, subject) for action in policy.actions_on(subject.kind)}
-    if not decisions or all(decision.code == "not_found" for decision in decisions.values()):
+    own = unit.actor.sandbox_id
+    neighbours = own is not None and subject.sandbox_id not in (None, own)
+    if neighbours or not decisions or all(decision.code == "not_found" for decision in decisions.values()):
         raise _unknown()
     items = [
         Permission(action=action, verdict=d.verdict, rules=list(d.rules), code=d.code, hint=d.hint)
@@ -158,7 +160,12 @@ def _subject(unit: Unit, id_: str | None) -> Resource:
     subjects = unit.get(Subjects)
     if kind not in subjects:
         raise _unknown()
-    return subjects.get(kind)(unit, id_)
+    try:
+        return subjects.get(kind)(unit, id_)
+    except Problem as problem:
+        if problem.code != "not_found":
+            raise
+        raise _unknown() from None  # one answer for what is not there and for what is hidden
 
 
 def _unknown() -> Problem:

@@ -65,9 +65,13 @@ def remove(unit: Unit, body: schema.Which) -> schema.Gone:
     return _end(unit, member, "member.removed", decision)
 
 
-def leave(unit: Unit, _body: schema.Leaving) -> schema.Gone:
-    """End the own membership, as `remove` does. Raises `conflict` for the last owner."""
+def leave(unit: Unit, body: schema.Leaving) -> schema.Gone:
+    """End the own membership, as `remove` does. Raises `conflict` for the last owner, `validation_failed` unless the
+    organisation's slug is typed.
+    """
     decision = policy.require(unit, "me.manage", policy.org_resource(unit))
+    if body.confirm != (slug := identity.org_slug(unit)):
+        raise Problem("validation_failed", "confirm has to be the organisation's slug", hint=f"Type {slug}.")
     assert unit.actor.member_id is not None
     return _end(unit, identity.members.find(unit, unit.actor.member_id), "member.left", decision)
 

@@ -157,7 +157,9 @@ class HandOverIn(WriteIn):
 
 
 class Leaving(In):
-    """Nothing to say: it is you who leaves."""
+    """Which organisation: it is you who leaves."""
+
+    confirm: Annotated[Line, Field(description="The organisation's slug: everything of yours in it ends.")]
 
 
 class Which(In):

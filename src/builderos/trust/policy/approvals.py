@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
 from pydantic import Field
+from sqlalchemy.dialects.postgresql import JSONB
 
 from builderos.core.actor import Actor
 from builderos.core.clock import rfc3339
@@ -25,7 +26,7 @@ from builderos.engine import outbox
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 
-from .decision import require
+from .decision import acting, require
 from .document import APPROVERS
 from .force import InForce
 from .model import approvals
@@ -169,7 +170,7 @@ def _terms(unit: Unit, action: str, approvers: tuple[str, ...]) -> tuple[dict[st
 
 def _refuse_others(unit: Unit, approval: Approval) -> None:
     """Whoever decides has to have one of the roles that the request names."""
-    if roles_of(unit.actor).isdisjoint(approval.required["from"]):
+    if roles_of(acting(unit, resource_of(unit, approval.id))).isdisjoint(approval.required["from"]):
         raise Problem(
             "policy_denied", f"{' or '.join(approval.required['from'])} has to decide about this",
             hint="Ask one of them to look at it.", policy_rule=approval.required.get("rule", "approvers"),
@@ -258,8 +259,8 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
 
     In solo mode the requester may approve; the row is then marked `self_approved`.
     """
+    decision = require(unit, "approval.decide", resource_of(unit, body.id))
     approval = find(unit, body.id, lock=True)
-    decision = require(unit, "approval.decide", resource_of(unit, approval.id))
     _refuse_others(unit, approval)
     _not_ones_own(unit, approval.id)
     if approval.state != "pending":
@@ -387,5 +388,20 @@ def expire_overdue(unit: Unit) -> int:
 
 
 def resource_of(unit: Unit, id_: str) -> Resource:
-    """An approval as the policy sees it."""
-    return Resource(kind="approval", id=id_, org_id=unit.org_id)
+    """An approval as the policy sees it; for whoever has roles in single places with the repository it is about."""
+    rows = unit.ask("ops.repository_of_approval", id_) if unit.actor.grants else []
+    lies_in = (str(rows[0][0]),) if rows and rows[0][0] is not None else ()
+    return Resource(kind="approval", id=id_, org_id=unit.org_id, lies_in=lies_in)
+
+
+def forget_words(unit: Unit, who: str) -> int:
+    """Take away the comments that somebody gave with verdicts; returns how many. The verdicts stay."""
+    mine = approvals.c.decisions.op("@>", is_comparison=True)(sa.cast([{"who": who}], JSONB))
+    count = 0
+    for row in unit.execute(
+        sa.select(approvals.c.id, approvals.c.decisions).where(mine).with_for_update()
+    ).all():
+        said = [d | {"comment": None} if d["who"] == who else d for d in row.decisions]
+        count += sum(d["who"] == who and d.get("comment") is not None for d in row.decisions)
+        unit.execute(sa.update(approvals).where(approvals.c.id == row.id).values(decisions=said))
+    return count

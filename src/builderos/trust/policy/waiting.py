@@ -1,6 +1,7 @@
 """What waits for one person's decision: the requests that exactly this caller may decide about."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -21,7 +22,7 @@ from .approvals import (
     resource_of,
     roles_of,
 )
-from .decision import decide, require
+from .decision import acting, decide, require
 from .model import approvals
 
 
@@ -49,8 +50,8 @@ def voice_of(actor: Actor) -> str:
 
 def show(unit: Unit, body: ApprovalIn) -> ApprovalShown:
     """One approval with its diff, and whether the caller may decide about it. Raises `not_found`."""
+    require(unit, "approval.read", resource_of(unit, body.id))
     approval = find(unit, body.id)
-    require(unit, "approval.read", resource_of(unit, approval.id))
     return ApprovalShown(
         **approval.model_dump(), quorum=quorum(approval), may_decide=may_decide(unit, approval),
         link=link_to(unit.settings, approval.id),
@@ -64,8 +65,13 @@ def for_reader(
 
     `before` is the part of an id behind its prefix, which sorts by time. `without` some ids, or `only` some.
     """
-    roles = sorted(roles_of(unit.actor))
-    if not roles or decide(unit, "approval.decide", resource_of(unit, "inbox")).verdict != "allow":
+    scattered = bool(
+        unit.actor.grants
+    )  # in some places another role: then each request is looked at by itself
+    held = [unit.actor, *(replace(unit.actor, role=grant.role) for grant in unit.actor.grants)]
+    roles = sorted(set[str]().union(*map(roles_of, held)))
+    everywhere = scattered or decide(unit, "approval.decide", resource_of(unit, "inbox")).verdict == "allow"
+    if not roles or not everywhere:
         return []
     c = approvals.c
     named = c.required["from"].op("?|", is_comparison=True)(sa.cast(roles, ARRAY(sa.Text)))
@@ -80,15 +86,17 @@ def for_reader(
     if only:
         wanted = wanted.where(c.id.in_(only))
     rows = unit.execute(wanted.order_by(c.id.desc()).limit(limit))
-    return [approval_of(row, unit.now) for row in rows]
+    found = [approval_of(row, unit.now) for row in rows]
+    return [approval for approval in found if not scattered or may_decide(unit, approval)]
 
 
 def may_decide(unit: Unit, approval: Approval) -> bool:
     """Whether a yes or no of the unit's actor would count now."""
     own = member_behind(unit, approval.id) in own_voices(unit)
     said = any(d["who"] == voice_of(unit.actor) for d in approval.decisions)
-    named = not roles_of(unit.actor).isdisjoint(approval.required["from"])
-    allowed = decide(unit, "approval.decide", resource_of(unit, approval.id)).verdict == "allow"
+    resource = resource_of(unit, approval.id)
+    named = not roles_of(acting(unit, resource)).isdisjoint(approval.required["from"])
+    allowed = decide(unit, "approval.decide", resource).verdict == "allow"
     return approval.state == "pending" and named and allowed and not own and not said
 
 
