@@ -181,6 +181,13 @@ def stuck(unit: Unit) -> list[tuple[str, str, int, str]]:
     return [tuple(row) for row in unit.execute(wanted.order_by(c.id).limit(_PER_PASS))]
 
 
+def pending(unit: Unit, kind: str) -> list[str]:
+    """Keys of the messages of a kind that are not done."""
+    c = messages.c
+    wanted = sa.select(c.key).where(c.kind == kind, c.done_at.is_(None))
+    return list(unit.execute(wanted.order_by(c.id)).scalars())
+
+
 def _waiting(unit: Unit, message_id: int) -> Message | None:
     c = messages.c
     row = unit.execute(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from builderos.assets.repositories.service import Entry, check_path
 from builderos.core.schema import Out, Sha, ToolOut
 from builderos.core.unit import Unit
+from builderos.trust.audit.service import access
 
 from .content import TreeFiles, batch_of, tree_of
 from .history import as_json_fits, commit_on
@@ -80,6 +81,10 @@ def fetch_files(unit: Unit, body: FetchIn) -> FetchOut:
         found = _file(tree, path, entry, left)
         left -= len(json.dumps(found.content, ensure_ascii=False)) - 2
         files.append(found)
+    read = [file.path for file in files]
+    if read:
+        branch = place.branch
+        access.note(unit, "files.read", branch.id, repo=place.repo_name, branch=branch.name, paths=read)
     return FetchOut(
         files=files, missing=missing, commit_sha=sha, repo_name=place.repo_name, branch=place.branch.name,
         message=_message(files, missing, place.branch.name, place.repo_name),

@@ -15,6 +15,7 @@ from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.schema import Out, ToolOut
 from builderos.core.unit import Unit
+from builderos.trust.audit.service import access
 
 from . import delivery
 from .content import TreeFiles, batch_of, repository_of, tree_of
@@ -199,6 +200,11 @@ def diff(unit: Unit, body: DiffIn) -> DiffOut:
     if new == place.branch.tip:
         delta += repositories.pending_of(unit, place.branch)[0]
     shown, cut = _listed(files[:200]), as_json_fits(text, MAX_DIFF_CHARS)
+    if files:
+        read = [file.path for file in files]
+        access.note(
+            unit, "git.diff", place.branch.id, repo=place.repo_name, branch=place.branch.name, paths=read
+        )
     return DiffOut(
         from_sha=old, to_sha=new, diff=cut, truncated=len(cut) < len(text) or len(shown) < len(files), files=shown,
         diff_stat=stat, changelog_delta=_newest(delta[-50:]), repo_name=place.repo_name, branch=place.branch.name,

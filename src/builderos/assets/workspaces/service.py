@@ -4,7 +4,7 @@ from . import remembered
 from .lifecycle import age_sandboxes
 from .places import BranchIn, BranchWriteIn, Place, locate
 from .promotion import on_verdict
-from .pulls import add_comment
+from .pulls import add_comment, forget_words
 from .push import Command, accept, check, refusal
 from .sandboxes import touch
 from .schedules import back_up_daily, export_weekly, settle_backups, sign_ledger
@@ -14,6 +14,6 @@ from .witness import unlogged_commits
 
 __all__ = [
     "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Place", "Reading", "View", "accept", "add_comment",
-    "age_sandboxes", "back_up_daily", "check", "export_weekly", "locate", "look", "on_verdict", "read",
+    "age_sandboxes", "back_up_daily", "check", "export_weekly", "forget_words", "locate", "look", "on_verdict", "read",
     "refusal", "remembered", "settle_backups", "sign_ledger", "touch", "unlogged_commits",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from builderos.assets.repositories.schema import Branch, BranchKind, Repository
 from builderos.assets.repositories.service import TAGS, RepositoryStore
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
+from builderos.trust.audit.service import access
 from builderos.trust.policy import service as policy
 
 from .places import branch_resource
@@ -55,13 +56,16 @@ def read(unit: Unit, address: Address, wants: Iterable[str] = ()) -> Reading:
 
     Raises `not_found` for another repository, `forbidden_branch`, `tool_not_allowed`, `policy_denied`.
     """
-    view = look(unit, address, "git.fetch")
+    view, wanted = look(unit, address, "git.fetch"), list(wants)
+    if wanted:  # the list of refs, which comes before, gives away no content
+        branch = view.own or view.main
+        access.note(unit, "git.fetch", view.repo.id, repo=view.repo.name, branch=branch.name)
     store = unit.get(RepositoryStore)
     repositories.sync_ref(unit, view.main)
     if view.own is not None:
         repositories.sync_ref(unit, view.own)
         repositories.mirror_ref(unit, view.own, view.main)
-    return Reading(view, repositories.unseen(store, view.folder, frozenset(view.refs.values()), wants))
+    return Reading(view, repositories.unseen(store, view.folder, frozenset(view.refs.values()), wanted))
 
 
 def look(unit: Unit, address: Address, action: policy.Action) -> View:

@@ -1,9 +1,7 @@
 """The auditor's verbs: search, stream out, verify."""
 
-import csv
-import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -15,13 +13,21 @@ from builderos.core.context import Context
 from builderos.core.operations import Download
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
-from builderos.core.registry import Registry
 from builderos.core.schema import In, Line, Out, Text
 from builderos.core.unit import Call, Unit, open_unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 from builderos.trust.signing.service import SignedHead, Signer
+
+from . import access, keeping, shipping, sinks
+from .ports import Witnesses
+from .sheets import csv_row
+
+__all__ = [
+    "AuditIn", "AuditPage", "ExportIn", "VerifyIn", "VerifyOut", "Witnesses", "access", "export", "keeping", "search",
+    "shipping", "sinks", "verify",
+]  # fmt: skip
 
 T = TypeVar("T")
 BATCH: Final = 2000
@@ -41,13 +47,6 @@ CSV_COLUMNS: Final = (
 )
 
 
-class Witnesses(Registry[Callable[[Unit], list[str]]]):
-    """Checks of other rooms against the ledger (e.g. commits without a line): name → findings."""
-
-    def __init__(self) -> None:
-        super().__init__("audit witness")
-
-
 class AuditIn(In):
     """Filters of the audit."""
 
@@ -61,6 +60,14 @@ class AuditIn(In):
     to: Annotated[datetime | None, Field(description="Before this time.")] = None
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = None
+
+
+class WordsOut(Out):
+    """A text of a line: `commitment`, which the line holds, is SHA-256 over salt (16 bytes) and text."""
+
+    commitment: str
+    salt: str
+    text: str
 
 
 class Event(Out):
@@ -77,7 +84,13 @@ class Event(Out):
     request_id: str
     rules: list[str]
     at: str
-    payload: dict[str, Any]
+    payload: Annotated[
+        dict[str, Any],
+        Field(description="What people wrote (comment, reason, title) is null once it is erased."),
+    ]
+    words: Annotated[
+        list[WordsOut], Field(description="What proves these texts to be those that the line commits to.")
+    ]
     prev_hash: str
     hash: str
 
@@ -123,22 +136,31 @@ def search(unit: Unit, body: AuditIn) -> AuditPage:
     found = ledger.search(
         unit, ledger.Wanted(type=body.type, object=body.object, actor=body.actor, branch=body.branch, path=body.path,
                             code=body.code, since=body.from_, until=body.to),
-        before=int(last[0]) if last else None, limit=body.limit + 1,
+        before=access.number_of(last[0]) if last else None, limit=body.limit + 1,
     )  # fmt: skip
-    items = [Event(**line) for line in found[: body.limit]]
+    known = ledger.words.kept(unit, (line["payload"] for line in found))
+    items = [_event(line, known) for line in found[: body.limit]]
+    access.note(unit, "audit.read", unit.org_id)
     more = len(found) > body.limit
     return AuditPage(items=items, next_cursor=encode_cursor(key, [items[-1].seq]) if more else None)
+
+
+def _event(line: dict[str, Any], known: Mapping[str, ledger.words.Words]) -> Event:
+    named = ledger.words.commitments_of(line["payload"]).values()
+    told = [WordsOut(**asdict(known[hex_])) for hex_ in named if hex_ in known]
+    payload = ledger.words.opened(line["payload"], known)
+    return Event.model_validate({**line, "payload": payload, "words": told})
 
 
 def export(unit: Unit, body: ExportIn) -> Download:
     """Stream the whole ledger up to now, in constant memory; the last row holds the signed head and checkpoint."""
     policy.require(unit, "audit.export", _resource(unit))
+    access.note(unit, "audit.export", unit.org_id)
     seq, hash_ = ledger.stored_head(unit)
     head = unit.get(Signer).sign_head(unit.org_id, seq, hash_.hex(), rfc3339(unit.now))
     name = f"audit-{unit.org_id}-{seq}.{body.format}"
     if body.format == "csv":
-        lines = (line for page in _pages(unit.context, unit.call, seq, _page) for line in page)
-        return Download(_csv(lines), "text/csv; charset=utf-8", name)
+        return Download(_csv(_pages(unit.context, unit.call, seq, _page)), "text/csv; charset=utf-8", name)
     signed = ledger.latest(unit)
     note = signed.note if signed is not None and signed.size <= seq else None
     rows = _pages(unit.context, unit.call, seq, ledger.export_rows)
@@ -153,8 +175,12 @@ def _pages(context: Context, call: Call, upto: int, read: Callable[[Unit, int, i
         yield page
 
 
-def _page(unit: Unit, after: int, upto: int) -> list[ledger.Line]:
-    return list(ledger.scan(unit, after=after, upto=upto, batch=BATCH))
+def _page(unit: Unit, after: int, upto: int) -> list[dict[str, Any]]:
+    """Lines for reading: with what people wrote, as far as it was not erased."""
+    lines = list(ledger.scan(unit, after=after, upto=upto, batch=BATCH))
+    bodies = [json.loads(line.body) | {"seq": line.seq, "hash": line.hash.hex()} for line in lines]
+    known = ledger.words.kept(unit, (body["payload"] for body in bodies))
+    return [body | {"payload": ledger.words.opened(body["payload"], known)} for body in bodies]
 
 
 def _jsonl(rows: Iterator[str], head: SignedHead, checkpoint: str | None) -> Iterator[bytes]:
@@ -163,19 +189,14 @@ def _jsonl(rows: Iterator[str], head: SignedHead, checkpoint: str | None) -> Ite
     yield json.dumps({"head": asdict(head), "checkpoint": checkpoint}).encode() + b"\n"
 
 
-def _csv(lines: Iterator[ledger.Line]) -> Iterator[bytes]:
-    yield _csv_row(CSV_COLUMNS)
-    for line in lines:
-        body = json.loads(line.body) | {"seq": line.seq, "hash": line.hash.hex()}
-        cells = (body.get(c, "") for c in CSV_COLUMNS)
-        yield _csv_row(tuple(c if isinstance(c, str) else json.dumps(c, ensure_ascii=False) for c in cells))
+def _csv(pages: Iterator[list[dict[str, Any]]]) -> Iterator[bytes]:
+    yield csv_row(CSV_COLUMNS)
+    for page in pages:
+        yield b"".join(csv_row([_cell(body.get(column, "")) for column in CSV_COLUMNS]) for body in page)
 
 
-def _csv_row(cells: tuple[str, ...]) -> bytes:
-    """A row in which no cell is taken for a formula by a spreadsheet."""
-    out = io.StringIO()
-    csv.writer(out).writerow(["'" + c if c[:1] in ("=", "+", "-", "@", "\t", "\r") else c for c in cells])
-    return out.getvalue().encode()
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def verify(unit: Unit, _body: VerifyIn) -> VerifyOut:

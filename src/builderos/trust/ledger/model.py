@@ -53,3 +53,13 @@ checkpoints = sa.Table(
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),
 )
+ledger_words = sa.Table(
+    "ledger_words",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("commitment", sa.LargeBinary, primary_key=True),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("salt", sa.LargeBinary, nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+)

@@ -67,6 +67,10 @@ class Signer:
         """An Ed25519 signature, 64 bytes. Every kind of message begins in a way that no other kind does."""
         return self._key.sign(message)
 
+    def sign_text(self, message: bytes) -> str:
+        """The same in base64."""
+        return _text(self.sign(message))
+
     @property
     def key_id(self) -> str:
         """Name of the key in envelopes: SHA-256 of the public key, hexadecimal."""

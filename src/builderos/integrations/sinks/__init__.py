@@ -1,0 +1,1 @@
+"""Carriers of the audit record: webhook, syslog, file."""
