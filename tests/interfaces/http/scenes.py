@@ -252,6 +252,17 @@ class Scene:
         return as_system(self.world.context, self.world.org_id, suspend)
 
     @cached_property
+    def secret_id(self) -> str:
+        body = {"name": f"SCENE_{next(_numbers)}", "value": "the value of a scene"}
+        return self.world.ok(self.world.as_owner("POST", "/v1/secrets", json=body), 201)["id"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        file = {"path": f"f{next(_numbers)}.py", "content": self.sandbox.token}
+        refused = self.sandbox.try_post("/commit_and_log_output", files=[file], message="x")
+        return self.world.problem(refused, "policy_denied")["findings"][0]["fingerprint"]
+
+    @cached_property
     def webhook_id(self) -> str:
         return self.grounds.webhook_id()
 
@@ -400,6 +411,13 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "getRepo": lambda s: {"id": s.grounds.repo_id},
     "createDevBranch": lambda s: {"id": s.grounds.repo_id, "branch": f"dev-{next(_numbers)}"},
     "protectRepo": lambda s: {"id": s.grounds.repo_id, "dry_run": True},
+    "setSecret": lambda s: {"name": f"SCENE_{next(_numbers)}", "value": "the value of a scene"},
+    "listSecrets": lambda s: {},
+    "changeSecret": lambda s: {"id": s.secret_id, "state": "disabled"},
+    "deleteSecret": lambda s: {"id": s.secret_id},
+    "rotateVaultKey": lambda s: {},
+    "listSecretFindings": lambda s: {},
+    "decideSecretFinding": lambda s: {"fingerprint": s.fingerprint, "decision": "allow", "reason": "A scene."},
     "getPolicy": lambda s: {},
     "proposePolicy": lambda s: {"content": f"version: 1 # {next(_numbers)}", "reason": "x"},
     "explainPolicy": lambda s: {"action": "files.write"},
