@@ -417,7 +417,11 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "deleteSecret": lambda s: {"id": s.secret_id},
     "rotateVaultKey": lambda s: {},
     "listSecretFindings": lambda s: {},
-    "decideSecretFinding": lambda s: {"fingerprint": s.fingerprint, "decision": "allow", "reason": "A scene."},
+    "decideSecretFinding": lambda s: {
+        "fingerprint": s.fingerprint,
+        "decision": "allow",
+        "reason": "A scene.",
+    },
     "getPolicy": lambda s: {},
     "proposePolicy": lambda s: {"content": f"version: 1 # {next(_numbers)}", "reason": "x"},
     "explainPolicy": lambda s: {"action": "files.write"},

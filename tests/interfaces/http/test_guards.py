@@ -19,7 +19,7 @@ from builderos.core.operations import Operation
 from tests.support.databases import Databases
 from tests.support.world import world_in_temp
 
-from .scenes import CALLS, CREDENTIALS, Grounds, Scene
+from .scenes import CALLS, CARRIERS, CREDENTIALS, ROLES, SAME, Grounds, Scene
 
 TABLE = Path(__file__).with_name("guards.txt")
 OPERATIONS = {o.name: o for o in Application(Context(), list(root.GROUPS)).operations()}
@@ -31,7 +31,10 @@ OPEN_TO_ALL = {
     "viewShared": "the address itself is the credential",
     "acceptInvite": "the invite itself is the credential",
 }
-NO_CREDENTIAL = ("none", "garbage", "expired", "revoked", "left")
+NO_CREDENTIAL = ("none", "garbage", "malformed", "expired", "revoked", "suspended", "left", "foreign_cookie")
+COLUMNS = (*CREDENTIALS, *CARRIERS)
+# Whom the object belongs to although it is an outsider everywhere else.
+INSIDE = {("getOrg", "other_repo"), ("routeOrg", "other_org_owner")}
 OUTSIDERS = (*NO_CREDENTIAL, "other_org", "other_org_owner", "other_org_admin", "other_repo")
 
 
@@ -62,17 +65,19 @@ def grounds(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def walk(grounds: Grounds, operation: Operation) -> dict[str, str]:
-    """What every credential gets. A call that changed something gets a new scene behind it."""
+    """What every credential gets. The first call that changes something stays, and a new scene comes behind it."""
     found: dict[str, str] = {}
-    scene = Scene(grounds)
+    scene, kept = Scene(grounds), True
     for credential in CREDENTIALS:
-        response, sent = scene.call(operation, credential)
+        response, sent = scene.call(operation, credential, kept=kept)
         found[credential] = outcome(response)
         if credential in (*OUTSIDERS, "other") and operation.name not in ("viewShared", "acceptInvite"):
             leaked = [w for w in scene.private(credential) if w in response.text and w not in sent]
             assert not leaked, (credential, response.text)
-        if found[credential] == "ok" and operation.effect == "write":
-            scene = Scene(grounds)
+        if kept and found[credential] == "ok" and operation.effect == "write":
+            scene, kept = Scene(grounds), False
+    for carrier in (*CARRIERS, *SAME):
+        found[carrier] = outcome(scene.call(operation, carrier, kept=False)[0])
     return found
 
 
@@ -85,10 +90,12 @@ def test_every_operation_has_a_row_and_a_call_and_no_row_outlives_its_operation(
 def test_a_door_opens_for_whom_the_table_says(grounds: Grounds, name: str) -> None:
     assert name in CALLS, "write a valid call of this operation into scenes.py"
     found = walk(grounds, OPERATIONS[name])
+    carried = {carrier: found.pop(carrier) for carrier in SAME}
+    assert carried == {carrier: found[role] for carrier, role in SAME.items()}
     if os.environ.get("BUILDEROS_WRITE_GUARDS"):
         write_row(name, found)
     expected = read_table().get(name, {})
-    assert found == {credential: expected.get(credential) for credential in CREDENTIALS}
+    assert found == {credential: expected.get(credential) for credential in COLUMNS}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -104,11 +111,18 @@ def test_the_table_keeps_the_rules_that_hold_for_every_door(name: str) -> None:
         assert row["share"] != "ok", "a link is for reading"
         if operation.profile != "platform" or operation.consequential:
             assert row["key_read"] != "ok", "a key for reading writes nothing"
+    for role in ROLES:
+        if row[f"service_{role}"] == "ok":
+            assert row[role] == "ok", "a program may do no more than a person of its role"
+    if operation.method != "GET":
+        assert row["bare_cookie"] == row["none"], "any page could make a browser send it"
+    assert row["foreign_cookie"] == row["none"], "a page of another site sent it"
     if operation.profile == "standard":
         assert row["minimal"] == "tool_not_allowed"
     if operation.path_parameters and name not in OPEN_TO_ALL:
         for credential in OUTSIDERS:
-            assert row[credential] != "ok", f"{credential} reached another's object"
+            inside = (name, credential) in INSIDE
+            assert row[credential] != "ok" or inside, f"{credential} reached another's object"
 
 
 def write_row(name: str, found: dict[str, str]) -> None:
@@ -121,6 +135,6 @@ def write_row(name: str, found: dict[str, str]) -> None:
         lines += ["", f"[{operation}]"]
         outcomes = dict.fromkeys(["ok", *sorted(set(rows[operation].values()))])
         for one in outcomes:
-            who = [c for c in CREDENTIALS if rows[operation].get(c) == one]
+            who = [c for c in COLUMNS if rows[operation].get(c) == one]
             lines += [f"{one}: {' '.join(who)}"] if who else []
     TABLE.write_text("\n".join(lines) + "\n")

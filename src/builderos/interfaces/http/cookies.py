@@ -23,13 +23,9 @@ BROWSER: Final = "__Host-bos_browser"
 NEXT: Final = "__Host-bos_next"
 CSRF_HEADER: Final = "x-csrf-token"
 READS: Final = frozenset({"GET", "HEAD"})
-NO_COOKIES: Final = (
-    "/git/",
-    "/mcp",
-    "/gpt/",
-    "/v1/auth/",
-    "/oauth/",
-)  # other clients' doors; signing in looks by itself
+# Other clients' doors; signing in looks by itself. Tools such as /git/log are for pages, too, repositories are not.
+NO_COOKIES: Final = ("/mcp", "/gpt/", "/v1/auth/", "/oauth/")
+_REPOSITORY: Final = re.compile(r"/git/(?:[^/]*/)*[^/]*\.git/")
 _SECRET: Final = re.compile(r"bos_cs_[0-9A-Za-z]{43}")
 _NONCE: Final = re.compile(r"[0-9A-Za-z]{43}")
 _WAY: Final = re.compile(r"[0-9A-Za-z_-]{1,3800}")
@@ -87,7 +83,7 @@ class Cookies:
     def credential(self, scope: Scope, headers: Headers) -> str | None:
         """The cookie's secret where it counts as the request's credential, else None."""
         secret = self.session(headers)
-        if secret is None or scope["path"].startswith(NO_COOKIES):
+        if secret is None or scope["path"].startswith(NO_COOKIES) or _REPOSITORY.match(scope["path"]):
             return None
         if scope["method"] in READS and not headers.get("origin"):
             return secret
