@@ -116,6 +116,8 @@ def test_names_are_given_out_by_the_servers_owner_alone_and_once(
     assert "demo/*" in taken["detail"]
     assert own_lab.sql("select count(*) from ops.repo_patterns where org_id = %s", mine) == [(2,)]
     own_lab.problem(route(own_lab, mine, slug="demo"), "conflict")
+    elsewhere = own_lab.world.http.post(f"/v1/orgs/{mine}/routing", json={"patterns": []}, headers=demo.owner)
+    own_lab.problem(elsewhere, "not_found")
     own_lab.problem(route(own_lab, "org_x", slug="new"), "not_found")
     own_lab.problem(route(own_lab, "nobody", slug="new"), "not_found")
     own_lab.problem(route(own_lab, own_lab.world.org_id, slug="home"), "conflict")

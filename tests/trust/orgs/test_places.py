@@ -221,3 +221,28 @@ def test_another_organisations_places_do_not_exist(team: Team, place: Place) -> 
         other.lab.ok(other.owner.call("GET", "/v1/projects", workspace_id=place.workspace["id"]))["items"]
         == []
     )
+
+
+def test_who_reviews_in_one_project_decides_about_that_alone_and_sees_it_waiting(team: Team) -> None:
+    mine, other = Place(team), Place(team)
+    reviewer, barred = team.join("viewer"), team.join("reviewer")
+    mine.grant(reviewer, "reviewer", mine.project["id"])
+    mine.grant(barred, "viewer", mine.project["id"])
+    here, there = ask_for_main(mine), ask_for_main(other)
+    waiting = team.lab.ok(reviewer.call("GET", "/v1/inbox"))["items"]
+    assert {item["id"] for item in waiting} & {here, there} == {here}
+    decide = "/v1/approvals/{}".format
+    team.lab.problem(reviewer.call("POST", decide(there), decision="approve"), "policy_denied")
+    team.lab.problem(barred.call("POST", decide(here), decision="approve"), "policy_denied")
+    assert team.lab.ok(reviewer.call("POST", decide(here), decision="approve"))["state"] == "approved"
+    assert team.lab.ok(barred.call("POST", decide(there), decision="approve"))["state"] == "approved"
+
+
+def ask_for_main(place: Place) -> str:
+    """An open request to take a change into main."""
+    lab, http = place.team.lab, place.team.lab.world.http
+    box = lab.ok(place.team.owner.call("POST", "/sandbox/init", repo_name=place.repo["repo_name"]))
+    bearer = {"Authorization": f"Bearer {box['reuse_token']}"}
+    change = {"message": "m", "files": [{"path": f"n{next(_numbers)}.txt", "content": "x"}]}
+    lab.ok(http.post("/commit_and_log_output", json=change, headers=bearer))
+    return lab.ok(http.post("/git/promote", json={"title": "t"}, headers=bearer))["approval_id"]

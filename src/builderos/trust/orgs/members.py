@@ -72,7 +72,10 @@ def leave(unit: Unit, body: schema.Leaving) -> schema.Gone:
     decision = policy.require(unit, "me.manage", policy.org_resource(unit))
     if body.confirm != (slug := identity.org_slug(unit)):
         raise Problem("validation_failed", "confirm has to be the organisation's slug", hint=f"Type {slug}.")
-    assert unit.actor.member_id is not None
+    if unit.actor.member_id is None:
+        raise Problem(
+            "conflict", "this credential is no member's: there is nothing to leave", hint="Sign in as a member."
+        )
     return _end(unit, identity.members.find(unit, unit.actor.member_id), "member.left", decision)
 
 

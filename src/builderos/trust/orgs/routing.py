@@ -25,6 +25,8 @@ def route(unit: Unit, body: schema.RoutingIn) -> schema.Routing:
     org_id = found[0] if found is not None else body.id
     if not org_id.startswith("org_") or not org_id.replace("_", "").isalnum():
         raise Problem("not_found", "there is no such organisation", hint="Check its slug.")
+    if org_id != unit.org_id and identity.org_slug(unit) != identity.DEFAULT_ORG_SLUG:
+        raise Problem("not_found", "there is no such organisation", hint="Check its slug.")
     with unit.within(system_actor(org_id)) as inside:
         before = identity.own_org(inside)
         if body.slug is not None and body.slug != before.slug:
