@@ -211,7 +211,7 @@ def test_a_new_commit_voids_the_approval(lab: Lab, box: Sandbox) -> None:
     before = lab.tip("main")
     lab.problem(decide(lab, opened["approval_id"]), "conflict")
     assert lab.tip("main") == before
-    assert lab.ok(lab.as_owner("GET", f"/v1/approvals/{opened['approval_id']}"))["state"] == "pending"
+    assert lab.ok(lab.as_owner("GET", f"/v1/approvals/{opened['approval_id']}"))["state"] == "cancelled"
     again = promote(box)
     assert again["promotion_id"] == opened["promotion_id"]
     assert again["approval_id"] != opened["approval_id"]

@@ -306,7 +306,12 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
     }
     handlers = unit.get(Verdicts)
     if state != "pending" and approval.action in handlers:
-        handlers.get(approval.action)(unit, decided)
+        try:
+            handlers.get(approval.action)(unit, decided)
+        except Problem as problem:
+            if problem.code == "conflict":  # what was shown is not what there is: it waits for nobody any more
+                unit.keep(lambda later: set_state(later, approval.id, "cancelled"))
+            raise
     ledger.record(unit, "approval.decided", approval.id, payload, rules=decision.rules)
     outbox.ring(unit)
     return decided
