@@ -69,6 +69,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("alert", "alert", "List and acknowledge alerts"),
             Entry("webhook", "webhook", "Send events to addresses of yours, and see how it went"),
             Entry("key", "key", "Create, list and revoke API keys"),
+            Entry("secret", "secret", "Keep secrets, and credentials out of git"),
             Entry("policy", "policy", "Show, propose, explain and test the rules of your organisation"),
         ),
     ),
@@ -98,6 +99,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         ),
     ),
 )
+ALIASES: Final = {"secrets": "secret"}  # other words for a command
 ENTRIES: Final = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 _TOP: Final = """\

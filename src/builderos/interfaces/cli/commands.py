@@ -7,7 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .caller import Caller
-from .catalogue import ENTRIES, page
+from .catalogue import ALIASES, ENTRIES, page
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -80,7 +80,7 @@ class Root(Noun):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command."""
         del ctx
-        entry = ENTRIES.get(cmd_name)
+        entry = ENTRIES.get(ALIASES.get(cmd_name, cmd_name))
         if entry is None:
             return None
         module = importlib.import_module(f"{__package__}.{entry.module}")
@@ -90,7 +90,7 @@ class Root(Noun):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a near miss is named."""
-        if args and args[0] not in ENTRIES and not args[0].startswith("-"):
+        if args and args[0] not in ENTRIES and args[0] not in ALIASES and not args[0].startswith("-"):
             import difflib
 
             near = difflib.get_close_matches(args[0], ENTRIES, 3)

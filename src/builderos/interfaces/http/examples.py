@@ -154,7 +154,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "deleteSecret": {"id": f"sec_{_ID}"},
     "rotateVaultKey": {},
     "listSecretFindings": {"open": True, "limit": 20},
-    "decideSecretFinding": {"fingerprint": "5f3b9c0e6d1a4b7f8c2e9d0a1b3c5d7e", "decision": "allow", "reason": "A sample."},
+    "decideSecretFinding": {"fingerprint": "0123456789abcdef" * 2, "decision": "allow", "reason": "A sample."},
     "listAlerts": {"state": "open", "limit": 20},
     "ackAlert": {"id": f"alt_{_ID}", "resolve": False},
     "getUsage": {"by": "actor", "from": "2026-11-01", "to": "2026-11-30", "limit": 20},
