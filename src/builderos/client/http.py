@@ -77,8 +77,17 @@ class Client:
                 time.sleep(pause)
         return self._call(method, path, sent)
 
+    def form(self, path: str, values: Mapping[str, str]) -> Json:
+        """Send a form, as the protocol of OAuth wants it; returns the reply's JSON object.
+
+        Raises `ClientError`; where the protocol has a word for the refusal, it stands in `oauth_error`.
+        """
+        return self._read("POST", path, self._send("POST", path, {}, urlencode(values).encode()))
+
     def _call(self, method: str, path: str, sent: Json) -> Json:
-        response = self._send(method, path, sent)
+        return self._read(method, path, self._send(method, path, sent))
+
+    def _read(self, method: str, path: str, response: http.client.HTTPResponse) -> Json:
         with self._transport():
             raw = response.read()
         if not raw:
@@ -110,12 +119,17 @@ class Client:
             total += len(piece)
         return total
 
-    def _send(self, method: str, path: str, sent: Json) -> http.client.HTTPResponse:
+    def _send(
+        self, method: str, path: str, sent: Json, form: bytes | None = None
+    ) -> http.client.HTTPResponse:
         headers = dict(self._headers)
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
         target, data = self._prefix + path, None
-        if method in ("GET", "DELETE"):
+        if form is not None:
+            data = form
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        elif method in ("GET", "DELETE"):
             query = urlencode({name: _word(value) for name, value in sent.items()}, doseq=True)
             target += f"?{query}" if query else ""
         else:
@@ -153,6 +167,15 @@ class Client:
             found = None
         if isinstance(found, dict) and "code" in found:
             return found  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(found, dict) and isinstance(found.get("error"), str):  # pyright: ignore[reportUnknownMemberType]
+            said: Json = found  # pyright: ignore[reportUnknownVariableType]
+            code = "unauthenticated" if status == 401 else "token_invalid"
+            return {
+                "type": f"urn:builderos:problem:{code}", "title": code.replace("_", " ").capitalize(), "status": 401,
+                "code": code, "detail": str(said.get("error_description") or said["error"]),
+                "hint": "Sign in again: builderos login", "request_id": said.get("request_id"), "retryable": False,
+                "oauth_error": said["error"],
+            }  # fmt: skip
         return self._not_ours(
             f"the address answered with status {status} and no problem document", status
         ).problem

@@ -36,8 +36,9 @@ Environment
   NO_COLOR          is honoured: nothing is coloured
 
 Who acts, in this order: --as owner; --token or BUILDEROS_TOKEN; the token that
-was saved for the repository of the current folder; the owner of the local
-server. Saved tokens lie below ~/.config/builderos, readable by you alone.
+was saved for the repository of the current folder; whoever signed in with
+`builderos login`; the owner of the local server. Saved tokens lie below
+~/.config/builderos, readable by you alone.
 
 A token on the command line is visible to other users of the machine. Better:
 --token @FILE, --token - (stdin), or BUILDEROS_TOKEN.

@@ -1,4 +1,4 @@
-"""What a person asked to keep on this machine: tokens of workspaces, and which folder belongs to which repository.
+"""What a person asked to keep on this machine: workspace tokens, who signed in, which folder is which repository.
 
 One file per server in the configuration folder, readable by its owner alone.
 """
@@ -65,6 +65,21 @@ class Places:
     def save_folder(self, folder: Path, repo: str) -> None:
         """Remember that this folder belongs to that repository."""
         self._change(lambda kept: kept.setdefault("folders", {}).update({str(folder): repo}))
+
+    def login(self) -> Json | None:
+        """Who signed in at this server from here: tokens, and when they end."""
+        return self._read().get("login")
+
+    def change_login(self, change: Callable[[Json | None], Json | None]) -> Json | None:
+        """Keep what `change` makes of it, one command at a time: a refresh token is good for one use."""
+        made: list[Json | None] = []
+
+        def apply(kept: Json) -> None:
+            made.append(change(kept.get("login")))
+            kept["login"] = made[0]
+
+        self._change(apply)
+        return made[0]
 
     def _read(self) -> Json:
         try:
