@@ -1,13 +1,15 @@
-"""Batches as objects of a bucket. The extra `s3` brings the signer; the connection is ours (`core.dialing`)."""
+"""Batches as objects of a bucket, over the connection that leads nowhere else (`core.dialing`)."""
 
 import json
 import re
 from typing import Any, Final
 
+from builderos.core.clock import utcnow
 from builderos.core.dialing import Unreachable, ask, networks_of, target_of
-from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.trust.audit.ports import Batch, NotTaken
+
+from .signing import signed_headers
 
 TIMEOUT_S: Final = 60
 _CODE: Final = re.compile(rb"<Code>(\w{1,60})</Code>")
@@ -16,8 +18,8 @@ _CODE: Final = re.compile(rb"<Code>(\w{1,60})</Code>")
 class S3Carrier:
     """`<prefix><organisation>/<stream>/<sink>/<first>-<last>.jsonl`: the rows, and a last one with the signature.
 
-    botocore signs (AWS Signature Version 4); the request goes to exactly the address that was checked, so that an
-    endpoint cannot lead into the server's own network.
+    The request goes to exactly the address that was checked, so that an endpoint cannot lead into the server's own
+    network.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -25,7 +27,6 @@ class S3Carrier:
 
     def fit(self, config: dict[str, Any], /) -> dict[str, str]:
         """Check the endpoint; take the key out."""
-        _ensure_signer()
         target_of(_url(config, ""), networks_of(self._settings.webhook_networks))
         return {"secret_access_key": config.pop("secret_access_key")}
 
@@ -35,10 +36,15 @@ class S3Carrier:
         key = f"{config['prefix']}{batch.org_id}/{batch.stream}/{batch.sink_id}/{name}"
         body = batch.data + json.dumps({"batch": batch.envelope}).encode() + b"\n"
         url = _url(config, key)
-        headers = _signed("PUT", url, body, config, secrets["secret_access_key"])
+        headers = signed_headers(
+            "PUT", url, body, {"content-type": "application/jsonl"}, key_id=config["access_key_id"],
+            secret=secrets["secret_access_key"], region=config["region"], at=utcnow(),
+        )  # fmt: skip
         networks = networks_of(self._settings.webhook_networks)
         try:
-            answer = ask("PUT", url, body, headers, networks=networks, timeout_s=TIMEOUT_S)
+            answer = ask(
+                "PUT", url, body, headers | {"connection": "close"}, networks=networks, timeout_s=TIMEOUT_S
+            )
         except Unreachable as why:
             raise NotTaken(str(why)) from why
         if answer.status != 200:
@@ -50,25 +56,3 @@ def _url(config: dict[str, Any], key: str) -> str:
     """By path: names of buckets with dots have no certificate of their own."""
     endpoint = (config.get("endpoint") or f"https://s3.{config['region']}.amazonaws.com").rstrip("/")
     return f"{endpoint}/{config['bucket']}/{key}"
-
-
-def _signed(method: str, url: str, body: bytes, config: dict[str, Any], secret: str) -> dict[str, str]:
-    from botocore.auth import S3SigV4Auth  # pyright: ignore[reportMissingTypeStubs]
-    from botocore.awsrequest import AWSRequest  # pyright: ignore[reportMissingTypeStubs]
-    from botocore.credentials import Credentials  # pyright: ignore[reportMissingTypeStubs]
-
-    headers = {"Content-Type": "application/jsonl", "Content-Length": str(len(body))}
-    request: Any = AWSRequest(method=method, url=url, data=body, headers=headers)
-    signer: Any = S3SigV4Auth(Credentials(config["access_key_id"], secret), "s3", config["region"])
-    signer.add_auth(request)
-    return {str(name): str(value) for name, value in request.headers.items()} | {"Connection": "close"}
-
-
-def _ensure_signer() -> None:
-    try:
-        import botocore  # noqa: F401  # pyright: ignore[reportMissingTypeStubs, reportUnusedImport]
-    except ImportError:
-        raise Problem(
-            "unavailable", "this server cannot sign requests to S3",
-            hint="Its owner installs builderos[s3].",
-        ) from None  # fmt: skip
