@@ -67,8 +67,8 @@ from builderos.trust.notices.ports import Directory
 from builderos.trust.notices.routes import inbox_routes, webhook_routes
 from builderos.trust.notices.routes import routes as alert_routes
 from builderos.trust.orgs import service as orgs
-from builderos.trust.orgs.place_routes import place_routes
 from builderos.trust.orgs.ports import Alarm, Holds, Providers, Subjects
+from builderos.trust.orgs.routes import place_routes
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing

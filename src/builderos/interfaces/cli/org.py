@@ -92,6 +92,8 @@ def route_org(
     caller: Caller, slug: str, new_slug: str | None, patterns: tuple[str, ...], no_patterns: bool
 ) -> int:
     """Say by which slug and which names of repositories an organisation is found (the server's owner)."""
-    body = fields(slug=new_slug, patterns=list(patterns)) | ({"patterns": []} if no_patterns else {})
+    body = fields(slug=new_slug, patterns=list(patterns))
+    if no_patterns:
+        body["patterns"] = []
     reply = caller.client().call("POST", _at(slug, "routing"), body)
     return caller.show(reply, f"{reply['slug']}: {', '.join(reply['patterns']) or 'no patterns'}")

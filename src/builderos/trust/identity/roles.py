@@ -118,7 +118,8 @@ def end_what_no_longer_holds(unit: Unit, *, member_id: str | None = None, repo_i
     for column, value in ((c.member_id, member_id), (c.repo_id, repo_id)):
         if value is not None:
             wanted = wanted.where(column == value)
-    for holder, repo in unit.execute(wanted.distinct()).all():
+    for row in unit.execute(wanted.distinct()).all():
+        holder, repo = str(row.member_id), str(row.repo_id)
         if _role_of(unit, holder, home_of(unit, repo).places(unit.org_id, repo)) in BUILDS:
             continue
         over = sa.update(credentials).where(live, c.member_id == holder, c.repo_id == repo)

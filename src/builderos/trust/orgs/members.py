@@ -74,7 +74,9 @@ def leave(unit: Unit, body: schema.Leaving) -> schema.Gone:
         raise Problem("validation_failed", "confirm has to be the organisation's slug", hint=f"Type {slug}.")
     if unit.actor.member_id is None:
         raise Problem(
-            "conflict", "this credential is no member's: there is nothing to leave", hint="Sign in as a member."
+            "conflict",
+            "this credential is no member's: there is nothing to leave",
+            hint="Sign in as a member.",
         )
     return _end(unit, identity.members.find(unit, unit.actor.member_id), "member.left", decision)
 
@@ -111,7 +113,7 @@ def _end(unit: Unit, member: identity.members.Member, type_: str, decision: poli
     _end_invites(unit, member.id)
     sessions.end_all(unit, member.id, "the membership ended")
     identity.roles.take_all(unit, member_id=member.id)
-    cancelled = policy.approvals.end_of(unit, member.id)
+    cancelled = policy.parting.end_of(unit, member.id)
     unit.execute(sa.delete(people).where(people.c.member_id == member.id))
     unit.execute(sa.delete(identities).where(identities.c.member_id == member.id))
     payload = {"role": member.role, "approvals_cancelled": cancelled}

@@ -4,6 +4,9 @@ from builderos.core.operations import Operations
 from builderos.core.unit import Unit
 
 from . import clients, invites, keys, me, members, organisations, providers, schema, sessions, tokens
+from .place_routes import place_routes
+
+__all__ = ["place_routes", "routes"]
 
 routes = Operations("orgs")
 

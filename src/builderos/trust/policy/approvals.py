@@ -278,12 +278,11 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
         "comment": body.comment,
     }
     decisions = [*approval.decisions, verdict]
-    yes = len(in_favour(decisions))
     state: State = (
         "denied"
         if body.decision == "deny"
         else "approved"
-        if yes >= approval.required["count"]
+        if len(in_favour(decisions)) >= approval.required["count"]
         else "pending"
     )
     self_approved = approval.self_approved or (
@@ -309,7 +308,9 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
         try:
             handlers.get(approval.action)(unit, decided)
         except Problem as problem:
-            if problem.code == "conflict":  # what was shown is not what there is: it waits for nobody any more
+            if (
+                problem.code == "conflict"
+            ):  # what was shown is not what there is: it waits for nobody any more
                 unit.keep(lambda later: set_state(later, approval.id, "cancelled"))
             raise
     ledger.record(unit, "approval.decided", approval.id, payload, rules=decision.rules)
@@ -355,25 +356,6 @@ def over() -> sa.Select[Any]:
 def in_favour(decisions: list[dict[str, Any]]) -> set[str]:
     """Who said yes and still counts."""
     return {d["who"] for d in decisions if d["verdict"] == "approve" and "void" not in d}
-
-
-def end_of(unit: Unit, member_id: str) -> int:
-    """Take a member who leaves out of everything undecided: own requests are cancelled, and a yes to those of others
-    counts no more. Returns how many were cancelled.
-    """
-    c = approvals.c
-    waiting = sa.select(c.id, c.decisions).where(c.state == "pending").with_for_update()
-    for row in unit.execute(waiting).all():
-        if member_id in in_favour(row.decisions):
-            kept = [
-                {**d, "void": "the membership ended"} if d["who"] == member_id else d for d in row.decisions
-            ]
-            unit.execute(sa.update(approvals).where(c.id == row.id).values(decisions=kept))
-    wanted = sa.select(c.id).where(c.requested_member == member_id, c.state == "pending")
-    found = unit.execute(wanted).scalars().all()
-    for id_ in found:
-        set_state(unit, id_, "cancelled")
-    return len(found)
 
 
 def link_to(settings: Settings, id_: str) -> str:

@@ -1,6 +1,6 @@
 """What other rooms may use of the policy room."""
 
-from . import approvals, proposing, waiting
+from . import approvals, parting, proposing, waiting
 from .actions import ACTIONS, Action
 from .applying import actions_on
 from .approvals import Approval, Verdicts
@@ -42,6 +42,7 @@ __all__ = [
     "may_reach",
     "may_use_secret",
     "org_resource",
+    "parting",
     "places_of",
     "proposing",
     "push_lists",
