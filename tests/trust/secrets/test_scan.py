@@ -119,7 +119,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_text_makes_the_search_slow(name: str) -> None:
-    """Four times the text costs about four times as much, and a quarter of a megabyte at most a second on a busy machine."""
+    """Four times the text costs about four times as much, a quarter of a megabyte at most a second."""
 
     def cost(size: int) -> float:
         data = HOSTILE[name] * (size // len(HOSTILE[name]))

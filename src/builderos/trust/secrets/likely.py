@@ -64,9 +64,9 @@ _NO_PASSWORD: Final = frozenset(
     "user username".split()
 )
 # What specifications print as their examples.
-_PRINTED: Final = frozenset(
+PRINTED: Final = frozenset(
     "tGzv3JOkF0XG5Qx2TlKWIA czZCaGRSa3F0MzpnWDFmQmF0M2JW mF_9.B5f-4.1JqM kkk9d7dh3k39sjv7 "
-    "QWxhZGRpbjpvcGVuIHNlc2FtZQ==".split()
+    "QWxhZGRpbjpvcGVuIHNlc2FtZQ== whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".split()
 )
 LOCKS: Final = re.compile(
     r"(?:\.lock|\.lockb|-lock\.(?:json|ya?ml)|\.sum|\.min\.(?:js|css)|\.map|\.svg|\.ipynb_checkpoints)\Z",
@@ -133,7 +133,7 @@ def _looks_random(text: str) -> bool:
         return False
     if is_placeholder(text) or _TEMPLATE.search(text) or _ELSEWHERE.match(text) or _UUID.match(text):
         return False
-    if text in _PRINTED:
+    if text in PRINTED:
         return False
     if _HEX.match(text):
         return len(text) in (32, 40, 48, 56, 64, 80, 96, 128) and len(set(text.lower())) >= 9

@@ -82,6 +82,8 @@ def _published(data: bytes) -> Iterator[Finding]:
         text = data[start:end]
         if rule.sure is not None and not rule.sure(text, data[end : end + _BEHIND]):
             continue
+        if text[:_LOOKED_AT].decode("latin-1") in PRINTED:
+            continue
         if rule.id != "private-key" and is_placeholder(text[rule.shown : _LOOKED_AT].decode("latin-1")):
             continue
         yield Finding(
