@@ -113,6 +113,19 @@ def add_branch(
     return Branch(id_, repo.id, repo.name, repo.host, name, kind, folder, tip, base_sha, 0, 0, 0, "active")
 
 
+def main_id_of(repo_id: str) -> str:
+    """The id of a repository's main: they share the random part."""
+    return "br_" + repo_id.removeprefix("repo_")
+
+
+def branch_facts(branch: Branch) -> dict[str, Any]:
+    """What the record keeps of a new branch: enough to write its row again."""
+    return {
+        "repo": branch.repo_name, "repo_id": branch.repo_id, "branch": branch.name, "kind": branch.kind,
+        "head": branch.tip,
+    }  # fmt: skip
+
+
 def _insert_if_free(unit: Unit, values: dict[str, Any]) -> bool:
     statement = insert(branches).values(**values).on_conflict_do_nothing(index_elements=["repo_id", "name"])
     return unit.execute(statement.returning(branches.c.id)).first() is not None

@@ -17,9 +17,9 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
 from . import durable
-from .branches import add_branch, create_store, list_branches, main_branch, repository_by_id
+from .branches import add_branch, branch_facts, create_store, list_branches, main_branch, repository_by_id
 from .commits import Person, encode_commit
-from .imports import RepoLabel, RepositoryOut, enrol, ensure_free
+from .imports import RepoLabel, RepositoryOut, enrol, ensure_free, facts
 from .model import repositories
 from .objects import Batch, write_loose
 from .schema import MAIN
@@ -136,7 +136,7 @@ def create(unit: Unit, body: RepoCreateIn) -> RepositoryOut:
     tree = edit_tree(batch, None, {"README.md": Edit(batch.put("blob", f"# {body.name}\n".encode()))})
     who = Person("builderos", "builderos@builderos.invalid")
     head = batch.put("commit", encode_commit(tree, [], who, who, unit.now, "Begin")).hex()
-    enrol(unit, repo_id, owner, body.name, head_sha=head)
+    repo = enrol(unit, repo_id, owner, body.name, head_sha=head)
     store, objects = unit.get(RepositoryStore), batch.pack()
     folder = store.base_folder(unit.org_id, repo_id)
     store.create(folder, head=f"refs/heads/{MAIN}", refs={f"refs/heads/{MAIN}": head}, alternates=None)
@@ -145,7 +145,7 @@ def create(unit: Unit, body: RepoCreateIn) -> RepositoryOut:
     durable.sync_filesystem(
         store.root
     )  # no journal holds these objects: they must be on disk before the row is
-    ledger.record(unit, "repo.created", repo_id, {"repo": body.name, "head": head}, rules=decision.rules)
+    ledger.record(unit, "repo.created", repo_id, {**facts(repo), "head": head}, rules=decision.rules)
     return RepositoryOut(
         id=repo_id, repo_owner=owner, repo_name=body.name, branch=MAIN, base_branch=unit.settings.base_branch,
         head_sha=head,
@@ -170,7 +170,6 @@ def add_dev_branch(unit: Unit, body: DevBranchIn) -> BranchLine:
     decision = policy.require(unit, "repo.protect", resource)
     main = main_branch(unit, repo.id)
     branch = add_branch(unit, repo, body.branch, "dev", tip=main.tip, base_sha=main.tip)
-    payload = {"repo": repo.name, "branch": branch.name, "head": main.tip}
-    ledger.record(unit, "branch.created", branch.id, payload, rules=decision.rules)
+    ledger.record(unit, "branch.created", branch.id, branch_facts(branch), rules=decision.rules)
     unit.after_commit(lambda: create_store(unit, branch, main))
     return BranchLine(name=branch.name, kind="dev", head_sha=branch.tip, state="active")

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -24,7 +24,7 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
 from . import durable
-from .branches import add_branch
+from .branches import add_branch, main_id_of
 from .gitcli import run_git
 from .model import repositories
 from .schema import MAIN, Repository
@@ -114,13 +114,8 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    ledger.record(
-        unit,
-        "repo.imported",
-        repo_id,
-        {"repo": name, "branch": head.branch, "head": head.sha},
-        rules=decision.rules,
-    )
+    payload = {**facts(repo), "branch": head.branch, "head": head.sha, "source": body.source}
+    ledger.record(unit, "repo.imported", repo_id, payload, rules=decision.rules)
     renamed = "" if head.branch == MAIN else f" Its branch {head.branch} is called main here."
     return RepositoryOut(
         id=repo_id, repo_owner=owner, repo_name=name, branch=MAIN, base_branch=repo.base_branch, head_sha=head.sha,
@@ -282,5 +277,16 @@ def enrol(
         )
     )  # fmt: skip
     repo = Repository(repo_id, owner, name, base_name, tuple(reserved))
-    add_branch(unit, repo, MAIN, "main", tip=head_sha, base_sha=head_sha, in_base=True)
+    main_id = main_id_of(repo_id)
+    add_branch(unit, repo, MAIN, "main", tip=head_sha, base_sha=head_sha, in_base=True, branch_id=main_id)
     return repo
+
+
+def facts(repo: Repository) -> dict[str, Any]:
+    """What the record keeps of a new repository: enough to write its row again."""
+    return {
+        "repo": repo.name,
+        "owner": repo.owner,
+        "base_branch": repo.base_branch,
+        "reserved": repo.reserved_names,
+    }

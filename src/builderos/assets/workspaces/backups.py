@@ -11,6 +11,7 @@ from pydantic import Field
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import Branch
 from builderos.assets.repositories.service import Batch, Edit, RepositoryStore, edit_tree, walk
+from builderos.core.clock import rfc3339
 from builderos.core.ids import new_id
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
@@ -104,7 +105,7 @@ def keep(
     expires_at: datetime | None = None, ref: str | None = None,
 ) -> BackupOut:  # fmt: skip
     """Record a backup of the branch's tip and pin it after the commit, at `ref` or a hidden one of its own."""
-    files = _contents(unit, branch, scope)
+    files = contents(unit, branch, scope, branch.tip)
     manifest = json.dumps(files, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
     digest = hashlib.sha256(manifest).hexdigest()
     id_ = new_id("bak")
@@ -118,12 +119,9 @@ def keep(
         )
     )  # fmt: skip
     payload = {
-        "branch": branch.name,
-        "repo": branch.repo_name,
-        "commit": branch.tip,
-        "scope": scope,
-        "sha256": digest,
-    }
+        "branch": branch.name, "branch_id": branch.id, "repo": branch.repo_name, "commit": branch.tip, "kind": kind,
+        "scope": scope, "sha256": digest, "ref": ref, "expires_at": rfc3339(expires_at) if expires_at else None,
+    }  # fmt: skip
     ledger.record(unit, "backup.created", id_, payload, rules=rules)
     store = unit.get(RepositoryStore)
     unit.after_commit(lambda: store.write_ref(branch.store, ref, branch.tip))
@@ -134,9 +132,10 @@ def keep(
     )  # fmt: skip
 
 
-def _contents(unit: Unit, branch: Branch, scope: Scope) -> list[tuple[str, int, str]]:
+def contents(unit: Unit, branch: Branch, scope: Scope, commit: str) -> list[tuple[str, int, str]]:
+    """Path, mode and blob id of everything that a backup of this commit keeps. Raises `KeyError` where it is gone."""
     batch = batch_of(unit, branch)
-    tree = TreeFiles(batch, tree_of(batch, branch.tip))
+    tree = TreeFiles(batch, tree_of(batch, commit))
     layout = layout_of(tree)
     files = ((path, mode, oid.hex()) for path, mode, oid in walk(batch, tree.tree))
     return [f for f in files if scope == "branch" or is_key_file(f[0], layout)]

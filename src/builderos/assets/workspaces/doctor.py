@@ -26,6 +26,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.orgs import service as orgs
 from builderos.trust.policy import service as policy
 
+from .rebuilding import missing, rebuild_all
 from .schedules import backups_without_ref, settle_backups
 
 OLDEST_GIT: Final = (2, 32)  # the first to roll packs up (`repack --geometric`)
@@ -40,6 +41,9 @@ class DoctorIn(WriteIn):
     """Whether to look only."""
 
     fix: Annotated[bool, Field(description="Mend what can be mended safely.")] = False
+    rebuild: Annotated[
+        bool, Field(description="Write rows that are gone again, from the ledger, git and files.")
+    ] = False
 
 
 class CheckOut(Out):
@@ -75,7 +79,8 @@ class Check:
 def examine(unit: Unit, body: DoctorIn) -> DoctorOut:
     """Run every check. Only an owner may: the answers tell of the whole server."""
     decision = policy.require(unit, "server.doctor", policy.org_resource(unit))
-    checks = [_run(unit, check, fix=body.fix) for check in CHECKS]
+    checks = [_run(unit, REBUILDING, fix=body.rebuild)]
+    checks += [_run(unit, check, fix=body.fix) for check in CHECKS]
     wrong = [c.name for c in checks if not c.ok]
     fixed = [c.name for c in checks if c.fixed]
     if fixed:
@@ -197,6 +202,13 @@ def _orphans(unit: Unit) -> str:
     return "every folder belongs to a branch"
 
 
+def _projections(unit: Unit) -> str:
+    found = missing(unit)
+    if found:
+        raise Unwell(_named("rows are missing that the record tells of", found))
+    return "every repository, branch, sandbox, backup, promotion and link of the record has its row"
+
+
 def _backups(unit: Unit) -> str:
     found = backups_without_ref(unit)
     if found:
@@ -254,6 +266,7 @@ def _outbox(unit: Unit) -> str:
     return "nothing is stuck"
 
 
+REBUILDING: Final = Check("projections", _projections, lambda unit: rebuild_all(unit.context))
 CHECKS: Final = (
     Check("database", _database),
     Check("durability", _durability),

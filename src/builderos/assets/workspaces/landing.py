@@ -102,7 +102,10 @@ def _follow(unit: Unit, main: Branch, sha: str) -> None:
     if base is None or base.state != "active":
         return
     line = ledger.compose(
-        unit, "base.followed", sha, {"branch": base.name, "old": base.tip, "repo": main.repo_name}
+        unit,
+        "base.followed",
+        sha,
+        {"branch": base.name, "old": base.tip, "repo": main.repo_name, "repo_id": main.repo_id},
     )
     repositories.advance(unit, base, sha, b"", ledger_line=line, commits=0)
 

@@ -34,6 +34,15 @@ from .writing import DiffStat
 
 SEMVER: Final = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
 _PROMPT_CHARS: Final = 200
+_RECORDED: Final = (
+    "source_branch_id",
+    "target_branch_id",
+    "mode",
+    "version",
+    "base_sha",
+    "diff_stat",
+    "checks",
+)
 
 
 class PromoteIn(BranchWriteIn):
@@ -108,6 +117,7 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
         else None
     )
     _save(unit, id_, known is not None, {**values, "approval_id": approval_id})
+    payload |= {name: values[name] for name in _RECORDED} | {"approval_id": approval_id}
     ledger.record(unit, "promotion.opened", id_, payload, rules=decision.rules)
     url = host_of(unit, source).open_pull(unit, HostPull(id_, source, target, body.title, text))
     merged = _try_bot(unit, id_, target, checks, stat, found) if green else None

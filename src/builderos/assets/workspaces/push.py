@@ -23,6 +23,7 @@ from builderos.assets.repositories.service import (
 )
 from builderos.core.actor import Actor, is_anonymous
 from builderos.core.context import Context
+from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
@@ -40,7 +41,7 @@ from .layout import layout_of
 from .places import branch_resource
 from .push_logs import check_logs
 from .push_rules import Trees, check_commit, check_person, check_sizes, differing
-from .pushed import TOOL, changelog_entry, memory_items
+from .pushed import TOOL, Pusher, changelog_entry, memory_items
 from .upload import View
 from .writing import EMAIL_DOMAIN, DiffStat, measure
 
@@ -252,8 +253,8 @@ def accept(unit: Unit, own: Branch, checked: Checked, publication: Publication) 
         notices.raise_alert(unit, "large_diff", branch.name, {"commit": checked.arrival.new, "lines": lines})
     if checked.base_sha != branch.base_sha:
         repositories.set_branch(unit, branch.id, base_sha=checked.base_sha)
-    _remember(unit, branch, checked)
-    _move(unit, branch, checked, publication, decision.rules)
+    entry_id = _remember(unit, branch, checked)
+    _move(unit, branch, checked, entry_id, publication, decision.rules)
     return _told(unit, branch, checked, warnings)
 
 
@@ -271,21 +272,24 @@ def _look_at_delivery_files(unit: Unit, branch: Branch, checked: Checked) -> lis
     return warnings
 
 
-def _remember(unit: Unit, branch: Branch, checked: Checked) -> None:
-    """Leave changelog entry and memory items for the server's next own commit."""
+def _remember(unit: Unit, branch: Branch, checked: Checked) -> str | None:
+    """Leave changelog entry and memory items for the server's next own commit; the entry's id."""
     if not checked.commits:  # the branch only caught up with main
-        return
-    entry = changelog_entry(unit, branch, checked.commits, checked.paths)
-    memory = memory_items(unit, checked.after, checked.paths, layout_of(checked.after))
+        return None
+    by, id_ = Pusher(unit.actor.name, unit.now), new_id("chg")
+    entry = changelog_entry(by, id_, branch, checked.commits, checked.paths)
+    memory = memory_items(by, checked.after, checked.paths, layout_of(checked.after))
     repositories.add_pending(unit, branch, checked.arrival.new, entry, memory)
+    return id_
 
 
 def _move(
-    unit: Unit, branch: Branch, checked: Checked, publication: Publication, rules: tuple[str, ...]
+    unit: Unit, branch: Branch, checked: Checked, entry_id: str | None, publication: Publication, rules: tuple[str, ...]
 ) -> None:  # fmt: skip
     payload: dict[str, Any] = {
         "repo": branch.repo_name, "repo_id": branch.repo_id, "branch": branch.name, "old": branch.tip,
         "commits": list(checked.commits), "paths": list(checked.paths), "stat": checked.stat.model_dump(), "tool": TOOL,
+        "base": checked.base_sha, "entry": entry_id,
     }  # fmt: skip
     line = ledger.compose(unit, "push", checked.arrival.new, payload, rules=rules)
     publication.publish()

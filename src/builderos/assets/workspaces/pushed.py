@@ -2,13 +2,13 @@
 
 import posixpath
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from builderos.assets.repositories.schema import Branch
 from builderos.assets.repositories.service import Commit
 from builderos.core.clock import rfc3339
-from builderos.core.ids import new_id
-from builderos.core.unit import Unit
 
 from . import delivery
 from .content import TreeFiles
@@ -18,14 +18,22 @@ _SUBJECT_CHARS: Final = 500
 _NAMED: Final = 20
 
 
+@dataclass(frozen=True)
+class Pusher:
+    """Who pushed, and when."""
+
+    name: str
+    at: datetime
+
+
 def changelog_entry(
-    unit: Unit, branch: Branch, commits: Mapping[str, Commit], paths: Iterable[str]
+    by: Pusher, id_: str, branch: Branch, commits: Mapping[str, Commit], paths: Iterable[str]
 ) -> dict[str, Any]:
     """One entry for all commits of a push (oldest first). Of their authors it tells nothing: who pushed is known."""
     listed = list(commits)
     return {
-        "id": new_id("chg"), "timestamp": rfc3339(unit.now), "paths": list(paths), "message": _message(commits),
-        "task_id": None, "committed_by": unit.actor.name, "branch": branch.name, "tool": TOOL, "agent_version": None,
+        "id": id_, "timestamp": rfc3339(by.at), "paths": list(paths), "message": _message(commits),
+        "task_id": None, "committed_by": by.name, "branch": branch.name, "tool": TOOL, "agent_version": None,
         "run_id": None, "reverts": None, "source": "human", "commits": listed[:_NAMED], "commit_count": len(listed),
     }  # fmt: skip
 
@@ -39,7 +47,7 @@ def _message(commits: Mapping[str, Commit]) -> str:
 
 
 def memory_items(
-    unit: Unit, after: TreeFiles, paths: Iterable[str], layout: delivery.Layout
+    by: Pusher, after: TreeFiles, paths: Iterable[str], layout: delivery.Layout
 ) -> list[dict[str, Any]]:
     """What the memory index learns of the files that a push changed. One without sha is no file any more."""
     items: list[dict[str, Any]] = []
@@ -49,8 +57,8 @@ def memory_items(
         entry = after.entry(path)
         is_file = entry is not None and entry.is_file
         items.append({
-            "path": path, "owner": unit.actor.name, "file_type": file_type(path),
-            "sha": entry.oid.hex() if entry is not None and is_file else None, "last_updated": rfc3339(unit.now),
+            "path": path, "owner": by.name, "file_type": file_type(path),
+            "sha": entry.oid.hex() if entry is not None and is_file else None, "last_updated": rfc3339(by.at),
             "source": "human",
         })  # fmt: skip
     return items

@@ -71,6 +71,7 @@ def back_up_main(unit: Unit, repo_id: str) -> bool:
             raise
         return False  # another process was faster
     backups.keep(unit, main, "branch", "daily", ref=branch.ref, rules=decision.rules)
+    ledger.record(unit, "branch.created", branch.id, repositories.branch_facts(branch), rules=decision.rules)
     return True
 
 

@@ -48,14 +48,16 @@ class _Finding:
 
 @click.command("doctor", cls=Verb)
 @click.option("--fix", is_flag=True, help="Mend what can be mended safely; starts the local server.")
+@click.option("--rebuild", is_flag=True, help="Write lost rows again, from the ledger, git and files.")
 @click.pass_obj
-def command(caller: Caller, fix: bool) -> int:
+def command(caller: Caller, fix: bool, rebuild: bool) -> int:
     """Check this machine and its server, and say how to mend what is wrong; exit code 1 when something is.
 
-    Without --fix nothing is started or changed. A running server checks itself, too, when its owner asks.
+    Without --fix and --rebuild nothing is started or changed. A running server checks itself, too, when its owner asks.
     """
     if fix and caller.remote is None:
         _close_to_others()
+    if (fix or rebuild) and caller.remote is None:
         local.ensure(configured_home())
     checks: tuple[tuple[str, Callable[[], str]], ...] = (
         ("python", _python), ("git", _git), ("state folder", _home), ("disk space", _space),
@@ -63,7 +65,7 @@ def command(caller: Caller, fix: bool) -> int:
     )  # fmt: skip
     findings = [_run(name, check) for name, check in checks]
     if findings[-1].ok:
-        findings += _inside(caller, fix=fix)
+        findings += _inside(caller, fix=fix, rebuild=rebuild)
     reply = {"ok": all(f.ok for f in findings), "checks": [vars(f) for f in findings]}
     caller.show(reply, [line for finding in findings for line in _lines(finding)])
     return 0 if reply["ok"] else 1
@@ -84,20 +86,26 @@ def _run(name: str, check: Callable[[], str]) -> _Finding:
         return _Finding(name, False, unfit.what, unfit.remedy)
 
 
-def _inside(caller: Caller, *, fix: bool) -> list[_Finding]:
+def _inside(caller: Caller, *, fix: bool, rebuild: bool) -> list[_Finding]:
     """What the server finds in itself; nothing where none runs or somebody else asks."""
     if caller.remote is None and local.find(configured_home()) is None:
         return []
     try:
-        reply = caller.client().call("POST", "/v1/admin/doctor", {"fix": fix}, once=True)
+        reply = caller.client().call("POST", "/v1/admin/doctor", {"fix": fix, "rebuild": rebuild}, once=True)
     except ClientError as error:
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             caller.say("The server's own checks are for its owner")
             return []
         return [_Finding("the server's own checks", False, error.detail, error.hint)]
     found: list[Json] = reply["checks"]
-    remedy = "" if fix else "builderos doctor --fix"
-    return [_Finding(c["name"], c["ok"], c["detail"], "" if c["ok"] else remedy, c["fixed"]) for c in found]
+    remedies = {"projections": "" if rebuild else "builderos doctor --rebuild"}
+    otherwise = "" if fix else "builderos doctor --fix"
+    return [
+        _Finding(
+            c["name"], c["ok"], c["detail"], "" if c["ok"] else remedies.get(c["name"], otherwise), c["fixed"]
+        )
+        for c in found
+    ]
 
 
 def _close_to_others() -> None:
