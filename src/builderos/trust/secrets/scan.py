@@ -11,6 +11,7 @@ from .likely import (
     ASSIGNMENT,
     HEADER,
     LOCKS,
+    PRINTED,
     Likely,
     assigned,
     in_address,
