@@ -44,3 +44,16 @@ def test_a_webhook_is_made_tried_rotated_and_ended(person: Line) -> None:
     assert new != made["secret"]
     assert "gone" in person.ok("webhook", "delete", made["id"], "--as", "owner")
     assert person("webhook", "log", made["id"], "--as", "owner").code == 1
+
+
+def test_use_budgets_and_the_whole_server_are_shown(builder: Line) -> None:
+    assert "REQUESTS" in builder.ok("usage", "--as", "owner")
+    assert builder.json("usage", "--by", "actor", "--as", "owner")["totals"]["requests"] > 0
+    assert "commits" in builder.ok("budget", "set", "commits", "month", "1000000", "--as", "owner")
+    assert "1000000" in builder.ok("budget", "list", "--as", "owner")
+    builder.ok("budget", "remove", "commits", "month", "--as", "owner")
+    assert builder("budget", "remove", "commits", "month", "--as", "owner").code == 1
+    shown = builder.ok("admin", "overview", "--as", "owner")
+    assert "ORGANISATION" in shown
+    assert "local" in shown
+    assert builder("admin", "lift", "crd_nothing", "--as", "owner").code == 1

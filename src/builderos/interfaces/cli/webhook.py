@@ -30,15 +30,15 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("url")
+@click.argument("address")
 @_EVENTS
 @click.option("-r", "--repo", help="Only events of this repository.")
 @click.option("-b", "--branch", help="Only events of branches like this; * is any text.")
 @click.option("--description", help="What it is for.")
 @click.pass_obj
-def create(caller: Caller, url: str, events: tuple[str, ...], **more: str | None) -> int:
+def create(caller: Caller, address: str, events: tuple[str, ...], **more: str | None) -> int:
     """Add a webhook; its secret is shown once."""
-    body = {"url": url, **fields(events=list(events), **more)}
+    body = {"url": address, **fields(events=list(events), **more)}
     reply = caller.client().call("POST", "/v1/webhooks", body, once=True)
     return caller.show(reply, [str(reply["message"]), *facts(reply, FACTS)])
 
@@ -53,12 +53,13 @@ def list_(caller: Caller) -> int:
 @command.command()
 @click.argument("id")
 @_EVENTS
-@click.option("--url", help="Another address.")
+@click.option("--address", help="Another address.")
 @click.option("--state", type=click.Choice(["active", "paused"]), help="Pause it, or wake it up.")
 @click.pass_obj
-def change(caller: Caller, id: str, events: tuple[str, ...], **more: str | None) -> int:
+def change(caller: Caller, id: str, events: tuple[str, ...], address: str | None, state: str | None) -> int:
     """Change a webhook."""
-    reply = caller.client().call("POST", _path(id), fields(events=list(events), **more))
+    body = fields(events=list(events), url=address, state=state)
+    reply = caller.client().call("POST", _path(id), body)
     return caller.show(reply, facts(reply, FACTS))
 
 

@@ -1,0 +1,102 @@
+"""What was used, budgets, and the owner's look at the whole server."""
+
+from urllib.parse import quote
+
+import click
+
+from .caller import Caller
+from .commands import Noun, Verb
+from .options import fields, paged
+from .output import facts, table
+
+NUMBERS = (("requests", "REQUESTS"), ("writes", "WRITES"), ("refused", "REFUSED"), ("failed", "FAILED"),
+           ("commits", "COMMITS"), ("merges", "MERGES"), ("sandboxes", "WORKSPACES"))  # fmt: skip
+BUDGETS = (("meter", "METER"), ("period", "PERIOD"), ("used", "USED"), ("amount", "BUDGET"), ("percent", "PER CENT"),
+           ("level", "STANDS"), ("resets_at", "RESETS"))  # fmt: skip
+ORGS = (("slug", "ORGANISATION"), ("members", "MEMBERS"), ("repositories", "REPOSITORIES"), ("sandboxes", "WORKSPACES"),
+        ("requests", "REQUESTS"), ("failed", "FAILED"), ("refused", "REFUSED"), ("alerts", "ALERTS"))  # fmt: skip
+TOOLS = (("tool", "TOOL"), ("calls", "CALLS"), ("failed", "FAILED"), ("mean_ms", "MS"))
+METER = click.Choice(["requests", "writes", "commits", "sandboxes"])
+PERIOD = click.Choice(["day", "month"])
+
+
+@click.command(cls=Verb)
+@click.option(
+    "--by", type=click.Choice(["day", "actor"]), default="day", show_default=True, help="One row per."
+)
+@click.option("--from", "first", metavar="DAY", help="First day, e.g. 2026-11-01; 30 days ago by default.")
+@click.option("--to", "last", metavar="DAY", help="Last day; today by default.")
+@click.option("--actor", help="Only this actor, by id.")
+@paged
+@click.pass_obj
+def usage(caller: Caller, by: str, first: str | None, last: str | None, actor: str | None, limit: int,
+          cursor: str | None) -> int:  # fmt: skip
+    """Show what your organisation used, per day or per actor."""
+    query = fields(by=by, to=last, actor=actor, limit=limit, cursor=cursor) | (
+        {"from": first} if first else {}
+    )
+    reply = caller.client().call("GET", "/v1/usage", query)
+    return caller.listing(reply, ((by, by.upper()), *NUMBERS), "Nothing was used in this time")
+
+
+@click.group("budget", cls=Noun)
+def budget() -> None:
+    """Look at budgets, set and remove them."""
+
+
+@budget.command("list")
+@click.pass_obj
+def list_(caller: Caller) -> int:
+    """List the budgets of your organisation and where they stand."""
+    return caller.listing(caller.client().call("GET", "/v1/budgets"), BUDGETS, "There are no budgets")
+
+
+@budget.command("set")
+@click.argument("meter", type=METER)
+@click.argument("period", type=PERIOD)
+@click.argument("amount", type=click.IntRange(1))
+@click.pass_obj
+def set_(caller: Caller, meter: str, period: str, amount: int) -> int:
+    """Set a budget: told at 80 %, refused at 100 %."""
+    return _put(caller, meter, period, amount)
+
+
+@budget.command()
+@click.argument("meter", type=METER)
+@click.argument("period", type=PERIOD)
+@click.pass_obj
+def remove(caller: Caller, meter: str, period: str) -> int:
+    """Remove a budget."""
+    return _put(caller, meter, period, None)
+
+
+@click.group("admin", cls=Noun)
+def admin() -> None:
+    """Look after the whole server."""
+
+
+@admin.command()
+@click.option(
+    "--days", type=click.IntRange(1, 400), default=7, show_default=True, help="Days of use to sum up."
+)
+@click.pass_obj
+def overview(caller: Caller, days: int) -> int:
+    """Show all organisations in numbers: members, workspaces, tools, errors, use. For the owner of the server."""
+    reply = caller.client().call("GET", "/v1/admin/overview", {"days": days})
+    return caller.show(reply, [table(reply["orgs"], ORGS), "", table(reply["tools"], TOOLS)])
+
+
+@admin.command()
+@click.argument("id", metavar="CREDENTIAL")
+@click.pass_obj
+def lift(caller: Caller, id: str) -> int:
+    """Let a token work again that was suspended for abuse; its id stands in the alert."""
+    reply = caller.client().call("POST", f"/v1/credentials/{quote(id, safe='')}/lift", {})
+    return caller.show(reply, [str(reply["message"]), *facts(reply, ("id", "kind"))])
+
+
+def _put(caller: Caller, meter: str, period: str, amount: int | None) -> int:
+    reply = caller.client().call(
+        "PUT", "/v1/budgets", {"meter": meter, "period": period, "amount": amount}, once=True
+    )
+    return caller.listing(reply, BUDGETS, "There are no budgets")
