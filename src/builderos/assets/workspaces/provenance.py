@@ -22,7 +22,7 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
 from .content import repository_of
-from .model import pulls
+from .model import pulls, sandboxes
 from .places import branch_resource
 from .pulls import find_pull, pull_resource
 
@@ -103,6 +103,7 @@ class Origin(Out):
     agent_version: str | None
     prompt_version: str | None
     claimed_by: str | None
+    opened_by: str | None  # whose workspace it was made in, where it is a member's
     act: Act | None
 
 
@@ -145,7 +146,7 @@ def provenance(unit: Unit, body: ProvenanceIn) -> ProvenanceOut:
 
 def told(unit: Unit, found: Found) -> ProvenanceOut:
     """Everything that is known about a commit."""
-    origin = _origin(found)
+    origin = _origin(unit, found)
     brought = _promotions(unit, found)
     edges = _edges_of_commit(origin)
     for promotion in brought:
@@ -210,7 +211,7 @@ def _read(unit: Unit, branch: Branch, sha: str) -> Commit:
     return decode_commit(repository_of(unit, branch).read(pygit2.Oid(hex=sha))[1])
 
 
-def _origin(found: Found) -> Origin:
+def _origin(unit: Unit, found: Found) -> Origin:
     line, trailers = found.line, dict(found.commit.trailers)
     payload: dict[str, Any] = line["payload"] if line is not None else {}
     return Origin(
@@ -221,8 +222,16 @@ def _origin(found: Found) -> Origin:
         task_id=payload.get("task_id") or trailers.get("BuilderOS-Task"),
         run_id=payload.get("run_id"), agent_version=payload.get("agent_version"),
         prompt_version=payload.get("prompt_version"), claimed_by=payload.get("claimed_by"),
+        opened_by=_opened_by(unit, line["actor"]) if line is not None else None,
         act=_act(line) if line is not None else None,
     )  # fmt: skip
+
+
+def _opened_by(unit: Unit, actor_id: str) -> str | None:
+    """The member who opened the workspace that an actor is; None for all other actors."""
+    id_ = "sbx_" + actor_id.removeprefix("act_")
+    maker = unit.execute(sa.select(sandboxes.c.created_by).where(sandboxes.c.id == id_)).scalar_one_or_none()
+    return maker if maker is not None and maker.startswith(("usr_", "sva_")) else None
 
 
 def _act(line: dict[str, Any]) -> Act:
@@ -299,7 +308,14 @@ def _edges_of_commit(origin: Origin) -> list[Edge]:
     versions = (("prompt_version", origin.prompt_version), ("agent_version", origin.agent_version),
                 ("task", origin.task_id), ("run", origin.run_id))  # fmt: skip
     edges = [Edge(subject=commit, relation=f"with_{name}", object=f"{name}:{v}") for name, v in versions if v]
-    return edges + (_edges_of_act(commit, "made_by", origin.act) if origin.act is not None else [])
+    edges += _edges_of_act(commit, "made_by", origin.act) if origin.act is not None else []
+    if origin.act is not None and origin.opened_by is not None:
+        edges.append(
+            Edge(
+                subject=f"actor:{origin.act.actor}", relation="opened_by", object=f"actor:{origin.opened_by}"
+            )
+        )
+    return edges
 
 
 def _edges_of_act(subject: str, relation: str, act: Act) -> list[Edge]:

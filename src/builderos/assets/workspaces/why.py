@@ -1,5 +1,6 @@
 """Why a line of code is there: a story that begins with the line and ends with the person who said yes."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -11,6 +12,7 @@ from builderos.assets.repositories.service import RepositoryStore
 from builderos.core.problems import Problem
 from builderos.core.schema import In, ToolOut
 from builderos.core.unit import Unit
+from builderos.trust.orgs import service as orgs
 
 from .content import tip_of
 from .places import BranchIn, BranchName, RepoName, locate
@@ -49,7 +51,7 @@ def why(unit: Unit, body: WhyIn) -> WhyOut:
     sha = _blame(unit, place.branch, body.path, body.line)
     known = told(unit, commit_at(unit, place.branch, sha))
     assert known.commit is not None
-    story = _story(known.commit, known.promotions)
+    story = _Teller(orgs.members.names(unit)).story(known.commit, known.promotions)
     return WhyOut(
         repo_name=place.repo_name, branch=place.branch.name, path=body.path, line=body.line, text=text[:MAX_LINE],
         commit=known.commit, promotions=known.promotions, edges=known.edges, story=story,
@@ -87,30 +89,65 @@ def _blame(unit: Unit, branch: Branch, path: str, line: int) -> str:
     return sha
 
 
-def _story(commit: Origin, promotions: list[Brought]) -> list[str]:
-    subject = commit.message.partition("\n")[0]
-    story = [f'Commit {commit.sha[:10]} "{subject}" wrote it.', *_told_act(commit)]
-    for step in promotions:
-        into = f" as {step.merge_sha[:10]}" if step.merge_sha else ""
-        at = f" on {_day(step.merged_at)}" if step.merged_at else ""
-        story.append(
-            f'Promotion {step.id} "{step.title}" brought it from {step.source} into {step.target}{into}{at}.'
-        )
-        story += _told_approval(step)
-    return story
+class _Teller:
+    """Says it in plain words; `names` are those of the members, as far as the caller may know them."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def story(self, commit: Origin, promotions: list[Brought]) -> list[str]:
+        """From the commit to the last promotion, one sentence each."""
+        subject = commit.message.partition("\n")[0]
+        story = [f'Commit {commit.sha[:10]} "{subject}" wrote it.', *self._told_act(commit)]
+        for step in promotions:
+            into = f" as {step.merge_sha[:10]}" if step.merge_sha else ""
+            at = f" on {_day(step.merged_at)}" if step.merged_at else ""
+            story.append(
+                f'Promotion {step.id} "{step.title}" brought it from {step.source} into {step.target}{into}{at}.'
+            )
+            story += self._told_approval(step)
+        return story
+
+    def _called(self, id_: str, label: str) -> str:
+        name = self._names.get(id_)
+        return f"{name} ({label})" if name else label
+
+    def _told_act(self, commit: Origin) -> list[str]:
+        act = commit.act
+        if act is None:
+            came = "before the repository came here: no line tells of it"
+            return [f"{commit.author} made it on {_day(commit.at)}, {came}."]
+        tool = f" with {act.tool}" if act.tool else ""
+        where = f"on {_day(commit.at)} on branch {commit.branch} through {act.door}{tool}, request {act.request_id}"
+        whose = ""
+        if commit.opened_by is not None:
+            whose = f", the workspace of {self._names.get(commit.opened_by, commit.opened_by)},"
+        told = [f"{self._called(act.actor, act.actor_name)} ({act.role}){whose} made it {where}."]
+        told += _told_claims(commit)
+        rules = f"Allowed by {', '.join(act.rules)}; " if act.rules else ""
+        return [*told, f"{rules}{'it is' if rules else 'It is'} line {act.seq} of the ledger."]
+
+    def _told_approval(self, step: Brought) -> list[str]:
+        approval = step.approval
+        if approval is None:
+            act = step.act
+            merged_by = (
+                f"{self._called(act.actor, act.actor_name)} ({act.role})" if act is not None else "somebody"
+            )
+            return [f"No approval was needed; {merged_by} merged it."]
+        told: list[str] = []
+        for said in approval.decisions:
+            verb = "approved" if said.verdict == "approve" else "denied"
+            words = f': "{said.comment}"' if said.comment else ""
+            own = ", the own request," if approval.self_approved and said.who == approval.requested_by else ""
+            who = self._called(said.who, said.name)
+            told.append(
+                f"{who}{own} {verb} exactly this change ({approval.diff_hash[:19]}…) on {said.when}{words}."
+            )
+        return told or [f"Approval {approval.id} is {approval.state}."]
 
 
-def _told_act(commit: Origin) -> list[str]:
-    act = commit.act
-    if act is None:
-        return [
-            f"{commit.author} made it on {_day(commit.at)}, before the repository came here: no line tells of it."
-        ]
-    tool = f" with {act.tool}" if act.tool else ""
-    where = (
-        f"on {_day(commit.at)} on branch {commit.branch} through {act.door}{tool}, request {act.request_id}"
-    )
-    told = [f"{act.actor_name} ({act.role}) made it {where}."]
+def _told_claims(commit: Origin) -> list[str]:
     said = {
         "agent": commit.agent_version,
         "prompt": commit.prompt_version,
@@ -118,25 +155,7 @@ def _told_act(commit: Origin) -> list[str]:
         "run": commit.run_id,
     }
     named = [f"{name} {value}" for name, value in said.items() if value]
-    told += [f"It names {', '.join(named)}."] if named else []
-    rules = f"Allowed by {', '.join(act.rules)}; " if act.rules else ""
-    return [*told, f"{rules}{'it is' if rules else 'It is'} line {act.seq} of the ledger."]
-
-
-def _told_approval(step: Brought) -> list[str]:
-    approval = step.approval
-    if approval is None:
-        merged_by = f"{step.act.actor_name} ({step.act.role})" if step.act is not None else "somebody"
-        return [f"No approval was needed; {merged_by} merged it."]
-    told: list[str] = []
-    for said in approval.decisions:
-        verb = "approved" if said.verdict == "approve" else "denied"
-        words = f': "{said.comment}"' if said.comment else ""
-        own = ", the own request," if approval.self_approved and said.who == approval.requested_by else ""
-        told.append(
-            f"{said.name}{own} {verb} exactly this change ({approval.diff_hash[:19]}…) on {said.when}{words}."
-        )
-    return told or [f"Approval {approval.id} is {approval.state}."]
+    return [f"It names {', '.join(named)}."] if named else []
 
 
 def _day(at: datetime) -> str:

@@ -33,6 +33,13 @@ def listed(unit: Unit, _body: schema.Nothing) -> schema.MemberList:
     )
 
 
+def names(unit: Unit) -> dict[str, str]:
+    """What the members call themselves, by their ids; nothing for whoever may not list them."""
+    if policy.decide(unit, "member.list", policy.org_resource(unit)).verdict != "allow":
+        return {}
+    return {row.member_id: row.name for row in unit.execute(sa.select(people.c.member_id, people.c.name))}
+
+
 def address_of(unit: Unit, member_id: str) -> str | None:
     """The mail address of a member who is a person and has not left."""
     wanted = sa.select(people.c.email).where(people.c.member_id == member_id)
