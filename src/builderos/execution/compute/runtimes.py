@@ -1,0 +1,153 @@
+"""`ssot/workbench/runtimes.yaml` and `ssot/providers/<name>/sandbox.yaml`: what is approved.
+
+Unknown keys are errors.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from builderos.core.problems import Problem
+
+from .schema import Limits, Tier
+
+RUNTIMES_PATH: Final = "ssot/workbench/runtimes.yaml"
+_MAX_BYTES: Final = 256 * 1024
+_UNITS: Final = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "K": 1000, "M": 1000**2, "G": 1000**3}
+_SIZE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi|K|M|G)?\Z")
+
+
+def _bytes_of(value: Any) -> Any:
+    """`1Gi`, `512Mi`, `1000`: bytes, as Kubernetes spells them."""
+    if isinstance(value, str) and (match := _SIZE.match(value)):
+        return int(match[1]) * _UNITS[match[2] or ""]
+    return value
+
+
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
+_Size = Annotated[int, BeforeValidator(_bytes_of), Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_File = TypeVar("_File", bound=_Strict)
+
+
+class Runtime(_Strict):
+    """What commands find: the system of this machine (`kind: local`), or an image pinned by digest."""
+
+    name: _Name
+    kind: Literal["local", "image"] = "image"
+    languages: tuple[str, ...] = ()
+    image: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.:/_-]{0,255}@sha256:[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.kind == "image") != (self.image is not None):
+            raise ValueError("give either `kind: local` or an `image` pinned by its sha256")
+        return self
+
+
+class Profile(_Strict):
+    """A size of room; `price` in credits per hour."""
+
+    name: _Name
+    cpu: float = Field(1, gt=0, le=256)
+    memory: _Size = 1024**3
+    gpu: int = Field(0, ge=0, le=64)
+    max_seconds: int = Field(3600, gt=0, le=7 * 86400)
+    price: float = Field(0, ge=0)
+
+    def limits(self, wall_s: float | None = None) -> Limits:
+        """The room's limits; a step's own `wall_s` can only shorten the profile's."""
+        return Limits(
+            cpu=self.cpu, memory=self.memory, wall_s=min(wall_s or self.max_seconds, self.max_seconds)
+        )
+
+
+class RuntimeFile(_Strict):
+    """The whole file."""
+
+    runtimes: tuple[Runtime, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        for items in (self.runtimes, self.profiles):
+            names = [item.name for item in items]
+            if len(set(names)) != len(names):
+                raise ValueError("a name stands twice")
+        return self
+
+    def runtime(self, name: str) -> Runtime:
+        """Raises `runtime_not_approved` for what is not listed."""
+        for runtime in self.runtimes:
+            if runtime.name == name:
+                return runtime
+        raise Problem(
+            "runtime_not_approved", f"the runtime {name[:80]!r} is not listed in {RUNTIMES_PATH}",
+            hint="Choose a listed one, or have it added to the file.", allowed=[r.name for r in self.runtimes],
+        )  # fmt: skip
+
+    def profile(self, name: str) -> Profile:
+        """Raises `validation_failed` for what is not listed."""
+        for profile in self.profiles:
+            if profile.name == name:
+                return profile
+        raise Problem(
+            "validation_failed", f"the profile {name[:80]!r} is not listed in {RUNTIMES_PATH}",
+            hint="Choose a listed one.", allowed=[p.name for p in self.profiles],
+        )  # fmt: skip
+
+
+class ProviderFile(_Strict):
+    """Who runs commands. `tier`: the weakest that policy allows; `hosts`: the most that any command may ever reach."""
+
+    provider: _Name
+    enabled: bool = True
+    tier: Tier = "strong"
+    runtimes: tuple[_Name, ...] = ()
+    hosts: tuple[str, ...] = ()
+    preview: bool = False
+
+
+def parse_runtimes(text: str) -> RuntimeFile:
+    """Raises `validation_failed`, whose `errors` say where."""
+    return _parse(text, RuntimeFile, RUNTIMES_PATH)
+
+
+def parse_provider(text: str, name: str) -> ProviderFile:
+    """Raises `validation_failed`; the file names its provider as its folder does."""
+    path = f"ssot/providers/{name}/sandbox.yaml"
+    found = _parse(text, ProviderFile, path)
+    if found.provider != name:
+        raise _unfit(path, [f"provider: {found.provider} lies in the folder of {name}"])
+    return found
+
+
+def _parse(text: str, model: type[_File], path: str) -> _File:
+    if len(text) > _MAX_BYTES:
+        raise _unfit(path, [f"more than {_MAX_BYTES} bytes"])
+    try:
+        events = cast(Iterator[object], yaml.parse(text, yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
+        if any(isinstance(event, yaml.AliasEvent) for event in events):
+            raise _unfit(path, ["aliases are not allowed"])  # a few lines of them make gigabytes
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _unfit(path, [str(error)[:300]]) from None
+    try:
+        return model.model_validate(data if data is not None else {})
+    except ValidationError as error:
+        where = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:20]]
+        raise _unfit(path, where) from None
+
+
+def _unfit(path: str, errors: list[str]) -> Problem:
+    return Problem(
+        "validation_failed", f"{path} is not valid: {errors[0]}", hint="Mend the file.", errors=errors
+    )

@@ -1,0 +1,25 @@
+"""What the weak tier does not hold back. Shown to whoever decides whether it will do; each has a test that shows it."""
+
+from typing import Final
+
+from builderos.execution.compute.schema import Gap
+
+WEAK_GAPS: Final = (
+    Gap(
+        "git-writable",
+        "Commands can write the workspace's .git: Landlock cannot take back a part of what it gives.",
+    ),
+    Gap(
+        "stat-outside",
+        "Commands can see names, sizes and times of files outside, wherever the account may look.",
+    ),
+    Gap(
+        "metadata-outside",
+        "Commands can change mode and times of files outside that belong to the same account.",
+    ),
+    Gap("shared-proc", "Commands see this machine's kernel, processors and memory as they are."),
+    Gap(
+        "disk-watched", "The size of the workspace is watched, not enforced: it can be exceeded for a moment."
+    ),
+    Gap("real-paths", "The workspace stands at its real path, which commands can read."),
+)

@@ -1,0 +1,289 @@
+"""One command from its seat to its result."""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from builderos.execution.compute.schema import Reason, Result, Spec, Tier, Use
+
+from . import tree
+from .doorman import Doorman
+from .egress import Proxy, Rules
+from .output import Output
+from .seats import Orders, Seat
+from .stage import Stage, hand_over
+from .walls import Built, Walls
+
+_TICK_S: Final = 0.1
+_SCAN_SHARE: Final = 20  # looking at the disk takes at most a twentieth of the time
+_LEAST_ENTRY: Final = 4096
+_BLOCK: Final = 512
+_SETTLE_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Place:
+    """What all rooms of a keeper share."""
+
+    stage: Stage
+    doorman: Doorman
+    walls: dict[Tier, Walls]
+
+
+class Room:
+    """Made for one spec, used once. All of it runs on the keeper's loop."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        folder: str,
+        rules: Rules,
+        place: Place,
+        ended: Callable[["Room", Result, Seat], None],
+    ) -> None:
+        self.spec = spec
+        self.folder = folder
+        self._rules = rules
+        self._place = place
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._proxy: Proxy | None = None
+        self._cause: Reason | None = None
+        self._detail = ""
+        self._timers: list[asyncio.TimerHandle] = []
+        self._init = 0  # the process whose descendants are the command's
+        self._pidfd = -1
+        self._status = b""
+        self._scanned = (0.0, 0.0)
+        self._rss = 0
+        self._done = False
+
+    def begin(self, seat: Seat, tier: Tier) -> None:
+        """Start in a seat that is ready. Raises `Problem` or `OSError`; then nothing runs and nothing is left."""
+        self._seat = seat
+        self._tier: Tier = tier
+        self._workspace = os.open(
+            self.spec.workspace, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        )
+        self._account = self._place.stage.account()
+        self._output = Output(f"{self.folder}/log", self.spec.limits.output)
+        self._began = time.monotonic()
+        try:
+            hand_over(self._workspace, self._account if self.spec.writable else None)
+            self._built = self._place.walls[tier].build(
+                self.spec, self._workspace, self._account, watched=seat.group is None
+            )
+            self._launch(self._built)
+        except BaseException:
+            self._forget()
+            raise
+
+    def _launch(self, built: Built) -> None:
+        if self._seat.group is not None:
+            self._seat.group.limit(self.spec.limits)
+        fds = {0: built.stdin, 1: self._output.sink, 2: self._output.sink, **built.fds}
+        self._seat.go(Orders(built.argv, built.env, fds, built.account, self._rlimits()))
+        self._output.release()
+        built.started()
+        self._init = self._seat.pid
+        self._loop.add_reader(self._output.source, self._pump)
+        self._loop.add_reader(self._seat.pidfd, self._exited)
+        self._loop.add_reader(built.status, self._heard)
+        self._after(self.spec.limits.wall_s, lambda: self.end("timeout"))
+        self._after(_TICK_S, self._tick)
+        if self._tier == "weak":
+            self._admit(self._seat.pid)
+
+    def _rlimits(self) -> dict[int, int]:
+        limits = {
+            resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: self.spec.limits.disk,
+            resource.RLIMIT_NOFILE: self.spec.limits.files,
+        }  # fmt: skip
+        if self._seat.group is None:  # a fast process may outrun whoever watches
+            limits[resource.RLIMIT_DATA] = 2 * self.spec.limits.memory
+        return limits
+
+    # ------------------------------------------------------------ while it runs
+
+    def end(self, cause: Reason, grace_s: float | None = None) -> None:
+        """Ask all processes to end, then kill them. The first cause counts; a later call can only hurry."""
+        if self._done:
+            return
+        self._cause = self._cause or cause
+        if cause in ("oom", "disk", "lost") or (self._init == self._seat.pid and self._tier == "strong"):
+            self._kill()
+            return
+        tree.tell(tree.descendants(self._init), signal.SIGTERM)
+        self._after(self.spec.limits.grace_s if grace_s is None else grace_s, self._kill)
+
+    def _kill(self) -> None:
+        if self._done:
+            return
+        self._place.walls[self._tier].kill(self._seat.pidfd, self._pidfd, self._init)
+
+    def _heard(self) -> None:
+        """What the walls say of themselves: the process number inside, later the exit code."""
+        data = os.read(self._built.status, 65536)
+        self._status += data
+        if not data:
+            self._loop.remove_reader(self._built.status)
+            return
+        if self._init == self._seat.pid and (pid := self._words().get("child-pid")) is not None:
+            self._admit(pid)
+
+    def _words(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for line in self._status.splitlines():
+            with contextlib.suppress(ValueError):  # half a line: the rest is on its way
+                found |= json.loads(line)
+        return found
+
+    def _admit(self, pid: int) -> None:
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except OSError:
+            return  # it is over already
+        self._init = pid
+        if self._cause is not None:  # its end was asked for before it began
+            self._kill()
+            return
+        try:
+            if self._seat.group is None:
+                count = self.spec.limits.pids
+                resource.prlimit(pid, resource.RLIMIT_NPROC, (count, count))
+            if self.spec.hosts:
+                self._proxy = Proxy(replace(self._rules, password=self._built.password))
+                door = self._built.door or self._place.doorman.open(pid, self._built.port)
+                self._loop.create_task(self._open_door(door))
+                return
+        except OSError as error:
+            self._detail = f"the sandbox could not be set up: {error}"
+            self.end("lost")
+            return
+        self._built.release()
+
+    async def _open_door(self, door: socket.socket) -> None:
+        assert self._proxy is not None
+        await self._proxy.serve(door)
+        self._built.release()
+
+    def _pump(self) -> None:
+        if not self._output.pump():
+            self._loop.remove_reader(self._output.source)
+
+    def _tick(self) -> None:
+        if self._done:
+            return
+        self._tick_timer = self._loop.call_later(_TICK_S, self._tick)
+        if os.path.exists(f"{self.folder}/kill"):
+            self.end("killed")
+        if self._seat.group is not None:
+            if self._seat.group.oom_kills():
+                self.end("oom")
+        elif (held := tree.resident(tree.descendants(self._init))) > self.spec.limits.memory:
+            self.end("oom")
+        else:
+            self._rss = max(self._rss, held)
+        self._look_at_disk()
+
+    def _overfull(self) -> bool:
+        enough = self.spec.limits.disk
+        held = bytes_in(self._workspace, enough) if self.spec.writable else 0
+        if (scratch := self._built.scratch) is not None:
+            fd = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            held += bytes_in(fd, enough)
+            os.close(fd)
+        return held > enough
+
+    def _look_at_disk(self) -> None:
+        last, took = self._scanned
+        began = time.monotonic()
+        if began - last < took * _SCAN_SHARE:
+            return
+        if self._overfull():
+            self.end("disk")
+        self._scanned = (time.monotonic(), time.monotonic() - began)
+
+    def _after(self, seconds: float, call: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(seconds, call))
+
+    # ------------------------------------------------------------ afterwards
+
+    def _exited(self) -> None:
+        self._loop.remove_reader(self._seat.pidfd)
+        _, status, used = os.wait4(self._seat.pid, 0)
+        with contextlib.suppress(OSError):
+            self._status += os.read(self._built.status, 65536)
+        wall_s = time.monotonic() - self._began
+        if self._cause is None and self._overfull():
+            self._cause = "disk"
+        group = self._seat.group
+        if group is not None and self._cause in (None, "killed") and group.oom_kills():
+            self._cause = "oom"
+        cpu_s = (group.cpu_s() if group else None) or used.ru_utime + used.ru_stime
+        peak = (group.peak() if group else 0) or max(self._rss, used.ru_maxrss * 1024)
+        code = self._code(os.waitstatus_to_exitcode(status))
+        self._forget()
+        proxy = self._proxy
+        use = Use(
+            cpu_s=round(cpu_s, 4), wall_s=round(wall_s, 4), max_rss=peak,
+            io_read=used.ru_inblock * _BLOCK, io_written=used.ru_oublock * _BLOCK, output=self._output.total,
+            network_sent=proxy.sent if proxy else 0, network_received=proxy.received if proxy else 0,
+        )  # fmt: skip
+        reason: Reason = self._cause or ("exit" if code is not None else "lost")
+        detail = self._detail or (
+            "" if code is not None or self._cause else "the sandbox could not be set up"
+        )
+        self._ended(self, Result(
+            reason, code, use, detail, self._output.truncated, proxy.decisions if proxy else (),
+        ), self._seat)  # fmt: skip
+
+    def _code(self, code: int) -> int | None:
+        """The command's own exit code; bubblewrap's where it failed before the command began is none."""
+        if self._tier == "strong":
+            return self._words().get("exit-code", 137 if self._init != self._seat.pid and code < 0 else None)
+        return code if code >= 0 else 128 - code
+
+    def _forget(self) -> None:
+        """Close and give back everything; twice does no harm."""
+        self._done = True
+        for timer in self._timers:
+            timer.cancel()
+        if hasattr(self, "_built"):
+            self._loop.remove_reader(self._built.status)
+            self._built.close()
+        self._loop.remove_reader(self._output.source)
+        self._output.end()
+        if self._proxy is not None:
+            self._proxy.close()
+        os.close(self._workspace)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+        self._place.stage.clear(self.spec.id)
+        self._place.stage.give_back(self._account)
+
+
+def bytes_in(folder: int, enough: int) -> int:
+    """Bytes of disk below a folder; every entry counts at least a block, for an empty file fills a disk, too.
+    Stops counting soon after `enough`."""
+    total = 0
+    try:
+        for _, folders, files, fd in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
+            for name in folders + files:
+                with contextlib.suppress(OSError):
+                    total += max(
+                        _LEAST_ENTRY, os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * _BLOCK
+                    )
+            if total > enough:
+                break
+    except OSError:  # a folder vanished or was swapped: what was counted counts
+        return total
+    return total

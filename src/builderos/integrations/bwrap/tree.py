@@ -1,0 +1,68 @@
+"""Processes and what they hold, read from /proc."""
+
+import contextlib
+import os
+import signal
+from typing import Final
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_MAX: Final = 20_000
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`, parents first. A process that comes or goes meanwhile may be missed or listed."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting and len(found) < _MAX:
+        children = _children(waiting.pop())
+        found += children
+        waiting += children
+    return found
+
+
+def resident(pids: list[int]) -> int:
+    """Bytes of memory that these processes hold for themselves; what they share is counted once."""
+    own, shared = 0, 0
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
+            fields = file.read().split()
+            own += (int(fields[1]) - int(fields[2])) * _PAGE
+            shared = max(shared, int(fields[2]) * _PAGE)
+    return own + shared
+
+
+def tell(pids: list[int], number: signal.Signals) -> None:
+    """Signal all of them, as far as they are still there."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
+
+
+def end_all_below(pid: int) -> None:
+    """Kill every descendant, however fast they multiply: stop them all first, then kill until none is left."""
+    known: set[int] = set()
+    while fresh := [found for found in descendants(pid) if found not in known]:
+        tell(fresh, signal.SIGSTOP)
+        known.update(fresh)
+    tell(list(known), signal.SIGKILL)
+
+
+def started_at(pid: int) -> str:
+    """When it began, in ticks since boot; with its number it names a process for good. Empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+    except OSError:  # gone meanwhile; its children are somebody else's now and found there
+        return found
+    return found
