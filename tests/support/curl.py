@@ -7,6 +7,14 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Without -L a redirect is an answer like any other."""
+
+    def redirect_request(self, *_args: Any) -> None:
+        return None
 
 
 def main() -> int:
@@ -29,7 +37,7 @@ def main() -> int:
     method = asked.X or ("GET" if data is None else "POST")
     request = urllib.request.Request(asked.url, data=data, headers=headers, method=method)
     try:
-        reply = urllib.request.urlopen(request, timeout=60)
+        reply = urllib.request.build_opener(_Stay()).open(request, timeout=60)
     except urllib.error.HTTPError as error:
         if asked.f:
             print(f"curl: (22) The requested URL returned error: {error.code}", file=sys.stderr)
