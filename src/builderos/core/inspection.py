@@ -1,6 +1,7 @@
 """Questions to PostgreSQL about itself, for the doctor."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import psycopg
@@ -48,6 +49,14 @@ def inspect(database: Database) -> ServerFacts:
     missing = tuple(sorted(f"{table}.{column}" for table, column in known - there))
     version = int(settings.pop("server_version_num"))
     return ServerFacts(version, settings, bool(role[0]), bool(role[1]), missing)
+
+
+def clock_of(database: Database) -> datetime:
+    """What time it is for the database. Raises `Problem("unavailable")`."""
+    with database.connection() as conn:
+        row = conn.execute("select clock_timestamp()").fetchone()
+    assert row is not None
+    return row[0]
 
 
 def numbers(database: Database) -> list[tuple[str, str, float]]:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from builderos.assets.repositories import settling
 from builderos.assets.repositories.service import RepositoryStore, Torn
 from builderos.assets.workspaces import doctor
 from builderos.core import inspection
+from builderos.core.clock import utcnow
 from builderos.core.unit import as_system
 from builderos.engine import outbox
 from tests.support.databases import FreshDatabase
@@ -130,6 +132,44 @@ def test_locks_of_dead_processes_are_removed(world: World, database: FreshDataba
     lock.write_text("")
     os.utime(lock, (time.time() - 60, time.time() - 60))
     assert lock.name in mended(world, "locks")
+
+
+@pytest.mark.parametrize("name", ["secret.key", "owner.token", "pg.password"])
+def test_a_secret_that_others_can_read_is_closed(world: World, name: str) -> None:
+    path = world.home / name
+    path.touch(0o600)
+    path.chmod(0o644)
+    assert name in mended(world, "secrets")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_dead_imports_and_pushes_left_is_removed(world: World, database: FreshDatabase) -> None:
+    sandbox = working(world)
+    left = [
+        world.home / "repos" / ".import-dead",
+        folder_of(world, database, sandbox.branch) / "objects" / "tmp_objdir-push-dead",
+    ]
+    for folder in left:
+        folder.mkdir()
+        (folder / "pack").write_text("half")
+    assert wrong(examine(world)) == {}  # they may be in the making
+    for folder in left:
+        os.utime(folder, (time.time() - 10**5, time.time() - 10**5))
+    assert "2 imports and pushes" in mended(world, "drafts")
+    assert not any(folder.exists() for folder in left)
+
+
+def test_a_clock_that_ran_back_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    working(world)
+    earlier = utcnow() - timedelta(hours=1)
+    monkeypatch.setattr(doctor, "utcnow", lambda: earlier)
+    monkeypatch.setattr(doctor, "clock_of", lambda _database: earlier)
+    assert "the record already has a line of" in wrong(examine(world, fix=True))["clock"]
+
+
+def test_clocks_that_are_apart_are_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "clock_of", lambda _database: utcnow() + timedelta(minutes=2))
+    assert "120 s apart" in wrong(examine(world))["clock"]
 
 
 def test_journal_rows_that_wait_too_long_are_settled(world: World, database: FreshDatabase) -> None:

@@ -284,13 +284,18 @@ def stale_files(store: RepositoryStore, folder: str, now: float | None = None) -
 
 def sweep_drafts(store: RepositoryStore, now: float | None = None) -> list[str]:
     """Remove stores that were never finished; returns their paths relative to the root."""
+    return _remove(store, dead_drafts(store, now))
+
+
+def dead_drafts(store: RepositoryStore, now: float | None = None) -> list[Path]:
+    """Stores that were never finished, and are too old to be in the making."""
     now = time.time() if now is None else now
     drafts = [
         *store.root.glob(".import-*"),
         *store.root.glob("*/*/.new-*"),
         *store.root.glob("*/*/branches/*/.new-*"),
     ]
-    return _remove(store, [p for p in drafts if _age(p, now) > _DRAFTS_S])
+    return [p for p in drafts if _age(p, now) > _DRAFTS_S]
 
 
 def _age(path: Path, now: float) -> float:

@@ -93,16 +93,26 @@ def sweep_quarantine(store: RepositoryStore, older_than_s: float) -> int:
     Safe beside running pushes as long as `older_than_s` exceeds the time that the edge allows a push. A pack that was
     published and never released stays protected until its branch's ref has arrived at it.
     """
-    limit, swept = time.time() - older_than_s, 0
+    limit, rooms = time.time() - older_than_s, dead_quarantines(store, older_than_s)
+    for room in rooms:
+        shutil.rmtree(room, ignore_errors=True)
     for objects in _object_folders(store.root):
-        for room in (objects / name for name in _names(objects) if name.startswith(PREFIX)):
-            if _older(room, limit):
-                shutil.rmtree(room, ignore_errors=True)
-                swept += 1
         for keep in (objects / "pack" / name for name in _names(objects / "pack") if name.endswith(".keep")):
             if _older(keep, limit):
                 _release_if_reached(store, objects.parent, keep)
-    return swept
+    return len(rooms)
+
+
+def dead_quarantines(store: RepositoryStore, older_than_s: float) -> list[Path]:
+    """Folders of pushes that are too old to belong to one that lives."""
+    limit = time.time() - older_than_s
+    rooms = (
+        objects / name
+        for objects in _object_folders(store.root)
+        for name in _names(objects)
+        if name.startswith(PREFIX)
+    )
+    return [room for room in rooms if _older(room, limit)]
 
 
 def _object_folders(root: Path) -> Iterator[Path]:

@@ -30,7 +30,7 @@ from .restoring import LostBranch, LostRepository, known, restore_branch, restor
 from .serving import TAGS, holds, tag_tips, unseen, upload_pack
 from .settling import align, misfits, prepare, settle_all
 from .store import RepositoryStore
-from .survey import backlog, orphans, set_aside, stale, sweep
+from .survey import backlog, drafts, orphans, set_aside, stale, sweep, sweep_drafts
 from .trees import (
     BLOB,
     EXECUTABLE,
@@ -53,12 +53,12 @@ __all__ = [
     "Conflict", "Edit", "Entry", "GitCommand", "LostBranch", "LostRepository", "Merge", "ObjectCache", "Oid",
     "Opening", "PackGauge", "Person", "Publication", "Quarantine", "RepositoryStore", "Sight", "Torn",
     "add_branch", "add_pending", "advance", "align", "backlog", "blob_sizes", "branch_by_id", "branch_facts",
-    "check_path", "checkpoint", "colliding", "decode_commit", "diff_trees", "edit_tree", "encode_commit",
+    "check_path", "checkpoint", "colliding", "decode_commit", "diff_trees", "drafts", "edit_tree", "encode_commit",
     "examine", "find_branch", "find_repository", "first_collision", "fold", "fold_pending", "fresh_objects",
     "holds", "index_fault", "known", "list_branches", "lookup", "main_branch", "main_id_of", "mirror_ref",
     "misfits", "opening", "orphans", "parents_of", "parse_trailers", "parse_tree", "pending_of", "prepare",
     "quarantine", "ready", "repository_by_id", "repository_ids", "reset_branch", "restore_branch",
     "restore_pending", "restore_repository", "run_git", "seal", "set_aside", "set_branch", "settle_all",
-    "stale", "sweep", "sweep_quarantine", "sync_ref", "tag_tips", "three_way", "tidy", "unseen", "unsettled",
-    "upload_pack", "walk", "written_since",
+    "stale", "sweep", "sweep_drafts", "sweep_quarantine", "sync_ref", "tag_tips", "three_way", "tidy", "unseen",
+    "unsettled", "upload_pack", "walk", "written_since",
 ]  # fmt: skip

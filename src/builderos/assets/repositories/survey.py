@@ -12,6 +12,7 @@ from builderos.core.unit import Unit
 
 from . import maintenance
 from .model import branches, git_journal, repositories
+from .publish import dead_quarantines, sweep_quarantine
 from .store import RepositoryStore
 
 ASIDE: Final = ".lost"
@@ -52,6 +53,19 @@ def stale(unit: Unit) -> list[Path]:
     store = unit.get(RepositoryStore)
     folders = maintenance.stores_of(store, unit.org_id)
     return [path for folder in folders for path in maintenance.stale_files(store, folder)]
+
+
+def drafts(unit: Unit) -> list[Path]:
+    """Stores that an import or an opening left half made, and what pushes of dead processes left."""
+    store = unit.get(RepositoryStore)
+    return [*maintenance.dead_drafts(store), *dead_quarantines(store, _YOUNG_S)]
+
+
+def sweep_drafts(unit: Unit) -> None:
+    """Remove them."""
+    store = unit.get(RepositoryStore)
+    maintenance.sweep_drafts(store)
+    sweep_quarantine(store, _YOUNG_S)
 
 
 def sweep(unit: Unit) -> None:

@@ -3,20 +3,23 @@
 Mending uses what a start and the schedules use. Nothing is deleted but locks and temporary files of dead processes.
 """
 
+import json
 import re
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import Torn
-from builderos.core.clock import rfc3339
+from builderos.core.clock import rfc3339, utcnow
 from builderos.core.database import Database
-from builderos.core.inspection import inspect
+from builderos.core.inspection import clock_of, inspect
 from builderos.core.problems import Problem
 from builderos.core.schema import Out, WriteIn
 from builderos.core.unit import Unit, as_system
@@ -34,6 +37,8 @@ OLDEST_POSTGRESQL: Final = 150000
 SPACE: Final = 1024**3
 JOURNAL_AGE: Final = timedelta(hours=1)
 CHECKPOINT_AGE: Final = timedelta(hours=1)
+CLOCK_S: Final = 5
+SECRETS: Final = ("secret.key", "owner.token", "pg.password")
 _NAMED: Final = 10
 
 
@@ -157,6 +162,49 @@ def _space(unit: Unit) -> str:
 # ---------------------------------------------------------------- repositories
 
 
+def _secrets(unit: Unit) -> str:
+    open_ = _open_secrets(unit)
+    if open_:
+        raise Unwell(_named("secrets can be read by others", [path.name for path in open_]))
+    return "secrets are readable by the server alone"
+
+
+def _open_secrets(unit: Unit) -> list[Path]:
+    """Files of the server that hold a secret, and that somebody else on the machine could read."""
+    paths = (unit.settings.home_dir / name for name in SECRETS)
+    return [path for path in paths if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+
+
+def _close_secrets(unit: Unit) -> None:
+    for path in _open_secrets(unit):
+        path.chmod(0o600)
+
+
+def _clock(unit: Unit) -> str:
+    """Approvals, tokens and the order of the record go by the clock: it must not run back, nor apart."""
+    now = utcnow()
+    apart = abs((clock_of(unit.get(Database)) - now).total_seconds())
+    if apart > CLOCK_S:
+        raise Unwell(f"the clocks of server and database are {apart:.0f} s apart")
+    newest = _newest(unit)
+    if newest is not None and (newest - now).total_seconds() > CLOCK_S:
+        raise Unwell(f"the clock says {rfc3339(now)}, and the record already has a line of {rfc3339(newest)}")
+    return "server and database agree on the time, and it has not run back"
+
+
+def _newest(unit: Unit) -> datetime | None:
+    """When the newest line of the record was written."""
+    line = ledger.line_of(unit, ledger.stored_head(unit)[0])
+    return datetime.fromisoformat(json.loads(line.body)["at"]) if line is not None else None
+
+
+def _drafts(unit: Unit) -> str:
+    found = repositories.drafts(unit)
+    if found:
+        raise Unwell(_named("imports and pushes of dead processes are left", [path.name for path in found]))
+    return "nothing half made is left"
+
+
 def _locks(unit: Unit) -> str:
     found = repositories.stale(unit)
     if found:
@@ -273,7 +321,10 @@ CHECKS: Final = (
     Check("row security", _row_security),
     Check("git", _git),
     Check("disk space", _space),
+    Check("secrets", _secrets, _close_secrets),
+    Check("clock", _clock),
     Check("locks", _locks, repositories.sweep),
+    Check("drafts", _drafts, repositories.sweep_drafts),
     Check("journal", _journal, _mend_journal),
     Check("branches", _branches, _mend_branches),
     Check("orphans", _orphans, repositories.set_aside),
