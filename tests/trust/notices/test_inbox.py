@@ -83,6 +83,7 @@ class Acme:
         def verb(unit: Unit) -> str:
             return approvals.request(
                 unit, action="pull.merge", object_=f"pul_{reason}", reason=reason, risk="high", requested_by=actor,
+                risk_reasons=["changes main"],
                 diff_hash="sha256:x", diff_stat={"files": 2, "added": 3, "deleted": 1},
                 diff="--- a/src/a.py\n+++ b/src/a.py\n+x\n--- a/b.txt\n+++ b/b.txt\n", **more,
             )  # fmt: skip
@@ -228,7 +229,7 @@ def test_a_letter_goes_to_everybody_who_may_decide_and_says_all_of_it(
     assert mail["Subject"] == "Approval wanted (high risk): Keep secrets out"
     assert mail["From"] == "bos@acme.example"
     words = (
-        "Keep secrets out", "high", "planner@1.3.0", acme.ann.id, "2 files, +3 -1 lines", "src/a.py",
+        "Keep secrets out", "high; changes main", "planner@1.3.0", acme.ann.id, "2 files, +3 -1 lines", "src/a.py",
         "Owner or Admin or Reviewer: 0 of 1", f"http://127.0.0.1/v1/approvals/{id_}", f"builderos approve {id_}",
     )  # fmt: skip
     for word in words:
