@@ -40,7 +40,7 @@ class View:
 
 def environment(spec: Spec, proxy: str | None, workspace: str, home: str, secrets: str) -> dict[str, str]:
     """All that the command's environment holds."""
-    scratch = _TMP if home == HOME else f"{home}/tmp"
+    scratch = _TMP if home == HOME else os.path.join(home, "tmp")
     env = {
         "PATH": PATH, "HOME": home, "LANG": "C.UTF-8", "WORKSPACE": workspace,
         "TMPDIR": scratch,
