@@ -1,6 +1,7 @@
 """Base types of the words that go in and out: strict about what enters, so that nothing below has to be."""
 
 import math
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
@@ -15,6 +16,9 @@ from pydantic import (
 
 MAX_DEPTH = 32
 MAX_INTEGER = 2**63 - 1
+# Ends of lines and commands for terminals, of old and of Unicode; and what turns text around, so that people read
+# another line than the one that was sent (Unicode TR36, 2.3).
+_NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 T = TypeVar("T")
 
 
@@ -25,7 +29,7 @@ def _no_nul(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+    if _NOT_IN_A_LINE.search(text):
         raise ValueError("must be one line without control characters")
     return text
 

@@ -10,12 +10,13 @@ from builderos.assets.repositories.service import check_path, colliding, first_c
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Json, Line, Sha, Text, ToolOut
 from builderos.core.unit import Unit
-from builderos.trust.secrets.service import redacted
+from builderos.trust.vault.service import clean
 
 from . import delivery
 from .content import TreeFiles, tip_of
 from .layout import layout_of
 from .places import BranchWriteIn, Place, locate
+from .submodules import check_submodules
 from .writing import Change, DiffStat, Written, reminder, write
 
 
@@ -83,9 +84,9 @@ def commit_and_log(unit: Unit, body: CommitIn) -> CommitOut:
     tip = tip_of(unit, place.branch)
     _check_against(tip, files)
     change = Change(
-        edits=edits, message=body.message, tool=unit.call.tool, task_id=redacted(body.task_id),
-        agent_version=redacted(body.agent_version), claimed_by=redacted(body.committed_by),
-        details={"metadata": redacted(body.metadata)} if body.metadata else {},
+        edits=edits, message=body.message, tool=unit.call.tool, task_id=clean(unit, body.task_id),
+        agent_version=clean(unit, body.agent_version), claimed_by=clean(unit, body.committed_by),
+        details={"metadata": clean(unit, body.metadata)} if body.metadata else {},
     )  # fmt: skip
     return reply(place, unit, write(unit, place, change, tip))
 
@@ -139,7 +140,9 @@ def _check_size(unit: Unit, body: CommitIn, files: list[FileIn]) -> None:
         )  # fmt: skip
     limit = unit.settings.max_text_file
     for file in files:
-        size = len(_content(file) or b"")
+        content = _content(file) or b""
+        size = len(content)
+        check_submodules(file.path, content)
         if size > limit:
             raise Problem(
                 "payload_too_large", f"{file.path} has {size} bytes; the limit is {limit}",

@@ -4,6 +4,7 @@ What the policy refused has a line of its own (`records.note_refusal`).
 """
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from builderos.trust.secrets.service import redact
 log = logging.getLogger("builderos.http")
 MAX_PATHS: Final = 100
 MAX_PATH: Final = 4096
+_UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 # Limits whose breach is told here, because nothing else tells it.
 TOLD: Final[dict[str, notices.Rule]] = {
@@ -83,7 +85,8 @@ def _paths(body: In) -> list[str]:
     ]
     listed += [getattr(item, "path", None) for item in getattr(body, "files", None) or ()]
     named = {path for path in listed if isinstance(path, str) and 0 < len(path) <= MAX_PATH}
-    return sorted(redact(path) for path in named)[:MAX_PATHS]
+    # A path that was refused may hold anything, also what no database stores.
+    return sorted(_UNSTORABLE.sub("\ufffd", redact(path)) for path in named)[:MAX_PATHS]
 
 
 def _write(context: Context, call: Call, verb: Callable[[Unit], object]) -> None:
