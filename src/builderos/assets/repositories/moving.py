@@ -22,7 +22,7 @@ class MoveIn(WriteIn):
 
     id: Line
     project_id: Annotated[
-        Line | None, Field(description="The project that it is in from now on; null: in none.")
+        Line | None, Field(description="The project that it is in from now on; null or empty: in none.")
     ]
 
 
@@ -49,14 +49,15 @@ def move(unit: Unit, body: MoveIn) -> Moved:
         raise Problem("not_found", "there is no such repository", hint="List the repositories first.")
     here = Resource(kind="repo", id=row.id, org_id=unit.org_id, repo_id=row.id, project=row.name)
     decision = policy.require(unit, "repo.protect", here)
-    target = orgs.places.project_for(unit, body.project_id) if body.project_id is not None else None
-    unit.execute(sa.update(repositories).where(c.id == row.id).values(project_id=body.project_id))
+    target = orgs.places.project_for(unit, body.project_id) if body.project_id else None
+    project_id = target.id if target is not None else None
+    unit.execute(sa.update(repositories).where(c.id == row.id).values(project_id=project_id))
     ended = roles.end_what_no_longer_holds(unit, repo_id=row.id)
     payload = {
-        "repo": row.name, "from": row.project_id, "to": body.project_id, "credentials_ended": ended,
+        "repo": row.name, "from": row.project_id, "to": project_id, "credentials_ended": ended,
     }  # fmt: skip
     ledger.record(unit, "repo.moved", row.id, payload, rules=decision.rules)
     return Moved(
-        id=row.id, repo_name=row.name, project_id=body.project_id,
+        id=row.id, repo_name=row.name, project_id=project_id,
         workspace_id=target.workspace_id if target is not None else None, credentials_ended=ended,
     )  # fmt: skip

@@ -104,7 +104,7 @@ def add_repo(caller: Caller, id: str, repo: str) -> int:
 @click.pass_obj
 def remove_repo(caller: Caller, repo: str) -> int:
     """Take a repository out of its project."""
-    reply = caller.client().call("POST", f"{_at('/v1/repos', repo)}/project", {"project_id": None})
+    reply = caller.client().call("POST", f"{_at('/v1/repos', repo)}/project", {"project_id": ""})
     return caller.show(reply, f"{reply['repo_name']} is in no project now")
 
 
