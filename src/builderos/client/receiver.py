@@ -47,6 +47,7 @@ class Receiver:
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing: the address holds the code."""
+                return
 
         self._server = HTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(
