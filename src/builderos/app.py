@@ -23,6 +23,7 @@ from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.core import logs, tracing
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
+from builderos.core.cleaning import clean_with
 from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
@@ -33,6 +34,7 @@ from builderos.core.keys import ServerKeys, load_keys
 from builderos.core.metrics import Metrics
 from builderos.core.migrations import migrate
 from builderos.core.problems import Problem
+from builderos.core.pulse import Pulse
 from builderos.core.settings import Settings, load_settings
 from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine import outbox
@@ -152,14 +154,12 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(identity.Hasher, identity.Hasher(keys))
     context.put(Box, Box(keys))
     context.put(Keyring, Keyring(keys, settings.newer_keys))
-    context.put(vault.Known, vault.Known())
+    known = vault.Known()
+    context.put(vault.Known, known)
+    clean_with(known.clean)
     context.put(Policy, Policy.default())
     context.put(InForce, InForce())
-    context.put(Rates, Rates(settings))
-    context.put(notices.watch.Told, notices.watch.Told())
-    context.put(quotas.Crowds, quotas.Crowds(settings.token_callers))
-    context.put(quotas.metering.Meter, quotas.metering.Meter())
-    context.put(quotas.budgets.Budgets, quotas.budgets.Budgets())
+    _put_counters(context, settings)
     verdicts = Verdicts()
     verdicts.enrol("pull.merge", workspaces.on_verdict)
     verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
@@ -180,10 +180,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     holds = Holds()
     holds.enrol("legal hold", audit.keeping.held)
     context.put(Holds, holds)
-    networks = networks_of(settings.oidc_networks)
-    own = OidcProvider.configured(settings)
-    context.put(Providers, Providers(own, lambda at: OidcProvider.of_organisation(at, networks)))
-    context.put(Alarm, Alarm(notices.raise_alert))
+    _enrol_sign_in(context, settings)
     context.put(Alarms, Alarms(notices.raise_alert))
     carriers = Carriers()
     for kind, carrier in (
@@ -200,10 +197,27 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
+    return context
+
+
+def _enrol_sign_in(context: Context, settings: Settings) -> None:
+    """Who says who somebody is, and who hears of stolen secrets."""
+    networks = networks_of(settings.oidc_networks)
+    own = OidcProvider.configured(settings)
+    context.put(Providers, Providers(own, lambda at: OidcProvider.of_organisation(at, networks)))
+    context.put(Alarm, Alarm(notices.raise_alert))
+
+
+def _put_counters(context: Context, settings: Settings) -> None:
+    """What this process counts and remembers in memory."""
+    context.put(Rates, Rates(settings))
+    context.put(quotas.Crowds, quotas.Crowds(settings.token_callers))
+    context.put(quotas.metering.Meter, quotas.metering.Meter())
+    context.put(quotas.budgets.Budgets, quotas.budgets.Budgets())
+    context.put(notices.watch.Told, notices.watch.Told())
     context.put(notices.sending.Lanes, notices.sending.Lanes())
     context.put(Metrics, Metrics())
     context.put(Traffic, Traffic())
-    return context
 
 
 def ensure_default_org(context: Context) -> str:
@@ -303,6 +317,7 @@ class Behind:
         self._stopping = threading.Event()
         self._settling = threading.Thread(target=self._settle, name="settling", daemon=True)
         self._care = threading.Thread(target=self._keep_database, name="database-care", daemon=True)
+        self._pulse = Pulse(self._context.get(Database), self._context.get(Settings).database_patience_s)
         self._metering = threading.Thread(target=self._keep_counts, name="metering", daemon=True)
 
     def start(self) -> None:
@@ -310,6 +325,7 @@ class Behind:
         settings = self._context.get(Settings)
         self._settling.start()
         self._metering.start()
+        self._pulse.start()
         if settings.database_url is None:
             self._care.start()
         if settings.engine:
@@ -318,6 +334,7 @@ class Behind:
     def halt(self) -> None:
         """Begin nothing new; nobody waits for what runs."""
         self._stopping.set()
+        self._pulse.stop()
 
     def stop(self) -> bool:
         """End both; whether all running work could be ended in time."""

@@ -1,7 +1,8 @@
 """Logs on standard error: one JSON object per line, or for a person at a terminal one plain line.
 
 Whatever a caller sent cannot end a line, forge another one or move a terminal's cursor: control characters are escaped
-in both forms. Messages hold no credential and no address; that is the duty of whoever logs.
+in both forms. Messages hold no credential and no address; that is the duty of whoever logs, and what slips through
+nevertheless is taken out (`cleaning`).
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 from contextvars import ContextVar
 from typing import Any, Final, TextIO
 
+from .cleaning import cleaned
 from .clock import rfc3339, utcnow
 from .settings import Settings
 
@@ -54,7 +56,7 @@ class JsonLines(logging.Formatter):
         body |= getattr(record, FIELDS, {})
         if record.exc_info:
             body["exception"] = self.formatException(record.exc_info)
-        return json.dumps(body, default=str)
+        return json.dumps(cleaned(body), default=lambda value: cleaned(str(value)))
 
 
 class PlainLines(logging.Formatter):
@@ -67,10 +69,10 @@ class PlainLines(logging.Formatter):
         if request_id.get():
             words.append(f"request_id={request_id.get()}")
         head = f"{utcnow():%H:%M:%S} {record.levelname:<7} {record.name}: {record.getMessage()}"
-        line = one_line(" ".join([head, *words]))
+        line = one_line(cleaned(" ".join([head, *words])))
         if not record.exc_info:
             return line
-        below = self.formatException(record.exc_info).split("\n")
+        below = cleaned(self.formatException(record.exc_info)).split("\n")
         return "\n".join([line, *(f"    {one_line(each)}" for each in below)])
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from .cleaning import cleaned
+
 STATUS: Final[dict[str, int]] = {
     "branch_required": 400,
     "invalid_path": 400,
@@ -73,4 +75,4 @@ class Problem(Exception):
         }
         if self.retry_after_s is not None:
             body["retry_after_s"] = self.retry_after_s
-        return body | self.extra
+        return cleaned(body | self.extra)

@@ -73,11 +73,12 @@ def _path_faults(settings: Settings, found: Preview) -> list[str]:
 def _credentials(unit: Unit, found: Preview) -> list[str]:
     """Places of credentials that the target does not hold already and nobody has allowed."""
     suspects: list[vault.Suspect] = []
+    kept = unit.get(vault.Known).pair(unit).guarded
     for path, _, new in found.files:
         data = found.theirs.read(path) if new else None
         if data is not None:
             ours = partial(_of_target, found, path)
-            suspects += vault.suspects(unit.get(ServerKeys), found.repo_id, path, data, ours)
+            suspects += vault.suspects(unit.get(ServerKeys), found.repo_id, path, data, ours, kept)
     return [f"{s.path}:{s.line}: {s.kind} ({s.fingerprint})" for s in vault.unallowed(unit, suspects)]
 
 

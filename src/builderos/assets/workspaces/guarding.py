@@ -12,7 +12,7 @@ from builderos.core.keys import ServerKeys
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.policy.service import Action
-from builderos.trust.secrets.service import redact
+from builderos.trust.secrets.service import Redactor, redact
 from builderos.trust.vault import service as vault
 
 from .content import TreeFiles, tree_of
@@ -50,13 +50,14 @@ def suspects_in(
 ) -> list[vault.Suspect]:
     """Credentials that `after` has in the changed files and neither `before` nor main has."""
     keys, found = unit.get(ServerKeys), list[vault.Suspect]()
+    kept = unit.get(vault.Known).pair(unit).guarded
     known = partial(_known, unit, branch, before, after, changed)
     for path in changed:
         now, was = after.entry(path), before.entry(path)
         if now is None or now.is_tree or now == was:
             continue
         data = after.batch.read(now.oid)[1]
-        found += vault.suspects(keys, branch.repo_id, path, data, known)
+        found += vault.suspects(keys, branch.repo_id, path, data, known, kept)
     return found
 
 
@@ -85,10 +86,10 @@ def suspects_pushed(
         path = arrival.objects[oid]
         if not looking.in_main(oid):
             data = looking.batch.read(oid)[1]
-            found += vault.suspects(keys, repo_id, path, data, partial(looking.before, path))
+            found += vault.suspects(keys, repo_id, path, data, partial(looking.before, path), looking.kept)
     for sha, commit in commits.items():
         found += vault.suspects(
-            keys, repo_id, f"message of commit {sha[:10]}", commit.message.encode(), tuple
+            keys, repo_id, f"message of commit {sha[:10]}", commit.message.encode(), tuple, looking.kept
         )
     return found
 
@@ -101,6 +102,7 @@ class Looking:
     files: tuple[TreeFiles, ...]
     touched: tuple[str, ...]
     in_main: Callable[[Oid], bool]
+    kept: Redactor
 
     def before(self, path: str) -> Iterator[bytes]:
         """Contents that the file, or one that may have been moved to it, had in any of them."""

@@ -10,6 +10,7 @@ from builderos.core.problems import Problem
 from builderos.core.schema import ToolOut
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
+from builderos.trust.vault import service as vault
 
 from . import trace
 from .content import TreeFiles, batch_of, tree_of
@@ -67,6 +68,7 @@ def metrics(unit: Unit, body: MetricsIn) -> MetricsOut | Download:
     out = _summary(unit, place, tip, board, span, warnings)
     if body.mode == "summary":
         return out
+    unit.get(vault.Known).of(unit)  # what is exported is held against all of the organisation's secrets
     items = _items(unit, place, tip, board, span)
     if body.format == "csv":
         return Download(iter([trace.as_csv(items)]), "text/csv", f"{place.branch.name}.csv")

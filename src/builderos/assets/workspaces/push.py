@@ -27,7 +27,7 @@ from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.core.unit import Unit
+from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.policy import service as policy
@@ -146,7 +146,10 @@ def check(context: Context, view: View, own: Branch, actor: Actor, room: Quarant
             check_person(sha, commit, own.name)
     check_names(touched)
     before = tuple(TreeFiles(batch, tree) for tree in (tree_of(batch, own.tip), main))
-    looking = Looking(batch, before, tuple(touched)[:_COMPARED_FILES], held)
+    kept = as_system(
+        context, actor.org_id, lambda unit: unit.get(vault.Known).pair(unit).guarded, read_only=True
+    )
+    looking = Looking(batch, before, tuple(touched)[:_COMPARED_FILES], held, kept)
     suspects = suspects_pushed(context.get(ServerKeys), own.repo_id, sizes, arrival, commits, looking)
     return replace(
         _measured(view, own, arrival, commits, trees, sight, limits, touched), suspects=tuple(suspects)

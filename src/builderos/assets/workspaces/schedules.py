@@ -27,7 +27,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
-from builderos.trust.secrets.service import redact
+from builderos.trust.vault import service as vault
 
 from . import backups, delivery
 from .content import TreeFiles, batch_of, tree_of
@@ -180,26 +180,17 @@ def _export(context: Context, org_id: str, repo_id: str) -> int:
     there = sorted(folder.glob("*.json"), reverse=True)
     if any(_week(path) == today.isocalendar()[:2] for path in there):
         return 0
-    story = as_system(context, org_id, lambda unit: story_of(unit, repo_id), read_only=True)
+    story = as_system(
+        context, org_id, lambda unit: vault.clean(unit, story_of(unit, repo_id)), read_only=True
+    )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = folder / f".{today}.{os.getpid()}"
     draft.touch(0o600)
-    draft.write_text(json.dumps(_without_secrets(story), ensure_ascii=False, indent=1, default=str))
+    draft.write_text(json.dumps(story, ensure_ascii=False, indent=1, default=str))
     draft.rename(folder / f"{today}.json")
     for old in there[settings.exports_weekly - 1 :]:
         old.unlink(missing_ok=True)
     return 1
-
-
-def _without_secrets(value: Any) -> Any:
-    """The same with anything that looks like a secret blotted out of its texts."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {key: _without_secrets(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list):
-        return [_without_secrets(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
 
 
 def _week(path: Path) -> tuple[int, int] | None:

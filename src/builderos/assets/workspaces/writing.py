@@ -29,7 +29,7 @@ from builderos.core.schema import Out
 from builderos.core.unit import Call, Context, Unit, perform
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
-from builderos.trust.secrets.service import redact
+from builderos.trust.vault import service as vault
 
 from . import allowance, delivery, soundness
 from .content import Content, Draft, TreeFiles, tip_of, tree_of
@@ -102,7 +102,7 @@ def write(unit: Unit, place: Place, change: Change, tip: TreeFiles | None = None
     `policy_denied` (a credential).
     """
     branch = place.branch
-    change = replace(change, message=redact(change.message))
+    change = replace(change, message=vault.clean_text(unit, change.message))
     before = tip or tip_of(unit, branch)
     draft = Draft(before)
     draft.write(change.edits)

@@ -16,6 +16,7 @@ from builderos.assets.repositories.service import (
     seal,
 )
 from builderos.assets.workspaces.service import Command, View, accept, check, refusal
+from builderos.core.cleaning import cleaned
 from builderos.core.context import Context
 from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
@@ -137,10 +138,10 @@ def _reasons(refused: Mapping[str, Problem]) -> dict[str, str]:
 def _reason(problem: Problem) -> str:
     """What stands behind a ref: git's own words where it has some, else our code and what happened."""
     own: str | None = problem.extra.get("reason")
-    return own or wire.one_line([f"{problem.code}:", problem.detail])
+    return own or wire.one_line([f"{problem.code}:", cleaned(problem.detail)])
 
 
 def _words(problems: Iterable[Problem]) -> str:
     """What a person reads, each thing once."""
-    lines = [line for problem in problems for line in (f"{problem.detail}.", problem.hint) if line]
+    lines = [cleaned(line) for problem in problems for line in (f"{problem.detail}.", problem.hint) if line]
     return "\n".join(dict.fromkeys(lines))

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from builderos.core.chain import Line, Verdict
+from builderos.core.cleaning import cleaned_texts
 from builderos.core.clock import rfc3339
 from builderos.core.merkle import leaf
 from builderos.core.unit import Unit
@@ -48,7 +49,7 @@ def compose(
         "at": rfc3339(unit.now),
         "door": unit.call.door,
         "object": object_,
-        "payload": words.committed(unit, payload),
+        "payload": words.committed(unit, cleaned_texts(payload)),
         "request_id": unit.call.request_id,
         "role": unit.actor.role,
         "rules": list(rules),

@@ -52,7 +52,7 @@ class Finding:
 
 def scan(data: bytes, path: str = "") -> list[Finding]:
     """Credentials in a file, in order, at most `MAX_FINDINGS`. `path` tells files that no person wrote."""
-    data = _utf8(data)
+    data = as_utf8(data)
     found = [*_published(data)]
     if len(found) < MAX_FINDINGS and not LOCKS.search(path):
         taken = [(f.start, f.end) for f in found]
@@ -65,10 +65,10 @@ def scan(data: bytes, path: str = "") -> list[Finding]:
 
 def text_at(data: bytes, found: Finding) -> bytes:
     """The credential itself; for what must never be shown to anybody."""
-    return _utf8(data)[found.start : found.end]
+    return as_utf8(data)[found.start : found.end]
 
 
-def _utf8(data: bytes) -> bytes:
+def as_utf8(data: bytes) -> bytes:
     """Text in UTF-16 as some editors save it would hide a credential between zero bytes."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace").encode()

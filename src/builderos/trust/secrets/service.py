@@ -1,8 +1,21 @@
 """What other rooms use of secrets: sealing under the server's key or an organisation's, and finding credentials."""
 
 from .keyring import Keyring
+from .likely import is_placeholder
 from .redactor import REMOVED, Redactor
-from .scan import Finding, redact, redacted, scan, text_at
+from .scan import Finding, as_utf8, redact, redacted, scan, text_at
 from .sealing import Box
 
-__all__ = ["REMOVED", "Box", "Finding", "Keyring", "Redactor", "redact", "redacted", "scan", "text_at"]
+__all__ = [
+    "REMOVED",
+    "Box",
+    "Finding",
+    "Keyring",
+    "Redactor",
+    "as_utf8",
+    "is_placeholder",
+    "redact",
+    "redacted",
+    "scan",
+    "text_at",
+]

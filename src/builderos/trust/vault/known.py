@@ -8,13 +8,14 @@ organisation.
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
-from builderos.trust.secrets.service import Redactor, redact, redacted
+from builderos.trust.secrets.service import Redactor, is_placeholder, redact, redacted
 
 from . import sealing
 from .keys import Keys
@@ -25,44 +26,64 @@ RECHECK_S: Final = 2.0
 _MOST_ORGS: Final = 256
 _MOST_VALUES: Final = 5000
 _NOTHING: Final = Redactor(())
+_GUARDED: Final = 12  # bytes from which on a value is told from an ordinary word
 _Stamp = tuple[int, Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What takes an organisation's secrets out of texts, and what finds those that no ordinary file has by chance."""
+
+    all: Redactor = _NOTHING
+    guarded: Redactor = _NOTHING
 
 
 class Known:
     """Redactors by organisation, and one for everything that this process has had in its hands."""
 
     def __init__(self) -> None:
-        self._of: OrderedDict[str, tuple[float, _Stamp, Redactor]] = OrderedDict()
+        self._of: OrderedDict[str, tuple[float, _Stamp, Pair]] = OrderedDict()
         self._values: OrderedDict[bytes, None] = OrderedDict()
         self._here: Redactor | None = _NOTHING
         self._lock = threading.Lock()
 
     def of(self, unit: Unit) -> Redactor:
         """What takes the organisation's secrets out."""
+        return self.pair(unit).all
+
+    def pair(self, unit: Unit) -> Pair:
+        """Both of the organisation."""
         found = self._of.get(unit.org_id)
         if found is not None and time.monotonic() - found[0] < RECHECK_S:
             return found[2]
         stamp = _stamp(unit)
-        redactor = found[2] if found is not None and found[1] == stamp else self._made(unit, stamp)
+        pair = found[2] if found is not None and found[1] == stamp else self._made(unit, stamp)
         with self._lock:
-            self._of[unit.org_id] = (time.monotonic(), stamp, redactor)
+            self._of[unit.org_id] = (time.monotonic(), stamp, pair)
             while len(self._of) > _MOST_ORGS:
                 self._of.popitem(last=False)
-        return redactor
+        return pair
 
     def changed(self, org_id: str) -> None:
         """Something was set or destroyed here: look again."""
         with self._lock:
             self._of.pop(org_id, None)
 
-    def saw(self, value: bytes) -> None:
-        """This process has a value in its hands from now on."""
+    def saw(self, *values: bytes) -> None:
+        """This process has these values in its hands from now on."""
         with self._lock:
-            self._values[value] = None
-            self._values.move_to_end(value)
+            news = [value for value in values if value not in self._values]
+            for value in values:
+                self._values[value] = None
+                self._values.move_to_end(value)
             while len(self._values) > _MOST_VALUES:
                 self._values.popitem(last=False)
-            self._here = None
+            if news:
+                self._here = None
+
+    def clean(self, text: str) -> str:
+        """A text of this process without values it has in its hands, and without what has the form of a credential."""
+        return redact(self.here.text(text))
 
     @property
     def here(self) -> Redactor:
@@ -72,9 +93,9 @@ class Known:
                 self._here = Redactor(self._values)
             return self._here
 
-    def _made(self, unit: Unit, stamp: _Stamp) -> Redactor:
+    def _made(self, unit: Unit, stamp: _Stamp) -> Pair:
         if not stamp[0]:
-            return _NOTHING
+            return Pair()
         keys = Keys(unit)
         c = versions.c
         joined = sa.select(secrets, c.version.label("of_version"), c.key_version, c.wrapped_key, c.sealed)
@@ -86,7 +107,13 @@ class Known:
                 values.append(sealing.open_(unit, keys, which, row))
             except Problem:
                 continue  # what was altered is found out where it is to be released; the others still have to go
-        return Redactor(values)
+        self.saw(*values)
+        return Pair(Redactor(values), Redactor(value for value in values if _is_rare(value)))
+
+
+def _is_rare(value: bytes) -> bool:
+    """Whether a value is long and mixed enough that a file with it has it from nowhere else."""
+    return len(value) >= _GUARDED and not is_placeholder(value.decode("latin-1"))
 
 
 def _stamp(unit: Unit) -> _Stamp:

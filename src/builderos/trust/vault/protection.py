@@ -75,14 +75,22 @@ def _detail(suspects: Sequence[Suspect]) -> str:
 
 
 def suspects(
-    keys: ServerKeys, repo_id: str, path: str, data: bytes, known: Callable[[], Iterable[bytes]]
+    keys: ServerKeys,
+    repo_id: str,
+    path: str,
+    data: bytes,
+    known: Callable[[], Iterable[bytes]],
+    kept: secrets.Redactor,
 ) -> list[Suspect]:
     """Credentials in `data`, the new content of a file, that none of `known()` (contents of before) holds.
+
+    `kept` finds the organisation's own secrets, which have no form of their own.
 
     A fingerprint is of the file and the credential together, under a key of the server: it survives a move within the
     file, and tells nothing of the credential.
     """
-    found = secrets.scan(data, path)
+    data = secrets.as_utf8(data)
+    found = [*secrets.scan(data, path), *_own(data, kept)]
     if not found:
         return []
     before = list(known())
@@ -98,6 +106,20 @@ def suspects(
             fingerprint, Suspect(shown, one.line, one.rule, one.kind, one.preview, fingerprint, secret)
         )
     return list(items.values())
+
+
+def _own(data: bytes, kept: secrets.Redactor) -> list[secrets.Finding]:
+    return [
+        secrets.Finding(
+            "kept-secret",
+            "secret of the vault",
+            data.count(b"\n", 0, start) + 1,
+            start,
+            end,
+            f"({end - start} characters)",
+        )
+        for start, end in kept.spans(data)[:MAX_TOLD]
+    ]
 
 
 def _shown(path: str) -> str:
