@@ -3,7 +3,7 @@ grant create on schema ops to bos_definer;
 set role bos_definer;
 create function ops.numbers() returns table (name text, label text, value double precision)
 language sql stable security definer set search_path = ops, pg_temp as $$
-  select 'organisations', '', count(*)::float8 from ops.orgs
+  select 'organisations', '', count(*)::float8 from ops.orgs where erased_at is null
   union all
   select 'repositories', '', count(*)::float8 from ops.repositories where deleted_at is null
   union all

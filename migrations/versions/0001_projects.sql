@@ -76,6 +76,9 @@ language sql stable set search_path = ops, pg_temp as $$
   select r.name, coalesce(p.id || '|' || p.workspace_id || '|' || p.name, '')
     from ops.repositories r left join ops.projects p on p.id = r.project_id where r.id = p_repo
 $$;
+create function ops.homes() returns table (repo_name text, project text) language sql stable set search_path = ops, pg_temp as $$
+  select r.name, p.name from ops.repositories r join ops.projects p on p.id = r.project_id where r.deleted_at is null
+$$;
 grant update on ops.orgs to bos_definer;
 reset role;
 

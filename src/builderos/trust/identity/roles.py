@@ -40,6 +40,11 @@ def home_of(unit: Unit, repo_id: str) -> Home:
     return Home.of_text(*rows[0]) if rows else Home()
 
 
+def homes(unit: Unit) -> dict[str, str]:
+    """Name of every repository that is in a project → name of the project."""
+    return {str(repo): str(project) for repo, project in unit.ask("ops.homes")}
+
+
 def canonical(environment: str | None) -> str:
     """`staging` is another word for `stage` (SPEC §4)."""
     return "stage" if environment == "staging" else environment or ""

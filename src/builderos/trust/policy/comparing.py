@@ -9,6 +9,7 @@ from pydantic import Field
 
 from builderos.core.schema import In, Out
 from builderos.core.unit import Unit
+from builderos.trust.identity.service import roles
 from builderos.trust.ledger import service as ledger
 
 from .actions import ACTIONS
@@ -88,6 +89,7 @@ def _recorded(unit: Unit, old: FilePolicy, new: FilePolicy, days: int) -> tuple[
     since = unit.now - timedelta(days=days)
     found: list[Change] = []
     count = 0
+    homes = roles.homes(unit)  # as repositories lie now: the record has their names alone
     for line in islice(_lines(unit, ledger.Wanted(since=since)), MAX_LINES):
         count += 1
         payload: dict[str, Any] = line["payload"]
@@ -96,7 +98,8 @@ def _recorded(unit: Unit, old: FilePolicy, new: FilePolicy, days: int) -> tuple[
             continue
         tool = str(payload.get("tool") or "").partition("@")[0]
         asked = Asked(action, tool, tuple(payload.get("paths") or ()))
-        scene = Scene(line["actor_name"], payload.get("repo"), payload.get("target") or payload.get("branch"))
+        repo, branch = payload.get("repo"), payload.get("target") or payload.get("branch")
+        scene = Scene(line["actor_name"], repo, branch, payload.get("environment"), homes.get(repo or ""))
         change = _change(old, new, asked, scene)
         if change is not None:
             found.append(change.model_copy(update={"seq": line["seq"], "at": line["at"]}))
