@@ -339,6 +339,7 @@ class Behind:
     def stop(self) -> bool:
         """End both; whether all running work could be ended in time."""
         self._stopping.set()
+        self._pulse.stop()
         limit = self._context.get(Settings).drain_s
         drained = self._engine.stop(limit)
         for thread in (self._settling, self._care, self._metering):

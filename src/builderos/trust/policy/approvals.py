@@ -305,17 +305,20 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
     }
     handlers = unit.get(Verdicts)
     if state != "pending" and approval.action in handlers:
-        try:
-            handlers.get(approval.action)(unit, decided)
-        except Problem as problem:
-            if (
-                problem.code == "conflict"
-            ):  # what was shown is not what there is: it waits for nobody any more
-                unit.keep(lambda later: set_state(later, approval.id, "cancelled"))
-            raise
+        _carry_out(unit, handlers.get(approval.action), decided)
     ledger.record(unit, "approval.decided", approval.id, payload, rules=decision.rules)
     outbox.ring(unit)
     return decided
+
+
+def _carry_out(unit: Unit, handler: Callable[[Unit, Approval], None], decided: Approval) -> None:
+    """Do what was decided. Where what was shown is not what there is, the request waits for nobody any more."""
+    try:
+        handler(unit, decided)
+    except Problem as problem:
+        if problem.code == "conflict":
+            unit.keep(lambda later: set_state(later, decided.id, "cancelled"))
+        raise
 
 
 def _not_ones_own(unit: Unit, id_: str) -> None:
