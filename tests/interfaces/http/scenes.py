@@ -76,6 +76,14 @@ class Grounds:
         body = {"url": "https://hooks.example.com/", "events": ["none"]}
         return self.world.ok(as_owner("POST", "/v1/webhooks", json=body), 201)["id"]
 
+    def sink_id(self) -> str:
+        """A sink, likewise."""
+        as_owner = self.world.as_owner
+        for old in self.world.ok(as_owner("GET", "/v1/audit/sinks"))["items"]:
+            self.world.ok(as_owner("DELETE", f"/v1/audit/sinks/{old['id']}"))
+        body = {"name": f"scene-{next(_numbers)}", "file": {}}
+        return self.world.ok(as_owner("POST", "/v1/audit/sinks", json=body), 201)["id"]
+
     def post(self, path: str, token: str, **body: Any) -> Any:
         """A call with a credential."""
         return self.world.http.post(path, json=body, headers={"Authorization": f"Bearer {token}"})
@@ -265,6 +273,15 @@ class Scene:
     @cached_property
     def webhook_id(self) -> str:
         return self.grounds.webhook_id()
+
+    @cached_property
+    def sink_id(self) -> str:
+        return self.grounds.sink_id()
+
+    @cached_property
+    def hold_id(self) -> str:
+        body = {"subject": "usr_nobody", "reason": "x"}
+        return self.world.ok(self.world.as_owner("POST", "/v1/audit/holds", json=body), 201)["id"]
 
     @cached_property
     def delivery_id(self) -> str:
@@ -504,6 +521,18 @@ CALLS: dict[str, Callable[[Scene], Json]] = {
     "markInbox": lambda s: {"items": [s.alert_id]},
     "getPreferences": lambda s: {},
     "setPreferences": lambda s: {"mail_approvals": False},
+    "searchAccess": lambda s: {"limit": 1},
+    "exportAccess": lambda s: {},
+    "getRetention": lambda s: {},
+    "setRetention": lambda s: {"access_days": 400},
+    "listHolds": lambda s: {},
+    "createHold": lambda s: {"subject": "usr_nobody", "reason": "x"},
+    "releaseHold": lambda s: {"id": s.hold_id},
+    "erasePerson": lambda s: {"subject": "usr_somebody"},
+    "listSinks": lambda s: {},
+    "createSink": lambda s: {"name": f"scene-{next(_numbers)}", "file": {}},
+    "testSink": lambda s: {"id": s.sink_id},
+    "deleteSink": lambda s: {"id": s.sink_id},
     "createWebhook": lambda s: {"url": "https://hooks.example.com/", "events": ["none"]},
     "listWebhooks": lambda s: {},
     "getWebhook": lambda s: {"id": s.webhook_id},

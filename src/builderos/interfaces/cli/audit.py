@@ -5,12 +5,14 @@ import json
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import click
 
 from builderos.client.export import verify_file
 from builderos.client.http import Json
 
+from . import audit_keep
 from .caller import Caller
 from .commands import Noun
 from .options import fields, paged
@@ -20,20 +22,27 @@ COLUMNS = (("seq", "LINE"), ("at", "TIME"), ("actor_name", "BY"), ("type", "WHAT
 
 @click.group("audit", cls=Noun)
 def command() -> None:
-    """List, verify, sign and export the ledger."""
+    """List, verify, sign and export the ledger; see who read what; send the record elsewhere."""
+
+
+for _verb in audit_keep.VERBS:
+    command.add_command(_verb)
 
 
 @command.command("list")
 @click.option("--actor", help="Only what this actor did.")
 @click.option("--object", "object_", help="Only about this object.")
 @click.option("--type", "type_", metavar="TYPE", help="Only acts of this type, e.g. commit.")
+@click.option("-b", "--branch", help="Only on this branch.")
+@click.option("--path", help="Only about this file.")
+@click.option("--code", help="Only refusals with this code, e.g. forbidden_branch.")
+@click.option("--from", "from_", metavar="TIME", help="Not before, e.g. 2026-03-01T00:00:00Z.")
+@click.option("--to", metavar="TIME", help="Before.")
 @paged
 @click.pass_obj
-def list_(
-    caller: Caller, actor: str | None, object_: str | None, type_: str | None, limit: int, cursor: str | None
-) -> int:
+def list_(caller: Caller, object_: str | None, type_: str | None, from_: str | None, **query: Any) -> int:
     """List acts, newest first."""
-    query = fields(actor=actor, object=object_, type=type_, limit=limit, cursor=cursor)
+    query = fields(**query, **{"object": object_, "type": type_, "from": from_})
     reply = caller.client().call("GET", "/v1/audit", query)
     return caller.listing(reply, COLUMNS, "Nothing was recorded that fits")
 

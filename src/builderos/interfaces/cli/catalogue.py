@@ -64,7 +64,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("metrics", "metrics", "Count commits, files, rollbacks, failures and tasks"),
             Entry("why", "why", "Tell why a line is there: who made it, who approved it", "why"),
             Entry("provenance", "why", "Show where a commit, promotion or approval comes from", "provenance"),
-            Entry("audit", "audit", "List, verify, sign and export the ledger"),
+            Entry("audit", "audit", "List, verify and export the ledger; see who read what"),
             Entry("inbox", "inbox", "See what waits for you, and choose what comes by mail"),
             Entry("alert", "alert", "List and acknowledge alerts"),
             Entry("usage", "usage", "Show what was used, per day or per actor", "usage"),
