@@ -92,12 +92,12 @@ class Server:
             raise
 
 
-def start(home: Path, **settings: str) -> Server:
+def start(home: Path, program: str = "builderos.app", **settings: str) -> Server:
     """Start a server and wait until it answers. Environment variables may be given as `settings`."""
     home.mkdir(parents=True, exist_ok=True)
     env, log = environment(home, **settings), home / "test-server.log"
     with log.open("ab") as out:
-        command = [sys.executable, "-m", "builderos.app"]
+        command = [sys.executable, "-m", program]
         process = subprocess.Popen(
             command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )

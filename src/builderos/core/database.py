@@ -6,8 +6,10 @@ backend's process id (`enter`), so that injected SQL cannot switch to another on
 
 import contextlib
 import hashlib
+import os
 import re
 import select
+import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +62,26 @@ class Database:
             pool_recycle=1800, pool_use_lifo=True,  # the connection used last has what it needs at hand
             connect_args={"connect_timeout": 5, "application_name": "builderos", "options": options},
         )  # fmt: skip
+        self.silent = False  # set by `pulse`: it is there and does not answer
+        self._out: set[psycopg.Connection[Any]] = set()
+        event.listen(self.engine, "checkout", self._taken)
+        for end in ("checkin", "invalidate"):
+            event.listen(self.engine, end, self._given_back)
         if tracing.on():
             _trace(self.engine)
+
+    def _taken(self, connection: psycopg.Connection[Any], *_: Any) -> None:
+        self._out.add(connection)
+
+    def _given_back(self, connection: psycopg.Connection[Any] | None, *_: Any) -> None:
+        if connection is not None:  # None: it was invalidated before
+            self._out.discard(connection)
+
+    def cut(self) -> None:
+        """End every connection in use from this side: whoever waits for an answer on one gets `unavailable`."""
+        for connection in tuple(self._out):
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as line:
+                line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Return every connection."""
@@ -109,6 +129,8 @@ class Database:
     @contextlib.contextmanager
     def _fresh(self) -> Generator[sa.Connection]:
         """A connection that answers: one that died with a restarted server is replaced before its first use."""
+        if self.silent:
+            raise unavailable()
         connection = self.engine.connect()
         try:
             if driver(connection).broken or driver(connection).pgconn.socket < 0:
@@ -307,11 +329,16 @@ def as_problem(error: BaseException | None) -> Problem | None:
     if isinstance(error, pg.InsufficientResources):
         return busy()
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return Problem(
-            "unavailable", "the database did not answer", hint="Nothing was changed; repeat the call shortly.",
-            retry_after_s=1,
-        )  # fmt: skip
+        return unavailable()
     return None
+
+
+def unavailable() -> Problem:
+    """The database is away, or says nothing."""
+    return Problem(
+        "unavailable", "the database did not answer", hint="Nothing was changed; repeat the call shortly.",
+        retry_after_s=1,
+    )  # fmt: skip
 
 
 def unknown_outcome() -> Problem:

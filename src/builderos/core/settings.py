@@ -143,6 +143,9 @@ class Settings(BaseSettings):
         None, description="Headers for that address as name=value,name=value, e.g. its credential."
     )
     otlp_ratio: float = Field(1.0, ge=0, le=1, description="Share of the requests that are traced.")
+    database_patience_s: float = Field(
+        10, gt=0, le=600, description="Seconds without an answer after which the database counts as away."
+    )
     drain_s: float = Field(
         20, ge=0, le=600, description="Seconds that running requests and schedules get to end after SIGTERM."
     )

@@ -36,6 +36,10 @@ _OPEN_PER_THREAD: Final = 64
 STALE_LOCK_S: Final = 30.0
 # One server holds a home at a time: a lock file from before this process was left by one that was killed.
 _STARTED: Final = time.time()
+_OFFSET: Final = _STARTED - time.monotonic()
+_JUMP_S: Final = 2.0
+_MOST_WATCHED: Final = 1000
+_watched: dict[str, tuple[tuple[int, int] | None, float]] = {}
 _SHA: Final = re.compile(rb"[0-9a-f]{40}")
 
 
@@ -256,8 +260,24 @@ def _fill_lock(path: str, fd: int, sha: str, spare: str) -> None:
 
 def _break_stale(lock: str) -> None:
     try:
-        since = os.stat(lock).st_mtime
-        if since < _STARTED or time.time() - since > STALE_LOCK_S:
+        if _is_stale(lock, os.stat(lock)):
             os.unlink(lock)
     except FileNotFoundError:
         pass
+
+
+def _is_stale(lock: str, found: os.stat_result) -> bool:
+    """Whether a lock is nobody's any more. After a jump of the clock its own time tells nothing: then only a lock that
+    was looked at for long enough, and stayed the same, is.
+    """
+    now, ticks = time.time(), time.monotonic()
+    if abs(now - ticks - _OFFSET) < _JUMP_S:
+        return found.st_mtime < _STARTED or now - found.st_mtime > STALE_LOCK_S
+    mark = (found.st_ino, found.st_mtime_ns)
+    seen, since = _watched.get(lock, (None, ticks))
+    if seen != mark:
+        if len(_watched) > _MOST_WATCHED:
+            _watched.clear()
+        _watched[lock] = (mark, ticks)
+        return False
+    return ticks - since > STALE_LOCK_S
