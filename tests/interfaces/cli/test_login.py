@@ -185,3 +185,30 @@ def test_no_secret_goes_over_an_open_line() -> None:
         with pytest.raises(ClientError, match="https"):
             begin(Client("http://builderos.example"))
     assert time.monotonic() - started < 5, "it was not even dialled"
+
+
+def test_an_owner_connects_a_provider_and_programs(ann: Ann, tmp_path: Path) -> None:
+    ann.login()
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    words = ("--issuer", "https://id.acme.example", "--client-id", "us", "--secret", f"@{secret}")
+    made = ann.line("sso", "add", "Acme", *words, "--domain", "acme.example", "--join-as", "viewer")
+    assert made.code == 0, made
+    assert "/sign-in?provider=idp_" in made.out
+    listed = ann.line.json("sso", "list")["items"][0]
+    assert (listed["label"], listed["join_role"]) == ("Acme", "viewer")
+    assert "acme.example" in ann.line.ok("sso", "list")
+    ann.line.ok("sso", "remove", listed["id"])
+    assert ann.line("sso", "remove", listed["id"]).code == 1
+    program = ann.line.json("program", "add", "Chat", "--back-to", "https://chat.example/a")
+    assert program["client_secret"].startswith("bos_os_")
+    assert (
+        ann.line.json("program", "add", "Own", "--public", "--back-to", "http://127.0.0.1/a")["client_secret"]
+        is None
+    )
+    assert "https://chat.example/b" in ann.line.ok(
+        "program", "change", program["id"], "--back-to", "https://chat.example/b"
+    )
+    assert "Chat" in ann.line.ok("program", "list")
+    ann.line.ok("program", "remove", program["id"])
+    assert ann.line("program", "add", "x", "--back-to", "https://user@evil.example/").code == 2

@@ -85,6 +85,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             ),
             Entry("member", "team", "Invite, list, change and remove members", "member"),
             Entry("token", "team", "Create, list and revoke tokens and sessions", "token"),
+            Entry("sso", "connections", "Let members sign in at a provider of your own", "sso"),
+            Entry("program", "connections", "Register programs that sign members in", "program"),
         ),
     ),
     (
