@@ -44,7 +44,7 @@ def protection(report: Report, home: Home, rounds: int) -> None:
         for number in range(rounds):
             home.commit(sandbox, sandbox.commit_body(number, ("secrets", number)))
     report.at_most(
-        "push protection within one commit [us]", statistics.median(spent), 100, f"{rounds} commits"
+        "push protection within one commit [us]", statistics.median(spent), 200, f"{rounds} commits"
     )
 
 

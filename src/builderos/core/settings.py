@@ -106,7 +106,8 @@ class Settings(BaseSettings):
 
     smtp_url: SecretStr | None = Field(
         None,
-        description="Where mail goes: smtp://user:password@host:587 (STARTTLS) or smtps://…; none when unset.",
+        description="Where mail goes: smtp://user:password@host:587 (STARTTLS) or smtps://…; none when unset. The "
+        "password secret:NAME stands for a secret of the vault.",
     )
     mail_from: str = Field("builderos@localhost", description="Sender of the mail.")
     webhook_networks: str = Field(
