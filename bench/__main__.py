@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import appending, audit, commits, millions, policy, scale, secrets, start, trust
+from . import appending, audit, commits, millions, policy, scale, secrets, start, trust, watching
 from .report import Report
 from .stage import Home, Server, folder, make_source
 
@@ -42,6 +42,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "audit": lambda: audit.verification(report, small, place, 200_000 * full),
         "appending": lambda: appending.writers(report, small, 5 * full),
         "millions": lambda: millions.millions(report, small, server, 10_000_000 if full > 1 else 200_000),
+        "watching": lambda: watching.overhead(report, small),
         "start": lambda: (start.command(report, 40 * full), start.server(report, source, place, 5)),
     }
     try:
