@@ -199,7 +199,7 @@ def torn(root: Path) -> None:
 def test_what_is_held_is_neither_closed_nor_erased(own_lab: Lab) -> None:
     team = Busy(own_lab)
     holds = own_lab.world.context.get(Holds)
-    holds.enrol("court", lambda unit: "a court wants it" if unit.org_id == team.id and held else None)
+    holds.enrol("court", lambda unit: "the court" if unit.org_id == team.id and held else None)
     held = True
     own_lab.problem(team.close(), "conflict")
     held = False

@@ -115,7 +115,9 @@ def _refuse_held(unit: Unit) -> None:
     for name in holds:
         reason = holds.get(name)(unit)
         if reason is not None:
-            raise Problem("conflict", reason, hint="Release the hold first.")
+            raise Problem(
+                "conflict", f"{reason} keeps the organisation from being erased", hint="Release it first."
+            )
 
 
 def own(unit: Unit, id_: str) -> sa.Row[Any]:

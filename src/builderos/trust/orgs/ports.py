@@ -96,7 +96,7 @@ class Alarm:
 
 
 class Holds(Registry[Callable[[Unit], str | None]]):
-    """What keeps an organisation from being erased: each says why, or None."""
+    """What keeps an organisation from being erased: each names what does, or None."""
 
     def __init__(self) -> None:
         super().__init__("hold")
