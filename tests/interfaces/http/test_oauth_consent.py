@@ -226,6 +226,8 @@ def test_a_malformed_registration_is_refused(team: Team, body: Any) -> None:
 def test_a_program_may_register_itself_with_a_secret(team: Team, ann: Browser) -> None:
     program = register(team, token_endpoint_auth_method="client_secret_post")
     assert program.secret
+    without = program.address(code_challenge=None, code_challenge_method=None)
+    assert ann.get(without).back["error"] == "invalid_request", "nobody vouches for it: PKCE all the same"
     code = ann.decide(ann.get(program.address())).back["code"]
     refused(Program(team, program.id, None, verifier=program.verifier).redeem(code), "invalid_client", 401)
     assert program.redeem(code).status_code == 200
@@ -238,6 +240,23 @@ def test_programs_that_were_never_let_in_are_forgotten(team: Team, program: Prog
         as_system(team.lab.world.context, team.lab.world.org_id, orgs.signing_in.sweep)
     stopped(ann.get(unused.address()))
     assert ann.get(program.address()).reply.status_code == 200
+
+
+def test_what_is_over_is_forgotten_and_what_lives_stays(team: Team, program: Program) -> None:
+    other = Team(team.lab)
+    ann = member(other, "viewer", "ann@other.example")
+    ended, alive = program.whole_way(ann), program.whole_way(ann)
+    program.post("/oauth/revoke", client_id=program.id, token=ended["refresh_token"])
+    org_id = team.lab.sql("select org_id from ops.members where id = %s", other.owner.id)[0][0]
+    rows = "select count(*) from ops.credentials where kind = 'access' and org_id = %s"
+    with team.lab.later(days=3):
+        as_system(team.lab.world.context, org_id, orgs.signing_in.sweep)
+        assert team.lab.sql(rows, org_id) == [(0,)]
+        assert program.refresh(alive["refresh_token"]).status_code == 200
+        refused(program.refresh(ended["refresh_token"]), "invalid_grant")
+    left = team.lab.sql("select count(*) from ops.refresh_tokens t join ops.sessions s on s.id = t.session_id "
+                        "where s.ended_at is not null and s.org_id = %s", org_id)  # fmt: skip
+    assert left == [(0,)]
 
 
 def test_registering_and_guessing_are_counted(databases: Databases) -> None:

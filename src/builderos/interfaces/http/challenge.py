@@ -3,9 +3,9 @@
 RFC 6750 §3 (`WWW-Authenticate: Bearer`), RFC 9728 (`resource_metadata`), RFC 8707 (a token is for one resource).
 """
 
+import re
 from dataclasses import replace
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -19,6 +19,7 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import RequestContext
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_OF_THIS_MACHINE: Final = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
 METADATA: Final = "/.well-known/oauth-protected-resource"
 MCP: Final = "/mcp"
 
@@ -60,11 +61,9 @@ def base_url(settings: Settings, scope: Scope, headers: Headers) -> str:
     """
     name = headers.get("host", "")
     local = settings.public_url is None and settings.host in LOOPBACK
-    try:
-        believed = local and urlsplit(f"//{name}").hostname in LOOPBACK
-    except ValueError:  # a bracket without its partner
-        believed = False
-    return f"{scope['scheme']}://{name}" if believed else orgs.signing_in.public_url(settings)
+    if local and _OF_THIS_MACHINE.fullmatch(name):
+        return f"{scope['scheme']}://{name}"
+    return orgs.signing_in.public_url(settings)
 
 
 def audience_of(path: str) -> str:

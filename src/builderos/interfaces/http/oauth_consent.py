@@ -65,8 +65,10 @@ class Asked:
         """What it asks for. Raises `Refusal`."""
         if self.values.get("response_type") != "code":
             raise Refusal("unsupported_response_type", "there is only the response type code")
-        if self.values.keys() & {"request", "request_uri", "response_mode"}:
+        if self.values.keys() & {"request", "request_uri"}:
             raise Refusal("invalid_request", "requests are not passed by reference here")
+        if self.values.get("response_mode", "query") != "query":
+            raise Refusal("invalid_request", "the answer goes into the query")
         if self.values.get("prompt") == "none":
             raise Refusal("interaction_required", "a member is always asked")
         return orgs.grants.Wish(
@@ -75,9 +77,10 @@ class Asked:
         )  # fmt: skip
 
     def _challenge(self) -> str | None:
-        """PKCE with S256: needed of every program without a secret, and never weaker than that."""
+        """PKCE with S256, of all but programs whose secret an organisation has made; never weaker than that."""
         challenge, method = self.values.get("code_challenge"), self.values.get("code_challenge_method")
-        if challenge is None and method is None and self.client.secret_hash is not None:
+        vouched = self.client.origin == "organisation" and self.client.secret_hash is not None
+        if challenge is None and method is None and vouched:
             return None
         if challenge is None or method != "S256" or not orgs.grants.well_formed(challenge):
             raise Refusal("invalid_request", "PKCE is needed: code_challenge with code_challenge_method S256")

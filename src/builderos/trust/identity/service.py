@@ -264,6 +264,13 @@ def session_of(unit: Unit, credential_id: str) -> str | None:
     return unit.execute(wanted).scalar_one_or_none()
 
 
+def sweep_access(unit: Unit, before: datetime) -> int:
+    """Forget access tokens that ended before that instant; returns how many."""
+    c = credentials.c
+    old = sa.delete(credentials).where(c.kind == "access", c.expires_at < before)
+    return unit.execute(old).rowcount
+
+
 def session_of_secret(unit: Unit, secret: str) -> str | None:
     """The session that an access token belongs to."""
     wanted = sa.select(credentials.c.session_id).where(credentials.c.hash == unit.get(Hasher)(secret))

@@ -191,6 +191,16 @@ def of_secret(unit: Unit, secret: str, client_id: str) -> str | None:
     return unit.execute(owned).scalar_one_or_none()
 
 
+def sweep(unit: Unit) -> None:
+    """Forget access tokens of yesterday, and refresh tokens that no replay is told by any more."""
+    identity.sweep_access(unit, unit.now - timedelta(days=1))
+    over = sa.select(sessions.c.id).where(
+        sa.or_(sessions.c.ended_at < unit.now - timedelta(days=1), sessions.c.expires_at < unit.now)
+    )
+    c = refresh_tokens.c
+    unit.execute(sa.delete(refresh_tokens).where(sa.or_(c.session_id.in_(over), c.used_at < unit.now - IDLE)))
+
+
 def by_oneself(unit: Unit) -> None:
     """Raise `policy_denied` where a program acts in the member's name: what it made would outlive its own end."""
     session_id = identity.session_of(unit, unit.actor.credential_id or "")

@@ -169,6 +169,7 @@ def public_url(settings: Settings) -> str:
 def sweep(unit: Unit) -> int:
     """Forget sign-ins, codes and programs that are over; returns how many sign-ins."""
     grants.sweep(unit)
+    sessions.sweep(unit)
     return unit.execute(sa.delete(sign_ins).where(sign_ins.c.expires_at < unit.now - LIFE)).rowcount
 
 
