@@ -60,6 +60,7 @@ def scaling(report: Report, place: Path, source: Path, rounds: int) -> None:
     try:
         few, many = ((home, scale.fill(home, count)) for home, count in zip(homes, (FEW, MANY), strict=True))
         scale.many(report, few, many, rounds)
+        scale.overview(report, many, rounds)
         servers += [Server(home.path, BUILDEROS_ENGINE="false") for home in homes]
         scale.ls_remote(report, (servers[0], few[1][0]), (servers[1], many[1][0]), rounds // 2)
     finally:

@@ -51,6 +51,15 @@ def many(
         )  # fmt: skip
 
 
+def overview(report: Report, large: tuple[Home, list[Sandbox]], rounds: int) -> None:
+    """What the owner of a server with many sandboxes sees of all of it."""
+    home, made = large
+    ms = medians(interleave(rounds, {"overview": lambda _n: home.run("getOverview", home.owner)}))
+    report.at_most(
+        f"admin overview at {len(made):,} sandboxes, ms", ms["overview"], 50, "all organisations and tools"
+    )
+
+
 def creation(report: Report, home: Home, server: Server, source: Path, folder: Path, rounds: int) -> None:
     """Opening a sandbox against `git worktree add` of the same 2,000 files."""
     wire = Wire(server.port)

@@ -33,17 +33,15 @@ def spend_rates(context: Context, call: Call, caller: str, standings: Standings)
         return
     rates, who = context.get(quotas.Rates), actor.credential_id or actor.id
     per_token, per_org = context.get(policy.InForce).rates(actor)
+    # A stranger does not learn how busy the others are.
+    seen_of_org = standings if actor.role not in ("sandbox", "share") else None
     try:
-        rates.hit("per_token", who, per_token)
-        rates.hit("per_org", actor.org_id, per_org)
+        rates.hit("per_token", who, per_token, standings)
+        rates.hit("per_org", actor.org_id, per_org, seen_of_org)
     except Problem as problem:
         object_, detail = actor.sandbox_id or actor.id, {"limit": problem.extra["name"]}
         perform(context, call, lambda unit: notices.raise_alert(unit, "rate_limited", object_, detail))
         raise
-    finally:
-        standings.append(rates.standing("per_token", who, per_token))
-        if actor.role not in ("sandbox", "share"):  # a stranger does not learn how busy the others are
-            standings.append(rates.standing("per_org", actor.org_id, per_org))
     if actor.credential_id is not None:
         _watch(context, call, actor.credential_id, caller)
 
@@ -52,7 +50,7 @@ def hit_inits(context: Context, org_id: str, request_id: str, caller: str, stand
     """Count an opening by a stranger. Raises `rate_limited`, with an alert that tells nothing of the caller."""
     rates = context.get(quotas.Rates)
     try:
-        rates.hit("anonymous_inits", caller)
+        rates.hit("anonymous_inits", caller, standings=standings)
     except Problem:
         call = Call(actor=identity.anonymous_actor(org_id), request_id=request_id)
         detail = {"limit": "anonymous_inits"}
@@ -62,8 +60,6 @@ def hit_inits(context: Context, org_id: str, request_id: str, caller: str, stand
             lambda unit: notices.raise_alert(unit, "rate_limited", "anonymous openings", detail),
         )
         raise
-    finally:
-        standings.append(rates.standing("anonymous_inits", caller))
 
 
 def _watch(context: Context, call: Call, credential_id: str, caller: str) -> None:

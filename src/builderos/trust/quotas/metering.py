@@ -56,19 +56,18 @@ class Meter:
         """One call that has ended; `outcome` is `ok` or the code of its problem."""
         today, took = utcnow().date(), round(ms)
         refused = outcome in REFUSED
-        failed = outcome != "ok" and not refused
         with self._lock:
             pending = self._pending[org_id]
-            _add(pending.actors[today, actor], (1, int(write), int(refused), int(failed), took))
-            _add(pending.tools[today, tool], (1, int(refused or failed), took))
-
-    def of(self, org_id: str) -> Pending:
-        """A copy of what is pending for one organisation."""
-        with self._lock:
-            found = self._pending.get(org_id, Pending())
-            return Pending(
-                {k: list(v) for k, v in found.actors.items()}, {k: list(v) for k, v in found.tools.items()}
-            )
+            mine, its = pending.actors[today, actor], pending.tools[today, tool]
+            mine[0] += 1
+            mine[1] += write
+            mine[2] += refused
+            mine[4] += took
+            its[0] += 1
+            its[2] += took
+            if outcome != "ok":
+                mine[3] += not refused
+                its[1] += 1
 
     def take(self) -> dict[str, Pending]:
         """All of it; counting begins anew."""

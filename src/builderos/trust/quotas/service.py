@@ -7,8 +7,7 @@ import hmac
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
@@ -22,8 +21,7 @@ __all__ = ["Crowds", "Rates", "Standing", "budgets", "metering", "overview", "sp
 _UNITS: Final = {60: "minute", 3600: "hour"}
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """Where one caller stands with one rate: `left` of `size` events in `seconds`, more of them in `reset_s`."""
 
     name: str
@@ -53,25 +51,25 @@ class Rates:
         """The pseudonym of a caller's address, valid until the server restarts."""
         return hmac.digest(self._key, address.encode(), "sha256").hex()[:24]
 
-    def hit(self, limit: str, who: str, most: int | None = None) -> None:
+    def hit(
+        self, limit: str, who: str, most: int | None = None, standings: list[Standing] | None = None
+    ) -> None:
         """Count one event; raises `rate_limited` with `limit`, `used`, `resets_at` when the window is full.
 
-        `most` lowers the size for this event: what an organisation allows its own.
+        `most` lowers the size for this event: what an organisation allows its own. `standings` gets where it stands.
         """
-        if not self._windows[limit].hit(who, most):
+        windows = self._windows[limit]
+        fits, left, reset_s = windows.take(who, most)
+        if standings is not None:
+            size = windows.size if most is None else min(most, windows.size)
+            standings.append(Standing(limit, size, windows.seconds, left, reset_s))
+        if not fits:
             raise self._refusal(limit, who, most)
 
     def check(self, limit: str, who: str) -> None:
         """Raise like `hit` when the window is full, without counting."""
         if self._windows[limit].used(who) >= self._windows[limit].size:
             raise self._refusal(limit, who)
-
-    def standing(self, limit: str, who: str, most: int | None = None) -> Standing:
-        """Where somebody stands; counts nothing."""
-        windows = self._windows[limit]
-        left, reset_s = windows.left(who, most)
-        size = windows.size if most is None else min(most, windows.size)
-        return Standing(limit, size, windows.seconds, left, reset_s)
 
     def _refusal(self, limit: str, who: str, most: int | None = None) -> Problem:
         windows = self._windows[limit]

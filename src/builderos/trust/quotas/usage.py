@@ -1,7 +1,7 @@
 """What was used: per day, per actor, in all; for one organisation, and for the owner of the server for all of them."""
 
-from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from datetime import date, timedelta
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
 from pydantic import Field
@@ -10,15 +10,17 @@ from sqlalchemy.dialects.postgresql import insert
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Out
+from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 
-from .metering import COUNTED, Meter
+from . import metering
 from .model import usage, usage_periods
 
 MAX_DAYS: Final = 400
+Filters: TypeAlias = list[sa.ColumnElement[bool]]
 _SUMS: Final[tuple[str, ...]] = (
     "requests",
     "writes",
@@ -78,6 +80,7 @@ class Usage(Out):
 def show(unit: Unit, body: UsageIn) -> Usage:
     """What the organisation used. Raises `validation_failed` for days that do not fit together."""
     policy.require(unit, "usage.read", policy.org_resource(unit))
+    metering.flush(unit.context)
     today = unit.now.date()
     last, first = body.to or today, body.from_ or (body.to or today) - timedelta(days=29)
     if not first <= last <= first + timedelta(days=MAX_DAYS):
@@ -87,19 +90,17 @@ def show(unit: Unit, body: UsageIn) -> Usage:
         )  # fmt: skip
     filters = [usage.c.day >= first, usage.c.day <= last]
     filters += [usage.c.actor == body.actor] if body.actor is not None else []
-    rows, totals = _stored(unit, body.by, filters)
-    _add_pending(unit, body, first, last, rows, totals)
     key = list_key("usage", by=body.by, actor=body.actor, first=first, last=last)
-    at = decode_cursor(key, body.cursor)
-    ordered = sorted(rows.items(), key=lambda item: _rank(body.by, item), reverse=True)
-    begin = int(at[0]) if at is not None else 0
-    page = ordered[begin : begin + body.limit]
-    more = len(ordered) > begin + body.limit
-    items = [UsageRow(day=_day(body.by, name), actor=_actor(body.by, name), **sums) for name, sums in page]
-    return Usage(
-        items=items, totals=Sums(**totals), seats=_seats(unit),
-        next_cursor=encode_cursor(key, [begin + body.limit]) if more else None,
-    )  # fmt: skip
+    at = decode_cursor(key, body.cursor, width=2)
+    try:
+        rows = _rows(unit, body, filters, at)
+    except ValueError:  # a cursor that somebody made up
+        raise Problem(
+            "validation_failed", "the cursor does not belong to this list", hint="Start again."
+        ) from None
+    items = [UsageRow(**row) for row in rows[: body.limit]]
+    end = encode_cursor(key, _place(body.by, items[-1])) if len(rows) > body.limit else None
+    return Usage(items=items, totals=Sums(**_totals(unit, filters)), seats=_seats(unit), next_cursor=end)
 
 
 def close_periods(unit: Unit) -> int:
@@ -116,7 +117,7 @@ def close_periods(unit: Unit) -> int:
         taken = insert(usage_periods).values(org_id=unit.org_id, day=day, closed_at=unit.now)
         if unit.execute(taken.on_conflict_do_nothing().returning(usage_periods.c.day)).first() is None:
             continue
-        _, totals = _stored(unit, "day", [usage.c.day == day])
+        totals = _totals(unit, [usage.c.day == day])
         ledger.record(
             unit, "usage.period_closed", str(day), {"day": str(day), "seats": seats, "totals": totals}
         )
@@ -127,45 +128,33 @@ def _seats(unit: Unit) -> int:
     return sum(member.kind == "person" for member in identity.members.everybody(unit))
 
 
-def _stored(
-    unit: Unit, by: Literal["day", "actor"], filters: list[sa.ColumnElement[bool]]
-) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    column = usage.c[by]
-    sums = [sa.func.sum(usage.c[name]).label(name) for name in _SUMS]
-    rows: dict[str, dict[str, int]] = {}
-    totals: dict[str, int] = dict.fromkeys(_SUMS, 0)
-    for row in unit.execute(sa.select(column, *sums).where(*filters).group_by(column)):
-        rows[str(row[0])] = {name: int(getattr(row, name)) for name in _SUMS}
-        for name in _SUMS:
-            totals[name] += rows[str(row[0])][name]
-    return rows, totals
+def _rows(unit: Unit, body: UsageIn, filters: Filters, at: list[Any] | None) -> list[dict[str, Any]]:
+    """One row more than the page has: newest day or busiest actor first, behind the place of the cursor."""
+    c, sums = usage.c, _sums()
+    busy = sa.func.sum(c.requests)
+    if body.by == "day":
+        wanted = sa.select(c.day, *sums).where(*filters).group_by(c.day).order_by(c.day.desc())
+        if at is not None:
+            wanted = wanted.where(c.day < date.fromisoformat(str(at[0])))
+    else:
+        wanted = (
+            sa.select(c.actor, *sums).where(*filters).group_by(c.actor).order_by(busy.desc(), c.actor.desc())
+        )
+        if at is not None:
+            wanted = wanted.having(sa.tuple_(busy, c.actor) < (int(at[0]), str(at[1])))
+    named = [as_dict(row) for row in unit.execute(wanted.limit(body.limit + 1))]
+    return [{"day": None, "actor": None, **row} for row in named]
 
 
-def _add_pending(
-    unit: Unit,
-    body: UsageIn,
-    first: date,
-    last: date,
-    rows: dict[str, dict[str, int]],
-    totals: dict[str, int],
-) -> None:
-    """What this process has counted and not written down yet."""
-    for (day, actor), sums in unit.get(Meter).of(unit.org_id).actors.items():
-        if not first <= day <= last or body.actor not in (None, actor):
-            continue
-        row = rows.setdefault(str(day) if body.by == "day" else actor, dict.fromkeys(_SUMS, 0))
-        for name, value in zip(COUNTED, sums, strict=True):
-            row[name] += value
-            totals[name] += value
+def _place(by: str, row: UsageRow) -> list[str | int]:
+    return [str(row.day), ""] if by == "day" else [row.requests, str(row.actor)]
 
 
-def _rank(by: str, item: tuple[str, dict[str, int]]) -> Any:
-    return item[0] if by == "day" else (item[1]["requests"], item[0])
+def _totals(unit: Unit, filters: Filters) -> dict[str, int]:
+    return as_dict(unit.execute(sa.select(*_sums()).where(*filters)).one())
 
 
-def _day(by: str, name: str) -> date | None:
-    return datetime.strptime(name, "%Y-%m-%d").date() if by == "day" else None  # noqa: DTZ007 - a day has no zone
-
-
-def _actor(by: str, name: str) -> str | None:
-    return name if by == "actor" else None
+def _sums() -> list[sa.ColumnElement[int]]:
+    return [
+        sa.cast(sa.func.coalesce(sa.func.sum(usage.c[name]), 0), sa.BigInteger).label(name) for name in _SUMS
+    ]

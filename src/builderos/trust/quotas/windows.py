@@ -25,15 +25,22 @@ class Windows:
         """Count one event, unless the window is full; returns whether it was counted. `size`: for this name a smaller
         window.
         """
+        return self.take(name, size)[0]
+
+    def take(self, name: str, size: int | None = None) -> tuple[bool, int, float]:
+        """Like `hit`, and how many events still fit, and in how many seconds the oldest leaves."""
         with self._lock:
-            now = self._clock()
+            now, most = self._clock(), self._size(size)
             self._sweep(now)
-            events = self._events.setdefault(name, deque())
+            events = self._events.get(name)
+            if events is None:
+                events = self._events[name] = deque()
             self._forget(events, now)
-            if len(events) >= self._size(size):
-                return False
-            events.append(now)
-            return True
+            fits = len(events) < most
+            if fits:
+                events.append(now)
+            oldest = events[0] + self.seconds - now if events else 0.0
+            return fits, max(0, most - len(events)), oldest
 
     def used(self, name: str) -> int:
         """How many events the window holds."""
@@ -51,14 +58,6 @@ class Windows:
             return (
                 max(0.0, events[len(events) - most] + self.seconds - now) if 0 < most <= len(events) else 0.0
             )
-
-    def left(self, name: str, size: int | None = None) -> tuple[int, float]:
-        """How many events still fit, and in how many seconds the oldest leaves; 0 where there is none."""
-        with self._lock:
-            events, now = self._events.get(name, deque()), self._clock()
-            self._forget(events, now)
-            oldest = max(0.0, events[0] + self.seconds - now) if events else 0.0
-            return max(0, self._size(size) - len(events)), oldest
 
     def _size(self, size: int | None) -> int:
         return self.size if size is None else min(size, self.size)
