@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 MAX_DEPTH = 32
+MAX_MEMBERS = 200
 MAX_INTEGER = 2**63 - 1
 # Ends of lines and commands for terminals, of old and of Unicode; and what turns text around, so that people read
 # another line than the one that was sent (Unicode TR36, 2.3).
@@ -87,6 +88,9 @@ class In(BaseModel):
     def _true_is_no_number(cls, data: Any) -> Any:
         """The library reads `true` as 1, the contract says integer. (Digits in text are numbers: queries are text.)"""
         if isinstance(data, dict):
+            if len(data) > MAX_MEMBERS:  # pyright: ignore[reportUnknownArgumentType]
+                # Else each of them would get an error of its own, which takes longer than to send it.
+                raise ValueError(f"must not have more than {MAX_MEMBERS} members")
             fields = cls.model_fields
             for name in [n for n, value in data.items() if isinstance(value, bool)]:  # pyright: ignore[reportUnknownVariableType]
                 if name in fields and _is_number(fields[name].annotation):

@@ -132,7 +132,9 @@ class Edge:
         log.log(level, "request", extra={logs.FIELDS: fields})
 
     def _refuse(self, scope: Scope, headers: Headers) -> Problem | None:
-        if self._hosts is not None and _host(headers) not in self._hosts:
+        # Of two Host headers, whoever stands before us may have read the other one (RFC 9112, 3.2).
+        named = len(headers.getlist("host"))
+        if named > 1 or (self._hosts is not None and _host(headers) not in self._hosts):
             return Problem(
                 "misdirected_request", "this server does not answer to that host name",
                 hint="Use the address that `builderos up` printed, or set BUILDEROS_PUBLIC_URL.",

@@ -15,7 +15,7 @@ from builderos.core.schema import In
 from builderos.core.unit import Call, Unit, perform
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
-from builderos.trust.secrets.service import redact
+from builderos.trust.secrets.service import redacted
 
 log = logging.getLogger("builderos.http")
 MAX_PATHS: Final = 100
@@ -73,7 +73,8 @@ def _payload(call: Call, operation: Operation, body: In, problem: Problem) -> di
         "wanted": wanted if own is not None and wanted != own else None,
         "paths": _paths(body) or None,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    # What a caller names may be anything, also a token that was pasted into the wrong field.
+    return {name: redacted(value) for name, value in members.items() if value is not None}
 
 
 def _paths(body: In) -> list[str]:
@@ -86,7 +87,7 @@ def _paths(body: In) -> list[str]:
     listed += [getattr(item, "path", None) for item in getattr(body, "files", None) or ()]
     named = {path for path in listed if isinstance(path, str) and 0 < len(path) <= MAX_PATH}
     # A path that was refused may hold anything, also what no database stores.
-    return sorted(_UNSTORABLE.sub("\ufffd", redact(path)) for path in named)[:MAX_PATHS]
+    return sorted(_UNSTORABLE.sub("\ufffd", path) for path in named)[:MAX_PATHS]
 
 
 def _write(context: Context, call: Call, verb: Callable[[Unit], object]) -> None:

@@ -7,6 +7,7 @@ from builderos.core.context import Context
 from builderos.core.unit import Call, perform
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
+from builderos.trust.secrets.service import redact, redacted
 
 MAX_PATHS: Final = 100
 
@@ -22,10 +23,9 @@ def note_refusal(context: Context, call: Call, refused: policy.Refused) -> None:
     if refused.paths:
         payload["paths"] = list(refused.paths[:MAX_PATHS])
     payload |= refused.noted
-    rules = refused.decision.rules
-    perform(
-        context, call, lambda unit: ledger.record(unit, "refused", refused.resource.id, payload, rules=rules)
-    )
+    rules, told = refused.decision.rules, redacted(payload)
+    about = redact(refused.resource.id)  # it may be what the caller named, whatever that was
+    perform(context, call, lambda unit: ledger.record(unit, "refused", about, told, rules=rules))
 
 
 def keep_awake(context: Context, call: Call) -> None:

@@ -22,7 +22,7 @@ class KeyIn(WriteIn):
     """What the key is for, and what it may do."""
 
     label: Annotated[Line, Field(description="What it is for.", min_length=1)]
-    scopes: Annotated[list[Scope], Field(description="What it may do.", min_length=1)]
+    scopes: Annotated[list[Scope], Field(description="What it may do.", min_length=1, max_length=20)]
     expires_at: Instant | None = None
 
 

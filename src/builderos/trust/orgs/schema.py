@@ -187,7 +187,8 @@ class TokenIn(WriteIn):
 
     label: Annotated[Line, Field(description="What it is for.", min_length=1)]
     scopes: Annotated[
-        list[Scope], Field(description="How much of the role this token carries.", min_length=1)
+        list[Scope],
+        Field(description="How much of the role this token carries.", min_length=1, max_length=20),
     ]
     expires_at: Annotated[
         Instant | None, Field(description="When it ends; 90 days from now when unsaid.")
