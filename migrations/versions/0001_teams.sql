@@ -106,6 +106,12 @@ reset role;
 
 grant create on schema ops to bos_definer;
 set role bos_definer;
+-- A function of its own, so that the credentials that have no grants pay nothing for them.
+create function ops.grants_held(p_member text) returns jsonb language plpgsql stable set search_path = ops, pg_temp as $$
+begin
+  return (select jsonb_agg(jsonb_build_array(g.id, g.place_id, g.environment, g.role)) from ops.grants g where g.member_id = p_member);
+end $$;
+
 -- All that a credential proves, in one indexed look: of a member the roles as they are at this moment. Of an
 -- organisation that is closing only what owners sign in with is still good.
 create function ops.credential(h bytea)
@@ -117,8 +123,7 @@ language sql stable security definer set search_path = ops, pg_temp as $$
          c.expires_at, coalesce(c.revoked_at, c.suspended_at, m.removed_at, t.ended_at,
            case when c.kind not in ('personal', 'access', 'cookie') or m.role <> 'org_owner' then o.closing_at end),
          s.expires_at, s.last_active_at, c.member_id, m.role, coalesce(t.audience, ''), o.closing_at is not null,
-         case when c.kind in ('personal', 'service', 'access', 'cookie') then (
-           select jsonb_agg(jsonb_build_array(g.id, g.place_id, g.environment, g.role)) from ops.grants g where g.member_id = m.id) end
+         case when c.kind in ('personal', 'service', 'access', 'cookie') then ops.grants_held(m.id) end
   from ops.credentials c
   join ops.orgs o on o.id = c.org_id
   left join ops.sandboxes s on s.id = c.sandbox_id
@@ -136,5 +141,5 @@ language sql stable security definer set search_path = ops, pg_temp as $$
 $$;
 reset role;
 revoke create on schema ops from bos_definer;
-revoke execute on function ops.credential, ops.org_of_secret from public;
+revoke execute on function ops.credential, ops.org_of_secret, ops.grants_held from public;
 grant execute on function ops.credential, ops.org_of_secret to bos_app;
