@@ -355,3 +355,35 @@ def test_the_owner_of_the_server_sees_all_organisations_in_numbers(site: Lab) ->
     for headers in (site.key("admin", "read"), site.open_sandbox().headers):
         refused = site.world.http.get("/v1/admin/overview", headers=headers)
         assert refused.json()["code"] == "policy_denied"
+
+
+def test_what_was_refused_is_found_by_its_file_and_its_code(fresh: Lab) -> None:
+    box = fresh.open_sandbox()
+    change = {"branch": "main", "file_path": "src/secret.py", "content": "x", "message": "m"}
+    fresh.problem(box.try_post("/commit_and_log_output", **change), "protected_branch")
+    [line] = fresh.events(code="protected_branch", path="src/secret.py")
+    assert (line["type"], line["payload"]["action"]) == ("refused", "files.write")
+    assert fresh.events(code="protected_branch", path="src/other.py") == []
+    fresh.problem(box.try_post("/system/fetch_files", path="../../etc/passwd"), "invalid_path")
+    assert [e["type"] for e in fresh.events(code="invalid_path")] == ["call.failed"]
+
+
+def test_a_push_is_counted_and_stopped_by_a_budget_like_a_commit(fresh: Lab) -> None:
+    box = fresh.open_sandbox()
+    address = "/git/lab.git/info/refs"
+
+    def knock(service: str) -> Any:
+        return fresh.world.http.get(address, params={"service": service}, auth=("x", box.token))
+
+    assert knock("git-receive-pack").status_code == 200
+    budget(fresh, "writes", 1)
+    tick(fresh)
+    refused = knock("git-receive-pack")
+    assert refused.status_code == 403
+    assert "budget" in refused.text
+    assert knock("git-upload-pack").status_code == 200
+    assert "ratelimit" in knock("git-upload-pack").headers
+    tools = {t["tool"] for t in fresh.ok(fresh.as_owner("GET", "/v1/admin/overview"))["tools"]}
+    tick(fresh)
+    tools |= {t["tool"] for t in fresh.ok(fresh.as_owner("GET", "/v1/admin/overview"))["tools"]}
+    assert {"git push", "git fetch"} <= tools
