@@ -117,6 +117,15 @@ def test_a_program_makes_no_credential_that_would_outlive_it(
     for path in ("/v1/tokens", "/v1/api-keys"):
         problem = team.lab.problem(call(team, token, "POST", path, **body), "policy_denied")
         assert problem["policy_rule"] == "by-oneself"
+    other = team.join("org_owner")
+    for method, path in (
+        ("POST", f"/v1/orgs/{team.made['id']}/close"),
+        ("DELETE", "/v1/me/membership"),
+        ("POST", f"/v1/members/{other.id}/ownership"),
+    ):
+        said = {} if "ownership" in path else {"confirm": team.slug}
+        problem = team.lab.problem(call(team, token, method, path, **said), "policy_denied")
+        assert problem["policy_rule"] == "by-oneself", path
     service = team.lab.ok(call(team, token, "POST", "/v1/service-accounts", label="ci", role="viewer"), 201)
     theirs = call(team, token, "POST", "/v1/tokens", service_account=service["id"], **body)
     team.lab.problem(theirs, "policy_denied")

@@ -24,6 +24,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 
 from . import org_schema as schema
+from . import sessions
 from .ports import Holds
 
 GRACE: Final = timedelta(days=30)
@@ -38,6 +39,7 @@ def close(unit: Unit, body: schema.CloseIn) -> schema.Org:
     """
     org = own(unit, body.id)
     decision = policy.require(unit, "org.delete", policy.org_resource(unit))
+    sessions.by_oneself(unit)
     if body.confirm != org.slug:
         raise Problem(
             "validation_failed", "confirm has to be the organisation's slug", hint=f"Type {org.slug}."

@@ -77,6 +77,7 @@ def leave(unit: Unit, body: schema.Leaving) -> schema.Gone:
     organisation's slug is typed.
     """
     decision = policy.require(unit, "me.manage", policy.org_resource(unit))
+    sessions.by_oneself(unit)
     if body.confirm != (slug := identity.org_slug(unit)):
         raise Problem("validation_failed", "confirm has to be the organisation's slug", hint=f"Type {slug}.")
     if unit.actor.member_id is None:
@@ -95,6 +96,7 @@ def hand_over(unit: Unit, body: schema.HandOverIn) -> schema.Member:
     """
     successor, _ = _managed(unit, body.id)
     decision = policy.require(unit, "member.manage", resource(unit, successor.id, "org_owner"))
+    sessions.by_oneself(unit)
     if unit.actor.role != "org_owner" or unit.actor.member_id is None:
         raise Problem(
             "policy_denied", "only an owner of the organisation hands it over",

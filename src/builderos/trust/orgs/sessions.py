@@ -202,13 +202,16 @@ def sweep(unit: Unit) -> None:
 
 
 def by_oneself(unit: Unit) -> None:
-    """Raise `policy_denied` where a program acts in the member's name: what it made would outlive its own end."""
+    """Raise `policy_denied` where a program acts in the member's name that does not come with us.
+
+    It makes no credentials, which would outlive its own end, and it ends no membership and no organisation.
+    """
     session_id = identity.session_of(unit, unit.actor.credential_id or "")
     wanted = sa.select(sessions.c.client_id).where(sessions.c.id == (session_id or ""))
     if unit.execute(wanted).scalar_one_or_none() not in (None, CLI):
         raise Problem(
-            "policy_denied", "a program that you let in makes no credentials in your name",
-            hint="Sign in yourself and make it there.", policy_rule="by-oneself",
+            "policy_denied", "a program that you let in does not do this in your name",
+            hint="Sign in yourself and do it there.", policy_rule="by-oneself",
         )  # fmt: skip
 
 
