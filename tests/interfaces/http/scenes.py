@@ -1,6 +1,5 @@
 """Two organisations, two repositories, every kind of credential, and one valid call of every operation."""
 
-import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
@@ -21,6 +20,8 @@ from builderos.trust.notices import service as notices
 from builderos.trust.orgs import service as orgs
 from tests.support.world import Json, Sandbox, World, make_repository
 
+from .calls import CALLS, numbers
+
 ROLES: tuple[MemberRole, ...] = ("org_owner", "admin", "builder", "reviewer", "viewer")
 SCOPES = ("read", "write", "promote", "approve", "admin")
 CREDENTIALS = (
@@ -34,7 +35,6 @@ CARRIERS = (
 # An access token and a cookie from a page of ours open what a personal token with all scopes opens.
 SAME = {f"{kind}_{role}": role for kind in ("access", "cookie") for role in ROLES}
 SITE = "http://127.0.0.1"
-_numbers = itertools.count()
 
 
 class Grounds:
@@ -81,7 +81,7 @@ class Grounds:
         as_owner = self.world.as_owner
         for old in self.world.ok(as_owner("GET", "/v1/audit/sinks"))["items"]:
             self.world.ok(as_owner("DELETE", f"/v1/audit/sinks/{old['id']}"))
-        body = {"name": f"scene-{next(_numbers)}", "file": {}}
+        body = {"name": f"scene-{next(numbers)}", "file": {}}
         return self.world.ok(as_owner("POST", "/v1/audit/sinks", json=body), 201)["id"]
 
     def post(self, path: str, token: str, **body: Any) -> Any:
@@ -159,7 +159,7 @@ class Scene:
         self.grounds = grounds
         self.world = grounds.world
         self.sandbox: Sandbox = self.world.open_sandbox()
-        self.commit_sha = self.sandbox.commit({f"src/s{next(_numbers)}.py": "x\n"}, "Add")["commit_sha"]
+        self.commit_sha = self.sandbox.commit({f"src/s{next(numbers)}.py": "x\n"}, "Add")["commit_sha"]
 
     @cached_property
     def sandbox_id(self) -> str:
@@ -223,7 +223,7 @@ class Scene:
 
     @cached_property
     def project(self) -> Json:
-        name = f"scene-{next(_numbers)}"
+        name = f"scene-{next(numbers)}"
         place = self.world.ok(self.world.as_owner("POST", "/v1/workspaces", json={"name": name}))
         body = {"workspace_id": place["id"], "name": name}
         return self.world.ok(self.world.as_owner("POST", "/v1/projects", json=body))
@@ -235,7 +235,7 @@ class Scene:
 
     @cached_property
     def invite(self) -> Json:
-        body = {"email": f"n{next(_numbers)}@scene.example", "role": "viewer"}
+        body = {"email": f"n{next(numbers)}@scene.example", "role": "viewer"}
         return self.world.ok(self.world.as_owner("POST", "/v1/invites", json=body))
 
     @cached_property
@@ -261,12 +261,12 @@ class Scene:
 
     @cached_property
     def secret_id(self) -> str:
-        body = {"name": f"SCENE_{next(_numbers)}", "value": "the value of a scene"}
+        body = {"name": f"SCENE_{next(numbers)}", "value": "the value of a scene"}
         return self.world.ok(self.world.as_owner("POST", "/v1/secrets", json=body), 201)["id"]
 
     @cached_property
     def fingerprint(self) -> str:
-        file = {"path": f"f{next(_numbers)}.py", "content": self.sandbox.token}
+        file = {"path": f"f{next(numbers)}.py", "content": self.sandbox.token}
         refused = self.sandbox.try_post("/commit_and_log_output", files=[file], message="x")
         return self.world.problem(refused, "policy_denied")["findings"][0]["fingerprint"]
 
@@ -334,213 +334,3 @@ class Scene:
         wire: Json = {"params": body} if operation.method in ("GET", "DELETE") else {"json": body}
         with nullcontext() if kept else mock.patch.object(Unit, "commit"):
             return self.world.http.request(operation.method, path, headers=headers, **wire), sent
-
-
-def _task(scene: Scene) -> str:
-    """A task of the scene that can be completed."""
-    name = f"task_{next(_numbers)}"
-    make = {"action": "create", "task_id": name, "title": "Do it", "phase": "1"}
-    scene.sandbox.post("/tasks/lifecycle", **make)
-    for action in ("activate", "start"):
-        scene.sandbox.post("/tasks/lifecycle", action=action, task_id=name)
-    return name
-
-
-def _program(s: Scene) -> str:
-    """A program of the organisation."""
-    body = {"name": "x", "redirect_uris": ["https://chat.example/cb"]}
-    return s.world.ok(s.world.as_owner("POST", "/v1/oauth-clients", json=body), 201)["id"]
-
-
-_PROVIDER: Json = {"label": "x", "issuer": "https://id.scene.example", "client_id": "x"}
-
-
-def _provider(s: Scene) -> str:
-    """The one provider of the organisation that is removed."""
-    world = s.world
-    for made in world.ok(world.as_owner("GET", "/v1/identity-providers"))["items"]:
-        world.ok(world.as_owner("DELETE", f"/v1/identity-providers/{made['id']}"))
-    return world.ok(world.as_owner("POST", "/v1/identity-providers", json=_PROVIDER), 201)["id"]
-
-
-# One valid call of every operation: what refuses it is the guard and nothing else.
-CALLS: dict[str, Callable[[Scene], Json]] = {
-    "initSandbox": lambda s: {"repo_name": "lab"},
-    "initBranch": lambda s: {"repo_name": "lab"},
-    "getStarted": lambda s: {"repo_name": "lab"},
-    "initProject": lambda s: {**s.here, "project_name": "Scene"},
-    "commit_and_log": lambda s: {**s.here, "message": "x", "file_path": f"n{next(_numbers)}", "content": "x"},
-    "commitAndLogOutput": lambda s: {
-        **s.here,
-        "message": "x",
-        "file_path": f"n{next(_numbers)}",
-        "content": "x",
-    },
-    "fetchFiles": lambda s: {**s.here, "path": "README.md"},
-    "gitLog": lambda s: s.here,
-    "gitDiff": lambda s: s.here,
-    "rollback": lambda s: {**s.here, "commit_sha": s.commit_sha, "reason": "x"},
-    "createBackup": lambda s: s.here,
-    "listBackups": lambda s: s.here,
-    "getBackups": lambda s: s.here,
-    "restoreBackup": lambda s: {**s.here, "id": s.backup_id},
-    "promote": lambda s: {**s.here, "title": "A scene"},
-    "taskLifecycle": lambda s: {
-        **s.here,
-        "action": "create",
-        "task_id": f"t{next(_numbers)}",
-        "title": "x",
-        "phase": "1",
-    },
-    "completeTask": lambda s: {**s.here, "task_id": _task(s), "reasoning": "done"},
-    "handoff": lambda s: {
-        **s.here,
-        "action": "append",
-        "task_id": _task(s),
-        "to": "x",
-        "reason": "x",
-        "next_prompt": "x",
-    },
-    "logReasoning": lambda s: {**s.here, "task_id": _task(s), "kind": "thought", "text": "x"},
-    "taskQuery": lambda s: {**s.here, "mode": "list"},
-    "memoryQuery": lambda s: s.here,
-    "memoryManage": lambda s: {**s.here, "action": "index"},
-    "systemMetrics": lambda s: {**s.here, "mode": "summary"},
-    "listActions": lambda s: {},
-    "getActions": lambda s: {},
-    "listPulls": lambda s: {"repo_name": "lab"},
-    "getPull": lambda s: {"id": s.promotion["promotion_id"]},
-    "reviewPull": lambda s: {"id": s.promotion["promotion_id"], "verdict": "comment", "comment": "x"},
-    "mergePull": lambda s: {"id": s.promotion["promotion_id"]},
-    "listSandboxes": lambda s: {},
-    "getSandbox": lambda s: {"id": s.sandbox_id},
-    "changeToken": lambda s: {"id": s.sandbox_id, "action": "rotate"},
-    "resetSandbox": lambda s: {"id": s.sandbox_id, "to": "main"},
-    "updateSandbox": lambda s: {"id": s.sandbox_id},
-    "archiveSandbox": lambda s: {"id": s.sandbox_id},
-    "deleteSandbox": lambda s: {"id": s.sandbox_id},
-    "shareSandbox": lambda s: {"id": s.sandbox_id},
-    "revokeShare": lambda s: {"id": s.share["share_id"]},
-    "viewShared": lambda s: {"share_token": s.share["share_token"]},
-    "importRepo": lambda s: {"source": str(s.grounds.source), "name": f"import-{next(_numbers)}"},
-    "createRepo": lambda s: {"name": f"made-{next(_numbers)}"},
-    "listRepos": lambda s: {},
-    "getRepo": lambda s: {"id": s.grounds.repo_id},
-    "createDevBranch": lambda s: {"id": s.grounds.repo_id, "branch": f"dev-{next(_numbers)}"},
-    "protectRepo": lambda s: {"id": s.grounds.repo_id, "dry_run": True},
-    "setSecret": lambda s: {"name": f"SCENE_{next(_numbers)}", "value": "the value of a scene"},
-    "listSecrets": lambda s: {},
-    "changeSecret": lambda s: {"id": s.secret_id, "state": "disabled"},
-    "deleteSecret": lambda s: {"id": s.secret_id},
-    "rotateVaultKey": lambda s: {},
-    "listSecretFindings": lambda s: {},
-    "decideSecretFinding": lambda s: {
-        "fingerprint": s.fingerprint,
-        "decision": "allow",
-        "reason": "A scene.",
-    },
-    "getPolicy": lambda s: {},
-    "proposePolicy": lambda s: {"content": f"version: 1 # {next(_numbers)}", "reason": "x"},
-    "explainPolicy": lambda s: {"action": "files.write"},
-    "simulatePolicy": lambda s: {"questions": [{"action": "files.write"}]},
-    "diffPolicy": lambda s: {"content": "version: 1"},
-    "listApprovals": lambda s: {},
-    "getApproval": lambda s: {"id": s.promotion["approval_id"]},
-    "decideApproval": lambda s: {"id": s.promotion["approval_id"], "decision": "approve"},
-    "searchAudit": lambda s: {},
-    "exportAudit": lambda s: {"format": "jsonl"},
-    "verifyAudit": lambda s: {},
-    "getCheckpoint": lambda s: {},
-    "makeCheckpoint": lambda s: {},
-    "proveLine": lambda s: {"seq": 1},
-    "proveGrowth": lambda s: {"from": 1},
-    "getProvenance": lambda s: {"id": s.commit_sha},
-    "attestCommit": lambda s: {"id": s.commit_sha},
-    "explainLine": lambda s: {**s.here, "path": "README.md", "line": 1},
-    "runDoctor": lambda s: {},
-    "createOrg": lambda s: {
-        "slug": f"scene-{next(_numbers)}",
-        "name": "x",
-        "owner_email": "x@scene.example",
-    },
-    "getOrg": lambda s: {"id": s.world.org_id},
-    "changeOrg": lambda s: {"id": s.world.org_id, "anonymous": True},
-    "closeOrg": lambda s: {
-        "id": s.world.org_id,
-        "confirm": "local",
-    },  # the server owner's own: nobody closes it
-    "keepOrg": lambda s: {"id": s.world.org_id},
-    "routeOrg": lambda s: {"id": s.grounds.foreign_org, "patterns": [f"scene{next(_numbers)}-*"]},
-    "handOver": lambda s: {"id": s.member_id},  # a program, which owns nothing
-    "leaveOrg": lambda s: {"confirm": "another"},  # so that everybody is still there for the next call
-    "createWorkspace": lambda s: {"name": f"Scene {next(_numbers)}"},
-    "listWorkspaces": lambda s: {},
-    "getWorkspace": lambda s: {"id": s.project["workspace_id"]},
-    "changeWorkspace": lambda s: {"id": s.project["workspace_id"], "archived": False},
-    "createProject": lambda s: {"workspace_id": s.project["workspace_id"], "name": f"scene-{next(_numbers)}"},
-    "listProjects": lambda s: {},
-    "getProject": lambda s: {"id": s.project["id"]},
-    "changeProject": lambda s: {"id": s.project["id"], "stack": ["python"]},
-    "moveRepo": lambda s: {"id": s.grounds.repo_id, "project_id": None},
-    "createGrant": lambda s: {"member_id": s.member_id, "role": "viewer", "place": s.project["id"]},
-    "listGrants": lambda s: {},
-    "endGrant": lambda s: {"id": s.grant_id},
-    "listMembers": lambda s: {},
-    "changeMember": lambda s: {"id": s.member_id, "role": "viewer"},
-    "removeMember": lambda s: {"id": s.member_id},
-    "createServiceAccount": lambda s: {"label": "x", "role": "viewer"},
-    "createOauthClient": lambda s: {"name": "x", "redirect_uris": ["https://chat.example/cb"]},
-    "listOauthClients": lambda s: {},
-    "changeOauthClient": lambda s: {"id": _program(s), "redirect_uris": ["https://chat.example/new"]},
-    "removeOauthClient": lambda s: {"id": _program(s)},
-    "createIdentityProvider": lambda s: _PROVIDER,
-    "listIdentityProviders": lambda s: {},
-    "removeIdentityProvider": lambda s: {"id": _provider(s)},
-    "createInvite": lambda s: {"email": f"n{next(_numbers)}@scene.example", "role": "viewer"},
-    "listInvites": lambda s: {},
-    "revokeInvite": lambda s: {"id": s.invite["id"]},
-    "acceptInvite": lambda s: {"invite_token": s.invite["invite_token"]},
-    "createToken": lambda s: {"label": "x", "scopes": ["read"]},
-    "listTokens": lambda s: {},
-    "revokeToken": lambda s: {"id": s.token_id},
-    "getMe": lambda s: {},
-    "getPermissions": lambda s: {"object": s.sandbox_id},
-    "listSessions": lambda s: {},
-    "endSession": lambda s: {"id": s.session_id},
-    "createKey": lambda s: {"label": "x", "scopes": ["read"]},
-    "listKeys": lambda s: {},
-    "revokeKey": lambda s: {"id": s.key_id},
-    "listAlerts": lambda s: {},
-    "ackAlert": lambda s: {"id": s.alert_id},
-    "getUsage": lambda s: {"by": "day"},
-    "listBudgets": lambda s: {},
-    "setBudget": lambda s: {"meter": "commits", "period": "month", "amount": 10**12},
-    "getOverview": lambda s: {},
-    "liftSuspension": lambda s: {"id": s.suspended_id},
-    "listInbox": lambda s: {},
-    "markInbox": lambda s: {"items": [s.alert_id]},
-    "getPreferences": lambda s: {},
-    "setPreferences": lambda s: {"mail_approvals": False},
-    "searchAccess": lambda s: {"limit": 1},
-    "exportAccess": lambda s: {},
-    "getRetention": lambda s: {},
-    "setRetention": lambda s: {"access_days": 400},
-    "listHolds": lambda s: {},
-    "createHold": lambda s: {"subject": "usr_nobody", "reason": "x"},
-    "releaseHold": lambda s: {"id": s.hold_id},
-    "erasePerson": lambda s: {"subject": "usr_somebody"},
-    "listSinks": lambda s: {},
-    "createSink": lambda s: {"name": f"scene-{next(_numbers)}", "file": {}},
-    "testSink": lambda s: {"id": s.sink_id},
-    "deleteSink": lambda s: {"id": s.sink_id},
-    "createWebhook": lambda s: {"url": "https://hooks.example.com/", "events": ["none"]},
-    "listWebhooks": lambda s: {},
-    "getWebhook": lambda s: {"id": s.webhook_id},
-    "changeWebhook": lambda s: {"id": s.webhook_id, "description": "x"},
-    "deleteWebhook": lambda s: {"id": s.webhook_id},
-    "rotateWebhookSecret": lambda s: {"id": s.webhook_id},
-    "pingWebhook": lambda s: {"id": s.webhook_id},
-    "listDeliveries": lambda s: {"id": s.webhook_id},
-    "getDelivery": lambda s: {"id": s.delivery_id},
-    "redeliverWebhook": lambda s: {"id": s.webhook_id, "failed": True},
-}

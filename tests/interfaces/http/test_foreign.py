@@ -18,7 +18,8 @@ from builderos.core.ids import new_id
 from tests.support.databases import Databases
 from tests.support.world import Json, world_in_temp
 
-from .scenes import CALLS, ROLES, Grounds, Scene
+from .calls import CALLS
+from .scenes import ROLES, Grounds, Scene
 
 DOCUMENT = json.loads((Path(__file__).parents[3] / "openapi.json").read_text())
 OPERATIONS = {

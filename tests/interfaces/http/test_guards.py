@@ -19,7 +19,8 @@ from builderos.core.operations import Operation
 from tests.support.databases import Databases
 from tests.support.world import world_in_temp
 
-from .scenes import CALLS, CARRIERS, CREDENTIALS, ROLES, SAME, Grounds, Scene
+from .calls import CALLS
+from .scenes import CARRIERS, CREDENTIALS, ROLES, SAME, Grounds, Scene
 
 TABLE = Path(__file__).with_name("guards.txt")
 OPERATIONS = {o.name: o for o in Application(Context(), list(root.GROUPS)).operations()}
@@ -88,7 +89,7 @@ def test_every_operation_has_a_row_and_a_call_and_no_row_outlives_its_operation(
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_door_opens_for_whom_the_table_says(grounds: Grounds, name: str) -> None:
-    assert name in CALLS, "write a valid call of this operation into scenes.py"
+    assert name in CALLS, "write a valid call of this operation into calls.py"
     found = walk(grounds, OPERATIONS[name])
     carried = {carrier: found.pop(carrier) for carrier in SAME}
     assert carried == {carrier: found[role] for carrier, role in SAME.items()}

@@ -11,7 +11,8 @@ from builderos.core.context import Context
 from builderos.trust.policy.document import read_document
 from builderos.trust.policy.file_policy import FilePolicy
 from builderos.trust.policy.force import InForce, Version
-from tests.interfaces.http.scenes import CALLS, Grounds, Scene
+from tests.interfaces.http.calls import CALLS
+from tests.interfaces.http.scenes import Grounds, Scene
 from tests.support.databases import Databases
 from tests.support.world import World, world_in_temp
 
