@@ -284,14 +284,6 @@ def test_nobody_who_keeps_no_traces_loads_the_packages() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_span_costs_nothing_while_nobody_keeps_it(world: World) -> None:
+def test_a_span_is_nothing_while_nobody_keeps_it(world: World) -> None:
     assert not tracing.on()
-    best = 1.0
-    for _ in range(5):
-        began = time.perf_counter()
-        for _ in range(1000):
-            with tracing.span("postgresql", {}) as span:
-                span.fail("x")
-        best = min(best, (time.perf_counter() - began) / 1000)
-    assert best < 5e-6
     assert tracing.span("a") is tracing.span("b")

@@ -40,7 +40,7 @@ def box(lab: Lab) -> Sandbox:
     return lab.open_sandbox()
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS, ids=["plain", "base64", "in an address", "JSON"])
 def test_a_kept_secret_cannot_be_committed_in_any_form(lab: Lab, box: Sandbox, form: str) -> None:
     file = {"path": "conf.txt", "content": f"one\nkey: {form}\n"}
     refused = lab.problem(
