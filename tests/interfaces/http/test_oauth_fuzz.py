@@ -18,8 +18,8 @@ from tests.support.teams import Team
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 NAMES = st.sampled_from([
     "response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method",
-    "resource", "prompt", "grant_type", "code", "code_verifier", "refresh_token", "device_code", "user_code", "token", "csrf",
-    "decision", "grant", "client_secret", "request_uri",
+    "resource", "prompt", "grant_type", "code", "code_verifier", "refresh_token", "device_code", "user_code", "token",
+    "csrf", "decision", "grant", "client_secret", "request_uri",
 ])  # fmt: skip
 FUZZ = settings(
     max_examples=40,
