@@ -22,7 +22,7 @@ def _task(scene: "Scene") -> str:
     return name
 
 
-def _program(s: Scene) -> str:
+def _program(s: "Scene") -> str:
     """A program of the organisation."""
     body = {"name": "x", "redirect_uris": ["https://chat.example/cb"]}
     return s.world.ok(s.world.as_owner("POST", "/v1/oauth-clients", json=body), 201)["id"]
@@ -31,7 +31,7 @@ def _program(s: Scene) -> str:
 _PROVIDER: Json = {"label": "x", "issuer": "https://id.scene.example", "client_id": "x"}
 
 
-def _provider(s: Scene) -> str:
+def _provider(s: "Scene") -> str:
     """The one provider of the organisation that is removed."""
     world = s.world
     for made in world.ok(world.as_owner("GET", "/v1/identity-providers"))["items"]:
