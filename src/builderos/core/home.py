@@ -25,8 +25,13 @@ def configured_home() -> Path:
 REPOSITORIES: Final = "repos"
 ARTIFACTS: Final = "artifacts"
 EXPORTS: Final = "exports"
+ASIDE: Final = ".lost"
 
 
 def org_roots(home: Path, org_id: str) -> tuple[Path, ...]:
-    """The folders that hold all files of one organisation and nothing of any other; not all of them need to exist."""
-    return tuple(home / kind / org_id for kind in (REPOSITORIES, ARTIFACTS, EXPORTS))
+    """The folders that hold all files of one organisation and nothing of any other; not all of them need to exist.
+
+    Among them what the doctor has set aside (`.lost`).
+    """
+    roots = [home / kind / org_id for kind in (REPOSITORIES, ARTIFACTS, EXPORTS)]
+    return (*roots, *sorted((home / REPOSITORIES / ASIDE).glob(f"*/{org_id}")))

@@ -395,3 +395,21 @@ def test_what_tells_of_every_organisation_answers_in_the_server_owners_alone(wal
             "select * from ops.overview_tools('2026-01-01')",
         ):
             assert connection.execute(query).fetchall() == []  # type: ignore[arg-type]
+
+
+def test_erasing_an_organisation_takes_its_rows_out_of_every_table_there_is(walled: Walled) -> None:
+    kept = {"orgs", "ledger", "ledger_head", "ledger_nodes", "ledger_terms", "checkpoints"}
+    with walled.as_ours() as connection:
+        # A hold keeps everything; the one that was made up is released.
+        attempt = connection.execute("update ops.holds set released_at = now() where org_id = %s", (OURS,))
+        assert attempt.rowcount == 1
+        connection.execute("savepoint s")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select ops.erase_org()")
+        connection.execute("rollback to s")
+        connection.execute("update ops.orgs set closing_at = now(), erase_at = now() - interval '1 s'")
+        assert connection.execute("select ops.erase_org()").fetchone() == (len(walled.tables) - len(kept),)
+        left = {
+            t for t in walled.tables if connection.execute(f"select count(*) from ops.{t}").fetchone() != (0,)
+        }
+    assert left == kept

@@ -107,6 +107,8 @@ def test_the_most_specific_grant_decides_alone(team: Team, place: Place) -> None
     assert place.may_build(viewer)
     place.grant(builder, "viewer", place.project["id"])
     assert not place.may_build(builder), "a grant narrows, too"
+    listed = team.lab.ok(team.owner.call("GET", "/v1/repos", project_id=place.project["id"]))["items"]
+    assert [(repo["id"], repo["project_id"]) for repo in listed] == [(place.repo["id"], place.project["id"])]
     place.move(None)
     assert place.may_build(builder), "outside of the project the role in the organisation holds"
 
@@ -183,12 +185,20 @@ def test_a_rule_for_a_project_binds_its_repositories_by_whatever_name_they_are_a
     team.lab.ok(
         team.owner.call("POST", f"/v1/projects/{place.project['id']}", name=f"{place.project['name']}-p")
     )
-    put_in_force(team, f"version: 1\nrules:\n  {rule}\n")
+    links = (
+        f"- {{id: no-links, scope: {{project: {place.project['name']}-p}}, deny: {{tools: [shareSandbox]}}}}"
+    )
+    put_in_force(team, f"version: 1\nrules:\n  {rule}\n  {links}\n")
     box = team.lab.ok(team.owner.call("POST", "/sandbox/init", repo_name=place.repo["repo_name"]))
     bearer = {"Authorization": f"Bearer {box['reuse_token']}"}
     secret = {"message": "m", "files": [{"path": "conf/.env", "content": "x"}]}
     refused = team.lab.world.http.post("/commit_and_log_output", json=secret, headers=bearer)
     assert team.lab.problem(refused, "policy_denied")["policy_rule"] == "no-env"
+    id_ = team.lab.sql("select id from ops.sandboxes where name = %s", box["branch"])[0][0]
+    refused = team.lab.world.http.post(f"/v1/sandboxes/{id_}/share", json={}, headers=bearer)
+    assert team.lab.problem(refused, "policy_denied")["policy_rule"] == "no-links", (
+        "an act that names no project"
+    )
     place.move(None)
     team.lab.ok(team.lab.world.http.post("/commit_and_log_output", json=secret, headers=bearer))
 

@@ -38,6 +38,7 @@ class RepoIn(In):
 class RepoListIn(In):
     """Page of the list."""
 
+    project_id: Annotated[Line | None, Field(description="Of this project alone.")] = None
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = None
 
@@ -49,6 +50,7 @@ class RepoLine(Out):
     repo_owner: str
     repo_name: str
     base_branch: str
+    project_id: str | None
     created_at: datetime
 
 
@@ -94,11 +96,13 @@ def listed(unit: Unit, body: RepoListIn) -> RepoList:
     """Repositories of the organisation."""
     policy.require(unit, "org.read", policy.org_resource(unit))
     c = repositories.c
-    key = list_key("repos")
+    key = list_key("repos", project=body.project_id)
     last = decode_cursor(key, body.cursor)
     wanted = sa.select(repositories).where(c.deleted_at.is_(None)).order_by(c.id).limit(body.limit + 1)
     if last is not None:
         wanted = wanted.where(c.id > str(last[0]))
+    if body.project_id is not None:
+        wanted = wanted.where(c.project_id == body.project_id)
     rows = unit.execute(wanted).all()
     items = [RepoLine(**_line(r)) for r in rows[: body.limit]]
     more = len(rows) > body.limit
@@ -108,7 +112,7 @@ def listed(unit: Unit, body: RepoListIn) -> RepoList:
 def _line(row: sa.Row[Any]) -> dict[str, Any]:
     return {
         "id": row.id, "repo_owner": row.owner, "repo_name": row.name, "base_branch": row.base_branch,
-        "created_at": row.created_at,
+        "project_id": row.project_id, "created_at": row.created_at,
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from builderos.core.home import ASIDE
 from builderos.core.ids import is_id
 from builderos.core.unit import Unit
 
@@ -15,7 +16,6 @@ from .model import branches, git_journal, repositories
 from .publish import dead_quarantines, sweep_quarantine
 from .store import RepositoryStore
 
-ASIDE: Final = ".lost"
 _YOUNG_S: Final = 3600.0  # an import makes its folder before its row
 
 
