@@ -185,3 +185,64 @@ def test_another_organisation_sees_none_of_it(lab: Lab) -> None:
     lab.ok(lab.world.http.post("/v1/repos/import", json=body, headers=other.owner), 201)
     params = {"repo_name": "lab", "path": "src/private.py", "line": 1}
     lab.problem(lab.world.http.get("/v1/why", params=params, headers=other.owner), "not_found")
+
+
+def test_a_prompt_that_a_commit_names_is_an_edge_a_trailer_and_part_of_the_story(lab: Lab) -> None:
+    box = lab.open_sandbox()
+    version = "planner@1.3.0#sha256:" + "a" * 64
+    sha = box.commit({"prompted.py": "x\n"}, metadata={"prompt_version": version})["commit_sha"]
+    found = provenance(lab, sha)
+    assert found["commit"]["prompt_version"] == version
+    assert (f"commit:{sha}", "with_prompt_version", f"prompt_version:{version}") in edges(found)
+    assert f"prompt {version}" in " ".join(why(lab, "prompted.py", 1, box.branch)["story"])
+    folder = lab.world.home / "repos" / store_of(lab, box)
+    assert f"BuilderOS-Prompt-Version: {version}" in git("log", "-1", "--format=%B", sha, cwd=folder)
+
+
+@pytest.mark.parametrize("told", ["two\nlines", "x" * 201, 7, ["a"], {"a": 1}, ""])
+def test_what_is_no_version_of_a_prompt_is_none(lab: Lab, told: object) -> None:
+    box = lab.open_sandbox()
+    sha = box.commit({"odd.py": f"{told}\n"}, metadata={"prompt_version": told})["commit_sha"]
+    folder = lab.world.home / "repos" / store_of(lab, box)
+    assert "Prompt-Version" not in git("log", "-1", "--format=%B", sha, cwd=folder)
+    version = provenance(lab, sha)["commit"]["prompt_version"]
+    assert version is None or len(version) <= 200
+
+
+def test_a_line_that_an_undo_brought_back_leads_to_who_wrote_it(lab: Lab) -> None:
+    box = lab.open_sandbox()
+    first = box.commit({"back.py": "a\nkeep me\nz\n"})["commit_sha"]
+    bad = box.commit({"back.py": "a\nz\nmore\n"})["commit_sha"]
+    undo = box.post("/git/rollback_commit", commit_sha=bad, reason="It was needed")["new_sha"]
+    told = why(lab, "back.py", 2, box.branch)
+    assert told["commit"]["sha"] == undo
+    assert [(step["undid"], step["commit"]["sha"]) for step in told["earlier"]] == [(bad, first)]
+    found = {(edge["subject"], edge["relation"], edge["object"]) for edge in told["edges"]}
+    assert {
+        (f"commit:{undo}", "undid", f"commit:{bad}"),
+        (f"commit:{undo}", "restored_from", f"commit:{first}"),
+    } <= found
+    story = " ".join(told["story"])
+    assert f"commit {first[:10]}" in story
+    assert "brought it back" in story
+    again = box.post("/git/rollback_commit", commit_sha=undo, reason="Not so")["new_sha"]
+    box.post("/git/rollback_commit", commit_sha=again, reason="After all")
+    assert [step["commit"]["sha"] for step in why(lab, "back.py", 2, box.branch)["earlier"]] == [undo, first]
+    assert why(lab, "back.py", 1, box.branch)["earlier"] == []
+
+
+def test_a_line_that_a_reset_or_a_restore_brought_back_does_so_too(lab: Lab) -> None:
+    box = lab.open_sandbox()
+    first = box.commit({"deep.py": "one of a kind\n", "other.py": "1\n"})["commit_sha"]
+    kept = box.post("/system/backup")["backup_id"]
+    gone = box.commit({"deep.py": "another\n"})["commit_sha"]
+    box.post(f"/system/backup/{kept}/restore")
+    told = why(lab, "deep.py", 1, box.branch)
+    assert told["commit"]["act"]["type"] == "restore"
+    assert [(step["undid"], step["commit"]["sha"]) for step in told["earlier"]] == [(gone, first)]
+    box.commit({"deep.py": "a third\n"})
+    path = f"/v1/sandboxes/{lab.sandbox_id(box)}/reset"
+    lab.ok(lab.world.http.post(path, json={"to": first}, headers=box.headers))
+    told = why(lab, "deep.py", 1, box.branch)
+    assert told["commit"]["act"]["type"] == "reset"
+    assert told["earlier"][-1]["commit"]["sha"] == first

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import MAIN, Branch
+from builderos.assets.repositories.service import Batch, decode_commit
 from builderos.core.ids import new_id
 from builderos.core.operations import Reply
 from builderos.core.problems import Problem
@@ -28,12 +29,13 @@ from .merging import Preview, preview
 from .model import pulls
 from .places import BranchWriteIn, Place, branch_resource, locate
 from .ports import HostPull
+from .provenance import prompt_version_of
 from .pulls import MergeIn, Pull, PullState, add_comment, as_pull, find_pull, host_of, pull_resource
 from .refresh import Resolution, bring_main
 from .writing import DiffStat
 
 SEMVER: Final = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
-_PROMPT_CHARS: Final = 200
+
 _RECORDED: Final = (
     "source_branch_id",
     "target_branch_id",
@@ -212,15 +214,16 @@ def _ask(
     return approvals.request(
         unit, action="pull.merge", object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=diff_hash,
         reason=f"{body.title} ({source.name} → {target.name} of {source.repo_name})", risk=risk, risk_reasons=reasons,
-        requested_by=unit.actor.id, prompt_version=_prompt_version(unit, source.tip), first=first,
+        where={"repo": source.repo_name, "branch": source.name},
+        requested_by=unit.actor.id, prompt_version=_prompt_version(unit, source, found.batch), first=first,
     )  # fmt: skip
 
 
-def _prompt_version(unit: Unit, sha: str) -> str | None:
-    """The prompt that the maker of the newest commit has named in its `metadata`: a claim, kept as it was made."""
-    line = ledger.line_of_commit(unit, sha)
-    told = (line["payload"].get("metadata") or {}).get("prompt_version") if line is not None else None
-    return told[:_PROMPT_CHARS] if isinstance(told, str) else None
+def _prompt_version(unit: Unit, source: Branch, batch: Batch) -> str | None:
+    """The prompt that the maker of the newest commit has named: a claim, kept as it was made."""
+    line = ledger.line_of_commit(unit, source.tip)
+    commit = decode_commit(batch.read(bytes.fromhex(source.tip))[1])
+    return prompt_version_of(line["payload"] if line is not None else {}, dict(commit.trailers))
 
 
 def _try_bot(

@@ -3,6 +3,7 @@
 Everything is read from the ledger, the promotions and the approvals; nothing is kept twice.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -27,6 +28,8 @@ from .places import branch_resource
 from .pulls import find_pull, pull_resource
 
 MAX_PROMOTIONS: Final = 500
+MAX_VERSION: Final = 200
+PROMPT_TRAILER: Final = "BuilderOS-Prompt-Version"
 
 
 class ProvenanceIn(In):
@@ -146,7 +149,7 @@ def provenance(unit: Unit, body: ProvenanceIn) -> ProvenanceOut:
 
 def told(unit: Unit, found: Found) -> ProvenanceOut:
     """Everything that is known about a commit."""
-    origin = _origin(unit, found)
+    origin = origin_of(unit, found)
     brought = _promotions(unit, found)
     edges = _edges_of_commit(origin)
     for promotion in brought:
@@ -211,7 +214,8 @@ def _read(unit: Unit, branch: Branch, sha: str) -> Commit:
     return decode_commit(repository_of(unit, branch).read(pygit2.Oid(hex=sha))[1])
 
 
-def _origin(unit: Unit, found: Found) -> Origin:
+def origin_of(unit: Unit, found: Found) -> Origin:
+    """A commit with what its line and its trailers tell. Versions, task and run are what its maker said."""
     line, trailers = found.line, dict(found.commit.trailers)
     payload: dict[str, Any] = line["payload"] if line is not None else {}
     return Origin(
@@ -220,8 +224,9 @@ def _origin(unit: Unit, found: Found) -> Origin:
         author=line["actor_name"] if line is not None else f"git:{found.commit.author.name}",
         at=found.commit.committed_at, paths=list(payload.get("paths", []))[:200],
         task_id=payload.get("task_id") or trailers.get("BuilderOS-Task"),
-        run_id=payload.get("run_id"), agent_version=payload.get("agent_version"),
-        prompt_version=payload.get("prompt_version"), claimed_by=payload.get("claimed_by"),
+        run_id=payload.get("run_id") or trailers.get("BuilderOS-Run"),
+        agent_version=payload.get("agent_version") or trailers.get("BuilderOS-Agent-Version"),
+        prompt_version=prompt_version_of(payload, trailers), claimed_by=payload.get("claimed_by"),
         opened_by=_opened_by(unit, line["actor"]) if line is not None else None,
         act=_act(line) if line is not None else None,
     )  # fmt: skip
@@ -232,6 +237,13 @@ def _opened_by(unit: Unit, actor_id: str) -> str | None:
     id_ = "sbx_" + actor_id.removeprefix("act_")
     maker = unit.execute(sa.select(sandboxes.c.created_by).where(sandboxes.c.id == id_)).scalar_one_or_none()
     return maker if maker is not None and maker.startswith(("usr_", "sva_")) else None
+
+
+def prompt_version_of(payload: dict[str, Any], trailers: Mapping[str, str]) -> str | None:
+    """The version of the prompt, e.g. `planner@1.3.0#sha256:…`: from the metadata of a commit, or its trailer."""
+    metadata: dict[str, Any] = payload.get("metadata") or {}
+    told = metadata.get("prompt_version") or trailers.get(PROMPT_TRAILER)
+    return told[:MAX_VERSION] if isinstance(told, str) and told.isprintable() else None
 
 
 def _act(line: dict[str, Any]) -> Act:

@@ -6,19 +6,17 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.schema import MAIN, Branch
-from builderos.assets.repositories.service import RepositoryStore
 from builderos.core.problems import Problem
-from builderos.core.schema import In, ToolOut
+from builderos.core.schema import In, Out, ToolOut
 from builderos.core.unit import Unit
 from builderos.trust.orgs import service as orgs
 
 from .content import tip_of
 from .places import BranchIn, BranchName, RepoName, locate
-from .provenance import Brought, Edge, Origin, commit_at, told
+from .provenance import Brought, Edge, Origin, commit_at, origin_of, told
+from .restored import Before, blame, sources
 
-BLAME_S: Final = 20.0
 MAX_LINE: Final = 500
 
 
@@ -31,6 +29,13 @@ class WhyIn(In):
     line: Annotated[int, Field(description="Number of the line, from 1.", ge=1, le=10_000_000)]
 
 
+class Earlier(Out):
+    """What an undo undid, and the commit that had written the line before."""
+
+    undid: str
+    commit: Origin
+
+
 class WhyOut(ToolOut):
     """The line, the commit that wrote it, and how that commit came here. `story` says it in plain words."""
 
@@ -39,6 +44,10 @@ class WhyOut(ToolOut):
     text: str
     commit: Origin
     promotions: list[Brought]
+    earlier: Annotated[
+        list[Earlier],
+        Field(description="Where the commit is an undo: who wrote the line that it brought back."),
+    ]
     edges: list[Edge]
     story: list[str]
 
@@ -48,13 +57,16 @@ def why(unit: Unit, body: WhyIn) -> WhyOut:
     name = body.branch or unit.actor.branch or MAIN
     place = locate(unit, BranchIn(repo_name=body.repo_name, branch=name), "git.log")
     text = _line_of(unit, place.branch, body)
-    sha = _blame(unit, place.branch, body.path, body.line)
-    known = told(unit, commit_at(unit, place.branch, sha))
+    found = commit_at(unit, place.branch, blame(unit, place.branch, place.branch.tip, body.path, body.line))
+    known = told(unit, found)
     assert known.commit is not None
-    story = _Teller(orgs.members.names(unit)).story(known.commit, known.promotions)
+    before = sources(unit, place.branch, found, body.path, body.line, text)
+    earlier = [Earlier(undid=step.undone, commit=origin_of(unit, step.found)) for step in before]
+    story = _Teller(orgs.members.names(unit)).story(known.commit, known.promotions, earlier)
     return WhyOut(
         repo_name=place.repo_name, branch=place.branch.name, path=body.path, line=body.line, text=text[:MAX_LINE],
-        commit=known.commit, promotions=known.promotions, edges=known.edges, story=story,
+        commit=known.commit, promotions=known.promotions, earlier=earlier,
+        edges=[*known.edges, *_edges_back(found.sha, before)], story=story,
         message=f"Line {body.line} of {body.path} on branch {place.branch.name} of {place.repo_name}: {story[0]}",
     )  # fmt: skip
 
@@ -74,19 +86,13 @@ def _line_of(unit: Unit, branch: Branch, body: WhyIn) -> str:
     return lines[body.line - 1].decode("utf-8", "replace")
 
 
-def _blame(unit: Unit, branch: Branch, path: str, line: int) -> str:
-    """The commit that wrote a line, through merges and renames."""
-    store = unit.get(RepositoryStore).path(branch.store)
-    args = ["blame", "--porcelain", "-L", f"{line},{line}", branch.tip, "--", path]
-    done = repositories.run_git(args, cwd=store, timeout_s=BLAME_S)
-    sha = done.stdout[:40].decode("ascii", "replace")
-    if done.returncode or len(sha) != 40:
-        raise Problem(
-            "unavailable",
-            "the history of this file cannot be read",
-            hint="Ask an administrator to run doctor.",
-        )
-    return sha
+def _edges_back(sha: str, before: list[Before]) -> list[Edge]:
+    edges: list[Edge] = []
+    for step in before:
+        edges.append(Edge(subject=f"commit:{sha}", relation="undid", object=f"commit:{step.undone}"))
+        sha, undo = step.found.sha, sha
+        edges.append(Edge(subject=f"commit:{undo}", relation="restored_from", object=f"commit:{sha}"))
+    return edges
 
 
 class _Teller:
@@ -95,10 +101,15 @@ class _Teller:
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
 
-    def story(self, commit: Origin, promotions: list[Brought]) -> list[str]:
+    def story(self, commit: Origin, promotions: list[Brought], earlier: list[Earlier]) -> list[str]:
         """From the commit to the last promotion, one sentence each."""
-        subject = commit.message.partition("\n")[0]
-        story = [f'Commit {commit.sha[:10]} "{subject}" wrote it.', *self._told_act(commit)]
+        verb = "brought it back" if earlier else "wrote it"
+        story = [f"C{_named(commit)[1:]} {verb}.", *self._told_act(commit)]
+        for step in earlier:
+            story.append(
+                f"It undid commit {step.undid[:10]}; before that, {_named(step.commit)} wrote the line."
+            )
+            story += self._told_act(step.commit)
         for step in promotions:
             into = f" as {step.merge_sha[:10]}" if step.merge_sha else ""
             at = f" on {_day(step.merged_at)}" if step.merged_at else ""
@@ -122,7 +133,8 @@ class _Teller:
         whose = ""
         if commit.opened_by is not None:
             whose = f", the workspace of {self._names.get(commit.opened_by, commit.opened_by)},"
-        told = [f"{self._called(act.actor, act.actor_name)} ({act.role}){whose} made it {where}."]
+        made = "pushed" if act.type == "push" else "made"
+        told = [f"{self._called(act.actor, act.actor_name)} ({act.role}){whose} {made} it {where}."]
         told += _told_claims(commit)
         rules = f"Allowed by {', '.join(act.rules)}; " if act.rules else ""
         return [*told, f"{rules}{'it is' if rules else 'It is'} line {act.seq} of the ledger."]
@@ -145,6 +157,11 @@ class _Teller:
                 f"{who}{own} {verb} exactly this change ({approval.diff_hash[:19]}…) on {said.when}{words}."
             )
         return told or [f"Approval {approval.id} is {approval.state}."]
+
+
+def _named(commit: Origin) -> str:
+    subject = commit.message.partition("\n")[0]
+    return f'commit {commit.sha[:10]} "{subject}"'
 
 
 def _told_claims(commit: Origin) -> list[str]:

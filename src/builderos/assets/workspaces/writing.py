@@ -40,6 +40,7 @@ from .pushed import file_type, still_there
 
 EMAIL_DOMAIN = "builderos.invalid"
 MAX_WARNINGS = 20
+MAX_PROMPT_VERSION = 200
 
 
 class DiffStat(Out):
@@ -293,8 +294,16 @@ def trailers(unit: Unit, change: Change) -> list[tuple[str, str]]:
     wanted = {
         "BuilderOS-Actor": unit.actor.name, "BuilderOS-Task": change.task_id, "BuilderOS-Tool": change.tool,
         "BuilderOS-Run": change.run_id, "BuilderOS-Agent-Version": change.agent_version,
+        "BuilderOS-Prompt-Version": _prompt_version(change),
     }  # fmt: skip
     return [(key, value) for key, value in wanted.items() if value]
+
+
+def _prompt_version(change: Change) -> str | None:
+    """What the maker said in the metadata, where it fits into one line."""
+    metadata: dict[str, Any] = change.details.get("metadata") or {}
+    told = metadata.get("prompt_version")
+    return told if isinstance(told, str) and told.isprintable() and len(told) <= MAX_PROMPT_VERSION else None
 
 
 def changelog_entry(unit: Unit, branch: Branch, change: Change) -> dict[str, Any]:
