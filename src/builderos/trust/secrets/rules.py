@@ -119,7 +119,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("npm-token", "npm token", rf"\bnpm_{_A}{{36}}\b", 4, _crc32_in_base62),
     Rule("pypi-token", "PyPI token", rf"\bpypi-AgE(?:IcHlwaS5vcmc|NdGVzdC5weXBpLm9yZ){_W}{{50,}}", 5),
     Rule("rubygems-key", "RubyGems key", r"\brubygems_[0-9a-f]{48}\b", 9),
-    Rule("crates-token", "crates.io token", rf"\bcio{_A}{{32}}\b", 3),
+    Rule("cargo-token", "Cargo token", rf"\bcio{_A}{{32}}\b", 3),
     Rule("docker-token", "Docker token", rf"\bdckr_(?:pat|oat)_{_W}{{27,}}", 9),
     Rule("terraform-token", "Terraform token", rf"\b{_A}{{14}}\.atlasv1\.{_W}{{60,}}", 0),
     Rule("vault-token", "Vault token", rf"\bhv[sb]\.{_W}{{90,}}"),

@@ -165,8 +165,7 @@ def rotate_key(unit: Unit, _body: RotateKeyIn) -> RotatedKey:
     """Put every value's key under a new key of the vault, and destroy the old one: all of it, or nothing."""
     decision = policy.require(unit, "secret.manage", policy.org_resource(unit))
     keys = Keys(unit)
-    held = sa.select(vault_keys.c.version).order_by(vault_keys.c.version).with_for_update()
-    older = [row.version for row in unit.execute(held)]
+    older = keys.hold_all()
     key_version, box = keys.add(max(older, default=0) + 1)
     rows = unit.execute(sa.select(secret_versions).where(secret_versions.c.sealed.is_not(None))).all()
     for row in rows:

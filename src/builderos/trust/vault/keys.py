@@ -39,6 +39,14 @@ class Keys:
             raise Retry  # it was rotated away while we waited
         return version, self.box(version)
 
+    def hold_all(self) -> list[int]:
+        """Every version there is, held against everybody until the unit ends."""
+        wanted = sa.select(vault_keys.c.version).order_by(vault_keys.c.version)
+        held = list(self._unit.execute(wanted.with_for_update()).scalars())
+        if held != list(self._unit.execute(wanted).scalars()):
+            raise Retry  # somebody else rotated while we waited
+        return held
+
     def add(self, version: int) -> tuple[int, Box]:
         """A new version."""
         key = os.urandom(32)
