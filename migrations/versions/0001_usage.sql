@@ -26,6 +26,13 @@ create table ops.tool_usage (
   busy_ms bigint not null default 0,
   primary key (org_id, day, tool)
 );
+create table ops.error_usage (
+  org_id text not null references ops.orgs,
+  day date not null,
+  code text not null,                      -- of the problem
+  calls bigint not null default 0,
+  primary key (org_id, day, code)
+);
 create table ops.budgets (
   org_id text not null references ops.orgs,
   meter text not null check (meter in ('requests', 'writes', 'commits', 'sandboxes')),
@@ -41,7 +48,7 @@ create table ops.usage_periods (
   closed_at timestamptz not null,
   primary key (org_id, day)
 );
-call ops.wall('usage', 'tool_usage', 'budgets', 'usage_periods');
+call ops.wall('usage', 'tool_usage', 'error_usage', 'budgets', 'usage_periods');
 reset role;
 
 grant create on schema ops to bos_definer;
@@ -90,7 +97,11 @@ language sql stable security definer set search_path = ops, pg_temp as $$
     from ops.tool_usage where day >= p_since and exists (select from ops.orgs h where h.id = ops.org() and h.slug = 'local')
    group by 1 order by 2 desc, 1
 $$;
+create function ops.overview_errors(p_since date) returns table (code text, calls bigint)
+language sql stable security definer set search_path = ops, pg_temp as $$
+  select code, sum(calls)::bigint from ops.error_usage where day >= p_since group by 1 order by 2 desc, 1
+$$;
 reset role;
 revoke create on schema ops from bos_definer;
-revoke execute on function ops.budget_states, ops.overview, ops.overview_tools from public;
-grant execute on function ops.budget_states, ops.overview, ops.overview_tools to bos_app;
+revoke execute on function ops.budget_states, ops.overview, ops.overview_tools, ops.overview_errors from public;
+grant execute on function ops.budget_states, ops.overview, ops.overview_tools, ops.overview_errors to bos_app;

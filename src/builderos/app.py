@@ -292,6 +292,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("org-erasure", "47 * * * *", orgs.closing.erase_due, each_org=False)
     engine.cron("rewrap-keys", "*/20 * * * *", lambda c, org: as_system(c, org, vault.rewrap), catch_up=True)
     engine.cron("findings-sweep", "43 3 * * *", lambda c, org: as_system(c, org, vault.findings.sweep))
+    engine.cron("usage-sweep", "33 3 * * *", lambda c, org: as_system(c, org, quotas.metering.sweep))
     engine.cron(
         "usage-close",
         "11 0 * * *",

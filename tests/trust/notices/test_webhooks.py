@@ -383,3 +383,17 @@ def test_the_snippet_of_the_documentation_tells_our_events_from_forged_ones(
     key = base64.b64decode(made["secret"].removeprefix("whsec_"))
     replayed = "v1," + base64.b64encode(hmac.new(key, said, hashlib.sha256).digest()).decode()
     assert not accepted(made["secret"], whole[1], old, replayed, body)
+
+
+def test_what_becomes_of_a_request_is_told_to_those_who_listen_to_its_repository(
+    site: Lab, there: Receiver
+) -> None:
+    box = site.open_sandbox()
+    hook(site, there.url, "approval.*", repo="lab", branch=box.branch)
+    hook(site, there.url, "approval.*", repo="another")
+    box.commit({"listened.txt": "1\n"})
+    asked = box.post("/git/promote", title="Listen")["approval_id"]
+    site.ok(site.as_owner("POST", f"/v1/approvals/{asked}", json={"decision": "deny"}))
+    work(site)
+    assert sorted(types(there)) == ["approval.decided", "approval.requested"]
+    assert {json.loads(body)["object"] for _, body in there.got} == {asked}

@@ -352,6 +352,10 @@ def test_the_owner_of_the_server_sees_all_organisations_in_numbers(site: Lab) ->
     assert "listRepos" in {tool["tool"] for tool in shown["tools"]}
     assert all(tool["calls"] >= tool["failed"] >= 0 for tool in shown["tools"])
     assert orgs["overview-org"]["org_id"] == other.id
+    site.problem(site.as_owner("GET", "/v1/repos/repo_nothing"), "not_found")
+    tick(site)
+    errors = site.ok(site.as_owner("GET", "/v1/admin/overview"))["errors"]
+    assert next(e["calls"] for e in errors if e["code"] == "not_found") >= 1
     for headers in (site.key("admin", "read"), site.open_sandbox().headers):
         refused = site.world.http.get("/v1/admin/overview", headers=headers)
         assert refused.json()["code"] == "policy_denied"
@@ -387,3 +391,11 @@ def test_a_push_is_counted_and_stopped_by_a_budget_like_a_commit(fresh: Lab) -> 
     tick(fresh)
     tools |= {t["tool"] for t in fresh.ok(fresh.as_owner("GET", "/v1/admin/overview"))["tools"]}
     assert {"git push", "git fetch"} <= tools
+
+
+def test_numbers_of_more_than_a_year_ago_are_forgotten(fresh: Lab) -> None:
+    for days in (10, 500):
+        fresh.sql("insert into ops.usage (org_id, day, actor) values (%s, current_date - %s, 'act_x')",
+                  fresh.world.org_id, days)  # fmt: skip
+    as_system(fresh.world.context, fresh.world.org_id, quotas.metering.sweep)
+    assert fresh.sql("select count(*) from ops.usage where actor = 'act_x'") == [(1,)]

@@ -16,6 +16,7 @@ BUDGETS = (("meter", "METER"), ("period", "PERIOD"), ("used", "USED"), ("amount"
 ORGS = (("slug", "ORGANISATION"), ("members", "MEMBERS"), ("repositories", "REPOSITORIES"), ("sandboxes", "WORKSPACES"),
         ("requests", "REQUESTS"), ("failed", "FAILED"), ("refused", "REFUSED"), ("alerts", "ALERTS"))  # fmt: skip
 TOOLS = (("tool", "TOOL"), ("calls", "CALLS"), ("failed", "FAILED"), ("mean_ms", "MS"))
+ERRORS = (("code", "ERROR"), ("calls", "CALLS"))
 METER = click.Choice(["requests", "writes", "commits", "sandboxes"])
 PERIOD = click.Choice(["day", "month"])
 
@@ -83,7 +84,8 @@ def admin() -> None:
 def overview(caller: Caller, days: int) -> int:
     """Show all organisations in numbers: members, workspaces, tools, errors, use. For the owner of the server."""
     reply = caller.client().call("GET", "/v1/admin/overview", {"days": days})
-    return caller.show(reply, [table(reply["orgs"], ORGS), "", table(reply["tools"], TOOLS)])
+    shown = [table(reply["orgs"], ORGS), "", table(reply["tools"], TOOLS), "", table(reply["errors"], ERRORS)]
+    return caller.show(reply, shown)
 
 
 @admin.command()

@@ -75,10 +75,8 @@ def _cursor(unit: Unit) -> int | None:
 
 
 def _to_webhooks(unit: Unit, hooks: Sequence[sa.Row[Any]], seq: int, body: dict[str, Any]) -> None:
-    wanting = [
-        hook for hook in hooks
-        if matches(hook, body["type"], body["payload"]) and _is_news(hook, body)
-    ]  # fmt: skip
+    about = body["payload"] | _place_of(unit, body)
+    wanting = [hook for hook in hooks if matches(hook, body["type"], about) and _is_news(hook, body)]
     event = event_of(unit, seq, body) if wanting else {}
     for hook in wanting:
         deliveries.queue(unit, hook.id, event)
@@ -89,6 +87,18 @@ def _to_mailboxes(unit: Unit, body: dict[str, Any]) -> None:
         mail.to_deciders(unit, body["object"])
     elif body["type"] == "alert.opened":
         mail.to_managers(unit, body["object"], body["payload"]["severity"])
+
+
+def _place_of(unit: Unit, body: dict[str, Any]) -> dict[str, Any]:
+    """Repository and branch that an approval is about: only the line of its request names them."""
+    if body["type"] not in _ASKED[1:]:
+        return {}
+    asked = ledger.lines_about(unit, body["object"], type_=_ASKED[0], limit=1)
+    return {
+        name: asked[0]["payload"][name]
+        for name in ("repo", "branch")
+        if asked and name in asked[0]["payload"]
+    }
 
 
 def event_of(unit: Unit, seq: int, body: dict[str, Any]) -> dict[str, Any]:

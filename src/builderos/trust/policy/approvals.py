@@ -4,7 +4,7 @@ Whoever waits (a promotion, later a run) enrols a handler for its action in `Ver
 decision.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -123,13 +123,14 @@ def request(
     unit: Unit, *, action: str, object_: str, diff: str, diff_stat: dict[str, Any], diff_hash: str, reason: str,
     risk: Risk, risk_reasons: Sequence[str] = (),
     requested_by: str | None = None, prompt_version: str | None = None, approvers: tuple[str, ...] = APPROVERS,
-    first: bool = False,
+    first: bool = False, where: Mapping[str, str] | None = None,
 ) -> str:  # fmt: skip
     """Ask for an approval of exactly this diff; an open request for another diff of the same object is cancelled, one
     whose time is over has expired.
 
     Of `approvers` may say yes whom the organisation's policy file names for the action; it also says how many have to,
     and how long the request stays open. `first`: the object is new, so nobody has asked about it before.
+    `where`: `repo` and `branch` that it is about, by name, for whoever listens to these alone.
     """
     c = approvals.c
     pending = sa.select(c.id, c.diff_hash, c.expires_at).where(
@@ -149,7 +150,7 @@ def request(
         requested_member=unit.actor.member_id, prompt_version=prompt_version, required=required, decisions=[],
         state="pending", self_approved=False, created_at=unit.now, expires_at=expires_at,
     )  # fmt: skip
-    payload = {"action": action, "object": object_, "diff_hash": diff_hash, "risk": risk}
+    payload = {"action": action, "object": object_, "diff_hash": diff_hash, "risk": risk, **(where or {})}
     ledger.record(unit, "approval.requested", id_, payload)
     outbox.ring(unit)
     return id_

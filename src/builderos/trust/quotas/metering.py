@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
 
-from .model import tool_usage, usage
+from .model import error_usage, tool_usage, usage
 
 REFUSED: Final = frozenset({
     "approval_required", "budget_exceeded", "credits_exhausted", "forbidden_branch", "policy_denied",
@@ -31,6 +31,7 @@ ACTS: Final = {
     "commit": "commits", "push": "commits", "merge": "merges", "sandbox.created": "sandboxes",
     "approval.decided": "approvals",
 }  # fmt: skip
+KEPT: Final = timedelta(days=400)
 COUNTED: Final = ("requests", "writes", "refused", "failed", "busy_ms")
 _OF_TOOLS: Final = ("calls", "failed", "busy_ms")
 
@@ -39,10 +40,11 @@ Sums = dict[tuple[date, str], list[int]]
 
 @dataclass
 class Pending:
-    """What one organisation's calls amount to since it was written down: by day and actor, by day and tool."""
+    """What one organisation's calls amount to since it was written down: by day and actor, tool, code."""
 
     actors: Sums = field(default_factory=lambda: defaultdict(lambda: [0] * len(COUNTED)))
     tools: Sums = field(default_factory=lambda: defaultdict(lambda: [0] * len(_OF_TOOLS)))
+    errors: Sums = field(default_factory=lambda: defaultdict(lambda: [0]))
 
 
 class Meter:
@@ -68,6 +70,7 @@ class Meter:
             if outcome != "ok":
                 mine[3] += not refused
                 its[1] += 1
+                pending.errors[today, outcome][0] += 1
 
     def take(self) -> dict[str, Pending]:
         """All of it; counting begins anew."""
@@ -83,6 +86,8 @@ class Meter:
                 _add(mine.actors[key], sums)
             for key, sums in pending.tools.items():
                 _add(mine.tools[key], sums)
+            for key, sums in pending.errors.items():
+                _add(mine.errors[key], sums)
 
 
 def _add(sums: list[int], more: "list[int] | tuple[int, ...]") -> None:
@@ -110,6 +115,8 @@ def _write(unit: Unit, pending: Pending) -> None:
         add(unit, usage, {"day": day, "actor": actor}, dict(zip(COUNTED, sums, strict=True)))
     for (day, tool), sums in sorted(pending.tools.items()):
         add(unit, tool_usage, {"day": day, "tool": tool}, dict(zip(_OF_TOOLS, sums, strict=True)))
+    for (day, code), sums in sorted(pending.errors.items()):
+        add(unit, error_usage, {"day": day, "code": code}, {"calls": sums[0]})
 
 
 def count_acts(unit: Unit, *, after: int, upto: int) -> None:
@@ -127,3 +134,11 @@ def add(unit: Unit, table: sa.Table, key: Mapping[str, Any], sums: Mapping[str, 
     statement = insert(table).values(org_id=unit.org_id, **key, **sums)
     more = {name: table.c[name] + statement.excluded[name] for name in sums}
     unit.execute(statement.on_conflict_do_update(index_elements=["org_id", *key], set_=more))
+
+
+def sweep(unit: Unit) -> int:
+    """Forget numbers of more than `KEPT` ago; returns how many rows of actors."""
+    before = (unit.now - KEPT).date()
+    for table in (tool_usage, error_usage):
+        unit.execute(sa.delete(table).where(table.c.day < before))
+    return unit.execute(sa.delete(usage).where(usage.c.day < before)).rowcount

@@ -26,6 +26,14 @@ tool_usage = sa.Table(
     sa.Column("tool", sa.Text, primary_key=True),
     *(_count(name) for name in ("calls", "failed", "busy_ms")),
 )
+error_usage = sa.Table(
+    "error_usage",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    _count("calls"),
+)
 budgets = sa.Table(
     "budgets",
     metadata,

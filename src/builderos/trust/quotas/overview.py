@@ -46,11 +46,19 @@ class ToolOverview(Out):
     mean_ms: float
 
 
+class ErrorOverview(Out):
+    """How often a code was answered, over all organisations."""
+
+    code: str
+    calls: int
+
+
 class Overview(Out):
     """The whole server."""
 
     orgs: list[OrgOverview]
     tools: list[ToolOverview]
+    errors: list[ErrorOverview]
     totals: dict[str, int]
 
 
@@ -67,7 +75,8 @@ def show(unit: Unit, body: OverviewIn) -> Overview:
         ToolOverview(tool=tool, calls=calls, failed=failed, mean_ms=round(busy / calls, 1) if calls else 0)
         for tool, calls, failed, busy in unit.ask("ops.overview_tools", since)
     ]
+    errors = [ErrorOverview(code=code, calls=calls) for code, calls in unit.ask("ops.overview_errors", since)]
     totals = {name: sum(getattr(org, name) for org in orgs) for name in _TOTALS}
     totals |= {"orgs": len(orgs), "sandboxes": sum(sum(org.sandboxes.values()) for org in orgs),
                "alerts": sum(sum(org.alerts.values()) for org in orgs)}  # fmt: skip
-    return Overview(orgs=orgs, tools=tools, totals=totals)
+    return Overview(orgs=orgs, tools=tools, errors=errors, totals=totals)
