@@ -32,8 +32,8 @@ CREDENTIALS = (
 CARRIERS = (
     "malformed", "suspended", "bare_cookie", "foreign_cookie", *(f"service_{role}" for role in ROLES),
 )  # fmt: skip
-# An access token and a cookie from a page of ours open what a personal token of the same role opens. How a credential is
-# carried and what its role may do are decided apart from one another: each role is tried on one of them, both on several.
+# An access token and a cookie from a page of ours open what a personal token of the same role opens. How a credential
+# is carried and what its role may do are decided apart from one another: every role is tried on one of the two.
 SAME = {
     "access_admin": "admin", "access_builder": "builder", "access_viewer": "viewer",
     "cookie_admin": "admin", "cookie_org_owner": "org_owner", "cookie_reviewer": "reviewer",
