@@ -160,3 +160,11 @@ def test_a_deleted_secret_is_looked_for_no_longer_and_the_version_before_still_i
         lab.problem(box.try_post("/commit_and_log_output", files=[file], message="Add"), "policy_denied")
     lab.ok(lab.as_owner("DELETE", f"/v1/secrets/{made[0]['id']}"))
     box.commit({"r.txt": f"it was {first}\n"})
+
+
+def test_a_process_forgets_none_of_the_many_values_it_has_had_in_its_hands() -> None:
+    known, values = vault.Known(), [os.urandom(12).hex() for _ in range(130)]
+    for value in values:
+        known.saw(value.encode())
+        assert known.clean(f"x{value}") == f"x{REMOVED}"
+    assert known.clean(" ".join(values)) == " ".join([REMOVED] * len(values))

@@ -25,6 +25,7 @@ from .model import secrets
 RECHECK_S: Final = 2.0
 _MOST_ORGS: Final = 256
 _MOST_VALUES: Final = 5000
+_FEW: Final = 50
 _NOTHING: Final = Redactor(())
 _GUARDED: Final = 12  # bytes from which on a value is told from an ordinary word
 _Stamp = tuple[int, Any]
@@ -44,7 +45,11 @@ class Known:
     def __init__(self) -> None:
         self._of: OrderedDict[str, tuple[float, _Stamp, Pair]] = OrderedDict()
         self._values: OrderedDict[bytes, None] = OrderedDict()
-        self._here: Redactor | None = _NOTHING
+        self._settled = (
+            _NOTHING  # of most values; the latest few have one of their own, which is quickly made anew
+        )
+        self._recent: list[bytes] = []
+        self._latest: Redactor | None = _NOTHING
         self._lock = threading.Lock()
 
     def of(self, unit: Unit) -> Redactor:
@@ -72,26 +77,25 @@ class Known:
     def saw(self, *values: bytes) -> None:
         """This process has these values in its hands from now on."""
         with self._lock:
-            news = [value for value in values if value not in self._values]
+            self._recent += dict.fromkeys(value for value in values if value not in self._values)
             for value in values:
                 self._values[value] = None
                 self._values.move_to_end(value)
             while len(self._values) > _MOST_VALUES:
                 self._values.popitem(last=False)
-            if news:
-                self._here = None
+            self._latest = None
 
     def clean(self, text: str) -> str:
         """A text of this process without values it has in its hands, and without what has the form of a credential."""
-        return redact(self.here.text(text))
-
-    @property
-    def here(self) -> Redactor:
-        """What takes out everything that this process has had in its hands."""
         with self._lock:
-            if self._here is None:
-                self._here = Redactor(self._values)
-            return self._here
+            if self._latest is None and len(self._recent) > _FEW:
+                self._settled, self._recent = Redactor(self._values), []
+            if self._latest is None:
+                self._latest = Redactor(self._recent)
+            both = (self._settled, self._latest)
+        for redactor in both:
+            text = redactor.text(text)
+        return redact(text)
 
     def _made(self, unit: Unit, stamp: _Stamp) -> Pair:
         if not stamp[0]:
@@ -108,7 +112,9 @@ class Known:
             except Problem:
                 continue  # what was altered is found out where it is to be released; the others still have to go
         self.saw(*values)
-        return Pair(Redactor(values), Redactor(value for value in values if _is_rare(value)))
+        rare = [value for value in values if _is_rare(value)]
+        found = Redactor(values)
+        return Pair(found, found if len(rare) == len(values) else Redactor(rare))
 
 
 def _is_rare(value: bytes) -> bool:
