@@ -197,3 +197,18 @@ def test_what_main_holds_may_come_along(lab: Lab, url: str, tmp_path: Path) -> N
         mine = clone(url, fresh.token, fresh.branch, tmp_path / "clone")
         mine.commit({"held.py": "# top\n" + CONFIG})
         assert mine.push().ok
+
+
+def test_a_conflict_is_not_settled_with_a_credential(lab: Lab) -> None:
+    name = f"both-{secrets.token_hex(4)}.py"
+    first, second = lab.open_sandbox(), lab.open_sandbox()
+    first.commit({name: "a = 1\n"})
+    second.commit({name: "a = 2\n"})
+    lab.merged(first, f"Bring {SECRET}")
+    path = f"/v1/sandboxes/{lab.sandbox_id(second)}/update"
+    settled = {"resolutions": [{"path": name, "content": CONFIG}]}
+    refused_ = lab.problem(lab.world.http.post(path, json=settled, headers=second.headers), "policy_denied")
+    assert refused_["findings"][0]["path"] == name
+    settled["resolutions"][0]["content"] = "a = 3\n"
+    lab.ok(lab.world.http.post(path, json=settled, headers=second.headers))
+    assert SECRET not in str(second.post("/git/log"))

@@ -16,7 +16,8 @@ from builderos.trust.secrets.service import Redactor, redact
 from builderos.trust.vault import service as vault
 
 from .content import TreeFiles, tree_of
-from .places import branch_resource
+from .merging import Preview
+from .places import Place, branch_resource
 
 
 def guard(
@@ -34,6 +35,25 @@ def guard(
     found = suspects_in(unit, branch, before, after, changed)
     if found:
         vault.refuse(unit, action, branch_resource(unit, branch), found)
+
+
+def guard_settled(unit: Unit, place: Place, found: Preview, settled: Mapping[str, bytes | None]) -> None:
+    """Likewise for conflicts that are settled by hand while main comes into a branch."""
+    kept, keys = unit.get(vault.Known).pair(unit).guarded, unit.get(ServerKeys)
+    sides = (found.ours, found.theirs)
+    suspects: list[vault.Suspect] = []
+    for path, data in settled.items():
+        if data is not None:
+            known = partial(_held_by, sides, settled)
+            suspects += vault.suspects(keys, place.branch.repo_id, path, data, known, kept)
+    if suspects:
+        vault.refuse(unit, place.action, branch_resource(unit, place.branch), suspects)
+
+
+def _held_by(sides: Iterable[TreeFiles], paths: Iterable[str]) -> Iterator[bytes]:
+    for files in sides:
+        for path in paths:
+            yield files.read(path) or b""
 
 
 def check_names(paths: Iterable[str]) -> None:

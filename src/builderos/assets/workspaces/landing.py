@@ -15,6 +15,7 @@ from builderos.core.ids import new_id
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
+from builderos.trust.vault import service as vault
 
 from . import allowance, delivery
 from .content import TreeFiles, tree_of
@@ -40,6 +41,7 @@ def land(
 
     Raises `conflict` for a version that is tagged already.
     """
+    title = vault.clean_text(unit, title)
     entry = _entry(unit, source, target, found, title)
     merged = compose(unit, source, found, [entry])
     tags = {

@@ -15,6 +15,7 @@ from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 
 from .content import TreeFiles, batch_of, tree_of
+from .guarding import guard_settled
 from .history import commit_on
 from .landing import land
 from .merging import preview
@@ -153,6 +154,7 @@ def bring_main(unit: Unit, place: Place, resolutions: Sequence[Resolution]) -> s
         return None
     news = TreeFiles(found.batch, tree_of(found.batch, main.tip))
     ask_paths(unit, place, settled, lambda path: _blob_of(news, path) == settled[path])
+    guard_settled(unit, place, found, settled)
     title = f"Bring main into {place.branch.name}"
     sha = land(
         unit, main, place.branch, found, title=title, pull_id=None, version=None, rules=place.rules
