@@ -55,11 +55,16 @@ def fits(scope: Scope, scene: Scene) -> bool:
         (scope.agent, scene.agent),
         (scope.project, project),
         (scope.branch, scene.branch),
-        (scope.environment, scene.environment),
+        (_canonical(scope.environment), _canonical(scene.environment)),
     )
     return all(
         pattern is None or (name is not None and matches_name(pattern, name)) for pattern, name in pairs
     )
+
+
+def _canonical(environment: str | None) -> str | None:
+    """`staging` is another word for `stage` (SPEC §4), in a rule and in an act."""
+    return "stage" if environment == "staging" else environment
 
 
 def merge(rules: tuple[FileRule, ...]) -> Merged:
