@@ -114,6 +114,26 @@ def test_an_address_that_leaves_the_domain_does_not_come_back(team: Team, provid
     team.lab.problem(sign_in(browser_of(team), provider, made, "flo"), "policy_denied")
 
 
+def test_a_provider_changes_without_changing_its_address(team: Team, provider: Provider) -> None:
+    made = connect(team, provider, domains=["acme.example"])
+    path = f"/v1/identity-providers/{made['id']}"
+    provider.person("ida", email="ida@acme.example", email_verified=True)
+    team.lab.problem(sign_in(browser_of(team), provider, made, "ida"), "policy_denied")
+    changed = team.lab.ok(team.owner.call("POST", path, join_role="viewer", client_secret="n3w", listed=True))
+    assert (changed["join_role"], changed["listed"], changed["domains"]) == ("viewer", True, ["acme.example"])
+    assert changed["sign_in_url"] == made["sign_in_url"]
+    assert sign_in(browser_of(team), provider, made, "ida").status_code == 303
+    team.lab.problem(team.owner.call("POST", path, domains=[]), "validation_failed")
+    team.lab.problem(team.owner.call("POST", path, issuer="https://evil.example"), "validation_failed")
+    assert team.lab.ok(team.owner.call("POST", path, join_role=None))["join_role"] is None
+    other = Team(team.lab)
+    team.lab.problem(other.owner.call("POST", path, listed=False), "not_found")
+    kept = str(team.lab.sql("select * from ops.identity_providers")) + str(
+        team.lab.sql("select * from ops.ledger")
+    )
+    assert "n3w" not in kept
+
+
 def test_a_provider_of_one_organisation_signs_nobody_into_another(lab: Lab, provider: Provider) -> None:
     mine, theirs = Team(lab), Team(lab)
     made = connect(mine, provider, domains=["acme.example"], join_role="viewer")

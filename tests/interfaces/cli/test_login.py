@@ -198,6 +198,7 @@ def test_an_owner_connects_a_provider_and_programs(ann: Ann, tmp_path: Path) -> 
     listed = ann.line.json("sso", "list")["items"][0]
     assert (listed["label"], listed["join_role"]) == ("Acme", "viewer")
     assert "acme.example" in ann.line.ok("sso", "list")
+    assert "Corp" in ann.line.ok("sso", "change", listed["id"], "--label", "Corp", "--listed")
     ann.line.ok("sso", "remove", listed["id"])
     assert ann.line("sso", "remove", listed["id"]).code == 1
     program = ann.line.json("program", "add", "Chat", "--back-to", "https://chat.example/a")

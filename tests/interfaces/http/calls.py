@@ -170,6 +170,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "removeOauthClient": lambda s: {"id": _program(s)},
     "createIdentityProvider": lambda s: _PROVIDER,
     "listIdentityProviders": lambda s: {},
+    "changeIdentityProvider": lambda s: {"id": _provider(s), "listed": False},
     "removeIdentityProvider": lambda s: {"id": _provider(s)},
     "createInvite": lambda s: {"email": f"n{next(numbers)}@scene.example", "role": "viewer"},
     "listInvites": lambda s: {},

@@ -68,6 +68,32 @@ def list_providers(caller: Caller) -> int:
     return caller.listing(caller.client().call("GET", _PROVIDERS), PROVIDERS, "There are no providers")
 
 
+@sso.command("change")
+@click.argument("id", metavar="PROVIDER")
+@click.option("--label", help="Name on the button.")
+@click.option("--client-id", metavar="ID", help="Our client id there.")
+@click.option("--secret", metavar="SECRET", help="Our new client secret there: @FILE, or - for stdin.")
+@click.option("--domain", "domains", multiple=True, help="Whose addresses count from now on; repeat.")
+@click.option(
+    "--join-as", "join_role", type=click.Choice(["builder", "reviewer", "viewer"]), help="Who joins is that."
+)
+@click.option(
+    "--listed/--unlisted", default=None, help="Whether everybody sees it on the page of signing in."
+)
+@click.pass_obj
+def change_provider(
+    caller: Caller, id: str, label: str | None, client_id: str | None, secret: str | None, domains: tuple[str, ...],
+    join_role: str | None, listed: bool | None,
+) -> int:  # fmt: skip
+    """Change a provider, e.g. give it a new secret; what is not said stays."""
+    body = fields(
+        label=label, client_id=client_id, client_secret=read_token(secret) if secret else None, join_role=join_role,
+        domains=list(domains) or None, listed=listed,
+    )  # fmt: skip
+    reply = caller.client().call("POST", f"{_PROVIDERS}/{quote(id, safe='')}", body, once=True)
+    return caller.show(reply, f"{reply['id']}  {reply['label']}")
+
+
 @sso.command("remove")
 @click.argument("id", metavar="PROVIDER")
 @click.pass_obj

@@ -74,6 +74,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "domains": ["acme.example"], "join_role": "viewer",
     },
     "listIdentityProviders": {},
+    "changeIdentityProvider": {**_KEY, "id": f"idp_{_ID}", "listed": True},
     "removeIdentityProvider": {"id": f"idp_{_ID}"},
     "createInvite": {**_KEY, "email": "ben@acme.example", "role": "reviewer"},
     "listInvites": {},

@@ -173,6 +173,12 @@ def list_identity_providers(unit: Unit, body: schema.Nothing) -> schema.Provider
     return providers.listed(unit, body)
 
 
+@routes.post("/v1/identity-providers/{id}", "changeIdentityProvider", consequential=True)
+def change_identity_provider(unit: Unit, body: schema.ProviderChangeIn) -> schema.Provider:
+    """Change a provider of the organisation, e.g. give it a new secret."""
+    return providers.change(unit, body)
+
+
 @routes.delete("/v1/identity-providers/{id}", "removeIdentityProvider", consequential=True)
 def remove_identity_provider(unit: Unit, body: schema.Which) -> schema.Gone:
     """Let nobody sign in at a provider any more."""

@@ -328,6 +328,29 @@ class ProviderIn(WriteIn):
     )
 
 
+class ProviderChangeIn(WriteIn):
+    """Which provider, and what becomes of it; what is left out stays."""
+
+    id: Line
+    label: Annotated[Line | None, Field(description="Name on the button.", min_length=1, max_length=60)] = (
+        None
+    )
+    client_id: Annotated[Line | None, Field(description="Our client id there.", min_length=1)] = None
+    client_secret: Annotated[Line | None, Field(description="Our new client secret there.", min_length=1)] = (
+        None
+    )
+    domains: Annotated[
+        list[Domain] | None,
+        Field(description="Domains of addresses that count; all when empty.", max_length=20),
+    ] = None
+    join_role: Annotated[
+        JoinRole | None, Field(description="Role of whoever joins by such an address; null: an invite first.")
+    ] = None
+    listed: Annotated[
+        bool | None, Field(description="Whether everybody sees it on the page of signing in.")
+    ] = None
+
+
 class Provider(Out):
     """A provider without its secret; members sign in at `sign_in_url`."""
 
