@@ -212,3 +212,11 @@ def test_a_conflict_is_not_settled_with_a_credential(lab: Lab) -> None:
     settled["resolutions"][0]["content"] = "a = 3\n"
     lab.ok(lab.world.http.post(path, json=settled, headers=second.headers))
     assert SECRET not in str(second.post("/git/log"))
+    opened = lab.ok(second.try_post("/git/promote", title=f"Bring {SECRET}"))
+    everywhere = (
+        opened,
+        lab.as_owner("GET", "/v1/pulls").text,
+        lab.as_owner("GET", "/v1/approvals").text,
+        lab.events(),
+    )
+    assert all(SECRET not in str(told) for told in everywhere)

@@ -20,6 +20,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import RequestContext, Resource
 from builderos.trust.policy.service import Approval, approvals
+from builderos.trust.vault import service as vault
 
 from . import prbot
 from .checks import Check, run_checks
@@ -92,6 +93,7 @@ def promote(unit: Unit, body: PromoteIn) -> Reply[PromoteOut]:
             "validation_failed", "git keeps names that end with .lock", hint="Choose another version."
         )
     place = locate(unit, body, "git.diff", lock=True)
+    body = body.model_copy(update={"title": vault.clean_text(unit, body.title)})
     if body.resolutions:
         place = _settle(unit, place, body)
     source = place.branch
