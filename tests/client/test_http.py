@@ -252,3 +252,20 @@ def test_an_address_must_be_one(url: str) -> None:
 def test_a_token_cannot_smuggle_a_header(token: str) -> None:
     with pytest.raises(ValueError):
         Client("http://127.0.0.1:1", token)
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew(wire: Wire) -> None:
+    """As a server does with one that was idle for some seconds: nothing was sent on it, so nothing is sent twice."""
+
+    def answer_and_leave(handler: BaseHTTPRequestHandler) -> None:
+        replying({"ok": 1})(handler)
+        handler.close_connection = True
+
+    client = Client(wire.url)
+    for number in range(3):
+        wire.acts.append(answer_and_leave)
+        assert client.call("POST", "/once", {"number": number}, once=True) == {"ok": 1}
+        assert client._connection.sock is not None
+        client._connection.sock.settimeout(10)
+        client._connection.sock.recv(1, socket.MSG_PEEK)  # until the end has arrived
+    assert [seen["body"]["number"] for seen in wire.seen] == [0, 1, 2]

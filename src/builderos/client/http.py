@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import select
 import time
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Final
@@ -136,6 +137,8 @@ class Client:
             data = json.dumps(sent, ensure_ascii=False, separators=(",", ":")).encode()
             headers["Content-Type"] = "application/json"
         with self._transport():
+            if self._hung_up():
+                self._connection.close()  # it is opened anew by the request
             self._connection.request(method, target, data, headers)
             response = self._connection.getresponse()
         self.status = response.status
@@ -146,6 +149,12 @@ class Client:
                 raw = response.read()
             raise ClientError(self._problem(response.status, raw))
         return response
+
+    def _hung_up(self) -> bool:
+        """Whether the server closed the connection while nobody used it: nothing was sent then, so nothing is lost."""
+        if self._connection.sock is None:
+            return False
+        return bool(select.select([self._connection.sock], [], [], 0)[0])
 
     def _transport(self) -> "_Transport":
         return _Transport(self)
