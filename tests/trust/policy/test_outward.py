@@ -11,7 +11,9 @@ from builderos.trust.policy.schema import Resource
 from builderos.trust.policy.service import Decision, InForce, Policy, may_reach, may_use_secret
 
 POLICY = Policy.default()
-REPO = Resource("repo", "repo_a", "org_a", "repo_a", project="lab", branch="sandbox-a", environment="dev")
+REPO = Resource(
+    "repo", "repo_a", "org_a", "repo_a", project="lab", branch="sandbox-a", environment="dev", home="||"
+)
 USER = Actor("sandbox", "act_1", "sandbox-a", "org_a", repo_id="repo_a", sandbox_id="sbx_a")
 FILE = """\
 version: 1
@@ -71,8 +73,8 @@ def test_the_most_specific_scope_decides_about_hosts_alone() -> None:
 
 
 def test_a_secret_is_handed_out_only_where_a_rule_lists_its_name_and_none_denies_it() -> None:
-    prod = Resource("repo", "repo_a", "org_a", "repo_a", project="lab", environment="prod")
-    other = Resource("repo", "repo_b", "org_a", "repo_b", project="other")
+    prod = Resource("repo", "repo_a", "org_a", "repo_a", project="lab", environment="prod", home="||")
+    other = Resource("repo", "repo_b", "org_a", "repo_b", project="other", home="||")
     owner = Actor("owner", "act_o", "owner", "org_a")
     assert told(may_use_secret(unit_of(USER), "CI_TOKEN", REPO)) == "+"
     assert told(may_use_secret(unit_of(USER), "ci_token", REPO)) == "no_matching_allow"
