@@ -157,6 +157,16 @@ def test_a_refusal_leads_to_a_credential(team: Team, program: Program, ann: Brow
     )
 
 
+def test_git_takes_a_token_of_the_whole_server_as_password(
+    team: Team, program: Program, ann: Browser
+) -> None:
+    refs = "/git/shop.git/info/refs?service=git-upload-pack"
+    whole = program.whole_way(ann)["access_token"]
+    part = program.whole_way(ann, resource=f"{SITE}/mcp")["access_token"]
+    statuses = [team.lab.world.http.get(refs, auth=("me", token)).status_code for token in (whole, part)]
+    assert statuses == [200, 401]
+
+
 def test_a_token_in_the_address_is_no_credential(team: Team, program: Program, ann: Browser) -> None:
     token = program.whole_way(ann)["access_token"]
     for path in ("/v1/repos", "/v1/me", "/git/log"):
