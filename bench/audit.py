@@ -6,16 +6,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from builderos.core.actor import system_actor
 from builderos.core.chain import run, seed
 from builderos.core.unit import Call, Unit, as_system, open_unit, perform
 from builderos.interfaces.cli import verify_audit as script
+from builderos.trust.audit.service import access
 from builderos.trust.ledger import service as ledger
 
 from .appending import PAYLOAD
 from .report import Report
-from .stage import Home
+from .stage import REPO, Home
+from .timing import fdatasync_case, interleave, medians
+from .wire import path_of
 
 STEP = 2_000
 
@@ -62,6 +66,7 @@ def verification(report: Report, home: Home, place: Path, count: int) -> None:
             f"{total} lines; best of 3",
         )
     _checkpoints(report, home, total)
+    _reads(report, home)
     _script(report, home, place, total)
 
 
@@ -77,6 +82,24 @@ def _checkpoints(report: Report, home: Home, total: int) -> None:
     took = best(lambda: home.run("proveLine", home.owner, seq=total // 3), 5)
     report.at_most("size of an inclusion proof [bytes]", len(proof.model_dump_json()), 2048, f"{total} lines")
     report.shown("prove a line [ms]", took * 1e3, f"{total} lines; best of 5")
+
+
+def _reads(report: Report, home: Home) -> None:
+    """What it costs that a read is on the disk before it is answered: one flush of the log that all share."""
+    box = home.open_sandbox()
+    body = home.app.operation("fetchFiles").body(repo_name=REPO, branch=box.branch, path=path_of(1))
+
+    def silent(_number: int) -> None:
+        with mock.patch.object(access, "note"):
+            home.perform("fetchFiles", box.actor, body)
+
+    cases = {
+        "recorded": lambda _number: home.perform("fetchFiles", box.actor, body), "silent": silent,
+        "sync": fdatasync_case(home.path),
+    }  # fmt: skip
+    ms = medians(interleave(150, cases))
+    how = f"{ms['recorded']:.2f} ms ÷ {ms['silent']:.2f} ms, one file; fdatasync {ms['sync']:.2f} ms"
+    report.shown("a read on record ÷ one that is not", ms["recorded"] / ms["silent"], how)
 
 
 def _script(report: Report, home: Home, place: Path, total: int) -> None:

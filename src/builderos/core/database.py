@@ -80,8 +80,10 @@ class Database:
     def cut(self) -> None:
         """End every connection in use from this side: whoever waits for an answer on one gets `unavailable`."""
         for connection in tuple(self._out):
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as line:
+            with contextlib.suppress(OSError, psycopg.Error):  # it may end by itself at this moment
+                line = socket.socket(fileno=os.dup(connection.pgconn.socket))
                 line.shutdown(socket.SHUT_RDWR)
+                line.close()
 
     def close(self) -> None:
         """Return every connection."""
@@ -106,6 +108,7 @@ class Database:
             opening = self._opening(driver(connection), org_id, read_only, flush)
             flushed = flush and not read_only
             transaction = Transaction(connection, opening, self._proof, flush=flushed)
+            transaction.writing = lambda: (self._opening(driver(connection), org_id, False, flush), flush)
             try:
                 yield transaction
             finally:
@@ -174,6 +177,14 @@ class Transaction:
         self._flush = flush
         self._open = True
         self._sent = opening
+        self.writing: Callable[[], tuple[list[Statement], bool]] | None = None
+
+    def write_on(self) -> None:
+        """End a reading transaction and go on with one that writes; both travel with what comes next."""
+        if self.writing is None:
+            raise RuntimeError("this transaction cannot go on")
+        opening, self._flush = self.writing()
+        self._sent += [("rollback", ()), *opening]
 
     @property
     def connection(self) -> sa.Connection:

@@ -130,6 +130,20 @@ class Unit:
         for work in self._works:
             work()
 
+    def commit_kept(self) -> None:
+        """For the edge alone, of a unit that only read: write what is kept, in a transaction behind it.
+
+        It travels in the message that ends the reading one: a round trip that is made anyway.
+        """
+        if not self.kept:
+            return
+        kept = list(self.kept)
+        self.kept.clear()  # what fails here is not tried a second time
+        self._transaction.write_on()
+        for write in kept:
+            write(self)
+        self._transaction.commit()
+
 
 def _called(function: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     return f"select * from {function}({', '.join(['%s'] * len(arguments))})", arguments  # noqa: S608 - our own name
@@ -159,16 +173,16 @@ def _attempt(context: Context, call: Call, verb: Callable[[Unit], T], *, read_on
         with open_unit(context, call, read_only=read_only) as unit:
             kept = unit.kept
             result = verb(unit)
-            if not read_only:
+            if read_only:
+                unit.commit_kept()
+            else:
                 unit.commit()
-                return result
+            return result
     except Retry:
         raise
     except BaseException:
         keep_only(context, call, kept)
         raise
-    keep_only(context, call, kept)  # a reading transaction cannot write
-    return result
 
 
 def keep_only(context: Context, call: Call, kept: list[Callable[[Unit], None]]) -> None:

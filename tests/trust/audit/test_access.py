@@ -5,11 +5,15 @@ import io
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
+import sqlalchemy as sa
 
-from builderos.core.unit import as_system
+from builderos.core.exchange import Exchange
+from builderos.core.unit import Unit, as_system
 from builderos.trust.audit import service as audit
+from builderos.trust.ledger import service as ledger
 from tests.support.databases import Databases
 from tests.support.lab import Lab, lab_in_temp
 from tests.support.world import Json
@@ -195,3 +199,40 @@ def test_nothing_is_forgotten_while_a_hold_is_on(own: Lab) -> None:
     own.problem(own.as_owner("DELETE", f"/v1/audit/holds/{held['id']}"), "illegal_transition")
     with own.later(days=3):
         assert forget(own.world.context, own.world.org_id) >= 1
+
+
+def test_a_recorded_read_costs_one_message_and_that_one_ends_the_reading(lab: Lab) -> None:
+    box = lab.open_sandbox()
+    messages: list[list[str]] = []
+    run = Exchange.run
+
+    def counted(self: Exchange, statements: Any, *more: Any) -> Any:
+        messages.append([text for text, _ in statements])
+        return run(self, statements, *more)
+
+    def read() -> list[list[str]]:
+        messages.clear()
+        box.post("/system/fetch_files", path="README.md")
+        return list(messages)
+
+    read()
+    with mock.patch.object(Exchange, "run", counted):
+        recorded = read()
+        with mock.patch.object(audit.access, "note"):
+            silent = read()
+    assert len(recorded) == len(silent) + 1
+    last = [text.split(" ")[0] for text in recorded[-1]]
+    assert (last[0], last[1], last[-2], last[-1]) == ("rollback", "begin", "commit", "select")
+
+
+def test_a_failing_read_keeps_what_it_asked_to_keep(lab: Lab) -> None:
+    """Also where the reading transaction is gone by then."""
+
+    def verb(unit: Unit) -> None:
+        unit.execute(sa.text("select 1"))
+        unit.keep(lambda own: ledger.record(own, "test.kept", "reading", {}))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        as_system(lab.world.context, lab.world.org_id, verb, read_only=True)
+    assert len(lab.events(type="test.kept", object="reading")) == 1
