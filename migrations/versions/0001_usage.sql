@@ -99,7 +99,9 @@ language sql stable security definer set search_path = ops, pg_temp as $$
 $$;
 create function ops.overview_errors(p_since date) returns table (code text, calls bigint)
 language sql stable security definer set search_path = ops, pg_temp as $$
-  select code, sum(calls)::bigint from ops.error_usage where day >= p_since group by 1 order by 2 desc, 1
+  select code, sum(calls)::bigint from ops.error_usage
+   where day >= p_since and exists (select from ops.orgs h where h.id = ops.org() and h.slug = 'local')
+   group by 1 order by 2 desc, 1
 $$;
 reset role;
 revoke create on schema ops from bos_definer;
