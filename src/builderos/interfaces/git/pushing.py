@@ -22,6 +22,7 @@ from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.unit import Call, perform
+from builderos.interfaces.http.failures import note_push
 from builderos.interfaces.http.records import note_refusal
 from builderos.trust.policy import service as policy
 
@@ -61,20 +62,30 @@ class Pushing:
         if not mine or (refused and "atomic" in updates.capabilities):
             others = {item.ref: "atomic push failed" for item in mine}
             pushes.labels("refused").inc()
+            await self._note(refused)
             return wire.report(updates, "ok", others | _reasons(refused), _words(refused.values()))
         try:
             async with self._place:
                 said = await self._receive(mine[0], body)
         except BadPack as fault:
             pushes.labels("bad_pack").inc()
+            await self._note({**refused, mine[0].ref: fault.problem})
             every = {item.ref: "unpacker error" for item in updates.items}
             return wire.report(updates, _reason(fault.problem), every, _words([fault.problem]))
         except Problem as problem:
             pushes.labels("refused").inc()
             refused[mine[0].ref] = problem
+            await self._note(refused)
             return wire.report(updates, "ok", _reasons(refused), _words(refused.values()))
         pushes.labels("accepted").inc()
+        await self._note(refused)
         return wire.report(updates, "ok", _reasons(refused), f"{said}\n{_words(refused.values())}")
+
+    async def _note(self, refused: Mapping[str, Problem]) -> None:
+        """What was refused leaves its lines, as any failed call does."""
+        arguments = (self._context, self._call, self._view.repo.name, dict(refused))
+        if refused:
+            await anyio.to_thread.run_sync(note_push, *arguments, limiter=self._threads)
 
     def _refused(self, updates: wire.Updates) -> dict[str, Problem]:
         commands = [Command(item.old, item.new, item.ref) for item in updates.items]

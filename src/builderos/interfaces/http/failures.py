@@ -5,7 +5,7 @@ What the policy refused has a line of its own (`records.note_refusal`).
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from builderos.core.context import Context
@@ -15,10 +15,12 @@ from builderos.core.schema import In
 from builderos.core.unit import Call, Unit, perform
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
+from builderos.trust.policy import service as policy
 from builderos.trust.secrets.service import redacted
 
 log = logging.getLogger("builderos.http")
 MAX_PATHS: Final = 100
+MAX_REFS: Final = 20
 MAX_PATH: Final = 4096
 _UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -38,13 +40,38 @@ def note(context: Context, call: Call, operation: Operation, body: In, problem: 
     payload = _payload(call, operation, body, problem)
 
     def verb(unit: Unit) -> None:
-        if problem.code in TOLD:
-            told = {name: problem.extra[name] for name in ("limit", "used", "name") if name in problem.extra}
-            object_ = call.actor.sandbox_id or call.actor.id
-            notices.raise_alert(unit, TOLD[problem.code], object_, {"operation": operation.name, **told})
+        _tell(unit, operation.name, problem)
         ledger.record(unit, "call.failed", operation.name, payload)
 
     _write(context, call, verb)
+
+
+def note_push(context: Context, call: Call, repo: str, refused: Mapping[str, Problem]) -> None:
+    """Record the refs that a push was not allowed to move; what the policy refused has its line already."""
+    noted = [
+        (ref, problem) for ref, problem in refused.items()
+        if problem.code not in PASSING and not isinstance(problem, policy.Refused)
+    ]  # fmt: skip
+
+    def verb(unit: Unit) -> None:
+        for _, problem in noted[:MAX_REFS]:
+            _tell(unit, call.tool, problem)
+        for ref, problem in noted[:MAX_REFS]:
+            wanted = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", ref).removeprefix("refs/heads/")[:MAX_PATH]
+            payload = {"operation": call.tool, "code": problem.code, "status": problem.status, "repo": repo,
+                       "branch": call.actor.branch or wanted, "wanted": wanted}  # fmt: skip
+            ledger.record(unit, "call.failed", call.tool, payload)
+
+    if noted:
+        _write(context, call, verb)
+
+
+def _tell(unit: Unit, tool: str, problem: Problem) -> None:
+    """Raise the alert of a limit that nothing else tells of."""
+    if problem.code in TOLD:
+        told = {name: problem.extra[name] for name in ("limit", "used", "name") if name in problem.extra}
+        object_ = unit.actor.sandbox_id or unit.actor.id
+        notices.raise_alert(unit, TOLD[problem.code], object_, {"operation": tool, **told})
 
 
 def note_crash(context: Context, call: Call, operation: Operation, body: In) -> None:
