@@ -198,7 +198,7 @@ def test_a_push_far_beyond_the_size_limit_is_answered_too(small: Live) -> None:
     mine = small.clone()
     before = mine.head
     mine.commit({f"{n}.bin": random.Random(n).randbytes(MIB) for n in range(12)})
-    refused(small, mine.push(), before, "payload_too_large: the push is larger than 100000 bytes")
+    refused(small, mine.push(), before, "payload_too_large")  # what says so first depends on how it arrives
 
 
 def test_a_long_message_is_refused(small: Live) -> None:
