@@ -2,12 +2,12 @@
 everything.
 """
 
+import functools
 import logging
 import os
 import sys
-import threading
 from dataclasses import dataclass
-from datetime import timedelta
+from pathlib import Path
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp
@@ -24,7 +24,6 @@ from builderos.core import logs, tracing
 from builderos.core.actor import system_actor
 from builderos.core.application import Application
 from builderos.core.cleaning import clean_with
-from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.dialing import networks_of
@@ -34,7 +33,6 @@ from builderos.core.keys import ServerKeys, load_keys
 from builderos.core.metrics import Metrics
 from builderos.core.migrations import migrate
 from builderos.core.problems import Problem
-from builderos.core.pulse import Pulse
 from builderos.core.settings import Settings, load_settings
 from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine import outbox
@@ -49,6 +47,7 @@ from builderos.integrations.smtp import service as smtp
 from builderos.interfaces.git.routes import add_git
 from builderos.interfaces.http import idempotency, process
 from builderos.interfaces.http.actions import routes as action_routes
+from builderos.interfaces.http.behind import Behind
 from builderos.interfaces.http.cookies import Cookies
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health
@@ -83,11 +82,7 @@ from builderos.trust.vault import service as vault
 from builderos.trust.vault.routes import routes as vault_routes
 
 log = logging.getLogger("builderos.app")
-CARE_S = 2.0
 CUT_OFF_S = 5.0
-SETTLED_BACK = timedelta(
-    days=2
-)  # how far back a start looks for backups that a killed process left without a ref
 GROUPS = [
     workspace_routes,
     task_routes,
@@ -309,76 +304,6 @@ def build_engine(started: Started) -> Engine:
     return engine
 
 
-class Behind:
-    """What a server does behind its requests: settle what the last stop left, then run the engine."""
-
-    def __init__(self, started: Started) -> None:
-        self._context = started.app.context
-        self._engine = build_engine(started)
-        self._stopping = threading.Event()
-        self._settling = threading.Thread(target=self._settle, name="settling", daemon=True)
-        self._care = threading.Thread(target=self._keep_database, name="database-care", daemon=True)
-        self._pulse = Pulse(self._context.get(Database), self._context.get(Settings).database_patience_s)
-        self._metering = threading.Thread(target=self._keep_counts, name="metering", daemon=True)
-
-    def start(self) -> None:
-        """Begin, in threads of its own: the first answer waits for none of it."""
-        settings = self._context.get(Settings)
-        self._settling.start()
-        self._metering.start()
-        self._pulse.start()
-        if settings.database_url is None:
-            self._care.start()
-        if settings.engine:
-            self._engine.start()
-
-    def halt(self) -> None:
-        """Begin nothing new; nobody waits for what runs."""
-        self._stopping.set()
-        self._pulse.stop()
-
-    def stop(self) -> bool:
-        """End both; whether all running work could be ended in time."""
-        self._stopping.set()
-        self._pulse.stop()
-        limit = self._context.get(Settings).drain_s
-        drained = self._engine.stop(limit)
-        for thread in (self._settling, self._care, self._metering):
-            if thread.is_alive():
-                thread.join(limit)
-        return drained and not self._settling.is_alive()
-
-    def _keep_database(self) -> None:
-        """Start the embedded database again when something killed it; a folder that is gone is not made anew."""
-        home = self._context.get(Settings).home_dir
-        while not self._stopping.wait(CARE_S):
-            try:
-                if embedded_postgres.status(home).state == "stopped":
-                    log.warning("the embedded database had stopped; it is started again")
-                    embedded_postgres.start(home)
-            except Problem as problem:
-                log.warning("the embedded database cannot be started: %s", problem.detail)
-
-    def _keep_counts(self) -> None:
-        """Write down what was counted, once more at the end; what the database does not take now waits."""
-        while True:
-            ending = self._stopping.wait(notices.watch.EVERY_S)
-            try:
-                notices.watch.tick(self._context)
-            except Problem as problem:
-                log.warning("what was counted could not be written down: %s", problem.code)
-            if ending:
-                return
-
-    def _settle(self) -> None:
-        try:
-            since = utcnow() - SETTLED_BACK
-            repositories.settle_all(self._context, stopping=self._stopping.is_set)
-            workspaces.settle_backups(self._context, since)
-        except Exception:  # what could not be settled now is settled when its branch is opened
-            log.exception("settling after the start was interrupted")
-
-
 def http_app(started: Started) -> ASGIApp:
     """The server's ASGI application with every extension."""
     api = build_api(started.app, EXTENSIONS)
@@ -406,7 +331,8 @@ def serve(settings: Settings) -> int:
             return 1
         ensure_owner(started.app.context, ensure_default_org(started.app.context))
         repositories.prepare(started.app.context)
-        behind = Behind(started)
+        revive = None if settings.database_url else functools.partial(_revive, home)
+        behind = Behind(started.app.context, build_engine(started), revive)
 
         def ready(url: str) -> None:
             print(f"BuilderOS is serving at {url}", flush=True)
@@ -427,6 +353,13 @@ def serve(settings: Settings) -> int:
         # start.
         os._exit(0)
     return 0
+
+
+def _revive(home: Path) -> None:
+    """Start the embedded database again when something killed it; a folder that is gone is not made anew."""
+    if embedded_postgres.status(home).state == "stopped":
+        log.warning("the embedded database had stopped; it is started again")
+        embedded_postgres.start(home)
 
 
 def _cut_off(settings: Settings, behind: Behind) -> None:

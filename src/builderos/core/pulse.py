@@ -48,7 +48,7 @@ class Pulse:
                 if connection is None or connection.broken:
                     connection = self._connect()
                 answered = self._answers(connection.pgconn)
-            except psycopg.Error as error:
+            except (psycopg.Error, OSError, ValueError) as error:  # the last two: its socket is gone
                 # Refused at once is no silence: requests hear the same, and have their own words for it.
                 answered = not isinstance(error, psycopg.errors.ConnectionTimeout)
                 connection = None

@@ -58,13 +58,16 @@ class _Nothing:
         return None
 
     def rename(self, name: str) -> None:
-        """Nothing."""
+        """Nobody keeps it."""
+        del name
 
     def set(self, name: str, value: Value) -> None:
-        """Nothing."""
+        """Nobody keeps it."""
+        del name, value
 
     def fail(self, code: str) -> None:
-        """Nothing."""
+        """Nobody keeps it."""
+        del code
 
 
 class _Installed:
