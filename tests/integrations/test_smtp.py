@@ -55,7 +55,7 @@ def lab(databases: Databases, post: Post) -> Iterator[Lab]:
 
 
 def test_the_password_is_released_once_the_policy_lists_it(lab: Lab, post: Post) -> None:
-    lab.ok(lab.as_owner("POST", "/v1/secrets", json={"name": "MAIL_PASSWORD", "value": PASSWORD}), 201)
+    lab.ok(lab.as_owner("POST", "/v1/secrets", json={"key_name": "MAIL_PASSWORD", "value": PASSWORD}), 201)
     with pytest.raises(OSError, match="not released") as refused:
         smtp.send(lab.world.context, "ann@acme.example", "Hello", "One")
     assert PASSWORD not in str(refused.value)

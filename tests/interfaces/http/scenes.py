@@ -265,7 +265,7 @@ class Scene:
 
     @cached_property
     def secret_id(self) -> str:
-        body = {"name": f"SCENE_{next(numbers)}", "value": "the value of a scene"}
+        body = {"key_name": f"SCENE_{next(numbers)}", "value": "the value of a scene"}
         return self.world.ok(self.world.as_owner("POST", "/v1/secrets", json=body), 201)["id"]
 
     @cached_property

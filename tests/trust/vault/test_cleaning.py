@@ -32,7 +32,7 @@ FORMS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def kept(lab: Lab) -> None:
-    lab.ok(lab.as_owner("POST", "/v1/secrets", json={"name": "CLEANED", "value": VALUE}), 201)
+    lab.ok(lab.as_owner("POST", "/v1/secrets", json={"key_name": "CLEANED", "value": VALUE}), 201)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_deleted_secret_is_looked_for_no_longer_and_the_version_before_still_i
 ) -> None:
     first, second = ("Zu4-" + os.urandom(10).hex() for _ in range(2))
     made = [
-        lab.ok(lab.as_owner("POST", "/v1/secrets", json={"name": "ROLLED", "value": value}), 201)
+        lab.ok(lab.as_owner("POST", "/v1/secrets", json={"key_name": "ROLLED", "value": value}), 201)
         for value in (first, second)
     ]
     for value in (first, second):

@@ -41,7 +41,7 @@ def name(lab: Lab) -> Iterator[str]:
 
 
 def put(lab: Lab, name: str, value: str, **more: Any) -> Json:
-    return lab.ok(lab.as_owner("POST", "/v1/secrets", json={"name": name, "value": value, **more}), 201)
+    return lab.ok(lab.as_owner("POST", "/v1/secrets", json={"key_name": name, "value": value, **more}), 201)
 
 
 def secrets_of(lab: Lab) -> list[Json]:
@@ -96,7 +96,7 @@ def test_a_new_version_replaces_the_old_one_and_destroys_the_one_before(lab: Lab
 
 
 def test_a_stale_expected_version_changes_nothing(lab: Lab, name: str) -> None:
-    body = {"name": name, "value": "one", "expected_version": 0}
+    body = {"key_name": name, "value": "one", "expected_version": 0}
     lab.ok(lab.as_owner("POST", "/v1/secrets", json=body), 201)
     lab.problem(lab.as_owner("POST", "/v1/secrets", json=body | {"value": "two"}), "conflict")
     assert release(lab, name) == {name: "one"}
@@ -109,9 +109,9 @@ def test_a_stale_expected_version_changes_nothing(lab: Lab, name: str) -> None:
         ({"value": "a\0b"}, "validation_failed"),
         ({"value": "x" * 65_537}, "payload_too_large"),
         ({"value": "ü" * 40_000}, "payload_too_large"),
-        ({"name": "no spaces"}, "validation_failed"),
-        ({"name": "../etc"}, "validation_failed"),
-        ({"name": "N" * 101}, "validation_failed"),
+        ({"key_name": "no spaces"}, "validation_failed"),
+        ({"key_name": "../etc"}, "validation_failed"),
+        ({"key_name": "N" * 101}, "validation_failed"),
         ({"scope": "repository"}, "validation_failed"),
         ({"of": "lab"}, "validation_failed"),
         ({"scope": "planet", "of": "x"}, "validation_failed"),
@@ -119,7 +119,7 @@ def test_a_stale_expected_version_changes_nothing(lab: Lab, name: str) -> None:
     ],
 )
 def test_bad_input_keeps_nothing_and_is_not_repeated(lab: Lab, name: str, change: Json, code: str) -> None:
-    body = {"name": name, "value": "hidden-value-1234"} | change
+    body = {"key_name": name, "value": "hidden-value-1234"} | change
     refused = lab.as_owner("POST", "/v1/secrets", json=body)
     assert "hidden-value" not in str(lab.problem(refused, code))
     assert secrets_of(lab) == []
@@ -234,7 +234,8 @@ def test_nothing_of_one_organisation_opens_in_another(lab: Lab, name: str) -> No
     put(lab, name, "ours")
     other = lab.second_org(f"o{os.urandom(3).hex()}")
     made = lab.ok(
-        lab.world.http.post("/v1/secrets", json={"name": name, "value": "theirs"}, headers=other.owner), 201
+        lab.world.http.post("/v1/secrets", json={"key_name": name, "value": "theirs"}, headers=other.owner),
+        201,
     )
     assert secrets_of(lab) != lab.ok(lab.world.http.get("/v1/secrets", headers=other.owner))["items"]
     lab.problem(lab.as_owner("DELETE", f"/v1/secrets/{made['id']}"), "not_found")
@@ -327,7 +328,7 @@ def _returning(lab: Lab, old: Keyring, new: Keyring) -> Keyring:
 
 def test_without_the_organisations_key_nothing_opens_any_more(lab: Lab) -> None:
     other = lab.second_org(f"o{os.urandom(3).hex()}")
-    body = {"name": "GONE", "value": "until the key is"}
+    body = {"key_name": "GONE", "value": "until the key is"}
     lab.ok(lab.world.http.post("/v1/secrets", json=body, headers=other.owner), 201)
     lab.sql("delete from ops.org_keys where org_id = %s", other.id)
     refused = lab.world.http.post("/v1/secrets", json=body, headers=other.owner)
@@ -340,7 +341,7 @@ def test_without_the_organisations_key_nothing_opens_any_more(lab: Lab) -> None:
 
 def test_owners_and_admins_keep_secrets_and_nobody_else(lab: Lab, name: str) -> None:
     box = lab.open_sandbox()
-    body = {"name": name, "value": "hidden-value-1234"}
+    body = {"key_name": name, "value": "hidden-value-1234"}
     for headers in (box.headers, lab.key("read", "write", "promote", "approve")):
         lab.problem(lab.world.http.post("/v1/secrets", json=body, headers=headers), "policy_denied")
         lab.problem(lab.world.http.get("/v1/secrets", headers=headers), "policy_denied")

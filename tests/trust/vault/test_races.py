@@ -16,7 +16,7 @@ def at_once(*acts: Callable[[], object]) -> list[object]:
 
 def put(lab: Lab, name: str, value: str) -> Callable[[], int]:
     def act() -> int:
-        body = {"name": name, "value": value}
+        body = {"key_name": name, "value": value}
         return lab.ok(lab.as_owner("POST", "/v1/secrets", json=body), 201)["version"]
 
     return act

@@ -13,8 +13,8 @@ from .commands import Noun
 from .options import fields, paged
 
 COLUMNS = (
-    ("name", "SECRET"), ("where", "FOR"), ("version", "VERSION"), ("state", "STATE"), ("fingerprint", "FINGERPRINT"),
-    ("changed_at", "CHANGED"), ("last_used_at", "LAST USED"),
+    ("key_name", "SECRET"), ("where", "FOR"), ("version", "VERSION"), ("state", "STATE"),
+    ("fingerprint", "FINGERPRINT"), ("changed_at", "CHANGED"), ("last_used_at", "LAST USED"),
 )  # fmt: skip
 FINDINGS = (
     ("fingerprint", "FINGERPRINT"), ("path", "FILE"), ("line", "LINE"), ("preview", "WHAT"), ("branch", "BRANCH"),
@@ -52,7 +52,7 @@ def _value(name: str) -> str:
 
 
 def _set(caller: Caller, name: str, scope: str, **more: Any) -> int:
-    body = {"name": name, "value": _value(name), **_scope(scope), **fields(**more)}
+    body = {"key_name": name, "value": _value(name), **_scope(scope), **fields(**more)}
     reply = caller.client().call("POST", "/v1/secrets", body)
     return caller.show(reply, f"{name} is kept, version {reply['version']}")
 
@@ -89,7 +89,7 @@ def list_(caller: Caller) -> int:
 
 
 def _find(caller: Caller, name: str, scope: str) -> Json:
-    wanted = {"name": name, **_scope(scope)}
+    wanted = {"key_name": name, **_scope(scope)}
     for item in caller.client().call("GET", "/v1/secrets")["items"]:
         if wanted.items() <= item.items():
             return item

@@ -161,7 +161,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "createKey": {"label": "nightly import", "scopes": ["read"]},
     "listKeys": {},
     "revokeKey": {"id": f"crd_{_ID}"},
-    "setSecret": {"name": "SMTP_PASSWORD", "value": "the value itself", "description": "Mail out"},
+    "setSecret": {"key_name": "SMTP_PASSWORD", "value": "the value itself", "description": "Mail out"},
     "listSecrets": {},
     "changeSecret": {"id": f"sec_{_ID}", "state": "disabled"},
     "deleteSecret": {"id": f"sec_{_ID}"},

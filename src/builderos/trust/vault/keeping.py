@@ -41,20 +41,20 @@ def set_secret(unit: Unit, body: SecretIn) -> Secret:
     value = _checked(body)
     unit.get(Known).saw(value)
     keys = Keys(unit)
-    row = _find(unit, body.scope, body.of, body.name)
+    row = _find(unit, body.scope, body.of, body.key_name)
     version = row.version if row is not None else 0
     if body.expected_version is not None and body.expected_version != version:
         raise Problem(
-            "conflict", f"{body.name} has version {version}", hint="List the secrets and decide again.", conflicts=[],
-            version=version,
+            "conflict", f"{body.key_name} has version {version}", hint="List the secrets and decide again.",
+            conflicts=[], version=version,
         )  # fmt: skip
     id_ = row.id if row is not None else new_id("sec")
-    which = sealing.Which(id_, body.scope, body.of, body.name, version + 1)
+    which = sealing.Which(id_, body.scope, body.of, body.key_name, version + 1)
     fingerprint = keys.fingerprint(id_, which.version, value)
     if row is None:
         _refuse_too_many(unit)
         unit.add(
-            secrets, id=id_, org_id=unit.org_id, scope_kind=body.scope, scope_name=body.of, name=body.name,
+            secrets, id=id_, org_id=unit.org_id, scope_kind=body.scope, scope_name=body.of, name=body.key_name,
             description=body.description, state="active", version=1, fingerprint=fingerprint, created_by=unit.actor.id,
             created_at=unit.now, changed_at=unit.now,
         )  # fmt: skip
@@ -117,7 +117,7 @@ def _noted(unit: Unit, id_: str, change: str, rules: tuple[str, ...]) -> Secret:
 
 def _secret(row: sa.Row[tuple[Any, ...]]) -> Secret:
     return Secret(
-        id=row.id, name=row.name, scope=row.scope_kind, of=row.scope_name, description=row.description,
+        id=row.id, key_name=row.name, scope=row.scope_kind, of=row.scope_name, description=row.description,
         state="disabled" if row.state == "disabled" else "active", version=row.version, fingerprint=row.fingerprint,
         created_at=row.created_at, changed_at=row.changed_at, last_used_at=row.last_used_at,
     )  # fmt: skip
@@ -149,7 +149,7 @@ def delete_secret(unit: Unit, body: SecretWhich) -> SecretGone:
     unit.execute(sa.update(secrets).where(secrets.c.id == body.id).values(values))
     _noted(unit, body.id, "deleted", decision.rules)
     return SecretGone(
-        id=body.id, name=row.name, message=f"{row.name} is destroyed. End it where it was issued, too."
+        id=body.id, key_name=row.name, message=f"{row.name} is destroyed. End it where it was issued, too."
     )
 
 

@@ -64,7 +64,7 @@ SecretName = Annotated[
 class SecretIn(In):
     """A secret, or a new version of it. There is no idempotency key: its check would keep a trace of the value."""
 
-    name: SecretName
+    key_name: SecretName
     value: Annotated[
         str, Field(description="The value. It is never shown again.", repr=False, max_length=1_000_000)
     ]
@@ -84,8 +84,10 @@ class Secret(Out):
     """A secret without its value. `fingerprint` tells its versions apart and nothing of the value."""
 
     id: str
-    name: str
+    provider: Literal["builderos"] = "builderos"
+    key_name: str
     scope: ScopeKind
+    never_log: Literal[True] = True
     of: str
     description: str
     state: State
@@ -124,7 +126,7 @@ class SecretGone(Out):
     """A secret whose values were destroyed."""
 
     id: str
-    name: str
+    key_name: str
     message: str
 
 
