@@ -17,7 +17,7 @@ from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
-from builderos.trust.secrets.service import Box
+from builderos.trust.secrets.service import Keyring
 
 from .model import webhooks
 
@@ -227,12 +227,13 @@ def secrets_of(unit: Unit, row: sa.Row[Any]) -> list[str]:
     held = [row.secret]
     if row.old_secret is not None and row.old_until > unit.now:
         held.append(row.old_secret)
-    return [unit.get(Box).open(bytes(value), _purpose(unit, row.id)).decode() for value in held]
+    box = unit.get(Keyring).box(unit)
+    return [box.open(bytes(value), _purpose(unit, row.id)).decode() for value in held]
 
 
 def sealed(unit: Unit, id_: str, secret: str) -> bytes:
-    """A secret as it is stored."""
-    return unit.get(Box).seal(secret.encode(), _purpose(unit, id_))
+    """A secret as it is stored: under the organisation's own key, and gone with it."""
+    return unit.get(Keyring).box(unit).seal(secret.encode(), _purpose(unit, id_))
 
 
 def origin_of(url: str) -> str:
