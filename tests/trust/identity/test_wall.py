@@ -287,6 +287,7 @@ def test_what_tells_of_every_organisation_answers_in_the_server_owners_alone(wal
         for query in (
             "select * from ops.overview('2026-01-01')",
             "select * from ops.overview_tools('2026-01-01')",
+            "select * from ops.overview_errors('2026-01-01')",
         ):
             assert connection.execute(query).fetchall() == []  # type: ignore[arg-type]
 

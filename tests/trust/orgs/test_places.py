@@ -194,6 +194,9 @@ def test_a_rule_for_a_project_binds_its_repositories_by_whatever_name_they_are_a
     secret = {"message": "m", "files": [{"path": "conf/.env", "content": "x"}]}
     refused = team.lab.world.http.post("/commit_and_log_output", json=secret, headers=bearer)
     assert team.lab.problem(refused, "policy_denied")["policy_rule"] == "no-env"
+    question = {"action": "files.write", "project": place.repo["repo_name"], "paths": ["conf/.env"]}
+    explained = team.lab.ok(team.owner.call("POST", "/v1/policies/explain", **question))
+    assert explained["rules"] == ["no-env"], "the explanation is what the act meets"
     id_ = team.lab.sql("select id from ops.sandboxes where name = %s", box["branch"])[0][0]
     refused = team.lab.world.http.post(f"/v1/sandboxes/{id_}/share", json={}, headers=bearer)
     assert team.lab.problem(refused, "policy_denied")["policy_rule"] == "no-links", (

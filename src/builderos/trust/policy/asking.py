@@ -1,7 +1,7 @@
 """Questions about a policy that nobody acts on: what would be decided, by which rule, and why."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
 import yaml
@@ -11,6 +11,7 @@ from builderos.core.actor import Actor, Profile, Role
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Out, Text
 from builderos.core.unit import Unit
+from builderos.trust.identity.service import roles
 
 from .actions import ACTIONS, Action
 from .decision import NO_FILE, OUTWARD, org_resource, require
@@ -56,7 +57,9 @@ class QuestionIn(In):
     scopes: Annotated[list[Line], Field(description="Scopes of an API key or token.", max_length=20)] = []
     profile: Annotated[Profile, Field(description="Tool profile of the credential.")] = "standard"
     own: Annotated[bool, Field(description="Whether the workspace is the actor's own.")] = True
-    project: Annotated[Line | None, Field(description="Repository, by name.")] = None
+    project: Annotated[
+        Line | None, Field(description="Repository, or a project that repositories are in, by name.")
+    ] = None
     branch: Annotated[Line | None, Field(description="Branch that is read or changed, by name.")] = None
     branch_kind: Annotated[BranchKind, Field(description="What kind of branch that is.")] = "sandbox"
     environment: Annotated[Line | None, Field(description="Named environment.")] = None
@@ -123,17 +126,18 @@ _CASES: Final = TypeAdapter(list[QuestionIn])
 
 @dataclass(frozen=True)
 class Rules:
-    """What a question is put to: the shipped rules, and a file or none."""
+    """What a question is put to: the shipped rules, and a file or none; `homes`: repository → its project, by name."""
 
     shipped: Policy
     file: FilePolicy | None
+    homes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def rules_for(unit: Unit, content: str | None) -> Rules:
     """The rules in force, or those that `content` would make; asking needs the right to read the policy."""
     require(unit, "policy.explain", org_resource(unit))
     file = unit.get(InForce).of(unit).file if content is None else FilePolicy(checked(unit, content))
-    return Rules(unit.get(Policy), file)
+    return Rules(unit.get(Policy), file, roles.homes(unit))
 
 
 def explain(unit: Unit, body: ExplainIn) -> Answer:
@@ -203,7 +207,8 @@ def answer(rules: Rules, question: QuestionIn) -> Answer:
     }  # fmt: skip
     file = rules.file or (NO_FILE if action in OUTWARD else None)
     if file is not None and action not in EXEMPT and (question.role != "system" or action in OUTWARD):
-        said |= _of_file(file, action, question, context, allowed=decision.verdict != "deny")
+        home = rules.homes.get(question.project or "")
+        said |= _of_file(file, action, question, context, home, allowed=decision.verdict != "deny")
     passed = None
     if question.expect is not None or question.rule is not None:
         passed = question.expect in (None, said["verdict"]) and question.rule in (None, *said["rules"])
@@ -211,9 +216,15 @@ def answer(rules: Rules, question: QuestionIn) -> Answer:
 
 
 def _of_file(
-    file: FilePolicy, action: Action, question: QuestionIn, context: RequestContext, *, allowed: bool
+    file: FilePolicy,
+    action: Action,
+    question: QuestionIn,
+    context: RequestContext,
+    home: str | None,
+    *,
+    allowed: bool,
 ) -> dict[str, Any]:
-    scene = Scene(question.agent, question.project, question.branch, question.environment)
+    scene = Scene(question.agent, question.project, question.branch, question.environment, home)
     narrowed = file.in_scene(scene)
     found = narrowed.merged.allows
     said: dict[str, Any] = {
