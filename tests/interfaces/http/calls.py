@@ -103,7 +103,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "getRepo": lambda s: {"id": s.grounds.repo_id},
     "createDevBranch": lambda s: {"id": s.grounds.repo_id, "branch": f"dev-{next(numbers)}"},
     "protectRepo": lambda s: {"id": s.grounds.repo_id, "dry_run": True},
-    "setSecret": lambda s: {"name": f"SCENE_{next(numbers)}", "value": "the value of a scene"},
+    "setSecret": lambda s: {"key_name": f"SCENE_{next(numbers)}", "value": "the value of a scene"},
     "listSecrets": lambda s: {},
     "changeSecret": lambda s: {"id": s.secret_id, "state": "disabled"},
     "deleteSecret": lambda s: {"id": s.secret_id},
