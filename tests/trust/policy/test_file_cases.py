@@ -70,7 +70,7 @@ SCOPES = st.builds(Scope, agent=MAYBE, environment=MAYBE, branch=MAYBE, project=
 RULES = st.lists(st.tuples(SCOPES, LISTS, LISTS), max_size=5).map(
     lambda found: tuple(FileRule(f"r{n}", n, *parts) for n, parts in enumerate(found))
 )
-SCENES = st.builds(Scene, NAMES, st.none() | NAMES, st.none() | NAMES, st.none() | NAMES)
+SCENES = st.builds(Scene, NAMES, st.none() | NAMES, st.none() | NAMES, st.none() | NAMES, st.none() | NAMES)
 ASKED = st.builds(
     Asked, st.sampled_from(["files.write", "files.read"]), NAMES, st.lists(PATHS, max_size=3).map(tuple),
     st.just("") | NAMES,
@@ -98,9 +98,11 @@ def glob(pattern: list[str], path: list[str]) -> bool:
 
 def in_scope(scope: Scope, scene: Scene) -> bool:
     parts = ("agent", "environment", "branch", "project")
+    names = {part: [getattr(scene, part)] for part in parts}
+    names["project"].append(scene.home)  # a repository goes by its own name and by that of its project
     return all(
         getattr(scope, part) is None
-        or (getattr(scene, part) is not None and like(getattr(scope, part), getattr(scene, part)))
+        or any(name is not None and like(getattr(scope, part), name) for name in names[part])
         for part in parts
     )
 

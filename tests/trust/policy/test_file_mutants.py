@@ -137,7 +137,7 @@ def random_cases(count: int) -> list[tuple[tuple[FileRule, ...], dict[str, objec
             "paths": tuple(dice.sample(paths, dice.randint(0, 2))), "host": dice.choice(["", *names]),
         }  # fmt: skip
         scene = {"agent": dice.choice(names)} | {
-            part: dice.choice([None, *names]) for part in ("project", "branch", "environment")
+            part: dice.choice([None, *names]) for part in ("project", "branch", "environment", "home")
         }
         wanted = order.model(rules, order.Asked(**asked), order.Scene(**scene))  # type: ignore[arg-type]
         found.append((rules, asked, scene, wanted))
@@ -182,6 +182,12 @@ def _globs_differ(found: ModuleType) -> bool:
             found.matches_name(p, t) != f or found.NamePatterns([p]).which(t) != (0,) * f for p, t, f in NAMED
         )
         or exact.match("x/CAFÉ/.env")
+        or found.host_fault("Api.example.com") != ""
+        or found.host_fault("a." * 125 + "bc") != ""
+        or any(
+            found.host_fault(bad) == ""
+            for bad in ("a.b:1", "1.2.3.4", "localhost", "a.bc.", "a." * 126 + "bc")
+        )
         or found.NamePatterns(["a*", "b*", "*b"]).which("ab") != (0, 2)
     )
 
@@ -203,6 +209,15 @@ def _table_differs(modules: dict[str, ModuleType]) -> bool:
     here = merging.Scene("me")
     open_ = [lock.judge(file_policy.Asked(action), here) for action in file_policy.EXEMPT]
     broken = file_policy.FilePolicy(order.Document()).judge(file_policy.Asked("files.write", "\ud800"), here)
+    lab, stage, scene = Scope(project="lab"), Scope(environment="stage"), merging.Scene
+    fits = [
+        merging.fits(lab, scene("me", "shop", home="lab")), merging.fits(lab, scene("me", "lab", home="x")),
+        not merging.fits(lab, scene("me", "shop", home="x")), not merging.fits(lab, scene("me", "shop")),
+        merging.fits(stage, scene("me", environment="staging")),
+        not merging.fits(stage, scene("me", environment="stag")),
+    ]  # fmt: skip
+    if not all(fits):
+        return True
     return any(open_) or lock.judge(file_policy.Asked("files.read"), here) is None or broken is None
 
 

@@ -1,16 +1,24 @@
 """Ids may be exchanged only where the rules cannot tell; where they could, every id is asked about by itself."""
 
+import ast
+import copy
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builderos.core.actor import Actor
+from builderos.trust.policy import renaming
+from builderos.trust.policy.loading import parse_policies
 from builderos.trust.policy.renaming import renamed
 from builderos.trust.policy.schema import Resource
 from builderos.trust.policy.service import Policy
+
+from .test_file_mutants import slots
 
 SCHEMA = (files("builderos.trust.policy") / "schema.cedarschema").read_text("utf-8")
 PERMIT = '@id("all") permit (principal, action, resource);\n'
@@ -30,6 +38,18 @@ TELLING = [
     '(principal, action, resource) when { {a: principal.org_id} == {a: "org_b"} }',
     '(principal, action, resource) when { if principal.org_id == "org_b" then true else false }',
     '(principal, action, resource) when { context.paths.contains(if 1 > 0 then resource.org_id else "a") }',
+]
+# None of these does.
+SILENT = [
+    "(principal, action, resource) when { principal.org_id != resource.org_id }",
+    "(principal, action, resource) when { principal has repo_id && !(resource has repo_id) }",
+    '(principal in Role::"share", action == Action::"files.read", resource is Branch)',
+    '(principal, action in [Action::"files.read", Action::"read"], resource)',
+    '(principal, action, resource) when { principal in [Role::"owner", Role::"share"] && resource is Branch }',
+    '(principal, action, resource) when { principal.scopes.contains("read") || context.approved }',
+    "(principal, action, resource) when { if context.approved then 1 + 1 < 3 else -1 > 0 }",
+    '(principal, action, resource) when { principal.profile == Profile::"full" && action == Action::"git.log" }',
+    "(principal, action, resource) when { resource has scopes && principal.scopes.containsAll(resource.scopes) }",
 ]
 ids = st.one_of(st.none(), st.sampled_from(["a", "b", "c", "", "0", "1", "é"]), st.text(max_size=2))
 
@@ -70,3 +90,36 @@ def test_what_is_no_plain_text_is_shown_to_cedar_as_it_is(strange: object) -> No
     given_ids = ("a", strange, None)
     assert renamed(given_ids) is given_ids  # type: ignore[arg-type]
     assert Policy.default().decide(replace(USER, id="\ud800"), "files.write", OWN).rules == ("error",)
+
+
+def _notices(source: str) -> bool:
+    """Whether the rest of this file tells changed code from the real one."""
+    module: dict[str, Any] = {"__name__": "builderos.trust.policy.renaming"}
+    try:
+        exec(compile(source, "<changed>", "exec"), module)
+        shipped = (files("builderos.trust.policy") / "default.cedar").read_text("utf-8")
+        telling = [parse_policies(PERMIT + forbid(rest)) for rest in TELLING]
+        samples = [("x", None, "x"), ("x", "y", None, "x"), ("", "0", "1", "0"), ("a", "é"), ("a", 7)]
+        return (
+            not module["compares_only"](parse_policies(shipped))
+            or not all(module["compares_only"](parse_policies(forbid(rest))) for rest in SILENT)
+            or any(module["compares_only"](policies) for policies in telling)
+            or any(module["renamed"](sample) != renamed(sample) for sample in samples)  # type: ignore[arg-type]
+        )
+    except Exception:
+        return True
+
+
+def test_a_small_fault_in_the_proof_is_noticed() -> None:
+    tree = ast.parse(Path(renaming.__file__).read_text("utf-8"))
+    assert not _notices(ast.unparse(tree))
+    survivors: list[str] = []
+    count = len(list(slots(tree)))
+    for number in range(count):
+        changed = copy.deepcopy(tree)
+        node, change, what = list(slots(changed))[number]
+        change(node)
+        if not _notices(ast.unparse(ast.fix_missing_locations(changed))):
+            survivors.append(f"{getattr(node, 'lineno', '?')} {what}: {ast.unparse(node)[:90]}")
+    assert count >= 40
+    assert len(survivors) <= count * 0.05, "\n".join(survivors)
