@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from .errors import ClientError
 from .http import Client
+from .kept import Kept
 
 Json = dict[str, Any]
 CLIENT: Final = "builderos-cli"
@@ -46,7 +47,7 @@ def with_browser(
             "grant_type": "authorization_code", "client_id": CLIENT, "code": answer["code"],
             "redirect_uri": receiver.uri, "code_verifier": verifier,
         }  # fmt: skip
-        return kept(client.form("/oauth/token", form))
+        return kept_of(client.form("/oauth/token", form))
 
 
 def with_code(
@@ -66,7 +67,7 @@ def with_code(
         sleep(pause)
         left -= pause
         try:
-            return kept(client.form("/oauth/token", form))
+            return kept_of(client.form("/oauth/token", form))
         except ClientError as error:
             said = error.problem.get("oauth_error")
             if said == "slow_down":
@@ -79,7 +80,39 @@ def with_code(
 def renewed(client: Client, login: Mapping[str, Any]) -> Json:
     """The next pair of what was kept. Raises `ClientError`."""
     form = {"grant_type": "refresh_token", "client_id": CLIENT, "refresh_token": str(login["refresh_token"])}
-    return kept(client.form("/oauth/token", form))
+    return kept_of(client.form("/oauth/token", form))
+
+
+def access_token(kept: Kept, client: Callable[[], Client]) -> str | None:
+    """The access token of whoever signed in, a fresh one where it is about to end; None where nobody did.
+
+    Of many who find it old one exchanges it, the others wait: a refresh token that is used twice ends the sign-in.
+    Raises `ClientError` when the sign-in is over, which is forgotten then.
+    """
+    login: Json | None = kept.read().get("login")
+    if login is None or is_fresh(login):
+        return str(login["access_token"]) if login is not None else None
+
+    def renew(now: Json) -> None:
+        found: Json | None = now.get("login")
+        if found is not None and not is_fresh(found):
+            now["login"] = _renewed(client(), found)
+
+    kept.change(renew)
+    login = kept.read().get("login")
+    if login is None:
+        raise over()
+    return str(login["access_token"])
+
+
+def _renewed(client: Client, login: Json) -> Json | None:
+    """The next pair; None where the server says that the sign-in is over."""
+    try:
+        return renewed(client, login)
+    except ClientError as error:
+        if "oauth_error" in error.problem:
+            return None
+        raise
 
 
 def end(client: Client, login: Mapping[str, Any]) -> None:
@@ -87,7 +120,7 @@ def end(client: Client, login: Mapping[str, Any]) -> None:
     client.form("/oauth/revoke", {"client_id": CLIENT, "token": str(login["refresh_token"])})
 
 
-def kept(reply: Mapping[str, Any]) -> Json:
+def kept_of(reply: Mapping[str, Any]) -> Json:
     """What is kept of a reply of the token endpoint."""
     return {
         "access_token": str(reply["access_token"]), "refresh_token": str(reply["refresh_token"]),

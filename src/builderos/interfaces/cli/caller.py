@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from builderos.client import local, signing_in
-from builderos.client.errors import ClientError
+from builderos.client import local
 from builderos.client.http import Client, Json
 from builderos.core.home import configured_home
 
@@ -83,33 +82,10 @@ class Caller:
         saved = self.places.token(repo) if repo is not None else None
         if saved is not None:
             return self._client(saved)
-        signed_in = self.signed_in_token()
+        signed_in = self.places.access_token(lambda: self.bearer(None))
         if signed_in is not None:
             return self._client(signed_in)
         return self._client(None if self.remote else self.server.owner_token())
-
-    def signed_in_token(self) -> str | None:
-        """The access token of whoever signed in from here, a fresh one where it is about to end.
-
-        Raises `ClientError` when that sign-in is over.
-        """
-        login = self.places.login()
-        if login is not None and not signing_in.is_fresh(login):
-            login = self.places.change_login(self._renewed)
-            if login is None:
-                raise signing_in.over()
-        return str(login["access_token"]) if login is not None else None
-
-    def _renewed(self, login: Json | None) -> Json | None:
-        """The next pair; the same where another command got it meanwhile; None where the sign-in is over."""
-        if login is None or signing_in.is_fresh(login):
-            return login
-        try:
-            return signing_in.renewed(self.bearer(None), login)
-        except ClientError as error:
-            if "oauth_error" in error.problem:
-                return None
-            raise
 
     def bearer(self, token: str | None) -> Client:
         """A client that acts with this token, or with none."""

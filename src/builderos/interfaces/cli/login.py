@@ -29,7 +29,7 @@ def login(caller: Caller, device: bool, scopes: tuple[str, ...]) -> int:
     else:
         found = signing_in.with_browser(client, asked, lambda address: _open(caller, address))
     before = caller.places.login()
-    caller.places.change_login(lambda _: found)
+    caller.places.keep_login(found)
     if before is not None:
         _end(caller, before)
     me = caller.bearer(found["access_token"]).call("GET", "/v1/me")
@@ -47,7 +47,7 @@ def logout(caller: Caller) -> int:
     found = caller.places.login()
     if found is None:
         return caller.show({"signed_out": False}, "You were not signed in")
-    caller.places.change_login(lambda _: None)
+    caller.places.keep_login(None)
     _end(caller, found)
     return caller.show({"signed_out": True}, "You are signed out")
 

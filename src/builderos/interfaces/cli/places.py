@@ -4,13 +4,17 @@ One file per server in the configuration folder, readable by its owner alone.
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+
+from builderos.client import signing_in
+from builderos.client.http import Client
+from builderos.client.kept import Kept
 
 Json = dict[str, Any]
 
@@ -29,8 +33,14 @@ class Places:
     """Tokens by repository and repositories by folder, for one server."""
 
     def __init__(self, server: str) -> None:
-        self.file = config_folder() / "servers" / f"{hashlib.sha256(server.encode()).hexdigest()[:16]}.json"
+        name = hashlib.sha256(server.encode()).hexdigest()[:16]
+        self.kept = Kept(config_folder() / "servers" / f"{name}.json")
         self._server = server
+
+    @property
+    def file(self) -> Path:
+        """Where all of it lies."""
+        return self.kept.file
 
     def token(self, repo: str) -> str | None:
         """The saved token of a repository's workspace."""
@@ -70,42 +80,34 @@ class Places:
         """Who signed in at this server from here: tokens, and when they end."""
         return self._read().get("login")
 
-    def change_login(self, change: Callable[[Json | None], Json | None]) -> Json | None:
-        """Keep what `change` makes of it, one command at a time: a refresh token is good for one use."""
-        made: list[Json | None] = []
+    def keep_login(self, login: Json | None) -> None:
+        """Keep who signed in; None: nobody."""
+        self._change(lambda kept: kept.update(login=login))
 
-        def apply(kept: Json) -> None:
-            made.append(change(kept.get("login")))
-            kept["login"] = made[0]
+    def access_token(self, client: Callable[[], Client]) -> str | None:
+        """The access token of whoever signed in from here, a fresh one where it is about to end.
 
-        self._change(apply)
-        return made[0]
+        Raises `ClientError` when that sign-in is over.
+        """
+        with self._words("use"):
+            return signing_in.access_token(self.kept, client)
 
     def _read(self) -> Json:
-        try:
-            return json.loads(self.file.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise click.ClickException(f"cannot read {self.file}: {error}") from error
+        with self._words("read"):
+            return self.kept.read()
 
     def _change(self, change: Callable[[Json], Any]) -> None:
-        import fcntl
+        def apply(kept: Json) -> None:
+            kept["server"] = self._server
+            change(kept)
 
+        with self._words("write"):
+            self.kept.change(apply)
+
+    @contextmanager
+    def _words(self, verb: str) -> Generator[None]:
+        """Faults of the file, as a person reads them."""
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self.file.with_suffix(".lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                kept = self._read() | {"server": self._server}
-                change(kept)
-                self._write(json.dumps(kept, indent=2))
-        except OSError as error:
-            raise click.ClickException(f"cannot write {self.file}: {error}") from error
-
-    def _write(self, text: str) -> None:
-        draft = self.file.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text + "\n")
-        draft.replace(self.file)
+            yield
+        except (OSError, ValueError) as error:
+            raise click.ClickException(f"cannot {verb} {self.file}: {error}") from error

@@ -128,13 +128,16 @@ def stop(caller: Caller) -> int:
 def mcp(caller: Caller, words: tuple[str, ...]) -> None:
     """Serve the tools over MCP on stdin and stdout, for an editor or a desktop chat.
 
-    The tools work in the workspace of BUILDEROS_TOKEN, or of the token that was saved for the current folder.
+    The tools work in the workspace of BUILDEROS_TOKEN, or of the token that was saved for the current folder; else as
+    whoever signed in with `builderos login`.
     """
     environment = dict(os.environ)
     repo = caller.repo_here()
     token = caller.given_token or (caller.places.token(repo) if repo is not None else None)
     if token is not None:
         environment["BUILDEROS_TOKEN"] = token
+    elif caller.places.login() is not None:
+        environment["BUILDEROS_LOGIN"] = str(caller.places.file)
     if caller.remote:
         environment["BUILDEROS_URL"] = caller.remote
     become([sys.executable, "-P", "-m", "builderos.interfaces.mcp.stdio", *words], environment)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -19,9 +20,10 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
-from builderos.client import local
+from builderos.client import local, signing_in
 from builderos.client.errors import ClientError
 from builderos.client.http import Client
+from builderos.client.kept import Kept
 from builderos.core.home import configured_home
 
 Json = dict[str, Any]
@@ -37,9 +39,12 @@ _INSTRUCTIONS: Final = (
 
 
 class Relay:
-    """Messages to one server, over connections that are kept. `locate` says where the server is."""
+    """Messages to one server, over connections that are kept.
 
-    def __init__(self, locate: Callable[[], str], token: str | None) -> None:
+    `locate` says where the server is, `token(url)` as whom to speak there.
+    """
+
+    def __init__(self, locate: Callable[[], str], token: Callable[[str], str | None]) -> None:
         self._locate = locate
         self._token = token
         self._idle: list[Client] = []
@@ -60,7 +65,8 @@ class Relay:
         return reply["result"]
 
     def _send(self, message: Json) -> Json:
-        client = self._idle.pop() if self._idle else Client(self._locate(), self._token, headers=_ERA)
+        client = self._idle.pop() if self._idle else Client(self._locate(), headers=_ERA)
+        client.token = self._token(client.url)
         reply = client.call("POST", "/mcp", message)
         self._idle.append(client)
         return reply
@@ -103,6 +109,15 @@ def locate() -> str:
     return os.environ.get("BUILDEROS_URL") or local.ensure(configured_home()).url
 
 
+def speaker() -> Callable[[str], str | None]:
+    """As whom to speak: BUILDEROS_TOKEN, or whoever signed in, as the file BUILDEROS_LOGIN of the command line says."""
+    given, file = os.environ.get("BUILDEROS_TOKEN") or None, os.environ.get("BUILDEROS_LOGIN")
+    if given is not None or not file:
+        return lambda _: given
+    kept = Kept(Path(file))
+    return lambda url: signing_in.access_token(kept, lambda: Client(url))
+
+
 async def serve(relay: Relay) -> None:
     """Relay until stdin ends."""
     server = build(relay)
@@ -113,7 +128,7 @@ async def serve(relay: Relay) -> None:
 def main() -> int:
     """Serve on stdin and stdout; returns the exit code."""
     try:
-        relay = Relay(locate, os.environ.get("BUILDEROS_TOKEN") or None)
+        relay = Relay(locate, speaker())
         anyio.run(serve, relay)
     except KeyboardInterrupt:
         return 130
