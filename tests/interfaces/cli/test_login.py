@@ -22,6 +22,7 @@ from tests.support.server import Server
 
 from . import web_browser
 from .conftest import Line
+from .test_mcp import Peer
 
 
 class Ann:
@@ -213,3 +214,24 @@ def test_an_owner_connects_a_provider_and_programs(ann: Ann, tmp_path: Path) -> 
     assert "Chat" in ann.line.ok("program", "list")
     ann.line.ok("program", "remove", program["id"])
     assert ann.line("program", "add", "x", "--back-to", "https://user@evil.example/").code == 2
+
+
+def test_mcp_speaks_as_whoever_signed_in_and_renews_the_sign_in(ann: Ann) -> None:
+    ann.login()
+    kept = json.loads(ann.kept.read_text())
+    kept["login"]["expires_at"] = 0
+    ann.kept.write_text(json.dumps(kept))
+    Client(ann.url, kept["login"]["access_token"]).call("POST", "/v1/repos", {"name": "shop"})
+    process = subprocess.Popen(
+        [*ann.line.program, "mcp"], cwd=ann.line.folder, env=ann.line.env, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    peer = Peer(process)
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    peer.ask("initialize", hello)
+    peer.tell("notifications/initialized", {})
+    made = peer.ask("tools/call", {"name": "initSandbox", "arguments": {"repo_name": "shop"}})
+    process.communicate(timeout=30)
+    assert made["structuredContent"]["branch"].startswith("sandbox-"), made
+    now = json.loads(ann.kept.read_text())["login"]
+    assert now["access_token"] != kept["login"]["access_token"]
