@@ -55,3 +55,15 @@ def test_a_failing_case_ends_with_one_and_a_faulty_file_names_its_line(
     assert person("policy", "test", str(cases)).code not in (0, 1, 4)
     cases.write_text("- {action: files.write}\n")
     assert person("policy", "test", str(cases)).code == 2
+
+
+def test_hosts_and_secrets_are_asked_about_by_name(person: Line, tmp_path: Path) -> None:
+    path = tmp_path / "out.yaml"
+    path.write_text("version: 1\nrules: [{id: out, allow: {network: [api.example.com], secrets: [CI]}}]\n")
+    reach = ("policy", "explain", "network.reach", "--host")
+    assert person.json(*reach, "api.example.com", "--file", str(path))["verdict"] == "allow"
+    assert person.json(*reach, "127.0.0.1", "--file", str(path))["rules"] == ["no_matching_allow"]
+    use = ("policy", "explain", "secret.use", "--environment", "dev", "--secret")
+    assert person.json(*use, "CI", "--file", str(path))["verdict"] == "allow"
+    assert person.json(*use, "DEPLOY", "--file", str(path))["rules"] == ["no_matching_allow"]
+    assert person("policy", "explain", "secret.use").code not in (0, 3, 4)
