@@ -8,10 +8,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from builderos.client import local
 from builderos.client.http import Client
+from builderos.integrations.embedded_postgres import service as postgres
 from tests.support.server import environment
 
 from .conftest import PROGRAM, Line
@@ -159,8 +161,8 @@ def test_doctor_names_what_is_wrong_and_the_remedy(alone: Line) -> None:
     assert answer.code == 1
     assert f"chmod 600 {home_of(alone) / 'owner.token'}" in answer.out
     assert [c["name"] for c in json.loads(alone("doctor", "--json").out)["checks"] if not c["ok"]] == [
-        "owner's credential"
-    ]
+        "owner's credential", "secrets",
+    ]  # fmt: skip
     assert alone("doctor", PATH="/nowhere").code == 1
     assert alone("doctor", "--fix").code == 0
     assert (home_of(alone) / "owner.token").stat().st_mode & 0o777 == 0o600
@@ -181,3 +183,19 @@ def test_doctor_mends(alone: Line) -> None:
     answer = alone("doctor", "--fix")
     assert answer.code == 0, answer
     assert alone.json("self", "status")["running"]
+
+
+def test_doctor_names_lost_rows_and_writes_them_again(alone: Line) -> None:
+    alone.ok("up", "--detach")
+    alone.ok("repo", "create", "lab")
+    with psycopg.connect(postgres.start(home_of(alone)).superuser_conninfo, autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")
+        connection.execute("delete from ops.repositories")
+    answer = alone("doctor")
+    assert answer.code == 1
+    assert "builderos doctor --rebuild" in answer.out
+    assert alone("doctor", "--fix").code == 1  # only who asks for it gets rows written
+    answer = alone("doctor", "--rebuild")
+    assert answer.code == 0, answer
+    assert "fixed  projections" in answer.out
+    assert [repo["repo_name"] for repo in alone.json("repo", "list")["items"]] == ["lab"]
