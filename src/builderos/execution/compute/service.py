@@ -33,11 +33,14 @@ async def finished(provider: SandboxProvider, sandbox_id: str) -> Sandbox:
 
 async def run(provider: SandboxProvider, spec: Spec) -> Sandbox:
     """Start and await; where the caller is cancelled, the whole process tree is, too. Raises like `start`."""
-    sandbox = await asyncio.to_thread(provider.start, spec)
+    starting = asyncio.ensure_future(asyncio.to_thread(provider.start, spec))
     try:
+        sandbox = await asyncio.shield(starting)
         return await finished(provider, sandbox.id)
     except asyncio.CancelledError:
-        provider.kill(sandbox.id)
+        await asyncio.wait([starting])  # a start under way cannot be called back, only ended
+        if starting.exception() is None:
+            await asyncio.to_thread(provider.kill, spec.id)
         raise
 
 

@@ -6,12 +6,15 @@ to nobody.
 
 import contextlib
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from builderos.execution.compute.schema import Limits
+
+from .tree import is_orphaned, tell
 
 _PERIOD_US: Final = 100_000
 _V1: Final = ("memory", "pids", "cpu", "cpuacct")
@@ -29,8 +32,8 @@ class Group(Protocol):
         """Place a process, and all that it will start, under the limits. Raises `OSError`."""
         ...
 
-    def oom_kills(self) -> int:
-        """How many of its processes the kernel killed for want of memory."""
+    def starved(self) -> bool:
+        """Whether its processes wanted more memory than is theirs, and the kernel killed one or found none to."""
         ...
 
     def peak(self) -> int:
@@ -66,9 +69,10 @@ class V2Group:
         """See `Group`."""
         _write(self.folder / "cgroup.procs", pid)
 
-    def oom_kills(self) -> int:
+    def starved(self) -> bool:
         """See `Group`."""
-        return _count(self.folder / "memory.events", "oom_kill")
+        events = self.folder / "memory.events"
+        return _count(events, "oom") > 0 or _count(events, "oom_kill") > 0
 
     def peak(self) -> int:
         """See `Group`."""
@@ -109,9 +113,10 @@ class V1Group:
         for folder in set(self.folders.values()):
             _write(folder / "cgroup.procs", pid)
 
-    def oom_kills(self) -> int:
+    def starved(self) -> bool:
         """See `Group`."""
-        return _count(self.folders["memory"] / "memory.oom_control", "oom_kill")
+        control = self.folders["memory"] / "memory.oom_control"
+        return _count(control, "oom_kill") > 0 or _count(control, "under_oom") > 0
 
     def peak(self) -> int:
         """See `Group`."""
@@ -200,6 +205,7 @@ def _v2(name: str, mounts: Mapping[str, Path], places: Mapping[str, str]) -> V2 
             continue
         with contextlib.suppress(OSError):  # not ours, or processes stand in it
             _lend(parent)
+            _sweep(parent)
             folder = parent / name
             folder.mkdir(exist_ok=True)
             controllers = frozenset((folder / "cgroup.controllers").read_text().split())
@@ -208,6 +214,16 @@ def _v2(name: str, mounts: Mapping[str, Path], places: Mapping[str, str]) -> V2 
                 return V2(folder, controllers)
             _rmdir(folder)
     return None
+
+
+def _sweep(parent: Path) -> None:
+    """Take away what keepers left that were killed, and end what may still run in it."""
+    for folder in parent.glob("builderos-*"):
+        if is_orphaned(folder.name):
+            for group in [*folder.glob("*/"), folder]:
+                with contextlib.suppress(OSError):
+                    tell([int(pid) for pid in (group / "cgroup.procs").read_text().split()], signal.SIGKILL)
+                _rmdir(group)
 
 
 def _lend(parent: Path) -> None:
@@ -223,6 +239,7 @@ def _v1(name: str, mounts: Mapping[str, Path], places: Mapping[str, str]) -> V1 
             continue
         with contextlib.suppress(OSError):
             folder = mounts[kind] / places[kind].lstrip("/") / name
+            _sweep(folder.parent)
             folder.mkdir(exist_ok=True)
             if os.access(folder / "cgroup.procs", os.W_OK):
                 folders[kind] = folder

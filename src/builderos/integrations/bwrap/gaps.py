@@ -17,7 +17,11 @@ WEAK_GAPS: Final = (
         "metadata-outside",
         "Commands can change mode and times of files outside that belong to the same account.",
     ),
-    Gap("shared-proc", "Commands see this machine's kernel, processors and memory as they are."),
+    Gap(
+        "neighbours",
+        "Commands can see, slow down, pin or limit other processes of the same account; not read or end them.",
+    ),
+    Gap("netlink", "Commands can open netlink sockets, which are answered in the kernel's place."),
     Gap(
         "disk-watched", "The size of the workspace is watched, not enforced: it can be exceeded for a moment."
     ),

@@ -28,6 +28,7 @@ from .egress import Rules
 from .room import Place, Room
 from .seats import Seat, Seats
 from .stage import Stage
+from .tree import own_name
 from .walls import Strong, Walls, Weak
 from .wire import Inbox, Message, packed
 
@@ -187,10 +188,10 @@ def walls_here(stage: Stage) -> tuple[dict[Tier, Walls], list[str]]:
     walls: dict[Tier, Walls] = {}
     missing: list[str] = []
     program = shutil.which("bwrap")
+    rules, names = b"", list[str]()
     try:
-        rules = seccomp.compiled()
+        rules, names = seccomp.compiled(), seccomp.names_here()
     except (ImportError, RuntimeError, OSError):
-        rules = b""
         missing.append("Install libseccomp: `sudo apt-get install libseccomp2`.")
     if program is None:
         missing.append("Install bubblewrap: `sudo apt-get install bubblewrap`.")
@@ -204,11 +205,11 @@ def walls_here(stage: Stage) -> tuple[dict[Tier, Walls], list[str]]:
         )
     if not missing and program is not None:
         walls["strong"] = Strong(stage, program, rules)
-    with contextlib.suppress(ImportError, OSError):
+    with contextlib.suppress(ImportError, OSError, RuntimeError):
         import sandlock  # pyright: ignore[reportMissingTypeStubs]
 
         if sandlock.landlock_abi_version() >= sandlock.min_landlock_abi():
-            walls["weak"] = Weak(stage)
+            walls["weak"] = Weak(stage, names)
     return walls, missing
 
 
@@ -234,7 +235,7 @@ def main(fd: int, state: Path, ahead: int) -> None:
     sock = socket.socket(fileno=fd)
     stage = Stage(state)
     doorman = Doorman()
-    cgroups = found(f"builderos-{os.getpid()}")
+    cgroups = found(own_name())
     try:
         walls, missing = walls_here(stage)
         enforced = list(cgroups.enforced) if cgroups else []

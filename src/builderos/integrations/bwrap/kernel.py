@@ -8,7 +8,7 @@ from typing import Final
 NEWNS, NEWUSER, NEWNET = 0x00020000, 0x10000000, 0x40000000
 _MS_BIND, _MS_REC, _MS_SLAVE, _MS_NOSUID, _MS_NODEV = 0x1000, 0x4000, 0x80000, 0x2, 0x4
 _MNT_DETACH: Final = 2
-_PR_SET_CHILD_SUBREAPER, _PR_SET_DUMPABLE = 36, 4
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 _NS_GET_USERNS: Final = 0xB701
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -59,6 +59,16 @@ def unmount(target: str) -> None:
 def adopt_orphans() -> None:
     """Be the parent of all descendants whose own parent died."""
     _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Be killed when the thread that forked this process ends, also after an exec."""
+    _call("prctl", _PR_SET_PDEATHSIG, 9, 0, 0, 0)
+
+
+def outlive_parent() -> None:
+    """Take `die_with_parent` back."""
+    _call("prctl", _PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def become(account: int) -> None:

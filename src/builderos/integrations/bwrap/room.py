@@ -23,6 +23,7 @@ from .stage import Stage, hand_over
 from .walls import Built, Walls
 
 _TICK_S: Final = 0.1
+_CLOSE_TICK_S: Final = 0.03  # where nobody but us holds memory back
 _SCAN_SHARE: Final = 20  # looking at the disk takes at most a twentieth of the time
 _LEAST_ENTRY: Final = 4096
 _BLOCK: Final = 512
@@ -62,7 +63,8 @@ class Room:
         self._init = 0  # the process whose descendants are the command's
         self._pidfd = -1
         self._status = b""
-        self._scanned = (0.0, 0.0)
+        self._seen = (0, time.monotonic())
+        self._next_look = 0.0
         self._rss = 0
         self._done = False
 
@@ -118,7 +120,9 @@ class Room:
         if self._done:
             return
         self._cause = self._cause or cause
-        if cause in ("oom", "disk", "lost") or (self._init == self._seat.pid and self._tier == "strong"):
+        if self._tier == "strong" and self._pidfd < 0:
+            return  # `_admit` will see it: killed half-way, bubblewrap would leave a process of its own behind
+        if cause in ("oom", "disk", "lost"):
             self._kill()
             return
         tree.tell(tree.descendants(self._init), signal.SIGTERM)
@@ -182,11 +186,11 @@ class Room:
     def _tick(self) -> None:
         if self._done:
             return
-        self._tick_timer = self._loop.call_later(_TICK_S, self._tick)
+        self._loop.call_later(_TICK_S if self._seat.group else _CLOSE_TICK_S, self._tick)
         if os.path.exists(f"{self.folder}/kill"):
             self.end("killed")
         if self._seat.group is not None:
-            if self._seat.group.oom_kills():
+            if self._seat.group.starved():
                 self.end("oom")
         elif (held := tree.resident(tree.descendants(self._init))) > self.spec.limits.memory:
             self.end("oom")
@@ -194,23 +198,28 @@ class Room:
             self._rss = max(self._rss, held)
         self._look_at_disk()
 
-    def _overfull(self) -> bool:
+    def _held(self) -> int:
         enough = self.spec.limits.disk
         held = bytes_in(self._workspace, enough) if self.spec.writable else 0
         if (scratch := self._built.scratch) is not None:
             fd = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             held += bytes_in(fd, enough)
             os.close(fd)
-        return held > enough
+        return held
 
     def _look_at_disk(self) -> None:
-        last, took = self._scanned
         began = time.monotonic()
-        if began - last < took * _SCAN_SHARE:
+        if began < self._next_look:
             return
-        if self._overfull():
+        held, enough = self._held(), self.spec.limits.disk
+        if held > enough:
             self.end("disk")
-        self._scanned = (time.monotonic(), time.monotonic() - began)
+        took = time.monotonic() - began
+        before, then = self._seen
+        rate = max(0.0, held - before) / max(began - then, 1e-6)
+        full_in = (enough - held) / rate if rate else took * _SCAN_SHARE
+        self._seen = (held, began)
+        self._next_look = began + took + max(took, min(took * _SCAN_SHARE, full_in / 2))
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         self._timers.append(self._loop.call_later(seconds, call))
@@ -223,10 +232,10 @@ class Room:
         with contextlib.suppress(OSError):
             self._status += os.read(self._built.status, 65536)
         wall_s = time.monotonic() - self._began
-        if self._cause is None and self._overfull():
+        if self._cause is None and self._held() > self.spec.limits.disk:
             self._cause = "disk"
         group = self._seat.group
-        if group is not None and self._cause in (None, "killed") and group.oom_kills():
+        if group is not None and self._cause in (None, "killed") and group.starved():
             self._cause = "oom"
         cpu_s = (group.cpu_s() if group else None) or used.ru_utime + used.ru_stime
         peak = (group.peak() if group else 0) or max(self._rss, used.ru_maxrss * 1024)

@@ -16,12 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
+from . import kernel
 from .cgroups import Cgroups, Group
 
 _HEAD: Final = struct.Struct(">I")
 _MAX_FDS: Final = 64
 _READY: Final = b"r"
 _NOT_STARTED: Final = 126
+_EXPENDABLE: Final = "500"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def _wait_in(sock: socket.socket, group: Group | None) -> NoReturn:
     """The seat's side: into the group, wait for orders, become the command. Leaves only by exec or exit."""
     try:
         fd = _alone_with(sock)
+        _go_first()
         if group is not None:
             group.put(os.getpid())
         sock.send(_READY)
@@ -134,7 +137,7 @@ def _wait_in(sock: socket.socket, group: Group | None) -> NoReturn:
 
 def _alone_with(sock: socket.socket) -> int:
     """Hold nothing of the keeper's but this socket: its pipes must end when it closes them."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     fd = sock.fileno()
@@ -142,6 +145,12 @@ def _alone_with(sock: socket.socket) -> int:
     os.closerange(fd + 1, 1 << 16)
     os.setsid()
     return fd
+
+
+def _go_first() -> None:
+    """Where memory runs out, commands die before the server. Of root's hand they cannot take this back."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(_EXPENDABLE)
 
 
 def _orders(sock: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -175,4 +184,5 @@ def _become(orders: dict[str, Any], fds: list[int], own: int) -> None:
         os.setgroups([])
         os.setgid(orders["account"])
         os.setuid(orders["account"])
+    kernel.die_with_parent()
     os.execve(orders["argv"][0], orders["argv"], orders["env"])  # noqa: S606  no shell is the point

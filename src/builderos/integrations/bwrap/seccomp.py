@@ -86,6 +86,14 @@ def compiled() -> bytes:
     return _exported(rules)
 
 
+def names_here() -> list[str]:
+    """Those of `REFUSED` that this architecture has. Raises `RuntimeError` where libseccomp is missing."""
+    import pyseccomp  # pyright: ignore[reportMissingTypeStubs]
+
+    lib: Any = pyseccomp
+    return [n for n in REFUSED if n in _NUMBERS or lib.resolve_syscall(lib.Arch.NATIVE, n) >= 0]
+
+
 def in_memory(data: bytes, name: str) -> int:
     """A descriptor from which `data` can be read once."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC)

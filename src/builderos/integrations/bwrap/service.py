@@ -55,9 +55,10 @@ class _Keeper:
             str(_AHEAD),
         ]
         with there:
+            environment = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
             self.process = subprocess.Popen(
-                argv, env={"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": os.environ.get("TMPDIR", "")},
-                pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+                argv, env=environment | {"HOME": str(state)}, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         self.sock = here
         self.hello: Message = {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from . import kernel
+from .tree import is_orphaned, own_name
 
 # Between the accounts of people and those that systemd gives out: named unused by its table of numbers.
 ACCOUNTS: Final = range(60706, 61184)
@@ -39,9 +40,8 @@ class Stage:
 
     def __init__(self, state: Path) -> None:
         self.private = os.geteuid() == 0 and _own_mounts()
-        self._folder = Path(tempfile.mkdtemp(prefix="builderos-")) if self.private else state / "stage"
+        self._folder = _fresh_folder() if self.private else state / "stage"
         if self.private:
-            self._folder.chmod(0o755)
             kernel.mount_tmpfs(str(self._folder), "mode=0755")
         else:
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -124,6 +124,18 @@ def hand_over(workspace: int, account: int | None) -> None:
         for name in folders + files:
             if os.stat(name, dir_fd=fd, follow_symlinks=False).st_uid != account:
                 os.chown(name, account, account, dir_fd=fd, follow_symlinks=False)
+
+
+def _fresh_folder() -> Path:
+    """An empty folder for a mount of ours; those of keepers that were killed are empty, too, and taken away."""
+    place = Path(tempfile.gettempdir())
+    for name in os.listdir(place):
+        if is_orphaned(name):
+            with contextlib.suppress(OSError):
+                (place / name).rmdir()
+    folder = place / own_name()
+    folder.mkdir(mode=0o755)
+    return folder
 
 
 def _own_mounts() -> bool:

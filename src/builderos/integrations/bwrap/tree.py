@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import signal
 from typing import Final
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _MAX: Final = 20_000
+_OWN_NAME: Final = re.compile(r"builderos-([0-9]+)-([0-9]+)")
 
 
 def descendants(pid: int) -> list[int]:
@@ -55,6 +57,17 @@ def started_at(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def own_name() -> str:
+    """A name that no other process has or had, for what must not outlive this one."""
+    return f"builderos-{os.getpid()}-{started_at(os.getpid())}"
+
+
+def is_orphaned(name: str) -> bool:
+    """Whether `name` was given by `own_name` to a process that is gone."""
+    match = _OWN_NAME.fullmatch(name)
+    return match is not None and started_at(int(match[1])) != match[2]
 
 
 def _children(pid: int) -> list[int]:

@@ -153,8 +153,9 @@ class Strong:
 class Weak:
     """Landlock, by way of sandlock, in a process of its own that outlives none of the command's."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, refused: Sequence[str]) -> None:
         self._stage = stage
+        self._refused = list(refused)
 
     def build(self, spec: Spec, workspace: int, account: int | None, *, watched: bool) -> Built:
         """See `Walls`."""
@@ -176,6 +177,7 @@ class Weak:
             "readable": [mount.source for mount in spec.mounts] + ([] if spec.writable else [place]),
             "writable": [str(scratch)] + ([place] if spec.writable else []),
             "port": door.getsockname()[1] if door else None, "pids": spec.limits.pids, "account": account,
+            "refused": self._refused,
         }  # fmt: skip
         heard, status = os.pipe2(os.O_CLOEXEC)
         ends, life = os.pipe2(os.O_CLOEXEC)
@@ -188,7 +190,7 @@ class Weak:
         }
         argv = [sys.executable, "-I", "-m", f"{__package__}.weak", str(_ARGS), str(_BLOCK), str(_LIFE)]
         return Built(
-            argv, {}, fds, os.open(os.devnull, os.O_RDONLY), heard, block, life,
+            argv, {"HOME": str(scratch)}, fds, os.open(os.devnull, os.O_RDONLY), heard, block, life,
             door=door, password=password, scratch=scratch,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ its exit code. When LIFE ends, whoever ordered this is gone, and everything is e
 import json
 import os
 import select
+import signal
 import sys
 import threading
 from typing import Any, Final
@@ -24,7 +25,10 @@ _NOT_STARTED: Final = 126
 
 def main(order_fd: int, block: int, life: int) -> int:
     """Run it; returns the exit code."""
+    kernel.outlive_parent()  # LIFE tells of its end, and then there is work to do
     kernel.adopt_orphans()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and the command would inherit that
+        signal.signal(number, signal.SIG_DFL)
     with os.fdopen(order_fd) as file:
         order = json.load(file)
     if not os.read(block, 1):
@@ -46,11 +50,12 @@ def _run(sandlock: Any, order: dict[str, Any], codes: list[int], tell: int) -> N
         fs_readable=[path for path in (*_READABLE, *order["readable"]) if os.path.exists(path)],
         fs_writable=[*_WRITABLE, *order["writable"]], cwd=order["cwd"], env=order["env"], clean_env=True,
         net_allow=[f"tcp://127.0.0.1:{order['port']}"] if order["port"] else [],
-        max_processes=order["pids"], no_coredump=True,
+        extra_deny_syscalls=order["refused"], max_processes=order["pids"], no_coredump=True,
     )  # fmt: skip
     try:
         result = sandbox.popen(order["argv"], stdin=sandlock.StdioMode.NULL).wait()
-        codes.append(128 + result.signal if result.signal and result.signal > 0 else result.exit_code)
+        number = signal.SIGKILL if result.reason == sandlock.ExitReason.KILLED else result.signal
+        codes.append(128 + number if number > 0 else result.exit_code)
     except RuntimeError as error:
         sys.stderr.write(f"sandlock: {error}\n")
         codes.append(_NOT_STARTED)

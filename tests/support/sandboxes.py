@@ -1,0 +1,79 @@
+"""A provider with workspaces, for tests that run commands in it."""
+
+import itertools
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from builderos.execution.compute.schema import Limits, Sandbox, Spec, Tier
+from builderos.integrations.bwrap.service import LocalSandboxes
+
+QUICK = Limits(wall_s=20, grace_s=0.2)
+
+
+class Yard:
+    """One provider under a closed folder, as a server has it; every run gets a workspace of its own."""
+
+    def __init__(self, folder: Path, tier: Tier, networks: str = "") -> None:
+        self.folder = folder
+        self.tier: Tier = tier
+        self.provider = LocalSandboxes(folder / "state", tier=tier, networks=networks)
+        self._numbers = itertools.count(1)
+
+    def workspace(self) -> Path:
+        """An empty folder."""
+        path = self.folder / f"w{next(self._numbers)}"
+        path.mkdir()
+        return path
+
+    def spec(self, *argv: str, **given: Any) -> Spec:
+        """A command in a fresh workspace, unless one is given."""
+        given.setdefault("workspace", "")
+        place = str(given.pop("workspace") or self.workspace())
+        name = given.pop("id", f"run_1.node.{next(self._numbers)}")
+        given.setdefault("limits", QUICK)
+        given.setdefault("tier", self.tier)
+        return Spec(name, argv, place, **given)
+
+    def run(self, *argv: str, **given: Any) -> Sandbox:
+        """Start and wait."""
+        sandbox = self.provider.start(self.spec(*argv, **given))
+        ended = self.provider.wait(sandbox.id, 60)
+        assert ended.result is not None, "it did not end within a minute"
+        return ended
+
+    def sh(self, script: str, **given: Any) -> Sandbox:
+        """Run a shell script."""
+        return self.run("sh", "-c", script, **given)
+
+    def text(self, sandbox: Sandbox) -> str:
+        """All that it printed."""
+        return self.provider.logs(sandbox.id, 0, 1 << 24).data.decode("utf-8", "replace")
+
+    def until_printed(self, sandbox: Sandbox, mark: str) -> None:
+        """Wait until it says so."""
+        until(lambda: mark in self.text(sandbox))
+
+
+@contextmanager
+def yard_in_temp(tier: Tier, networks: str = "") -> Iterator[Yard]:
+    """A yard in a folder that only its owner may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="bos-yard-"))
+    yard = Yard(folder, tier, networks)
+    try:
+        yield yard
+    finally:
+        yard.provider.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Poll until it holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
