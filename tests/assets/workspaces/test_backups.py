@@ -126,7 +126,7 @@ def test_a_foreign_backup_is_neither_listed_nor_restored(lab: Lab, box: Sandbox)
     other.commit({"a.txt": "secret\n"})
     kept = other.post("/system/backup")["backup_id"]
     tip = lab.tip(box.branch)
-    lab.problem(box.try_post(f"/system/backup/{kept}/restore"), "forbidden_branch")
+    lab.problem(box.try_post(f"/system/backup/{kept}/restore"), "not_found")
     lab.problem(box.try_post(f"/system/backup/{kept}/restore", branch=other.branch), "forbidden_branch")
     lab.problem(box.try_post("/system/backup/list", branch=other.branch), "forbidden_branch")
     lab.problem(box.try_post("/system/backup", branch=other.branch), "forbidden_branch")

@@ -59,7 +59,7 @@ def test_nobody_changes_the_token_of_another_sandbox(lab: Lab) -> None:
     path = f"/v1/sandboxes/{lab.sandbox_id(other)}/token"
     for action in ("rotate", "revoke", "renew"):
         response = lab.world.http.post(path, json={"action": action}, headers=box.headers)
-        lab.problem(response, "forbidden_branch")
+        lab.problem(response, "not_found")
     assert other.post("/git/log")["items"]
 
 
@@ -164,8 +164,8 @@ def test_a_sandbox_user_cannot_delete_but_may_archive_the_own_sandbox(lab: Lab) 
     box, other = lab.open_sandbox(), lab.open_sandbox()
     own, theirs = (f"/v1/sandboxes/{lab.sandbox_id(b)}" for b in (box, other))
     lab.problem(lab.world.http.delete(own, headers=box.headers), "policy_denied")
-    lab.problem(lab.world.http.post(f"{theirs}/archive", json={}, headers=box.headers), "forbidden_branch")
-    lab.problem(lab.world.http.get(theirs, headers=box.headers), "forbidden_branch")
+    lab.problem(lab.world.http.post(f"{theirs}/archive", json={}, headers=box.headers), "not_found")
+    lab.problem(lab.world.http.get(theirs, headers=box.headers), "not_found")
     lab.ok(lab.world.http.post(f"{own}/archive", json={}, headers=box.headers))
 
 

@@ -95,7 +95,7 @@ def test_a_bad_resolution_is_refused_and_nothing_is_written(lab: Lab, resolution
 def test_an_update_of_another_sandbox_is_refused(lab: Lab, pair: tuple[Sandbox, Sandbox]) -> None:
     box, other = pair
     path = f"/v1/sandboxes/{lab.sandbox_id(other)}/update"
-    lab.problem(lab.world.http.post(path, json={}, headers=box.headers), "forbidden_branch")
+    lab.problem(lab.world.http.post(path, json={}, headers=box.headers), "not_found")
     lab.problem(
         lab.world.http.post("/v1/sandboxes/sbx_none/update", json={}, headers=box.headers), "not_found"
     )

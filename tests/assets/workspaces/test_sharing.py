@@ -66,7 +66,7 @@ def test_a_revoked_link_ends_at_once(lab: Lab, box: Sandbox) -> None:
     made, other = share(lab, box), share(lab, box)
     path = f"/v1/shares/{made['share_id']}"
     stranger = lab.open_sandbox()
-    lab.problem(lab.world.http.delete(path, headers=stranger.headers), "forbidden_branch")
+    lab.problem(lab.world.http.delete(path, headers=stranger.headers), "not_found")
     lab.ok(lab.world.http.delete(path, headers=box.headers))
     lab.problem(view(lab, made["share_token"]), "token_invalid")
     assert lab.ok(view(lab, other["share_token"]))
@@ -108,7 +108,7 @@ def test_no_other_credential_opens_a_link(lab: Lab, box: Sandbox) -> None:
 def test_only_the_own_sandbox_is_shared(lab: Lab, box: Sandbox) -> None:
     other = lab.open_sandbox()
     path = f"/v1/sandboxes/{lab.sandbox_id(other)}/share"
-    lab.problem(lab.world.http.post(path, json={}, headers=box.headers), "forbidden_branch")
+    lab.problem(lab.world.http.post(path, json={}, headers=box.headers), "not_found")
 
 
 def test_the_ledger_knows_the_link_but_not_its_secret(lab: Lab, box: Sandbox) -> None:

@@ -186,23 +186,17 @@ def locate_any(unit: Unit, body: BranchIn, action: policy.Action) -> Place:
 def restore(unit: Unit, body: RestoreIn) -> RestoreOut:
     """Bring a backup's files back in one new commit; the changelog keeps the entries of both."""
     place = locate(unit, body, "files.write", lock=True)
-    row = _find(unit, body.id)
+    row = _find(unit, body.id, place.branch.id)
     resource = Resource(
         kind="backup",
         id=row.id,
         org_id=unit.org_id,
         repo_id=row.repo_id,
-        sandbox_id=_sandbox_of(row.branch_id, place),
+        sandbox_id=sandbox_id_of(place.branch),
         project=place.repo_name,
         branch=place.branch.name,
     )
     policy.require(unit, "backup.restore", resource)
-    if row.branch_id != place.branch.id:
-        raise Problem(
-            "not_found",
-            "this backup belongs to another branch",
-            hint="listBackups shows the ones of this branch.",
-        )
     batch = batch_of(unit, place.branch)
     details = {"backup_id": row.id}
     written = bring_to(
@@ -217,15 +211,16 @@ def restore(unit: Unit, body: RestoreIn) -> RestoreOut:
     )  # fmt: skip
 
 
-def _sandbox_of(branch_id: str, place: Place) -> str | None:
-    own = sandbox_id_of(place.branch)
-    return own if branch_id == place.branch.id else "sbx_" + branch_id.removeprefix("br_")
-
-
-def _find(unit: Unit, backup_id: str) -> sa.Row[Any]:
-    row = unit.execute(sa.select(backups).where(backups.c.id == backup_id)).one_or_none()
+def _find(unit: Unit, backup_id: str, branch_id: str) -> sa.Row[Any]:
+    """A backup of this branch; one of another branch is told like one that is not there."""
+    wanted = sa.select(backups).where(backups.c.id == backup_id, backups.c.branch_id == branch_id)
+    row = unit.execute(wanted).one_or_none()
     if row is None:
-        raise Problem("not_found", "there is no such backup", hint="listBackups shows them.")
+        raise Problem(
+            "not_found",
+            "there is no such backup of this branch",
+            hint="listBackups shows the ones of this branch.",
+        )
     return row
 
 
