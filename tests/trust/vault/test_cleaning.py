@@ -168,3 +168,20 @@ def test_a_process_forgets_none_of_the_many_values_it_has_had_in_its_hands() -> 
         known.saw(value.encode())
         assert known.clean(f"x{value}") == f"x{REMOVED}"
     assert known.clean(" ".join(values)) == " ".join([REMOVED] * len(values))
+
+
+def test_nobody_without_a_name_finds_a_weak_secret_by_trying(lab: Lab, box: Sandbox) -> None:
+    weak = "correct horse battery"
+    lab.ok(lab.as_owner("POST", "/v1/secrets", json={"key_name": "WEAK", "value": weak}), 201)
+    made = box.commit({"w.txt": f"{weak}\n"}, message=f"Try {weak}", metadata={"guess": weak})
+    told = str(made) + str(box.post("/git/log")) + str(box.post("/system/metrics", mode="export"))
+    assert REMOVED not in told
+    key = lab.key("read", "write")
+    dev = f"dev-{os.urandom(3).hex()}"
+    ((repo_id,),) = lab.sql(
+        "select id from ops.repositories where name = 'lab' and org_id = %s", lab.world.org_id
+    )
+    lab.ok(lab.as_owner("POST", f"/v1/repos/{repo_id}/branches", json={"branch": dev}))
+    body = {"repo_name": "lab", "branch": dev, "file_path": "w.txt", "content": "w", "message": f"Use {weak}"}
+    kept = lab.ok(lab.world.http.post("/commit_and_log_output", json=body, headers=key))
+    assert kept["changelog_entry"]["message"] == f"Use {REMOVED}"

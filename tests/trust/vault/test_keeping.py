@@ -355,3 +355,24 @@ def test_a_setting_that_names_a_secret_gets_its_value(lab: Lab, name: str) -> No
     assert vault.resolve(context, org_id, f"secret:{name}", "smtp") == "one"
     assert vault.resolve(context, org_id, "plain", "smtp") == "plain"
     assert code_of(lambda: vault.resolve(context, org_id, "secret:OTHER_NAME", "smtp")) == "policy_denied"
+
+
+def test_who_may_not_ask_learns_nothing_of_what_there_is(lab: Lab, name: str) -> None:
+    made = put(lab, name, "one")
+    box, key = lab.open_sandbox(), lab.key("read", "write")
+    for headers in (box.headers, key):
+        told = [
+            lab.world.http.request(method, path, headers=headers, json=body).json() | {"request_id": ""}
+            for known in (made["id"], "sec_" + "0" * 26)
+            for method, path, body in (("POST", f"/v1/secrets/{known}", {"state": "disabled"}),)
+        ]
+        assert told[0] == told[1]
+        assert told[0]["code"] == "policy_denied"
+    assert release(lab, name) == {name: "one"}
+
+
+def test_every_seal_is_another_one_even_of_the_same_value(lab: Lab, name: str) -> None:
+    made = [put(lab, name, "the same value") for _ in range(2)]
+    rows = versions(lab, made[0]["id"])
+    assert len({row[3] for row in rows}) == len({row[2] for row in rows}) == 2
+    assert made[0]["fingerprint"] != made[1]["fingerprint"]

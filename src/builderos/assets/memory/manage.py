@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from builderos.assets.workspaces.service import locate, remembered
-from builderos.core.cleaning import cleaned
 from builderos.core.clock import rfc3339
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
+from builderos.trust.secrets.service import redact
 
 from .schema import MAX_PATHS, EntryIn, Fault, ManageIn, ManageOut
 
@@ -140,7 +140,7 @@ def _given(entry: EntryIn, warnings: list[str]) -> dict[str, Any]:
         if (value := getattr(entry, name)) is not None
     }
     if entry.description is not None:
-        given["description"] = cleaned(entry.description)
+        given["description"] = redact(entry.description)
         if given["description"] != entry.description:
             warnings.append(f"{entry.path}: a credential was taken out of the description")
     if entry.tags is not None:

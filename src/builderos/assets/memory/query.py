@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from builderos.assets.workspaces.service import Place, locate, remembered
-from builderos.core.cleaning import cleaned
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
+from builderos.trust.secrets.service import redact
 
 from .ranking import Doc, search, terms_of
 from .schema import MemoryItem, QueryIn, QueryOut, Stats
@@ -104,7 +104,7 @@ def _item(entry: remembered.Item, score: int | None, chars: int) -> MemoryItem:
     path, most, whole = str(entry["path"]), chars // 20, 1000 if chars else 200
     cut = len(description or "") > chars or len(names) > most or len(path) > whole
     return MemoryItem(
-        path=path[:whole], description=cleaned(description[:chars]) if description else description,
+        path=path[:whole], description=redact(description[:chars]) if description else description,
         tags=[name[:100] for name in names[:most]], owner=_text(entry, "owner", 256), sha=_text(entry, "sha", 64),
         file_type=_text(entry, "file_type", 64), last_updated=_text(entry, "last_updated", 64),
         source=_text(entry, "source", 64), pinned=entry.get("pinned") is True, score=score, cut=cut,

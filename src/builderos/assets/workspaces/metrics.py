@@ -68,7 +68,6 @@ def metrics(unit: Unit, body: MetricsIn) -> MetricsOut | Download:
     out = _summary(unit, place, tip, board, span, warnings)
     if body.mode == "summary":
         return out
-    unit.get(vault.Known).of(unit)  # what is exported is held against all of the organisation's secrets
     items = _items(unit, place, tip, board, span)
     if body.format == "csv":
         return Download(iter([trace.as_csv(items)]), "text/csv", f"{place.branch.name}.csv")
@@ -120,7 +119,8 @@ def _items(unit: Unit, place: Place, tip: TreeFiles, board: Board, span: Span) -
         *trace.approvals(unit, place, span),
         *trace.failed_calls(unit, place, span),
     ]
-    return sorted(items, key=lambda item: (item.at or "", item.kind, item.id))
+    cleaned = [item.model_copy(update={"text": vault.clean_text(unit, item.text)}) for item in items]
+    return sorted(cleaned, key=lambda item: (item.at or "", item.kind, item.id))
 
 
 def _fitting(items: list[TraceItem]) -> list[TraceItem]:

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import decode_commit
-from builderos.core.cleaning import cleaned
 from builderos.core.clock import rfc3339
 from builderos.core.schema import Out
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
+from builderos.trust.secrets.service import redact
 
 from . import delivery, tasknotes
 from .content import TreeFiles, repository_of
@@ -183,7 +183,7 @@ def _text(entry: Mapping[str, Any], name: str) -> str | None:
 
 
 def _clean(text: str) -> str:
-    return cleaned(text[:TEXT_CHARS])
+    return redact(text[:TEXT_CHARS])
 
 
 def as_csv(items: Sequence[TraceItem]) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from builderos.core.cleaning import cleaned
 from builderos.core.ids import new_id
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
@@ -41,6 +42,7 @@ SEVERITY: Final[dict[Rule, Severity]] = {
 
 def raise_alert(unit: Unit, rule: Rule, object_: str, detail: dict[str, Any]) -> None:
     """Open an alert, or count one more event of the open one."""
+    detail = cleaned(detail)
     statement = insert(alerts).values(
         id=new_id("alt"), org_id=unit.org_id, rule=rule, severity=SEVERITY[rule], object=object_, state="open", count=1,
         detail=detail, first_at=unit.now, last_at=unit.now,

@@ -28,6 +28,7 @@ HEADER: Final = (
     r"(?:bearer|basic|token)[ \t]([0-9a-z._~+/=-]{16,})"
 )
 _LONGEST: Final = 400
+_HARD: Final = 12
 _NAME_BEFORE: Final = re.compile(rb"[0-9A-Za-z_.-]{0,40}\Z")
 _NO_SECRET_NAME: Final = re.compile(
     r"hash|digest|checksum|sha_?\d|md5|fingerprint|public|_?ids?\Z|keyid|name|path|file|_?dir\Z|ur[li]|endpoint|type|length|"
@@ -144,6 +145,14 @@ def _looks_random(text: str) -> bool:
     if entropy(text) < (3.0 if len(text) < 20 else 3.5):
         return False
     return _read_aloud(text) < 0.5 * len(text)
+
+
+def is_hard_to_guess(text: str) -> bool:
+    """Whether nobody finds a value by trying: long, mixed, and hardly anything in it that could be a word."""
+    mixed = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
+    if len(text) < _HARD or not mixed or is_placeholder(text):
+        return False
+    return entropy(text) >= 3.0 and _read_aloud(text) < 0.5 * len(text)
 
 
 def _read_aloud(text: str) -> int:

@@ -1,7 +1,7 @@
 """What other rooms use of secrets: sealing under the server's key or an organisation's, and finding credentials."""
 
 from .keyring import Keyring
-from .likely import is_placeholder
+from .likely import is_hard_to_guess
 from .redactor import REMOVED, Redactor
 from .scan import Finding, as_utf8, redact, redacted, scan, text_at
 from .sealing import Box
@@ -13,7 +13,7 @@ __all__ = [
     "Keyring",
     "Redactor",
     "as_utf8",
-    "is_placeholder",
+    "is_hard_to_guess",
     "redact",
     "redacted",
     "scan",

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from builderos.core.actor import is_anonymous
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
-from builderos.trust.secrets.service import Redactor, is_placeholder, redact, redacted
+from builderos.trust.secrets.service import Redactor, is_hard_to_guess, redact, redacted
 
 from . import sealing
 from .keys import Keys
@@ -27,13 +28,15 @@ _MOST_ORGS: Final = 256
 _MOST_VALUES: Final = 5000
 _FEW: Final = 50
 _NOTHING: Final = Redactor(())
-_GUARDED: Final = 12  # bytes from which on a value is told from an ordinary word
 _Stamp = tuple[int, Any]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What takes an organisation's secrets out of texts, and what finds those that no ordinary file has by chance."""
+    """What takes an organisation's secrets out of texts; and the same for those alone that nobody can guess.
+
+    Whoever may try texts and sees what is taken out of them could find a weak secret that way.
+    """
 
     all: Redactor = _NOTHING
     guarded: Redactor = _NOTHING
@@ -112,14 +115,9 @@ class Known:
             except Problem:
                 continue  # what was altered is found out where it is to be released; the others still have to go
         self.saw(*values)
-        rare = [value for value in values if _is_rare(value)]
+        hard = [value for value in values if is_hard_to_guess(value.decode("latin-1"))]
         found = Redactor(values)
-        return Pair(found, found if len(rare) == len(values) else Redactor(rare))
-
-
-def _is_rare(value: bytes) -> bool:
-    """Whether a value is long and mixed enough that a file with it has it from nowhere else."""
-    return len(value) >= _GUARDED and not is_placeholder(value.decode("latin-1"))
+        return Pair(found, found if len(hard) == len(values) else Redactor(hard))
 
 
 def _stamp(unit: Unit) -> _Stamp:
@@ -135,9 +133,14 @@ def clean_text(unit: Unit, text: str) -> str:
     For what people write. Ids, paths and names stay as they are: whoever keeps a secret must not be able to keep a
     place out of the record with it.
     """
-    return redact(unit.get(Known).of(unit).text(text))
+    return redact(_for_reader(unit).text(text))
 
 
 def clean(unit: Unit, value: Any) -> Any:
     """A JSON value likewise."""
-    return redacted(unit.get(Known).of(unit).json(value))
+    return redacted(_for_reader(unit).json(value))
+
+
+def _for_reader(unit: Unit) -> Redactor:
+    pair = unit.get(Known).pair(unit)
+    return pair.guarded if is_anonymous(unit.actor) else pair.all
