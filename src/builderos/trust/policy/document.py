@@ -30,6 +30,7 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])\Z")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,6})/min\Z")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 1440}
 _MAX_MINUTES: Final = 90 * 1440
+_NAMED: Final = "only hosts and secrets are asked for in a named environment"
 _TOP: Final = ("version", "rules", "approvals", "limits", "prbot", "push_protection")
 _SCOPE: Final = ("agent", "environment", "branch", "project", "org")
 
@@ -191,7 +192,7 @@ class _DocumentReader(Reader):
             elif text is not None and name != "org":
                 found[name] = text
         if "environment" in found:
-            self._note(node, f"{path}.environment", "nothing acts in a named environment yet; use branch")
+            self._note(node, f"{path}.environment", _NAMED)
         return Scope(**found) if len(self.issues) == before else None
 
     def _kinds(self, node: yaml.Node, path: str) -> dict[Kind, tuple[str, ...]]:
@@ -203,7 +204,7 @@ class _DocumentReader(Reader):
             if kind in given:
                 found[kind] = self._patterns(given[kind], f"{path}.{kind}", kind)
                 if kind == "environments":
-                    self._note(given[kind], f"{path}.{kind}", "no tool of this server asks for it yet")
+                    self._note(given[kind], f"{path}.{kind}", _NAMED)
         return found
 
     def _patterns(self, node: yaml.Node, path: str, kind: Kind) -> tuple[str, ...]:
