@@ -208,6 +208,17 @@ def test_without_a_credential_the_door_of_an_organisation_says_where_to_get_one(
     assert httpx.post(f"{url}/mcp", json=message, headers=wrong).status_code == 401
 
 
+def test_a_workspace_of_another_organisation_opens_no_door_of_this_one(team: Team, url: str) -> None:
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    accept = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
+    foreign = {**accept, "authorization": f"Bearer {team.lab.open_sandbox().token}"}
+    assert httpx.post(f"{url}/mcp", json=message, headers=foreign).status_code == 200
+    assert httpx.post(f"{url}/mcp/{team.slug}", json=message, headers=foreign).status_code == 401
+    mine = team.lab.ok(team.owner.call("POST", "/sandbox/init", repo_name="shop"))["reuse_token"]
+    own = {**accept, "authorization": f"Bearer {mine}"}
+    assert httpx.post(f"{url}/mcp/{team.slug}", json=message, headers=own).status_code == 200
+
+
 def test_where_nobody_is_anonymous_every_message_needs_a_credential(databases: Databases) -> None:
     with lab_in_temp(databases, anonymous=False) as lab, live(lab.world.asgi) as url:
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}

@@ -73,7 +73,7 @@ class Door:
         if incoming.bearer is None:
             if incoming.org_slug is not None or not self._settings.anonymous:
                 raise _sign_in()
-        elif not incoming.bearer.startswith(WORKSPACE):
+        elif incoming.org_slug is not None or not incoming.bearer.startswith(WORKSPACE):
             limiter = self._app.context.get(anyio.CapacityLimiter)
             await anyio.to_thread.run_sync(check_credential, self._app, incoming, limiter=limiter)
         await (await self._ready())(scope, receive, _stepping_up(scope, receive, send))
