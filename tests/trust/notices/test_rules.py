@@ -27,6 +27,7 @@ from builderos.trust.notices.schema import Rule
 from builderos.trust.quotas.service import Rates
 from tests.support.databases import Databases
 from tests.support.lab import Lab, lab_in_temp
+from tests.support.pages import ROOT
 from tests.support.receivers import NETWORKS, Receiver, receiver
 from tests.support.world import Json
 
@@ -176,8 +177,10 @@ def told(there: Receiver, rule: str) -> list[Json]:
     return [event for event in events if event["data"]["rule"] == rule]
 
 
-def test_every_rule_is_provoked() -> None:
+def test_every_rule_is_provoked_and_explained() -> None:
     assert set(PROVOKE) | set(ELSEWHERE) == set(get_args(Rule))
+    page = (ROOT / "docs" / "technical" / "notices.md").read_text("utf-8")
+    assert [rule for rule in get_args(Rule) if f"| `{rule}` |" not in page] == []
 
 
 @pytest.mark.parametrize("rule", PROVOKE)

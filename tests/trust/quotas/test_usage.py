@@ -9,12 +9,13 @@ import pytest
 
 from builderos.core.clock import utcnow
 from builderos.core.unit import as_system
-from builderos.trust.notices import service as notices
 from builderos.trust.quotas import service as quotas
 from tests.support.databases import Databases
 from tests.support.lab import Lab, Org, lab_in_temp
 from tests.support.receivers import NETWORKS, receiver, work
-from tests.support.world import Json, Sandbox
+from tests.support.world import Json
+
+from .conftest import tick
 
 FIELD = re.compile(r'"(\w+)";q=(\d+);w=(\d+)')
 LEFT = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
@@ -27,31 +28,13 @@ def site(databases: Databases) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def fresh(databases: Databases) -> Iterator[Lab]:
-    """A server of this test alone: its numbers are looked at."""
-    with lab_in_temp(databases) as made:
-        yield made
-
-
-@pytest.fixture
 def strict(databases: Databases) -> Iterator[Lab]:
     with lab_in_temp(databases, rate_per_token=3, rate_per_org=50, rate_anonymous_inits=2) as made:
         yield made
 
 
-def tick(lab: Lab) -> None:
-    """What a server does every few seconds."""
-    notices.watch.tick(lab.world.context)
-    notices.feed.pass_on(lab.world.context)
-
-
 def used(lab: Lab, **filters: Any) -> Json:
     return lab.ok(lab.as_owner("GET", "/v1/usage", params=filters))
-
-
-def budget(lab: Lab, meter: str, amount: int | None, period: str = "day") -> Json:
-    body = {"meter": meter, "period": period, "amount": amount}
-    return lab.ok(lab.world.http.put("/v1/budgets", json=body, headers=lab.world.owner))
 
 
 # ---- rates on the wire
@@ -202,79 +185,6 @@ def test_usage_of_one_organisation_is_not_anothers(site: Lab) -> None:
     assert shown["totals"]["requests"] == 0
 
 
-# ---- budgets
-
-
-def spent(box: Sandbox, calls: int) -> list[int]:
-    return [box.try_post("/git/log").status_code for _ in range(calls)]
-
-
-def test_a_budget_tells_at_80_per_cent_and_refuses_at_100(fresh: Lab) -> None:
-    box = fresh.open_sandbox()
-    budget(fresh, "requests", 10)
-    tick(fresh)
-    counted = next(b for b in fresh.ok(fresh.as_owner("GET", "/v1/budgets"))["items"])["used"]
-    spent(box, 8 - counted)
-    tick(fresh)
-    assert [a["object"].split(" 2")[0] for a in fresh.alerts("quota_near")] == ["requests per day"]
-    for _ in range(5):
-        reply = box.try_post("/git/log")
-        if reply.status_code != 200:
-            break
-    problem = fresh.problem(reply, "budget_exceeded")
-    assert (problem["limit"], problem["name"], problem["status"]) == (10, "requests per day", 403)
-    assert problem["resets_at"] == f"{utcnow().date() + timedelta(days=1)}T00:00:00Z"
-    tick(fresh)
-    tick(fresh)
-    assert len(fresh.alerts("budget_exceeded")) >= 1
-    raised = budget(fresh, "requests", 1000)["items"]
-    assert [(b["amount"], b["level"]) for b in raised] == [(1000, "ok")]
-    assert spent(box, 1) == [200], "a larger budget opens the door at once"
-    assert fresh.events(type="call.failed", code="budget_exceeded")
-    assert used(fresh)["totals"]["refused"] >= 1
-
-
-def test_a_budget_of_commits_stops_commits_and_not_reading(fresh: Lab) -> None:
-    box = fresh.open_sandbox()
-    budget(fresh, "commits", 2, "month")
-    for number in range(2):
-        box.commit({"a.txt": f"{number}\n"})
-    tick(fresh)
-    tick(fresh)
-    change = {"file_path": "a.txt", "content": "3\n", "message": "m"}
-    problem = fresh.problem(box.try_post("/commit_and_log_output", **change), "budget_exceeded")
-    assert problem["resets_at"].endswith("-01T00:00:00Z")
-    assert spent(box, 1) == [200]
-    assert len(fresh.ok(fresh.as_owner("GET", "/v1/approvals"))["items"]) == 0
-    assert budget(fresh, "commits", None, "month")["items"] == []
-    fresh.ok(box.try_post("/commit_and_log_output", **change))
-    body = {"meter": "commits", "period": "month"}
-    gone = fresh.world.http.put("/v1/budgets", json=body, headers=fresh.world.owner)
-    fresh.problem(gone, "not_found")
-
-
-def test_alerts_of_a_budget_are_told_once_for_its_period(fresh: Lab) -> None:
-    budget(fresh, "sandboxes", 1)
-    fresh.open_sandbox()
-    for _ in range(4):
-        tick(fresh)
-    assert [a["count"] for a in fresh.alerts("budget_exceeded")] == [1]
-    fresh.problem(fresh.init(), "budget_exceeded")
-
-
-BAD_BUDGETS: list[Json] = [
-    {"meter": "x", "period": "day", "amount": 1},
-    {"meter": "commits", "period": "week"},
-    {"meter": "commits", "period": "day", "amount": 0},
-    {"meter": "commits"},
-]
-
-
-@pytest.mark.parametrize("body", BAD_BUDGETS)
-def test_a_malformed_budget_is_refused(site: Lab, body: Json) -> None:
-    site.problem(site.world.http.put("/v1/budgets", json=body, headers=site.world.owner), "validation_failed")
-
-
 # ---- tokens in too many hands
 
 
@@ -370,27 +280,6 @@ def test_what_was_refused_is_found_by_its_file_and_its_code(fresh: Lab) -> None:
     assert fresh.events(code="protected_branch", path="src/other.py") == []
     fresh.problem(box.try_post("/system/fetch_files", path="../../etc/passwd"), "invalid_path")
     assert [e["type"] for e in fresh.events(code="invalid_path")] == ["call.failed"]
-
-
-def test_a_push_is_counted_and_stopped_by_a_budget_like_a_commit(fresh: Lab) -> None:
-    box = fresh.open_sandbox()
-    address = "/git/lab.git/info/refs"
-
-    def knock(service: str) -> Any:
-        return fresh.world.http.get(address, params={"service": service}, auth=("x", box.token))
-
-    assert knock("git-receive-pack").status_code == 200
-    budget(fresh, "writes", 1)
-    tick(fresh)
-    refused = knock("git-receive-pack")
-    assert refused.status_code == 403
-    assert "budget" in refused.text
-    assert knock("git-upload-pack").status_code == 200
-    assert "ratelimit" in knock("git-upload-pack").headers
-    tools = {t["tool"] for t in fresh.ok(fresh.as_owner("GET", "/v1/admin/overview"))["tools"]}
-    tick(fresh)
-    tools |= {t["tool"] for t in fresh.ok(fresh.as_owner("GET", "/v1/admin/overview"))["tools"]}
-    assert {"git push", "git fetch"} <= tools
 
 
 def test_numbers_of_more_than_a_year_ago_are_forgotten(fresh: Lab) -> None:
