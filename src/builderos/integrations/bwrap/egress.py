@@ -92,8 +92,8 @@ class Proxy:
         self._tasks.add(task)
         try:
             await self._connect(reader, writer)
-        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
-            return  # one side went away: nothing is owed to the other
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            return  # one side went away, or the command ended: nothing is owed to the other
         finally:
             self._tasks.discard(task)
             writer.close()

@@ -85,6 +85,8 @@ class Room:
             )
             self._launch(self._built)
         except BaseException:
+            self._loop.remove_reader(self._output.source)
+            self._loop.remove_reader(seat.pidfd)
             self._forget()
             raise
 
@@ -240,7 +242,9 @@ class Room:
         cpu_s = (group.cpu_s() if group else None) or used.ru_utime + used.ru_stime
         peak = (group.peak() if group else 0) or max(self._rss, used.ru_maxrss * 1024)
         code = self._code(os.waitstatus_to_exitcode(status))
-        self._forget()
+        self._done = True
+        self._loop.remove_reader(self._output.source)
+        self._output.end()
         proxy = self._proxy
         use = Use(
             cpu_s=round(cpu_s, 4), wall_s=round(wall_s, 4), max_rss=peak,
@@ -251,9 +255,9 @@ class Room:
         detail = self._detail or (
             "" if code is not None or self._cause else "the sandbox could not be set up"
         )
-        self._ended(self, Result(
-            reason, code, use, detail, self._output.truncated, proxy.decisions if proxy else (),
-        ), self._seat)  # fmt: skip
+        decisions = proxy.decisions if proxy else ()
+        self._ended(self, Result(reason, code, use, detail, self._output.truncated, decisions), self._seat)
+        self._forget()  # nobody waits for this any more
 
     def _code(self, code: int) -> int | None:
         """The command's own exit code; bubblewrap's where it failed before the command began is none."""
@@ -262,14 +266,13 @@ class Room:
         return code if code >= 0 else 128 - code
 
     def _forget(self) -> None:
-        """Close and give back everything; twice does no harm."""
+        """Close and give back everything."""
         self._done = True
         for timer in self._timers:
             timer.cancel()
         if hasattr(self, "_built"):
             self._loop.remove_reader(self._built.status)
             self._built.close()
-        self._loop.remove_reader(self._output.source)
         self._output.end()
         if self._proxy is not None:
             self._proxy.close()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from builderos.core.dialing import networks_of
 from builderos.core.problems import Problem
 from builderos.execution.compute.schema import LogChunk, Probe, Result, Sandbox, Spec, Tier
 from builderos.execution.compute.service import require_tier
@@ -103,6 +104,7 @@ class LocalSandboxes:
 
     def __init__(self, state: Path, *, networks: str = "", tier: Tier = "strong") -> None:
         self._state = state
+        networks_of(networks)  # raises ValueError now, not with the first command
         self._networks = networks
         self._wanted: Tier = tier
         self._lock = threading.Lock()
@@ -168,6 +170,8 @@ class LocalSandboxes:
         live = self._live.get(sandbox_id)
         if live is not None and not live.ended.is_set():
             return Sandbox(sandbox_id, self.name, live.tier, "running")
+        if live is not None and live.result is not None:
+            return Sandbox(sandbox_id, self.name, live.tier, live.result.state, live.result)
         claim = self._claim(sandbox_id)
         if claim is None:
             raise Problem("not_found", f"no execution {sandbox_id[:200]} is known here", hint="Start it.")

@@ -46,7 +46,7 @@ class Stage:
         else:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         self.etc = self._folder / "etc"
-        self.etc_folders = _write_etc(self.etc)
+        _write_etc(self.etc)
         self._free = list(ACCOUNTS)
 
     def account(self) -> int | None:
@@ -146,16 +146,15 @@ def _own_mounts() -> bool:
     return True
 
 
-def _write_etc(folder: Path) -> list[str]:
-    """An /etc with nothing of this machine's but what programs need to run; returns the folders to be mounted in."""
-    folder.mkdir(mode=0o755, exist_ok=True)
+def _write_etc(folder: Path) -> None:
+    """An /etc with nothing of this machine's but what programs need. Copied: every mount makes a start slower."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o755)
     for name, text in {"passwd": _PASSWD, "group": _GROUP, "hosts": _HOSTS, "nsswitch.conf": _SWITCH}.items():
         (folder / name).write_text(text)
-        (folder / name).chmod(0o644)
     for name in _ETC_FILES:
         with contextlib.suppress(OSError):
             shutil.copyfile(Path("/etc", name), folder / name)
-    present = [name for name in _ETC_FOLDERS if Path("/etc", name).is_dir()]
-    for name in present:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    return present
+    for name in _ETC_FOLDERS:
+        with contextlib.suppress(OSError, shutil.Error):  # it is not there, or parts of it are for root alone
+            shutil.copytree(Path("/etc", name), folder / name, symlinks=True, copy_function=shutil.copyfile)

@@ -110,7 +110,7 @@ class Strong:
             workspace=paths["workspace"], git=paths.get("git"),
             mounts=[(paths[f"m{at}"], mount.target) for at, mount in enumerate(spec.mounts)],
             secret_fds=[(secret.name, _FIRST_SECRET + at) for at, secret in enumerate(files)],
-            etc=self._stage.etc, etc_folders=self._stage.etc_folders, seccomp_fd=_FILTER, status_fd=_STATUS,
+            etc=self._stage.etc, seccomp_fd=_FILTER, status_fd=_STATUS,
             block_fd=_BLOCK if waits else None,
         )  # fmt: skip
         words = "\0".join(jail.arguments(spec, view, env)).encode() + b"\0"
