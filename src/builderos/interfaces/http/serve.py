@@ -102,7 +102,9 @@ def _served(app: Application, operation: Operation, body: In, incoming: Incoming
         tool=f"{operation.name}@{operation.version}", secret=caller.secret, door=incoming.door,
     )  # fmt: skip
     if caller.actor.role == "sandbox" and getattr(body, "force_new", False):
-        _hit_inits(app, caller.actor.org_id, incoming)  # a token of one sandbox opens no more than no token does
+        _hit_inits(
+            app, caller.actor.org_id, incoming
+        )  # a token of one sandbox opens no more than no token does
     limits.spend_rates(app.context, call, incoming.caller, incoming.seen.standings)
     _check_version(operation, body)
     if caller.idle:
