@@ -50,11 +50,13 @@ class Beneath:
         (EFBIG).
         """
         fd = self._open(path, _READ)
-        with os.fdopen(fd, "rb") as file:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise OSError(errno.EINVAL, "not an ordinary file", path)
-            data = file.read(limit + 1)
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
+        finally:
+            os.close(fd)
         if len(data) > limit:
             raise OSError(errno.EFBIG, "too large", path)
         return data

@@ -16,6 +16,7 @@ from .schema import Limits, Tier
 
 RUNTIMES_PATH: Final = "ssot/workbench/runtimes.yaml"
 _MAX_BYTES: Final = 256 * 1024
+_MAX_DEPTH: Final = 20
 _UNITS: Final = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "K": 1000, "M": 1000**2, "G": 1000**3}
 _SIZE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi|K|M|G)?\Z")
 
@@ -134,9 +135,7 @@ def _parse(text: str, model: type[_File], path: str) -> _File:
     if len(text) > _MAX_BYTES:
         raise _unfit(path, [f"more than {_MAX_BYTES} bytes"])
     try:
-        events = cast(Iterator[object], yaml.parse(text, yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
-        if any(isinstance(event, yaml.AliasEvent) for event in events):
-            raise _unfit(path, ["aliases are not allowed"])  # a few lines of them make gigabytes
+        _look_over(text, path)
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise _unfit(path, [str(error)[:300]]) from None
@@ -145,6 +144,15 @@ def _parse(text: str, model: type[_File], path: str) -> _File:
     except ValidationError as error:
         where = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:20]]
         raise _unfit(path, where) from None
+
+
+def _look_over(text: str, path: str) -> None:
+    """Refuse what a few bytes of make hours or gigabytes: deep nesting, aliases. Raises `Problem`, `yaml.YAMLError`."""
+    depth = 0
+    for event in cast(Iterator[object], yaml.parse(text, yaml.SafeLoader)):  # pyright: ignore[reportUnknownMemberType]
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > _MAX_DEPTH:
+            raise _unfit(path, ["aliases and deep nesting are not allowed"])
 
 
 def _unfit(path: str, errors: list[str]) -> Problem:

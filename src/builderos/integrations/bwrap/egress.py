@@ -104,6 +104,8 @@ class Proxy:
             async with asyncio.timeout(_PATIENCE_S):
                 head = await reader.readuntil(b"\r\n\r\n")
             host, port = self._target(head)
+            if not self._rules.allows(host, port):
+                raise Refused("not listed")
             up_reader, up_writer, own = await self._dial(host, port)
         except Refused as refusal:
             self._note(host, port, allowed=False, why=str(refusal))
@@ -130,10 +132,7 @@ class Proxy:
         match = _TARGET.match(words[1].decode("latin-1").lower())
         if match is None:
             raise Refused("not a host name")
-        host, port = match[1], int(match[2])
-        if not self._rules.allows(host, port):
-            raise Refused(f"not listed: {host[:200]}:{port}")
-        return host, port
+        return match[1], int(match[2])
 
     async def _dial(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
         """A connection to an address that was checked, and whether it lies in the owner's own networks."""
