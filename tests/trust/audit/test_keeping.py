@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from builderos.core import notes
+from builderos.core.database import Database
 from builderos.interfaces.cli import verify_audit as script
 from builderos.trust.audit import service as audit
+from builderos.trust.orgs import service as orgs
 from tests.support.databases import Databases
 from tests.support.lab import Lab, lab_in_temp
 from tests.support.world import Json
@@ -178,3 +180,18 @@ def test_a_spreadsheet_takes_nothing_for_a_formula() -> None:
     for cell in ("=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", " =1", "\u00a0=1", "\ufeff=1", "＝1"):
         assert csv_row([cell]).decode().lstrip('"').startswith("'"), repr(cell)
     assert csv_row(["plain", "a=b", ""]) == b"plain,a=b,\r\n"
+
+
+def test_an_organisation_that_is_held_is_not_erased(own: Lab) -> None:
+    other = own.second_org("held")
+    body = {"reason": "matter 7"}
+    own.ok(own.world.http.post("/v1/audit/holds", json=body, headers=other.owner), 201)
+    own.sql("update ops.orgs set closing_by = 'act_x', closing_at = now() - interval '31 days', "
+            "erase_at = now() - interval '1 day' where id = %s", other.id)  # fmt: skip
+    orgs.closing.erase_due(own.world.context)
+    assert own.sql("select erased_at from ops.orgs where id = %s", other.id) == [(None,)]
+    own.sql("update ops.holds set released_at = now() where org_id = %s", other.id)
+    orgs.closing.erase_due(own.world.context)
+    assert own.sql("select erased_at is null from ops.orgs where id = %s", other.id) == [(False,)]
+    with own.world.context.get(Database).transaction(other.id) as transaction:
+        assert transaction.driver.execute("select count(*) from ops.ledger").fetchone() != (0,)
