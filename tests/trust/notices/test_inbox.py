@@ -328,3 +328,15 @@ def test_the_events_of_an_approval_bring_what_a_receiver_needs(acme: Acme) -> No
     assert (about["reason"], about["risk"], about["state"]) == ("first", "high", "pending")
     assert about["link"].endswith(first)
     assert "diff" not in about
+
+
+def test_whoever_made_a_program_gets_no_letter_about_what_it_asks_for(
+    acme: Acme, mailbox: tuple[Mailbox, int]
+) -> None:
+    admin = acme.people["admin"]
+    program = acme.site.ok(admin.call("POST", "/v1/service-accounts", label="ci", role="builder"), 201)["id"]
+    id_ = acme.ask("by a program")
+    acme.site.sql("update ops.approvals set requested_member = %s where id = %s", program, id_)
+    work(acme.site)
+    assert [to for to, _ in mailbox[0].mails] == [acme.address("reviewer")]
+    assert acme.inbox("admin", kind="approval") == []

@@ -32,7 +32,8 @@ def to_deciders(unit: Unit, approval_id: str) -> None:
     named = set(asked.required["from"])
     members = [
         member.id for member in identity.members.everybody(unit)
-        if member.kind == "person" and member.id != asked_by and approvals.roles_named(member.role) in named
+        if member.kind == "person" and approvals.roles_named(member.role) in named
+        and asked_by not in identity.members.programs_of(unit, member.id) | {member.id}
     ]  # fmt: skip
     wanted = preferences_of(unit, members)
     _put(unit, approval_id, [id_ for id_ in members if wanted[id_]["mail_approvals"]])

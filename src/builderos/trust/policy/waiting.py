@@ -85,9 +85,14 @@ def for_reader(
         wanted = wanted.where(c.id.not_in(without))
     if only:
         wanted = wanted.where(c.id.in_(only))
-    rows = unit.execute(wanted.order_by(c.id.desc()).limit(limit))
-    found = [approval_of(row, unit.now) for row in rows]
-    return [approval for approval in found if not scattered or may_decide(unit, approval)]
+    wanted = wanted.order_by(c.id.desc()).limit(limit)
+    found, rows = list[Approval](), unit.execute(wanted).all()
+    while rows:
+        page = [approval_of(row, unit.now) for row in rows]
+        found += [approval for approval in page if not scattered or may_decide(unit, approval)]
+        full = len(found) >= limit or len(rows) < limit  # else those that were left out made room for more
+        rows = () if full else unit.execute(wanted.where(c.id < rows[-1].id)).all()
+    return found[:limit]
 
 
 def may_decide(unit: Unit, approval: Approval) -> bool:
