@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from builderos.core.unit import Unit, as_system
+from builderos.core.actor import Actor, Grant
+from builderos.core.unit import Call, Unit, as_system, perform
+from builderos.trust.identity import service as identity
 from builderos.trust.notices import service as notices
-from builderos.trust.policy.service import approvals
+from builderos.trust.policy.service import approvals, waiting
 from tests.support.databases import Databases
 from tests.support.lab import Lab, lab_in_temp
 from tests.support.receivers import NETWORKS, receiver, work
@@ -340,3 +342,28 @@ def test_whoever_made_a_program_gets_no_letter_about_what_it_asks_for(
     work(acme.site)
     assert [to for to, _ in mailbox[0].mails] == [acme.address("reviewer")]
     assert acme.inbox("admin", kind="approval") == []
+
+
+def test_a_page_is_filled_when_some_of_it_is_for_others(acme: Acme, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds another role in some place is asked about each request by itself."""
+    asked = [acme.ask(f"request {number}") for number in range(8)]
+    mine = {id_ for number, id_ in enumerate(asked) if number % 3 == 0}
+    monkeypatch.setattr(waiting, "may_decide", lambda _unit, approval: approval.id in mine)
+    org_id = acme.site.sql("select id from ops.orgs where slug = %s", acme.team.slug)[0][0]
+    somewhere = Grant("gra_x", "prj_x", "", "reviewer")
+    scattered = Actor(
+        "viewer",
+        "usr_x",
+        "member-x",
+        org_id,
+        "full",
+        identity.EVERY_SCOPE,
+        member_id="usr_x",
+        grants=(somewhere,),
+    )  # type: ignore[arg-type]
+
+    def page(unit: Unit) -> list[str]:
+        return [approval.id for approval in waiting.for_reader(unit, before=None, limit=2)]
+
+    found = perform(acme.site.world.context, Call(scattered, "valid"), page, read_only=True)
+    assert found == sorted(mine, reverse=True)[:2]
