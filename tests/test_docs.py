@@ -232,7 +232,10 @@ def test_a_decision_says_what_it_costs_and_where_it_is_kept(page: Path) -> None:
 def test_architecture_is_short_and_names_what_exists() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     assert len(text.splitlines()) < 200
-    floors = [ROOT / "src/builderos" / floor for floor in ("interfaces", "integrations", "assets", "trust")]
+    floors = [
+        ROOT / "src/builderos" / floor
+        for floor in ("interfaces", "integrations", "execution", "assets", "trust")
+    ]
     rooms = {p.name for floor in floors for p in floor.iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert {room for room in rooms if f"`{room}" not in text} == set()
     for path in re.findall(r"`((?:src|tests|migrations|docs|scripts|bench)/[^`\s:*]+)`", text):

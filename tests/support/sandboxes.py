@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from builderos.execution.compute.schema import Limits, Sandbox, Spec, Tier
 from builderos.integrations.bwrap.service import LocalSandboxes
 
@@ -23,6 +25,13 @@ class Yard:
         self.tier: Tier = tier
         self.provider = LocalSandboxes(folder / "state", tier=tier, networks=networks)
         self._numbers = itertools.count(1)
+
+    def needed(self) -> "Yard":
+        """Itself; skips the test, and says why, on a machine that lends no such tier."""
+        probe = self.provider.probe()
+        if probe.tier != self.tier:
+            pytest.skip(f"no {self.tier} sandbox on this machine: {' '.join(probe.missing)}")
+        return self
 
     def workspace(self) -> Path:
         """An empty folder."""

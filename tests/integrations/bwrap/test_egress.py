@@ -234,7 +234,7 @@ def test_a_broken_hello_is_no_hello() -> None:
 @pytest.fixture(scope="module", params=["strong", "weak"])
 def yard(request: pytest.FixtureRequest) -> Iterator[Yard]:
     with yard_in_temp(request.param, networks="127.0.0.0/8") as made:
-        yield made
+        yield made.needed()
 
 
 FETCH = """

@@ -160,14 +160,13 @@ def _alone(yard: Yard, body: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def strong() -> Iterator[tuple[Found, Outside, bool, bool]]:
     with yard_in_temp("strong") as made:
-        assert made.provider.probe().tier == "strong", made.provider.probe().missing
-        yield _try_all(made)
+        yield _try_all(made.needed())
 
 
 @pytest.fixture(scope="module")
 def weak() -> Iterator[tuple[Found, Outside, bool, bool]]:
     with yard_in_temp("weak") as made:
-        yield _try_all(made)
+        yield _try_all(made.needed())
 
 
 def test_there_are_enough_probes_and_what_they_seek_is_there() -> None:

@@ -23,7 +23,7 @@ MARK = "bos-hostile-mark"
 @pytest.fixture(scope="module", params=["strong", "weak"])
 def yard(request: pytest.FixtureRequest) -> Iterator[Yard]:
     with yard_in_temp(request.param) as made:
-        yield made
+        yield made.needed()
 
 
 def marked(mark: str) -> list[int]:
