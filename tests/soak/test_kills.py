@@ -80,11 +80,11 @@ def _stores(home: Path) -> dict[str, Path]:
 
 
 def _check(server: Server, writers: list[Writer]) -> None:
-    stores = _stores(server.home)
     for branch in {w.branch for w in writers}:
         token = next(w.token for w in writers if w.branch == branch)
         tip = server.client(token).call("POST", "/git/log", {"limit": 1})["items"][0]["sha"]
-        known = set(git("rev-list", tip, cwd=stores[branch]).splitlines())
+        store = _stores(server.home)[branch]  # made by the call, where nobody had written yet
+        known = set(git("rev-list", tip, cwd=store).splitlines())
         lost = [sha for w in writers if w.branch == branch for sha in w.acknowledged if sha not in known]
         assert not lost, f"{len(lost)} acknowledged commits of {branch} are lost"
 
