@@ -9,6 +9,21 @@ down_revision = None
 
 
 def upgrade() -> None:
-    for part in ("tenancy", "tables", "projects", "teams", "oauth", "ledger", "checkpoints", "audit", "policies", "moves", "operations", "notices", "usage", "vault"):
+    for part in (
+        "tenancy",
+        "tables",
+        "projects",
+        "teams",
+        "oauth",
+        "ledger",
+        "checkpoints",
+        "audit",
+        "policies",
+        "moves",
+        "operations",
+        "notices",
+        "usage",
+        "vault",
+    ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)
