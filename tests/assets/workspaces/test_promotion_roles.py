@@ -164,7 +164,7 @@ def test_prbot_leaves_binary_files_and_main_to_a_person(bot: Lab) -> None:
 
 def test_prbot_merges_nothing_whose_checks_fail(bot: Lab) -> None:
     box = bot.open_sandbox()
-    box.commit({f"{box.branch}.txt": "AKIA" + "Q" * 16 + "\n"})
+    box.commit({"project/task.yaml": "tasks: [\n"})
     assert promote(box, target="dev")["state"] == "open"
 
 

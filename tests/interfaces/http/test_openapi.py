@@ -96,7 +96,18 @@ def test_every_tool_takes_repo_name_and_branch_reads_included(document: Json) ->
 
 def test_every_operation_that_touches_a_repository_says_where(document: Json) -> None:
     """An operation names a repository and a branch, or one object by its id, or it touches no repository at all."""
-    untouched = {"admin", "contract", "approvals", "alerts", "audit", "orgs", "sign-in", "inbox", "usage", "webhooks"}
+    untouched = {
+        "admin",
+        "contract",
+        "approvals",
+        "alerts",
+        "audit",
+        "orgs",
+        "sign-in",
+        "inbox",
+        "usage",
+        "webhooks",
+    }
     for _, path, op in operations(document):
         if op["tags"][0] in untouched or op["operationId"] in NAMED_OTHERWISE:
             continue
