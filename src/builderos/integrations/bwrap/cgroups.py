@@ -218,12 +218,11 @@ def _v2(name: str, mounts: Mapping[str, Path], places: Mapping[str, str]) -> V2 
 
 def _sweep(parent: Path) -> None:
     """Take away what keepers left that were killed, and end what may still run in it."""
-    for folder in parent.glob("builderos-*"):
-        if is_orphaned(folder.name):
-            for group in [*folder.glob("*/"), folder]:
-                with contextlib.suppress(OSError):
-                    tell([int(pid) for pid in (group / "cgroup.procs").read_text().split()], signal.SIGKILL)
-                _rmdir(group)
+    left = [folder for folder in parent.glob("builderos-*") if is_orphaned(folder.name)]
+    for group in [part for folder in left for part in (*folder.glob("*/"), folder)]:
+        with contextlib.suppress(OSError):
+            tell([int(pid) for pid in (group / "cgroup.procs").read_text().split()], signal.SIGKILL)
+        _rmdir(group)
 
 
 def _lend(parent: Path) -> None:

@@ -157,14 +157,14 @@ class Proxy:
 
     async def _hello(self, reader: asyncio.StreamReader, host: str, *, demanded: bool) -> bytes:
         """The beginning of what the command says; TLS must name the host that was allowed."""
+        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
         data = b""
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                while (name := server_name(data)) is None:
+            while (name := server_name(data)) is None:
+                async with asyncio.timeout_at(deadline):
                     more = await reader.read(_HELLO_MAX)
-                    data += more
-                    if not more or len(data) > _HELLO_MAX:
-                        raise NotTls
+                data += more
+                self._enough(data, more)
         except NotTls:
             if demanded:
                 raise Refused("not TLS") from None
@@ -172,6 +172,10 @@ class Proxy:
         if name != host:
             raise Refused(f"TLS for another name: {name[:200] or 'none'}")
         return data
+
+    def _enough(self, data: bytes, more: bytes) -> None:
+        if not more or len(data) > _HELLO_MAX:
+            raise NotTls
 
     async def _relay(
         self,

@@ -289,13 +289,16 @@ def bytes_in(folder: int, enough: int) -> int:
     total = 0
     try:
         for _, folders, files, fd in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
-            for name in folders + files:
-                with contextlib.suppress(OSError):
-                    total += max(
-                        _LEAST_ENTRY, os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * _BLOCK
-                    )
+            total += sum(_size_of(name, fd) for name in folders + files)
             if total > enough:
                 break
     except OSError:  # a folder vanished or was swapped: what was counted counts
         return total
     return total
+
+
+def _size_of(name: str, folder: int) -> int:
+    try:
+        return max(_LEAST_ENTRY, os.stat(name, dir_fd=folder, follow_symlinks=False).st_blocks * _BLOCK)
+    except OSError:  # it is gone meanwhile
+        return 0
