@@ -107,7 +107,7 @@ def test_a_push_whose_process_dies_after_the_commit_point_is_not_lost(
     def dies(*_args: Any, **_options: Any) -> None:
         raise RuntimeError("killed between the transaction and the ref")
 
-    monkeypatch.setattr(journal, "settle", dies)
+    monkeypatch.setattr(journal, "bring_to", dies)
     assert not mine.push().ok
     store = live.store()
     assert run("rev-parse", f"refs/heads/{mine.branch}", cwd=store).out.strip() != sha
