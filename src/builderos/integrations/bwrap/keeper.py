@@ -33,7 +33,7 @@ from .walls import Strong, Walls, Weak
 from .wire import Inbox, Message, packed
 
 _CHUNK: Final = 65536
-_REFILL_S: Final = 0.02
+_REFILL_S: Final = 0.04  # later than most starts take: making a seat must not slow down the one just taken
 _REMOVE_S: Final = 0.05
 _REMOVE_TRIES: Final = 100
 _PROBE_S: Final = 10
