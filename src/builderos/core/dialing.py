@@ -96,6 +96,14 @@ def target_of(url: str, networks: Sequence[IpNetwork] = ()) -> Target:
     return Target(parts.scheme == "https", host, port, path)
 
 
+def is_plain_host(host: str) -> bool:
+    """Whether every program reads this host alike: an ASCII name in lower case without a dot at its end, or an address.
+
+    Others are spelled differently by different rules (IDNA 2003 and 2008, percent signs), and so lead elsewhere.
+    """
+    return "%" not in host and (_literal(host) is not None or _NAME.match(host) is not None)
+
+
 def public_address(host: str, port: int) -> str:
     """An address of `host` to dial instead of its name, so that a second look-up cannot lead elsewhere.
 

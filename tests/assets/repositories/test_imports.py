@@ -1,11 +1,15 @@
 """Bring repositories in, through HTTP: which sources are let in, and what becomes of unusual ones."""
 
 import os
+import socket
 import subprocess
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
+from builderos.assets.repositories import imports
 from tests.support.lab import Lab
 from tests.support.world import GIT_ENV, Json, git, make_repository
 
@@ -252,3 +256,54 @@ def test_a_key_imports_only_from_public_web_addresses(lab: Lab, source: str) -> 
     key = lab.key("admin", "write")
     said = lab.world.http.post("/v1/repos/import", json={"source": source, "name": "inside"}, headers=key)
     lab.problem(said, "validation_failed")
+
+
+def asked_of_git(lab: Lab, source: str, address: str = "93.184.215.14") -> tuple[Any, list[list[str]]]:
+    """What becomes of a source whose host is found to be public; git is not really sent there."""
+    asked: list[list[str]] = []
+
+    def run(args: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        asked.append(args)
+        return subprocess.CompletedProcess(args, 128, b"", b"fatal: nobody there")
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))]
+    body, key = {"source": source, "name": "outside"}, lab.key("admin", "write")
+    with (
+        mock.patch.object(imports, "run_git", run),
+        mock.patch("builderos.core.dialing.socket.getaddrinfo", return_value=found),
+    ):
+        return lab.world.http.post("/v1/repos/import", json=body, headers=key), asked
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "http://fa\u00df.example.com:8998/x", "http://\u212aey.example.com/x", "http://a\u3002example.com/x",
+        "http://a%2eexample.com/x", "http://%31%32%37.0.0.1/x", "http://[2606:4700::1%25lo]/x", "http://a.example.com./x",
+        "http://127.1/x", "http://0x7f000001/x", "http://2130706433/x", "http://a..example.com/x",
+        "http://[2606:4700::1]a.example.com/x", "http://a.example.com\\b.example.com/x", " http://a.example.com/x",
+        "http://a.example.com/x y", "http://a.example.com:99999/x", "http://a_.-example.com/x",
+    ],
+)  # fmt: skip
+def test_a_key_names_no_host_that_git_could_read_as_another_than_was_checked(lab: Lab, source: str) -> None:
+    said, asked = asked_of_git(lab, source)
+    problem = lab.problem(said, "validation_failed")
+    assert asked == []
+    assert "xn--" in problem["hint"] or "https://" in problem["hint"]
+
+
+@pytest.mark.parametrize(
+    ("source", "pin"),
+    [
+        ("https://GIT.Example.COM/x", "git.example.com:443:93.184.215.14"),
+        ("http://xn--fa-hia.example.com:8998/x", "xn--fa-hia.example.com:8998:93.184.215.14"),
+        ("http://93.184.215.14:0/x", "93.184.215.14:0:93.184.215.14"),
+        ("https://[2606:4700::1111]:8443/x", None),
+    ],
+)
+def test_git_is_pinned_to_the_address_that_was_checked(lab: Lab, source: str, pin: str | None) -> None:
+    said, asked = asked_of_git(lab, source)
+    lab.problem(said, "upstream_failed")
+    pinned = [arg for arg in asked[0] if arg.startswith("http.curloptResolve=")]
+    assert pinned == ([f"http.curloptResolve={pin}"] if pin else [])
+    assert "http.followRedirects=false" in asked[0]

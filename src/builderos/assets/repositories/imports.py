@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from pydantic import Field, StringConstraints
 
-from builderos.core.dialing import public_address
+from builderos.core.dialing import is_plain_host, public_address
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Name, Out, WriteIn
@@ -33,6 +33,9 @@ from .store import RepositoryStore
 FETCH_S: Final = 900
 SCHEMES: Final = ("https", "http", "ssh", "git")
 _SCP: Final = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:(?!/?/)[^\s]+\Z")
+_HELPER: Final = re.compile(r"[A-Za-z0-9+.-]*::")  # as git reads it; elsewhere, `::` is of an IPv6 address
+_VISIBLE: Final = re.compile(r"[!-\[\]-~]+")  # ASCII without space and backslash
+_PORT: Final = re.compile(r"(?::[0-9]{0,5})?")
 RepoLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
@@ -130,7 +133,7 @@ def _made(folder: Path) -> Path:
 
 def _source_kind(source: str) -> Literal["url", "path"]:
     """`url` or `path`; refuses what git would take for an option, a helper (`ext::`) or a script."""
-    if source.startswith("-") or "::" in source or any(ord(c) < 32 for c in source):
+    if source.startswith("-") or _HELPER.match(source) or any(ord(c) < 32 for c in source):
         raise _bad_source("this is not an address of a repository")
     try:
         parts = urlsplit(source)
@@ -182,10 +185,36 @@ def _way(unit: Unit, source: str) -> list[str]:
     parts = urlsplit(source)
     if parts.scheme not in ("https", "http") or parts.hostname is None:
         raise _bad_source("with an API key a source is an https address")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    address = public_address(parts.hostname, port)
+    host, port = _plain_host(source), _port(source)
+    address = public_address(host, port)
+    if ":" in host:  # git dials exactly this; curl takes no such name into its list
+        return ["-c", "http.followRedirects=false"]
     shown = f"[{address}]" if ":" in address else address
-    return ["-c", "http.followRedirects=false", "-c", f"http.curloptResolve={parts.hostname}:{port}:{shown}"]
+    return ["-c", "http.followRedirects=false", "-c", f"http.curloptResolve={host}:{port}:{shown}"]
+
+
+def _plain_host(source: str) -> str:
+    """The host that was checked must be the one that git dials: nothing that the two could read differently."""
+    parts = urlsplit(source)
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    rest = parts.netloc.lower().removeprefix(shown)
+    if not _VISIBLE.fullmatch(source) or not is_plain_host(host) or not _PORT.fullmatch(rest):
+        raise Problem(
+            "validation_failed", "the address has no plain ASCII host name",
+            hint="Write the host in letters, digits, hyphens and dots (an international name as xn--…), without a dot "
+            "at its end, or as an IP address; other characters of the address as %XX behind the host.",
+        )  # fmt: skip
+    return host
+
+
+def _port(source: str) -> int:
+    parts = urlsplit(source)
+    try:
+        port = parts.port
+    except ValueError:
+        raise _bad_source("the address has no proper port") from None
+    return port if port is not None else (443 if parts.scheme == "https" else 80)
 
 
 def _fetch(body: ImportIn, draft: Path, way: list[str]) -> _Head:
