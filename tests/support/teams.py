@@ -55,3 +55,15 @@ class Team:
     def join(self, role: str, by: Person | None = None) -> Person:
         """A new member with a role."""
         return self.accept(self.invite(f"p{next(_numbers)}@acme.example", role, by)["invite_token"])
+
+
+def calls_that_let_in(member_id: str) -> list[tuple[str, Json]]:
+    """What lets somebody in, or gives a member rights: path and body of each POST."""
+    program = {"name": "x", "redirect_uris": ["https://x.example/back"]}
+    return [
+        ("/v1/invites", {"email": f"puppet{next(_numbers)}@acme.example", "role": "admin"}),
+        ("/v1/service-accounts", {"label": "puppet", "role": "admin"}),
+        ("/v1/oauth-clients", program),
+        (f"/v1/members/{member_id}", {"role": "admin"}),
+        ("/v1/grants", {"member_id": member_id, "role": "builder", "environment": "stage"}),
+    ]

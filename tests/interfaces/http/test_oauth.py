@@ -10,7 +10,7 @@ import pytest
 from tests.support.databases import Databases
 from tests.support.lab import lab_in_temp
 from tests.support.oauth import NEXT, Browser, Program, browser_of, call, member, refused, register
-from tests.support.teams import Team
+from tests.support.teams import Team, calls_that_let_in
 
 _numbers = count()
 SITE = "http://127.0.0.1"
@@ -125,9 +125,17 @@ def test_a_program_makes_no_credential_that_would_outlive_it(
         said = {} if "ownership" in path else {"confirm": team.slug}
         problem = team.lab.problem(call(team, token, method, path, **said), "policy_denied")
         assert problem["policy_rule"] == "by-oneself", path
-    service = team.lab.ok(call(team, token, "POST", "/v1/service-accounts", label="ci", role="viewer"), 201)
+    service = team.lab.ok(team.owner.call("POST", "/v1/service-accounts", label="ci", role="viewer"), 201)
     theirs = call(team, token, "POST", "/v1/tokens", service_account=service["id"], **body)
     team.lab.problem(theirs, "policy_denied")
+
+
+def test_a_program_lets_nobody_in_and_gives_no_rights(team: Team, program: Program, ann: Browser) -> None:
+    token, viewer = program.whole_way(ann, scope="read write admin")["access_token"], team.join("viewer")
+    provider = {"label": "x", "issuer": "https://id.x.example", "client_id": "x"}
+    for path, body in [*calls_that_let_in(viewer.id), ("/v1/identity-providers", provider)]:
+        problem = team.lab.problem(call(team, token, "POST", path, **body), "policy_denied")
+        assert problem["policy_rule"] == "by-oneself", path
 
 
 # ------------------------------------------------------------ what a resource server answers

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.databases import Databases
 from tests.support.lab import lab_in_temp
-from tests.support.teams import Person, Team
+from tests.support.teams import Person, Team, calls_that_let_in
 from tests.support.world import Json
 
 _numbers = count()
@@ -176,6 +176,25 @@ def test_a_service_account_works_and_approves_nothing(team: Team) -> None:
     team.lab.problem(builder.call("POST", "/v1/tokens", **ask, scopes=["read"]), "policy_denied")
     team.lab.ok(team.owner.call("DELETE", f"/v1/members/{account['id']}"))
     team.lab.problem(program.call("GET", "/v1/repos"), "token_invalid")
+
+
+def program_of(team: Team, maker: Person, *scopes: str) -> Person:
+    """A service account that is an admin, with a token, both made by this member."""
+    account = team.lab.ok(maker.call("POST", "/v1/service-accounts", label="ci", role="admin"), 201)
+    ask: Json = {"label": "ci", "service_account": account["id"], "scopes": scopes}
+    made = team.lab.ok(maker.call("POST", "/v1/tokens", **ask), 201)
+    return Person(team, account["id"], {"access_token": made["token"]})
+
+
+def test_a_service_account_makes_nobody_who_could_approve_what_it_asks_for(team: Team) -> None:
+    program, viewer = program_of(team, team.owner, "read", "write", "admin"), team.join("viewer")
+    own = ("/v1/tokens", {"label": "x", "scopes": ["read"]})
+    key = ("/v1/api-keys", {"label": "x", "scopes": ["read"]})
+    for path, body in [*calls_that_let_in(viewer.id), own, key]:
+        refused = team.lab.problem(program.call("POST", path, **body), "policy_denied")
+        assert refused["policy_rule"] == "by-oneself", path
+    for path, body in calls_that_let_in(viewer.id):
+        assert team.owner.call("POST", path, **body).status_code in (200, 201), path
 
 
 def test_nobody_approves_the_own_request_by_whatever_credential(team: Team) -> None:

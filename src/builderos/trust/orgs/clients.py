@@ -119,6 +119,7 @@ def _checked(uris: tuple[str, ...]) -> tuple[str, ...]:
 def create(unit: Unit, body: schema.ClientIn) -> schema.NewClient:
     """Make a program with a secret, e.g. an action of a chat model. Only members of the organisation can use it."""
     decision = _managed(unit, "new")
+    sessions.by_oneself(unit)
     uris, name = _checked(tuple(body.redirect_uris)), _named(body.name)
     id_ = new_id("oac")
     secret = SECRET + identity.random_text() if body.confidential else None
@@ -145,6 +146,7 @@ def listed(unit: Unit, _body: schema.Nothing) -> schema.ClientList:
 def change(unit: Unit, body: schema.ClientChangeIn) -> schema.OAuthClient:
     """Give a program other redirect addresses. Who is signed in stays so."""
     decision = _managed(unit, body.id)
+    sessions.by_oneself(unit)
     uris = _checked(tuple(body.redirect_uris))
     c = oauth_clients.c
     wanted = sa.update(oauth_clients).where(c.id == body.id, c.removed_at.is_(None))

@@ -14,6 +14,7 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
 from . import place_schema as schema
+from . import sessions
 from .places import find_project, find_workspace
 from .ports import Subjects
 
@@ -28,6 +29,7 @@ def give(unit: Unit, body: schema.GrantIn) -> schema.Grant:
     member = identity.members.find(unit, body.member_id)
     places, envs = _places(unit, body.place)
     decision = policy.require(unit, "member.manage", _resource(unit, member.id, member.role))
+    sessions.by_oneself(unit)
     _check_environment(body, envs)
     environment = body.environment or ""
     id_ = roles.give(unit, member.id, places[0], environment, body.role)
@@ -58,6 +60,7 @@ def take(unit: Unit, body: schema.PlaceIn) -> schema.Grant:
         raise Problem("not_found", "there is no such grant", hint="List the grants first.")
     member = identity.members.find(unit, rows[0].member_id)
     decision = policy.require(unit, "member.manage", _resource(unit, member.id, member.role))
+    sessions.by_oneself(unit)
     roles.take(unit, body.id)
     ended = roles.end_what_no_longer_holds(unit, member_id=member.id)
     payload: dict[str, Any] = {

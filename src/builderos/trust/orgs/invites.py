@@ -53,6 +53,7 @@ def make(unit: Unit, email: str, role: MemberRole) -> Made:
 def create(unit: Unit, body: schema.InviteIn) -> schema.NewInvite:
     """Invite somebody. Raises `conflict` for the address of a member."""
     decision = policy.require(unit, "member.manage", resource(unit, "new", body.role))
+    sessions.by_oneself(unit)
     made = make(unit, body.email, body.role)
     ledger.record(unit, "invite.created", made.id, {"role": body.role}, rules=decision.rules)
     return schema.NewInvite(

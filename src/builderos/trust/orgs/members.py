@@ -54,6 +54,7 @@ def change(unit: Unit, body: schema.MemberIn) -> schema.Member:
     """
     member, _ = _managed(unit, body.id)
     decision = policy.require(unit, "member.manage", resource(unit, member.id, body.role))
+    sessions.by_oneself(unit)
     identity.members.set_role(unit, member, body.role)
     ended = 0
     if not _keeps_all(member.role, body.role):
@@ -133,6 +134,7 @@ def _end(unit: Unit, member: identity.members.Member, type_: str, decision: poli
 def create_service(unit: Unit, body: schema.ServiceIn) -> schema.Member:
     """Make a service account; it acts with tokens that are made for it."""
     decision = policy.require(unit, "member.manage", resource(unit, "new", body.role))
+    sessions.by_oneself(unit)
     member = identity.members.add(unit, body.role, label=body.label)
     ledger.record(unit, "member.added", member.id, {"role": body.role}, rules=decision.rules)
     return _shown(member, None, manages=True)

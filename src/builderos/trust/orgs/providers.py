@@ -20,7 +20,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.secrets.service import Keyring
 
-from . import schema
+from . import schema, sessions
 from .clients import plain_name
 from .members import resource
 from .model import identity_providers
@@ -40,6 +40,7 @@ class Listed:
 def create(unit: Unit, body: schema.ProviderIn) -> schema.Provider:
     """Let members sign in at a provider. Raises `validation_failed`, `quota_exceeded`."""
     decision = _managed(unit, "new")
+    sessions.by_oneself(unit)
     issuer = _issuer(unit, body.issuer)
     _check_joining(body.domains, body.join_role)
     if len(unit.execute(_live()).all()) >= MOST:
@@ -82,6 +83,7 @@ def change(unit: Unit, body: schema.ProviderChangeIn) -> schema.Provider:
     Raises `validation_failed`, `not_found`.
     """
     decision = _managed(unit, body.id)
+    sessions.by_oneself(unit)
     c = identity_providers.c
     row = unit.execute(_live().where(c.id == body.id).with_for_update()).one_or_none()
     if row is None:

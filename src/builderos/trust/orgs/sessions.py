@@ -202,10 +202,16 @@ def sweep(unit: Unit) -> None:
 
 
 def by_oneself(unit: Unit) -> None:
-    """Raise `policy_denied` where a program acts in the member's name that does not come with us.
+    """Raise `policy_denied` for a service account, and where a program that does not come with us acts for a member.
 
-    It makes no credentials, which would outlive its own end, and it ends no membership and no organisation.
+    Neither makes credentials, which would outlive its own end, nor lets anybody in or changes what somebody may do:
+    it could approve its own request through whom it made. It ends no membership and no organisation.
     """
+    if (unit.actor.member_id or "").startswith("sva_"):
+        raise Problem(
+            "policy_denied", "a program does not do this: a person does",
+            hint="Sign in yourself and do it there.", policy_rule="by-oneself",
+        )  # fmt: skip
     session_id = identity.session_of(unit, unit.actor.credential_id or "")
     wanted = sa.select(sessions.c.client_id).where(sessions.c.id == (session_id or ""))
     if unit.execute(wanted).scalar_one_or_none() not in (None, CLI):
