@@ -13,6 +13,7 @@ from unittest import mock
 
 import pytest
 
+from builderos.core.unit import Unit, as_system
 from builderos.integrations.sinks.file import FileCarrier
 from builderos.interfaces.cli import verify_audit as script
 from builderos.trust.audit import service as audit
@@ -139,6 +140,23 @@ def test_a_trial_tells_what_becomes_of_it(site: Lab, there: Receiver) -> None:
         shown = state_of(site, made)
         assert (shown["test_error"], shown["tested_at"] is not None) == (error, True)
     assert json.loads(there.got[0][1])["rows"][0]["test"] is True
+
+
+def test_the_secrets_of_a_sink_go_with_the_key_of_its_organisation(site: Lab) -> None:
+    made, org = sink(site, "sealed", webhook={"url": "https://hooks.example.com/"}), site.world.org_id
+
+    def opened(unit: Unit) -> dict[str, str]:
+        return audit.sinks.secrets_of(unit, audit.sinks.find(unit, made["id"]))
+
+    assert as_system(site.world.context, org, opened, read_only=True)["secret"] == made["secret"]
+    columns = "org_id, wrapped, wrapped_by, created_at"
+    (key,) = site.sql(f"select {columns} from ops.org_keys where org_id = %s", org)
+    site.sql("delete from ops.org_keys where org_id = %s", org)
+    try:
+        with pytest.raises(LookupError):
+            as_system(site.world.context, org, opened, read_only=True)
+    finally:
+        site.sql(f"insert into ops.org_keys ({columns}) values (%s, %s, %s, %s)", *key)
 
 
 def test_a_deleted_sink_gets_nothing_more_and_its_secret_is_gone(site: Lab, there: Receiver) -> None:

@@ -14,7 +14,7 @@ from builderos.core.unit import Unit
 from builderos.engine import outbox
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
-from builderos.trust.secrets.service import Box
+from builderos.trust.secrets.service import Keyring
 
 from . import access
 from .keeping import NothingIn, WhichIn
@@ -147,7 +147,7 @@ def create(unit: Unit, body: SinkIn) -> NewSink:
         "cursor": 0 if body.from_start else _end_of(unit, body.stream), "created_by": unit.actor.id,
         "created_at": unit.now,
     }  # fmt: skip
-    sealed = unit.get(Box).seal(json.dumps(secrets).encode(), _purpose(unit.org_id, id_))
+    sealed = unit.get(Keyring).box(unit).seal(json.dumps(secrets).encode(), _purpose(unit.org_id, id_))
     unit.execute(sa.insert(sinks).values(org_id=unit.org_id, state="active", secret=sealed, **values))
     told = {"name": body.name, "kind": body.kind, "stream": body.stream}
     ledger.record(unit, "sink.created", id_, told, rules=decision.rules)
@@ -197,8 +197,8 @@ def find(unit: Unit, id_: str) -> sa.Row[Any]:
 
 
 def secrets_of(unit: Unit, row: sa.Row[Any]) -> dict[str, str]:
-    """What the carrier needs beside the configuration."""
-    return json.loads(unit.get(Box).open(row.secret, _purpose(unit.org_id, row.id)))
+    """What the carrier needs beside the configuration; sealed under the organisation's own key, and gone with it."""
+    return json.loads(unit.get(Keyring).box(unit).open(row.secret, _purpose(unit.org_id, row.id)))
 
 
 def _plain(config: In) -> dict[str, Any]:
