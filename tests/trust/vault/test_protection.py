@@ -12,7 +12,7 @@ import pytest
 from tests.support.gitclients import clone
 from tests.support.lab import Lab
 from tests.support.live import live as serving
-from tests.support.world import Json, Sandbox
+from tests.support.world import Json, Sandbox, make_repository
 
 SECRET = OTHER = CONFIG = ""  # other ones in each test, because an exception is for the whole repository
 
@@ -220,3 +220,65 @@ def test_a_conflict_is_not_settled_with_a_credential(lab: Lab) -> None:
         lab.events(),
     )
     assert all(SECRET not in str(told) for told in everywhere)
+
+
+def config(*values: str) -> str:
+    return "debug = true\n" + "".join(f"token = '{value}'\n" for value in values)
+
+
+def test_nothing_new_hides_behind_copies_of_what_main_holds(
+    lab: Lab, url: str, box: Sandbox, tmp_path: Path
+) -> None:
+    path, aws = f"held-{secrets.token_hex(4)}.py", "AKIA" + "Q3EGRYZ7KWXN2JVT"
+    allow(lab, refused(lab, box, path=path)["findings"][0]["fingerprint"])
+    box.commit({path: CONFIG})
+    lab.merged(box)
+    fresh, hiding = lab.open_sandbox(), config(*[SECRET] * 300, aws)
+    with lab.later(days=20):
+        (found,) = refused(lab, fresh, hiding, path)["findings"]
+        assert (found["rule"], found["line"]) == ("aws-access-key", 302)
+        mine = clone(url, fresh.token, fresh.branch, tmp_path / "clone")
+        mine.commit({path: hiding})
+        pushed = mine.push()
+        assert not pushed.ok
+        assert f"{path}:302: " in pushed.err
+        assert lab.tip(fresh.branch) == lab.tip("main")
+        fresh.commit({path: config(*[SECRET] * 300)})
+
+
+def test_nothing_new_hides_behind_many_different_ones_that_main_holds(lab: Lab, tmp_path: Path) -> None:
+    many = [_token() for _ in range(1200)]
+    source = make_repository(tmp_path / "many", {"many.py": config(*many)})
+    lab.ok(lab.as_owner("POST", "/v1/repos/import", json={"source": str(source), "name": "many"}), 201)
+    box = lab.open_sandbox("many")
+    (found,) = refused(lab, box, config(*reversed(many), SECRET), "many.py")["findings"]
+    assert found["line"] == 1202
+    box.commit({"many.py": config(*reversed(many))})
+
+
+def test_nothing_new_hides_behind_what_is_allowed_or_ignored(
+    lab: Lab, url: str, box: Sandbox, tmp_path: Path
+) -> None:
+    first = refused(lab, box, config(*[SECRET] * 300))["findings"]
+    allow(lab, first[0]["fingerprint"])
+    (found,) = refused(lab, box, config(*[SECRET] * 300, OTHER))["findings"]
+    assert found["line"] == 302
+    mine = clone(url, box.token, box.branch, tmp_path / "clone")
+    mine.commit({"conf.py": config(*[SECRET] * 300, OTHER)})
+    assert "conf.py:302: " in mine.push().err
+
+
+def test_more_than_are_looked_at_are_refused_until_exactly_this_content_is_allowed(
+    lab: Lab, box: Sandbox
+) -> None:
+    path, many = f"many-{secrets.token_hex(4)}.py", [_token() for _ in range(101)]
+    assert refused(lab, box, config(*many), path)["found"] == 101
+    for _ in range(5):  # as many as are kept of one try, each time
+        lab.sql(
+            "update ops.secret_findings set allowed_until = now() + interval '1 day' where path = %s", path
+        )
+        (rest, *more) = refused(lab, box, config(*many), path)["findings"]
+    assert (rest["rule"], rest["line"], more) == ("too-many", 102, [])
+    allow(lab, rest["fingerprint"])
+    refused(lab, box, config(*many, OTHER), path)
+    box.commit({path: config(*many)})

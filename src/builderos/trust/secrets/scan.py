@@ -1,10 +1,13 @@
 """Find credentials in text, in time linear in its length, and take them out of it."""
 
+import hashlib
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Final, cast
+from heapq import merge
+from itertools import accumulate
+from typing import Any, Final, NamedTuple, cast
 
 from .likely import (
     ADDRESS,
@@ -21,10 +24,10 @@ from .likely import (
 from .linear import Found, Pattern, linear
 from .rules import RULES, Rule
 
-MAX_FINDINGS: Final = 100  # of one file; whoever mends these is told of more
-_MAX_DOUBTS: Final = 20_000
+MAX_FINDINGS: Final = 100  # different ones of one file; whoever mends these is told of more
 _BEHIND: Final = 1024
 _LOOKED_AT: Final = 400
+_KEPT: Final = 64
 _FORMS: Final[Pattern] = linear("|".join(f"({rule.form})" for rule in RULES))
 _LIKELY: Final[Pattern] = linear(f"(?:{ASSIGNMENT}|{ADDRESS}|{HEADER})")
 _KEY_ENDS: Final = re.compile(rb"-----END [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,8}-----")
@@ -50,17 +53,38 @@ class Finding:
     preview: str
 
 
-def scan(data: bytes, path: str = "") -> list[Finding]:
-    """Credentials in a file, in order, at most `MAX_FINDINGS`. `path` tells files that no person wrote."""
+class _Spot(NamedTuple):
+    start: int
+    end: int
+    rule: str
+    kind: str
+    preview: str
+
+
+def scan(
+    data: bytes, path: str = "", known: Callable[[bytes], bool] | None = None, limit: int = MAX_FINDINGS
+) -> list[Finding]:
+    """Credentials in a file, in order, each where it stands first, at most `limit` that are not `known`.
+
+    Copies and known ones do not count, so that nothing hides behind them. `path` tells files that no person wrote.
+    """
     data = as_utf8(data)
-    found = [*_published(data)]
-    if len(found) < MAX_FINDINGS and not LOCKS.search(path):
-        taken = [(f.start, f.end) for f in found]
-        found += [
-            f for f in _doubted(data) if not any(f.start < end and start < f.end for start, end in taken)
-        ]
-        found.sort(key=lambda f: f.start)
-    return found[:MAX_FINDINGS]
+    found: list[Finding] = []
+    line, counted = 1, 0
+    for spot, value in _distinct(data, path):
+        if known is not None and known(value):
+            continue
+        line += data.count(b"\n", counted, spot.start)
+        counted = spot.start
+        found.append(Finding(spot.rule, spot.kind, line, spot.start, spot.end, spot.preview))
+        if len(found) >= limit:
+            break
+    return found
+
+
+def values_in(data: bytes) -> set[bytes]:
+    """Every credential of a file, without their places."""
+    return {value for _, value in _distinct(as_utf8(data), "")}
 
 
 def text_at(data: bytes, found: Finding) -> bytes:
@@ -75,8 +99,34 @@ def as_utf8(data: bytes) -> bytes:
     return data
 
 
-def _published(data: bytes) -> Iterator[Finding]:
-    count = 0
+def _distinct(data: bytes, path: str) -> Iterator[tuple[_Spot, bytes]]:
+    """Each credential with its first place, in order."""
+    seen: set[tuple[str, bytes]] = set()
+    for spot in _spots(data, path):
+        value = data[spot.start : spot.end]
+        # One end of a key may serve thousands of beginnings: what was seen is not kept at its whole length.
+        mark = (spot.rule, value if len(value) <= _KEPT else hashlib.sha256(value).digest())
+        if mark not in seen:
+            seen.add(mark)
+            yield spot, value
+
+
+def _spots(data: bytes, path: str) -> Iterator[_Spot]:
+    """Places of published forms, and the doubtful ones between them, in order."""
+    published = list(_published(data))
+    if LOCKS.search(path):
+        return iter(published)
+    starts = [spot.start for spot in published]
+    ends = list(accumulate((spot.end for spot in published), max))
+
+    def apart(spot: _Spot) -> bool:
+        before = bisect_left(starts, spot.end)
+        return not before or ends[before - 1] <= spot.start
+
+    return merge(published, filter(apart, _doubted(data)))
+
+
+def _published(data: bytes) -> Iterator[_Spot]:
     for match in _FORMS.finditer(data):
         rule = RULES[cast("int", match.lastindex) - 1]
         start, end = match.start(), match.end()
@@ -87,12 +137,7 @@ def _published(data: bytes) -> Iterator[Finding]:
             continue
         if rule.id != "private-key" and is_placeholder(text[rule.shown : _LOOKED_AT].decode("latin-1")):
             continue
-        yield Finding(
-            rule.id, rule.title, _line(data, start), start, _whole(data, rule, end), _shown(rule, text)
-        )
-        count += 1
-        if count >= MAX_FINDINGS:
-            return
+        yield _Spot(start, _whole(data, rule, end), rule.id, rule.title, _shown(rule, text))
 
 
 def _shown(rule: Rule, text: bytes) -> str:
@@ -108,17 +153,12 @@ def _whole(data: bytes, rule: Rule, end: int) -> int:
     return last.end() if last is not None else end
 
 
-def _doubted(data: bytes) -> Iterator[Finding]:
-    count = 0
-    for match in islice(_LIKELY.finditer(data), _MAX_DOUBTS):
+def _doubted(data: bytes) -> Iterator[_Spot]:
+    for match in _LIKELY.finditer(data):
         rule, likely = _judge(data, match)
         if likely is not None:
-            size = likely.end - likely.start
-            preview = f"{likely.label} … ({size} characters)"
-            yield Finding(rule, _TITLES[rule], _line(data, likely.start), likely.start, likely.end, preview)
-            count += 1
-        if count >= MAX_FINDINGS:
-            return
+            preview = f"{likely.label} … ({likely.end - likely.start} characters)"
+            yield _Spot(likely.start, likely.end, rule, _TITLES[rule], preview)
 
 
 def _judge(data: bytes, match: Found) -> tuple[str, Likely | None]:
@@ -130,10 +170,6 @@ def _judge(data: bytes, match: Found) -> tuple[str, Likely | None]:
         return "authorization-header", in_header(data, header)
     value = quoted if quoted[0] >= 0 else bare
     return "assigned-secret", assigned(data, match.start(), value, quoted=quoted[0] >= 0)
-
-
-def _line(data: bytes, start: int) -> int:
-    return data.count(b"\n", 0, start) + 1
 
 
 def redact(text: str) -> str:

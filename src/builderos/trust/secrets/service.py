@@ -3,10 +3,11 @@
 from .keyring import Keyring
 from .likely import is_hard_to_guess
 from .redactor import REMOVED, Redactor
-from .scan import Finding, as_utf8, redact, redacted, scan, text_at
+from .scan import MAX_FINDINGS, Finding, as_utf8, redact, redacted, scan, text_at, values_in
 from .sealing import Box
 
 __all__ = [
+    "MAX_FINDINGS",
     "REMOVED",
     "Box",
     "Finding",
@@ -18,4 +19,5 @@ __all__ = [
     "redacted",
     "scan",
     "text_at",
+    "values_in",
 ]

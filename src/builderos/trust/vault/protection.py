@@ -8,11 +8,11 @@ alone.
 import hmac
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from builderos.core.keys import ServerKeys
 from builderos.core.unit import Unit
@@ -24,7 +24,9 @@ from .model import secret_findings as table
 
 RULE: Final = "push-protection"
 MAX_TOLD: Final = 20
+UNREAD: Final = "too-many"
 _NAMED: Final = 5
+_SEARCHED: Final = 100  # credentials of one file that are searched for, each, in what stood before
 _LONGEST: Final = 300
 
 
@@ -87,39 +89,72 @@ def suspects(
     `kept` finds the organisation's own secrets, which have no form of their own.
 
     A fingerprint is of the file and the credential together, under a key of the server: it survives a move within the
-    file, and tells nothing of the credential.
+    file, and tells nothing of the credential. Where there are more than are looked at, one suspect more stands for the
+    rest; its fingerprint is of exactly this content.
     """
     data = secrets.as_utf8(data)
-    found = [*secrets.scan(data, path), *_own(data, kept)]
-    if not found:
-        return []
-    before = list(known())
+    before = _Before(known)
+    most = secrets.MAX_FINDINGS
+    own = _own(data, kept, before, MAX_TOLD + 1)
+    found = secrets.scan(data, path, before.holds, most + 1)
     key, shown = keys.derive("secret-findings"), _shown(path)
     items: dict[str, Suspect] = {}
-    for one in found:
+
+    def add(line: int, rule: str, kind: str, preview: str, secret: bytes, about: bytes) -> None:
+        said = f"{repo_id}\0{shown}\0{rule}\0".encode() + about
+        fingerprint = hmac.digest(key, said, "sha256").hex()[:32]
+        items.setdefault(fingerprint, Suspect(shown, line, rule, kind, preview, fingerprint, secret))
+
+    for one in [*found[:most], *own[:MAX_TOLD]]:
         secret = secrets.text_at(data, one)
-        if any(secret in text for text in before):
-            continue
-        about = f"{repo_id}\0{shown}\0{one.rule}\0".encode() + secret
-        fingerprint = hmac.digest(key, about, "sha256").hex()[:32]
-        items.setdefault(
-            fingerprint, Suspect(shown, one.line, one.rule, one.kind, one.preview, fingerprint, secret)
-        )
+        add(one.line, one.rule, one.kind, one.preview, secret, secret)
+    for rest in (*found[most:], *own[MAX_TOLD:]):
+        add(rest.line, UNREAD, "more credentials than are looked at", "from here on", b"", data)
     return list(items.values())
 
 
-def _own(data: bytes, kept: secrets.Redactor) -> list[secrets.Finding]:
-    return [
-        secrets.Finding(
-            "kept-secret",
-            "secret of the vault",
-            data.count(b"\n", 0, start) + 1,
-            start,
-            end,
-            f"({end - start} characters)",
-        )
-        for start, end in kept.spans(data)[:MAX_TOLD]
-    ]
+class _Before:
+    """What stood there before a change; read when the first credential is found."""
+
+    def __init__(self, known: Callable[[], Iterable[bytes]]) -> None:
+        self._known = known
+        self._asked = 0
+
+    def holds(self, secret: bytes) -> bool:
+        """Whether a credential is not new.
+
+        Each search costs the whole text: behind the first ones only what is found there as a credential counts.
+        """
+        self._asked += 1
+        if self._asked <= _SEARCHED:
+            return any(secret in text for text in self._texts)
+        return secret in self._values
+
+    @cached_property
+    def _texts(self) -> list[bytes]:
+        return [secrets.as_utf8(text) for text in self._known()]
+
+    @cached_property
+    def _values(self) -> set[bytes]:
+        return set[bytes]().union(*map(secrets.values_in, self._texts))
+
+
+def _own(data: bytes, kept: secrets.Redactor, before: _Before, limit: int) -> list[secrets.Finding]:
+    """Secrets of the organisation that are new in a file, each once, at most `limit`."""
+    found: list[secrets.Finding] = []
+    seen: set[bytes] = set()
+    for start, end in kept.spans(data):
+        secret = data[start:end]
+        if secret in seen:
+            continue
+        seen.add(secret)
+        if before.holds(secret):
+            continue
+        line, size = data.count(b"\n", 0, start) + 1, f"({end - start} characters)"
+        found.append(secrets.Finding("kept-secret", "secret of the vault", line, start, end, size))
+        if len(found) >= limit:
+            break
+    return found
 
 
 def _shown(path: str) -> str:
@@ -156,8 +191,9 @@ def unallowed(unit: Unit, found: Sequence[Suspect]) -> list[Suspect]:
     left = [s for s in found if not lists.ignores(s.path, s.secret.decode("utf-8", "replace"))]
     if not left:
         return []
+    asked = sa.cast([s.fingerprint for s in left], ARRAY(sa.Text))  # one parameter, however many they are
     wanted = sa.select(table.c.fingerprint).where(
-        table.c.fingerprint.in_([s.fingerprint for s in left]), table.c.allowed_until > unit.now
+        table.c.fingerprint == sa.any_(asked), table.c.allowed_until > unit.now
     )
     allowed = {row.fingerprint for row in unit.execute(wanted)}
     return [s for s in left if s.fingerprint not in allowed]
