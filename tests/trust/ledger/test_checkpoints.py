@@ -243,6 +243,62 @@ def test_lines_that_were_cut_off_with_their_checkpoints_are_missed_by_the_state_
     assert check(own)["findings"] == [f"the checkpoint in the state folder counts {last} lines; 300 are left"]
 
 
+def forget_what_was_signed(lab: Lab) -> None:
+    for table in ("checkpoints", "ledger_nodes"):
+        damage(lab, table, f"delete from ops.{table}")
+
+
+def test_a_chain_that_was_written_anew_without_its_checkpoints_is_never_signed(own: Lab) -> None:
+    file = own.world.home / "checkpoints" / f"{own.world.org_id}.txt"
+    noted = file.read_text()
+    forge(own, 40)
+    forget_what_was_signed(own)
+    problem = own.problem(own.as_owner("POST", "/v1/audit/checkpoint", json={}), "conflict")
+    assert "the checkpoint in the state folder" in problem["detail"]
+    assert "state folder" in own.alerts("ledger_altered")[0]["detail"]["detail"]
+    with pytest.raises(ledger.Altered):
+        workspaces.sign_ledger(own.world.context, own.world.org_id)
+    assert own.alerts("ledger_altered")[0]["count"] == 2
+    assert own.sql("select count(*) from ops.checkpoints") == [(0,)]
+    assert file.read_text() == noted
+    assert check(own)["findings"] == ["the checkpoint in the state folder does not fit the lines"]
+
+
+def test_checkpoints_that_somebody_else_made_up_are_not_continued(own: Lab) -> None:
+    file = own.world.home / "checkpoints" / f"{own.world.org_id}.txt"
+    noted = file.read_text()
+    forge(own, 40)
+    forget_what_was_signed(own)
+    file.unlink()  # so that the server makes the nodes, and rows to copy
+    ledger.extend_all(own.world.context, own.world.org_id)
+    file.write_text(noted)
+    problem = own.problem(own.as_owner("POST", "/v1/audit/checkpoint", json={}), "conflict")
+    assert "do not fit the checkpoint in the state folder" in problem["detail"]
+    file.unlink()
+    damage(own, "checkpoints", "update ops.checkpoints set note = replace(note, E'\\n\\n', E'\\n \\n')")
+    problem = own.problem(own.as_owner("POST", "/v1/audit/checkpoint", json={}), "conflict")
+    assert "not signed by this server" in problem["detail"]
+
+
+def test_checkpoints_that_are_gone_are_missed_though_every_line_fits(own: Lab) -> None:
+    size = get(own, "checkpoint")["size"]
+    damage(own, "checkpoints", "delete from ops.checkpoints where size > 300")
+    assert check(own)["findings"] == ["the checkpoint in the state folder is not among the database's"]
+    problem = own.problem(own.as_owner("POST", "/v1/audit/checkpoint", json={}), "conflict")
+    assert f"counts {size} lines, the database's 300" in problem["detail"]
+
+
+def test_a_whole_installation_that_was_set_back_goes_on(own: Lab) -> None:
+    """Database and state folder of the same moment; also a folder copied shortly before its database."""
+    file = own.world.home / "checkpoints" / f"{own.world.org_id}.txt"
+    first = own.sql("select note from ops.checkpoints where size = 300")[0][0]
+    file.write_text(first)
+    write(own, 5)
+    made = own.ok(own.as_owner("POST", "/v1/audit/checkpoint", json={}))
+    assert file.read_text() == made["note"]
+    assert check(own)["findings"] == []
+
+
 @pytest.mark.parametrize(
     ("table", "statement", "words"),
     [

@@ -86,4 +86,4 @@ class Carriers(Registry[Carrier]):
 class Alarms:
     """Tells people: rule, object, detail; repetitions count up."""
 
-    ring: Callable[[Unit, Literal["sink_failing"], str, dict[str, Any]], object]
+    ring: Callable[[Unit, Literal["sink_failing", "ledger_altered"], str, dict[str, Any]], object]

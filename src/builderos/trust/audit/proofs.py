@@ -2,7 +2,7 @@
 
 import base64
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 from builderos.trust.signing.service import Signer
+
+from .ports import Alarms
 
 Size = Annotated[
     int | None, Field(ge=1, le=2**63 - 1, description="Number of lines. [default: the latest checkpoint]")
@@ -101,15 +103,24 @@ def show(unit: Unit, body: CheckpointIn) -> CheckpointOut:
 def make(unit: Unit, _body: MakeCheckpointIn) -> CheckpointOut:
     """Sign what was recorded so far; many lines at once take several calls (`waiting` says how many are left).
 
-    Raises `conflict` where the record was altered.
+    Raises `conflict` where the record was altered, and the alert `ledger_altered`.
     """
     decision = policy.require(unit, "audit.verify", _resource(unit))
-    made = ledger.extend(unit)
+    try:
+        made = ledger.extend(unit)
+    except ledger.Altered as altered:
+        detail = {"detail": altered.detail, **altered.extra}
+        unit.keep(lambda later: _alarm(later, detail))
+        raise
     if made is None:
         raise Problem("not_found", "nothing was recorded yet", hint="There is nothing to sign.")
     reply = _shown(unit, made)
     ledger.record(unit, "audit.checkpoint", unit.org_id, {"size": made.size}, rules=decision.rules)
     return reply
+
+
+def _alarm(unit: Unit, detail: dict[str, Any]) -> None:
+    unit.get(Alarms).ring(unit, "ledger_altered", unit.org_id, detail)
 
 
 def prove(unit: Unit, body: ProofIn) -> ProofOut:

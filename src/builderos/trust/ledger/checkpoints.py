@@ -79,10 +79,14 @@ def _nodes(unit: Unit, level: int, first: int, end: int) -> Sequence[bytes]:
 def extend(unit: Unit) -> Checkpoint | None:
     """Verify and sign what came since the last checkpoint, at most `STEP` lines; None for an empty ledger.
 
-    Raises `Altered` where a line does not fit, or where the lines below the last checkpoint are no longer those.
+    Raises `Altered` where a line does not fit, or where the lines below the last checkpoint, in the database or in
+    the state folder, are no longer those.
     """
+    noted = _noted(unit)  # before the table: a twin that signs meanwhile writes it after its row
     last = latest(unit)
     size = last.size if last else 0
+    if noted is not None:
+        _ensure_as_noted(unit, noted, size)
     if last is not None:
         _ensure_unchanged(unit, last)
     upto = min(stored_head(unit)[0], size + STEP)
@@ -96,8 +100,8 @@ def extend(unit: Unit) -> Checkpoint | None:
     note = unit.get(Signer).sign_checkpoint(unit.org_id, upto, root)
     values = {"org_id": unit.org_id, "size": upto, "root": root, "note": note, "at": unit.now}
     unit.execute(insert(checkpoints).values(values).on_conflict_do_nothing())
-    folder, org_id = unit.settings.home_dir / FOLDER, unit.org_id
-    unit.after_commit(lambda: _keep(folder, org_id, upto, note))
+    path = _path(unit)
+    unit.after_commit(lambda: _keep(path, upto, note))
     return Checkpoint(upto, root, note, unit.now)
 
 
@@ -111,10 +115,50 @@ def extend_all(context: Context, org_id: str) -> int:
         size = made.size
 
 
+def _noted(unit: Unit) -> notes.Note | None:
+    """The note in the state folder, which no hand in the database reaches; None where there is none yet."""
+    try:
+        note = notes.parse(_path(unit).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Altered(None, "the checkpoint in the state folder cannot be read") from error
+    if not unit.get(Signer).has_signed(unit.org_id, note):
+        raise Altered(None, "the checkpoint in the state folder was not signed by this server")
+    return note
+
+
+def _ensure_as_noted(unit: Unit, noted: notes.Note, size: int) -> None:
+    """What the table calls signed must go at least as far as the note, and begin with its lines.
+
+    A table that knows less lost its checkpoints: signing from there on would sign whatever the lines are by now.
+    """
+    if noted.size > size:
+        raise Altered(
+            None, f"the checkpoint in the state folder counts {noted.size} lines, the database's {size}"
+        )
+    if stored_root(unit, noted.size) != noted.root:
+        raise Altered(None, f"the first {noted.size} lines do not fit the checkpoint in the state folder")
+
+
+def _path(unit: Unit) -> Path:
+    return unit.settings.home_dir / FOLDER / f"{unit.org_id}.txt"
+
+
 def _ensure_unchanged(unit: Unit, last: Checkpoint) -> None:
     """The root over the last checkpoint's lines must still be its root: what is signed next continues it."""
+    if not _is_ours(unit, last):
+        raise Altered(None, f"the checkpoint of {last.size} lines was not signed by this server")
     if stored_root(unit, last.size) != last.root:
         raise Altered(None, f"the first {last.size} lines are not those that were signed")
+
+
+def _is_ours(unit: Unit, last: Checkpoint) -> bool:
+    try:
+        note = notes.parse(last.note)
+    except ValueError:
+        return False
+    return (note.size, note.root) == (last.size, last.root) and unit.get(Signer).has_signed(unit.org_id, note)
 
 
 def stored_root(unit: Unit, size: int) -> bytes | None:
@@ -154,14 +198,16 @@ def _grow(unit: Unit, size: int, upto: int) -> None:
         unit.execute(insert(ledger_nodes).values(rows).on_conflict_do_nothing())
 
 
-def _keep(folder: Path, org_id: str, size: int, note: str) -> None:
-    """The newest note as a file: a database that was set back no longer fits it."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{org_id}.txt"
+def _keep(path: Path, size: int, note: str) -> None:
+    """The newest note as a file: a database that was set back, or written anew, no longer fits it.
+
+    It was held against the lines before they were signed; a twin may have written one since.
+    """
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     held = _held(path)
     if held is not None and held.size >= size:
         return
-    draft = folder / f".{org_id}.{os.getpid()}"
+    draft = path.with_name(f".{path.stem}.{os.getpid()}")
     with draft.open("w") as file:
         file.write(note)
         file.flush()
@@ -189,17 +235,21 @@ def waiting(unit: Unit) -> tuple[int, str]:
 
 def findings(unit: Unit, lines: int) -> list[str]:
     """What does not fit between the ledger (its verified number of lines), its nodes and its checkpoints."""
+    path = _path(unit)
+    kept = (
+        path.read_text("utf-8", errors="replace") if path.exists() else None
+    )  # before the table, as in `extend`
     found = list(_wrong_nodes(unit, lines))
     tree = stored_tree(unit)
     rows = unit.execute(sa.select(checkpoints).order_by(checkpoints.c.size)).all()
     for row in rows:
         found += _wrong_note(unit, tree, lines, row.size, row.note, f"the checkpoint of {row.size} lines")
-    path = unit.settings.home_dir / FOLDER / f"{unit.org_id}.txt"
-    if not path.exists():
+    if kept is None:
         return found
-    held = path.read_text("utf-8", errors="replace")
-    found += _wrong_note(unit, tree, lines, None, held, "the checkpoint in the state folder")
-    return found
+    wrong = list(_wrong_note(unit, tree, lines, None, kept, "the checkpoint in the state folder"))
+    if not wrong and notes.parse(kept).size not in {row.size for row in rows}:
+        wrong.append("the checkpoint in the state folder is not among the database's")
+    return found + wrong
 
 
 def _wrong_note(unit: Unit, tree: Tree, lines: int, size: int | None, text: str, name: str) -> Iterator[str]:
