@@ -69,15 +69,15 @@ begin
   end loop;
   insert into ops.ledger (org_id, seq, body, prev_hash, hash, type, object, actor, at, branch, code)
     values (o, n, b, previous, own, j ->> 'type', j ->> 'object', j ->> 'actor', t, p ->> 'branch', p ->> 'code');
-  if p ? 'paths' then
+  if jsonb_typeof(p -> 'paths') = 'array' then
     insert into ops.ledger_terms
       select o, substr(sha256(convert_to('path:' || x, 'UTF8')), 1, 8), n
-        from jsonb_array_elements_text(p -> 'paths') x on conflict do nothing;
+        from jsonb_array_elements_text(p -> 'paths') x where x is not null on conflict do nothing;
   end if;
-  if p ? 'commits' then
+  if jsonb_typeof(p -> 'commits') = 'array' then
     insert into ops.ledger_terms
       select o, substr(sha256(convert_to('commit:' || x, 'UTF8')), 1, 8), n
-        from jsonb_array_elements_text(p -> 'commits') x on conflict do nothing;
+        from jsonb_array_elements_text(p -> 'commits') x where x is not null on conflict do nothing;
   end if;
   return n;
 end $$;

@@ -90,6 +90,17 @@ def test_what_lines_are_found_by_is_what_they_say(lab: Lab) -> None:
     assert rows == [(0,)]
 
 
+@pytest.mark.parametrize("member", ["paths", "commits"])
+@pytest.mark.parametrize("value", ["one", 3, None, True, {"a": 1}, [None, "one", 3, ["x"]], []])
+def test_a_line_is_taken_whatever_stands_where_lists_of_names_are_looked_for(
+    lab: Lab, member: str, value: object
+) -> None:
+    org = lab.world.org_id
+    as_system(lab.world.context, org, lambda unit: ledger.record(unit, "test", "odd", {member: value}))
+    assert lab.events(object="odd")[0]["payload"] == {member: value}
+    assert as_system(lab.world.context, org, ledger.verify_stored, read_only=True).ok
+
+
 def test_first_lines_that_race_make_one_chain(lab: Lab) -> None:
     org = lab.second_org("racing").id
 
