@@ -197,6 +197,31 @@ def test_a_service_account_makes_nobody_who_could_approve_what_it_asks_for(team:
         assert team.owner.call("POST", path, **body).status_code in (200, 201), path
 
 
+@pytest.mark.parametrize("ending", ["removed", "demoted"])
+def test_who_is_no_admin_any_more_has_no_way_back_through_a_service_account(team: Team, ending: str) -> None:
+    bob, other = team.join("admin"), team.join("admin")
+    mine, theirs = (program_of(team, maker, "read", "write") for maker in (bob, other))
+    ask: Json = {"label": "mine too", "service_account": theirs.id, "scopes": ["read", "write"]}
+    handed = team.lab.ok(bob.call("POST", "/v1/tokens", **ask), 201)
+    known = Person(team, theirs.id, {"access_token": handed["token"]})
+    boxes = [
+        team.lab.ok(who.call("POST", "/sandbox/init", repo_name="shop"))["reuse_token"]
+        for who in (mine, theirs)
+    ]
+    if ending == "removed":
+        told = team.lab.ok(team.owner.call("DELETE", f"/v1/members/{bob.id}"))["message"]
+        assert "2 of service accounts" in told
+    else:
+        team.lab.ok(team.owner.call("POST", f"/v1/members/{bob.id}", role="viewer"))
+    for program in (mine, known):
+        team.lab.problem(program.call("GET", "/v1/repos"), "token_invalid")
+    assert team.lab.ok(theirs.call("GET", "/v1/repos"))["items"]
+    for box, status in zip(boxes, (401, 200), strict=True):
+        bearer = {"Authorization": f"Bearer {box}"}
+        reply = team.lab.world.http.post("/actions/list", json={}, headers=bearer)
+        assert reply.status_code == status
+
+
 def test_nobody_approves_the_own_request_by_whatever_credential(team: Team) -> None:
     admin, reviewer = team.join("admin"), team.join("reviewer")
     http = team.lab.world.http

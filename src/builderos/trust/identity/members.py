@@ -70,6 +70,24 @@ def programs_of(unit: Unit, member_id: str) -> frozenset[str]:
     return frozenset(unit.execute(sa.union(made, handed)).scalars())
 
 
+def revoke_handed(unit: Unit, member_id: str) -> int:
+    """Revoke the tokens of service accounts that a member made, and so may know; returns how many.
+
+    An account that no token is left for has no use for the workspaces that were opened and the keys that were made with
+    them: these end too.
+    """
+    c = credentials.c
+    live = sa.and_(c.kind == "service", c.revoked_at.is_(None))
+    over = sa.update(credentials).where(live, c.made_by == member_id).values(revoked_at=unit.now)
+    accounts = list(unit.execute(over.returning(c.member_id)).scalars())
+    if accounts:
+        kept = sa.select(c.member_id).where(live, c.member_id.in_(accounts))
+        idle = set(accounts) - set(unit.execute(kept).scalars())
+        rest = sa.update(credentials).where(c.member_id.in_(idle), c.revoked_at.is_(None))
+        unit.execute(rest.values(revoked_at=unit.now))
+    return len(accounts)
+
+
 def set_role(unit: Unit, member: Member, role: MemberRole) -> None:
     """Another role. Raises `conflict` where it takes the last owner."""
     if member.role == "org_owner" and role != "org_owner":

@@ -49,8 +49,8 @@ def address_of(unit: Unit, member_id: str) -> str | None:
 def change(unit: Unit, body: schema.MemberIn) -> schema.Member:
     """Give a member another role. Raises `conflict` where that would take the last owner.
 
-    API keys, invites and workspace tokens that the member has made end when the new role does not hold all of the
-    former.
+    API keys, invites, workspace tokens and tokens of service accounts that the member has made end when the new role
+    does not hold all of the former.
     """
     member, _ = _managed(unit, body.id)
     decision = policy.require(unit, "member.manage", resource(unit, member.id, body.role))
@@ -59,6 +59,7 @@ def change(unit: Unit, body: schema.MemberIn) -> schema.Member:
     ended = 0
     if not _keeps_all(member.role, body.role):
         ended = identity.revoke_of_member(unit, member.id, ("api_key", "invite", "reuse_token", "share"))
+        ended += identity.members.revoke_handed(unit, member.id)
         _end_invites(unit, member.id)
     payload: dict[str, Any] = {"from": member.role, "to": body.role, "credentials_ended": ended}
     ledger.record(unit, "member.changed", member.id, payload, rules=decision.rules)
@@ -120,15 +121,21 @@ def hand_over(unit: Unit, body: schema.HandOverIn) -> schema.Member:
 
 def _end(unit: Unit, member: identity.members.Member, type_: str, decision: policy.Decision) -> schema.Gone:
     identity.members.remove(unit, member)
+    handed = identity.members.revoke_handed(unit, member.id)
     _end_invites(unit, member.id)
     sessions.end_all(unit, member.id, "the membership ended")
     identity.roles.take_all(unit, member_id=member.id)
     cancelled = policy.parting.end_of(unit, member.id)
     unit.execute(sa.delete(people).where(people.c.member_id == member.id))
     unit.execute(sa.delete(identities).where(identities.c.member_id == member.id))
-    payload = {"role": member.role, "approvals_cancelled": cancelled}
+    payload = {"role": member.role, "approvals_cancelled": cancelled, "service_tokens_ended": handed}
     ledger.record(unit, type_, member.id, payload, rules=decision.rules)
-    return schema.Gone(id=member.id, message="The membership has ended, and every token with it.")
+    message = "The membership has ended, and every token with it."
+    if handed:
+        message += (
+            f" So have {handed} of service accounts that this member made: make new ones where they are used."
+        )
+    return schema.Gone(id=member.id, message=message)
 
 
 def create_service(unit: Unit, body: schema.ServiceIn) -> schema.Member:
