@@ -117,13 +117,15 @@ end $$;
 create function ops.credential(h bytea)
 returns table (id text, org_id text, kind text, actor_id text, actor_name text, profile text, scopes text[], repo_id text,
   sandbox_id text, branch text, sandbox_state text, expires_at timestamptz, revoked_at timestamptz, sandbox_expires_at timestamptz,
-  last_active_at timestamptz, member_id text, member_role text, audience text, closing boolean, grants jsonb)
+  last_active_at timestamptz, member_id text, member_role text, audience text, closing boolean, grants jsonb,
+  session_id text)
 language sql stable security definer set search_path = ops, pg_temp as $$
   select c.id, c.org_id, c.kind, c.actor_id, c.actor_name, c.profile, c.scopes, c.repo_id, c.sandbox_id, s.name, s.state,
          c.expires_at, coalesce(c.revoked_at, c.suspended_at, m.removed_at, t.ended_at,
            case when c.kind not in ('personal', 'access', 'cookie') or m.role <> 'org_owner' then o.closing_at end),
          s.expires_at, s.last_active_at, c.member_id, m.role, coalesce(t.audience, ''), o.closing_at is not null,
-         case when c.kind in ('personal', 'service', 'access', 'cookie') then ops.grants_held(m.id) end
+         case when c.kind in ('personal', 'service', 'access', 'cookie') then ops.grants_held(m.id) end,
+         c.session_id
   from ops.credentials c
   join ops.orgs o on o.id = c.org_id
   left join ops.sandboxes s on s.id = c.sandbox_id

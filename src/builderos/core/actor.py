@@ -30,7 +30,8 @@ class Actor:
     `name` is a pseudonym fit for git and the ledger (`sandbox-golden-otter`, `owner`), never a person's data.
     `repo_id`/`sandbox_id`/`branch` are set where the credential is bound to one sandbox.
     `member_id` is the member of the organisation on whose behalf the credential acts: a workspace token or an API key
-    keeps the one who made it. `role` holds in the whole organisation, `grants` where they say.
+    keeps the one who made it. `role` holds in the whole organisation, `grants` where they say. `session_id` is the
+    signed-in session whose credentials follow each other.
     """
 
     role: Role
@@ -45,6 +46,7 @@ class Actor:
     branch: str | None = None
     member_id: str | None = None
     grants: tuple[Grant, ...] = ()
+    session_id: str | None = None
 
 
 def is_anonymous(actor: Actor) -> bool:

@@ -68,7 +68,7 @@ class Operation:
     status: int = 200
     deprecated: bool = False
     version: str = "1"
-    secret_reply: bool = False
+    secret_reply: bool = False  # holds a credential: kept for a repetition under the organisation's own key
     may_wait: bool = False  # answers 202 while an approval is needed
     deciding: bool = (
         False  # a platform route that is a tool over MCP, too, for those who decide about requests

@@ -4,15 +4,18 @@ import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
 
 from builderos.core import unit as units
 from builderos.core.clock import utcnow
-from builderos.core.unit import as_system
+from builderos.core.unit import Unit, as_system
 from builderos.interfaces.http import idempotency
+from builderos.trust.secrets.service import Box, Keyring
+from tests.support.lab import Lab
+from tests.support.teams import Team
 from tests.support.world import Json, Sandbox, World
 
 COMMIT = "/commit_and_log_output"
@@ -128,3 +131,94 @@ def test_twins_at_the_same_time_have_one_effect(world: World) -> None:
     assert {reply.status_code for reply in replies} == {200}
     assert len({json.dumps(reply.json(), sort_keys=True) for reply in replies}) == 1
     assert commits(sandbox) == before + 1
+
+
+SECRETS = {"api_key", "client_secret", "invite_token", "reuse_token", "secret", "share_token", "token"}
+
+
+@pytest.fixture(scope="module")
+def team(lab: Lab) -> Team:
+    return Team(lab)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def token_of(team: Team, *scopes: str) -> dict[str, str]:
+    made = team.lab.ok(team.owner.call("POST", "/v1/tokens", label="t", scopes=list(scopes)), 201)
+    return bearer(made["token"])
+
+
+def deploy_key() -> Json:
+    return {"label": "deploy", "scopes": ["read", "write"], "idempotency_key": "deploy-1"}
+
+
+def test_a_weaker_token_of_the_same_person_gets_no_stored_reply(team: Team) -> None:
+    strong, weak = token_of(team, "admin", "approve", "read", "write"), token_of(team, "read")
+    http, body = team.lab.world.http, deploy_key()
+    made = team.lab.ok(http.post("/v1/tokens", json=body, headers=strong), 201)
+    refused = http.post("/v1/tokens", json=body, headers=weak)
+    team.lab.problem(refused, "policy_denied")
+    assert "bos_pt_" not in refused.text
+    assert team.lab.ok(http.post("/v1/tokens", json=body, headers=strong), 201) == made
+
+
+def test_another_token_with_the_same_scopes_acts_for_itself(team: Team) -> None:
+    http, body = team.lab.world.http, deploy_key()
+    made = [
+        team.lab.ok(http.post("/v1/tokens", json=body, headers=token_of(team, "read", "write")), 201)
+        for _ in range(2)
+    ]
+    assert made[0]["token"] != made[1]["token"]
+
+
+def test_a_session_repeats_with_its_next_access_token_and_no_other_session_does(team: Team) -> None:
+    person, body = team.join("builder"), deploy_key()
+    http, ok = team.lab.world.http, team.lab.ok
+    made = ok(person.call("POST", "/v1/tokens", **body), 201)
+    following = ok(http.post("/v1/auth/refresh", json={"refresh_token": person.tokens["refresh_token"]}))
+    assert ok(http.post("/v1/tokens", json=body, headers=bearer(following["access_token"])), 201) == made
+    mine = {**body, "label": "other"}
+    problem = http.post("/v1/tokens", json=mine, headers=bearer(following["access_token"]))
+    team.lab.problem(problem, "idempotency_conflict")
+
+
+def test_a_workspace_repeats_its_rotation_with_the_token_it_gave(lab: Lab) -> None:
+    box = lab.open_sandbox()
+    path = f"/v1/sandboxes/{lab.sandbox_id(box)}/token"
+    body = {"action": "rotate", "idempotency_key": "turn"}
+    turned = lab.ok(lab.world.http.post(path, json=body, headers=box.headers))
+    lab.problem(lab.world.http.post(path, json=body, headers=box.headers), "token_invalid")
+    assert lab.ok(lab.world.http.post(path, json=body, headers=bearer(turned["reuse_token"]))) == turned
+
+
+def test_a_kept_credential_opens_under_the_organisations_own_key_alone(team: Team) -> None:
+    key = str(uuid.uuid4())
+    made = team.lab.ok(team.owner.call("POST", "/v1/tokens", **deploy_key() | {"idempotency_key": key}), 201)
+    context = team.lab.world.context
+
+    def kept(unit: Unit) -> tuple[bytes, bytes]:
+        c = idempotency.kept_replies.c
+        row = unit.execute(sa.select(c.scope, c.reply).where(c.key == key)).one()
+        purpose = f"idempotency:{row.scope}:{key}"
+        with pytest.raises(ValueError, match="belongs elsewhere"):
+            unit.get(Box).open(row.reply, purpose)
+        return bytes(row.reply), unit.get(Keyring).box(unit).open(row.reply, purpose)
+
+    sealed, opened = as_system(context, team.made["id"], kept)
+    assert made["token"].encode() in opened
+    assert made["token"].encode() not in sealed
+
+
+def test_every_operation_that_answers_with_a_credential_says_so(shared_world: World) -> None:
+    answering = {
+        op.name
+        for op in shared_world.app.operations()
+        if "idempotency_key" in op.body.model_fields
+        for form in (get_args(op.document) or (op.document,))
+        if SECRETS & set(getattr(form, "model_fields", ()))
+    }
+    declared = {op.name for op in shared_world.app.operations() if op.secret_reply}
+    assert {"createToken", "createKey", "initSandbox", "changeToken"} <= answering
+    assert declared == answering

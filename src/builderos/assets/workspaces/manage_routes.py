@@ -21,7 +21,7 @@ def get_sandbox(unit: Unit, body: manage.SandboxIn) -> manage.SandboxDetail:
     return manage.show(unit, body)
 
 
-@routes.post("/v1/sandboxes/{id}/token", "changeToken", consequential=True)
+@routes.post("/v1/sandboxes/{id}/token", "changeToken", consequential=True, secret_reply=True)
 def change_token(unit: Unit, body: manage.TokenIn) -> manage.TokenOut:
     """Rotate or revoke the token of a sandbox, or renew an expired one."""
     return manage.change_token(unit, body)
@@ -51,7 +51,7 @@ def delete_sandbox(unit: Unit, body: manage.SandboxWriteIn) -> manage.SandboxSta
     return manage.delete(unit, body)
 
 
-@routes.post("/v1/sandboxes/{id}/share", "shareSandbox", status=201)
+@routes.post("/v1/sandboxes/{id}/share", "shareSandbox", status=201, secret_reply=True)
 def share_sandbox(unit: Unit, body: sharing.ShareIn) -> sharing.ShareOut:
     """Make a link for reading one sandbox."""
     return sharing.share(unit, body)

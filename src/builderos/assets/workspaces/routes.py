@@ -14,7 +14,7 @@ __all__ = ["admin_routes", "provenance_routes", "routes", "sandbox_routes", "tas
 routes = Operations("sandbox")
 
 
-@routes.post("/sandbox/init", "initSandbox", profile="minimal", credential="optional")
+@routes.post("/sandbox/init", "initSandbox", profile="minimal", credential="optional", secret_reply=True)
 def init_sandbox(unit: Unit, body: sandboxes.InitIn) -> sandboxes.SandboxOut | scaffold.ProjectOut:
     """Open your own safe workspace or come back to it with your token (mode branch), or set up a project in it
     (mode project).
@@ -22,13 +22,13 @@ def init_sandbox(unit: Unit, body: sandboxes.InitIn) -> sandboxes.SandboxOut | s
     return scaffold.init_project(unit, body) if body.mode == "project" else sandboxes.init_branch(unit, body)
 
 
-@routes.post("/sandbox/init_branch", "initBranch", credential="optional", deprecated=True)
+@routes.post("/sandbox/init_branch", "initBranch", credential="optional", deprecated=True, secret_reply=True)
 def init_branch(unit: Unit, body: sandboxes.InitBranchIn) -> sandboxes.SandboxOut:
     """Open your own safe workspace, or come back to it (the same as initSandbox with mode branch)."""
     return sandboxes.init_branch(unit, body)
 
 
-@routes.post("/get_started", "getStarted", credential="optional", deprecated=True)
+@routes.post("/get_started", "getStarted", credential="optional", deprecated=True, secret_reply=True)
 def get_started(unit: Unit, body: sandboxes.InitBranchIn) -> sandboxes.SandboxOut:
     """Open your own safe workspace, or come back to it (the same as initSandbox with mode branch)."""
     return sandboxes.init_branch(unit, body)

@@ -153,8 +153,7 @@ def _encode(result: Any) -> bytes:
 
 
 def _once(app: Application, call: Call, operation: Operation, body: In, key: str) -> Outgoing:
-    """Same key and same body: the stored reply. Same key and another body: a conflict."""
-    scope = f"{call.actor.id}:{operation.name}"
+    """Same credential, key and body: the stored reply. Same credential and key, another body: a conflict."""
     if call.actor.role == "anonymous" and len(key) < MIN_ANONYMOUS_KEY:
         raise Problem(
             "validation_failed",
@@ -162,18 +161,20 @@ def _once(app: Application, call: Call, operation: Operation, body: In, key: str
             hint="Use a random UUID: whoever repeats the key gets the same reply.",
         )
     fingerprint = hashlib.sha256(body.model_dump_json(exclude={"reuse_token"}).encode()).digest()
+    scope = idempotency.scope_of(call.actor, operation.name)
+    slot = idempotency.Slot(scope, key, fingerprint, operation.secret_reply)
 
     def verb(unit: Unit) -> Outgoing:
-        stored = idempotency.recall(unit, scope, key, fingerprint)
+        stored = idempotency.recall(unit, slot)
         if stored is not None:
             return Outgoing(*stored)
         outgoing = _run(operation, unit, body)
         if isinstance(outgoing.body, bytes):
-            idempotency.remember(unit, scope, key, fingerprint, outgoing.status, outgoing.body)
+            idempotency.remember(unit, slot, outgoing.status, outgoing.body)
         return outgoing
 
     def told(unit: Unit) -> tuple[int, bytes] | None:
-        return idempotency.recall(unit, scope, key, fingerprint)
+        return idempotency.recall(unit, slot)
 
     try:
         return perform(app.context, call, verb)

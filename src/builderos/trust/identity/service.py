@@ -114,13 +114,13 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     sandbox_state, expires_at, revoked_at, sandbox_expires_at, last_active_at, member_id, member_role = row[
         10:17
     ]
-    closing, grants = row[18:20]
+    closing, grants, session_id = row[18:21]
     actor = Actor(
         role=member_role if kind in OF_MEMBERS else ROLE[kind], id=actor_id, name=actor_name, org_id=org_id,
         profile="closing" if closing else profile, scopes=frozenset(scopes),
         grants=tuple(Grant(*grant) for grant in grants or ()), credential_id=id_,
         repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
-        member_id=member_id,
+        member_id=member_id, session_id=session_id,
     )  # fmt: skip
     if revoked_at is not None:
         return Found("revoked", None, org_id)

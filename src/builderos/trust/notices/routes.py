@@ -23,7 +23,7 @@ def ack_alert(unit: Unit, body: AlertAckIn) -> Alert:
     return service.acknowledge(unit, body)
 
 
-@webhook_routes.post("/v1/webhooks", "createWebhook", status=201, consequential=True)
+@webhook_routes.post("/v1/webhooks", "createWebhook", status=201, consequential=True, secret_reply=True)
 def create_webhook(unit: Unit, body: webhooks.WebhookIn) -> webhooks.NewWebhook:
     """Send events to an address of yours, signed; the secret is shown once."""
     return webhooks.create(unit, body)
@@ -53,7 +53,7 @@ def delete_webhook(unit: Unit, body: webhooks.WebhookIdIn) -> webhooks.WebhookGo
     return webhooks.delete(unit, body)
 
 
-@webhook_routes.post("/v1/webhooks/{id}/secret", "rotateWebhookSecret", consequential=True)
+@webhook_routes.post("/v1/webhooks/{id}/secret", "rotateWebhookSecret", consequential=True, secret_reply=True)
 def rotate_webhook_secret(unit: Unit, body: webhooks.WebhookSecretIn) -> webhooks.NewWebhook:
     """Give a webhook a new secret; the old one signs, too, for some hours."""
     return webhooks.rotate(unit, body)

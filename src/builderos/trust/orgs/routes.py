@@ -11,7 +11,7 @@ __all__ = ["place_routes", "routes"]
 routes = Operations("orgs")
 
 
-@routes.post("/v1/api-keys", "createKey", status=201, consequential=True)
+@routes.post("/v1/api-keys", "createKey", status=201, consequential=True, secret_reply=True)
 def create_key(unit: Unit, body: keys.KeyIn) -> keys.NewKey:
     """Make an API key with scopes."""
     return keys.create_key(unit, body)
@@ -29,7 +29,7 @@ def revoke_key(unit: Unit, body: keys.KeyRevokeIn) -> keys.KeyRevoked:
     return keys.revoke_key(unit, body)
 
 
-@routes.post("/v1/orgs", "createOrg", status=201, consequential=True)
+@routes.post("/v1/orgs", "createOrg", status=201, consequential=True, secret_reply=True)
 def create_org(unit: Unit, body: schema.OrgIn) -> schema.NewOrg:
     """Make an organisation and an invite for its first owner."""
     return organisations.create(unit, body)
@@ -71,7 +71,7 @@ def create_service_account(unit: Unit, body: schema.ServiceIn) -> schema.Member:
     return members.create_service(unit, body)
 
 
-@routes.post("/v1/invites", "createInvite", status=201, consequential=True)
+@routes.post("/v1/invites", "createInvite", status=201, consequential=True, secret_reply=True)
 def create_invite(unit: Unit, body: schema.InviteIn) -> schema.NewInvite:
     """Invite a person to the organisation."""
     return invites.create(unit, body)
@@ -95,7 +95,7 @@ def accept_invite(unit: Unit, body: schema.AcceptIn) -> schema.Tokens:
     return invites.accept(unit, body)
 
 
-@routes.post("/v1/tokens", "createToken", status=201, consequential=True)
+@routes.post("/v1/tokens", "createToken", status=201, consequential=True, secret_reply=True)
 def create_token(unit: Unit, body: schema.TokenIn) -> schema.NewToken:
     """Make a personal token, or a token of a service account."""
     return tokens.create(unit, body)
@@ -137,7 +137,7 @@ def get_permissions(unit: Unit, body: me.PermissionsIn) -> me.Permissions:
     return me.permissions(unit, body)
 
 
-@routes.post("/v1/oauth-clients", "createOauthClient", status=201, consequential=True)
+@routes.post("/v1/oauth-clients", "createOauthClient", status=201, consequential=True, secret_reply=True)
 def create_oauth_client(unit: Unit, body: schema.ClientIn) -> schema.NewClient:
     """Register a program whose users sign in here, e.g. the action of a chat model."""
     return clients.create(unit, body)
