@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,13 +120,16 @@ def _command_lines() -> list[str]:
     return lines
 
 
-def test_mounts_are_read_only(yard: Yard, tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
+@pytest.fixture
+def tools() -> Iterator[Path]:
+    """A folder that every account can look into."""
+    with tempfile.TemporaryDirectory(prefix="bos-tools-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_mounts_are_read_only(yard: Yard, tools: Path) -> None:
     (tools / "tool").write_text("a tool")
-    for folder in (tools, *tools.parents):
-        if folder.owner() == tools.owner() and str(folder).startswith(str(tmp_path.parents[1])):
-            folder.chmod(0o755)
     mount = Mount(str(tools), str(tools) if yard.tier == "weak" else "/opt/tools")
     done = yard.sh(f"cat {mount.target}/tool; echo x > {mount.target}/tool || exit 3", mounts=(mount,))
     assert done.result is not None

@@ -119,13 +119,13 @@ def test_a_commit_whose_outcome_nobody_knows_is_told_as_such(
         sandbox = world.open_sandbox()
         real = core_database.Transaction._exchange
 
-        def lose(self: Any, answer: int = -1) -> Any:
+        def lose(self: Any, answer: int = -1, *more: Any) -> Any:
             if answer != -1:
                 self._sent[-1] = (
                     "select pg_terminate_backend(pg_backend_pid())",
                     (),
                 )  # after the commit itself
-            return real(self, answer)
+            return real(self, answer, *more)
 
         body = {"file_path": "a.txt", "content": "1\n", "message": "x"}
         with monkeypatch.context() as patched:

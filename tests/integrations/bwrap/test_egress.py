@@ -5,6 +5,7 @@ import dataclasses
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -190,10 +191,10 @@ def test_the_byte_budget_ends_the_line(upstream: Upstream) -> None:
 
 def test_the_door_of_the_weak_tier_asks_for_its_password(upstream: Upstream) -> None:
     rules = Rules((f"localhost:{upstream.port}",), networks=OWN, budget=100, password="right")
-    for words in (b"", b"proxy-authorization: Basic YnVpbGRlcjp3cm9uZw==\r\n"):
+    for words in (b"", b"proxy-authorization: Basic %s\r\n" % b64encode(b"builder:wrong")):
         answer, _ = ask(rules, connect(f"localhost:{upstream.port}")[:-2] + words + b"\r\n")
         assert answer.startswith(b"HTTP/1.1 403 ")
-    good = b"Proxy-Authorization: Basic YnVpbGRlcjpyaWdodA==\r\n\r\n"
+    good = b"Proxy-Authorization: Basic %s\r\n\r\n" % b64encode(b"builder:right")
     assert ask(rules, connect(f"localhost:{upstream.port}")[:-2] + good)[0].startswith(b"HTTP/1.1 200 ")
 
 

@@ -68,12 +68,12 @@ def test_a_workspace_does_not_approve_its_own_proposal(ready: Line, stranger: Li
 
 
 def test_a_failed_check_is_exit_code_1(ready: Line) -> None:
-    ready.write("config.py", 'secret = "' + "ghp_" + "a1B2" * 9 + '"\n')
-    ready.ok("commit", "config.py", "-m", "Add settings")
-    answer = ready("promote", "-t", "With a secret", "--json")
+    ready.write("project/task.yaml", "tasks: [\n")
+    ready.ok("commit", "project/task.yaml", "-m", "Break the tasks")
+    answer = ready("promote", "-t", "With broken tasks", "--json")
     failed = [check["name"] for check in answer.json["checks"] if not check["ok"]]
-    assert (answer.code, failed) == (1, ["no_credentials"])
-    assert "FAILED no_credentials" in ready("promote", "-t", "Again").err
+    assert (answer.code, failed) == (1, ["delivery_files_valid"])
+    assert "FAILED delivery_files_valid" in ready("promote", "-t", "Again").err
 
 
 def test_reviews_and_lists_of_proposals(ready: Line) -> None:

@@ -75,6 +75,10 @@ def is_noticed(text: str, rule: str) -> bool:
         return True
     if any(matrix.answer(policy, *cell[:3]) != cell[3] for cell in likely_first(rule)):
         return True
+    closing = matrix.actor("org_owner", scopes=matrix.EVERY_SCOPE, profile="closing")
+    told = policy.decide(closing, "org.manage", matrix.RESOURCES["org"])
+    if told.verdict != "deny" or told.rules[0] != "closing-organisation":
+        return True
     owner = matrix.actor("owner")
     strange = matrix.Resource("org", "org_z", "org_z")
     return policy.decide(owner, "org.read", strange).verdict != "deny"
