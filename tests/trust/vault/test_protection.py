@@ -256,6 +256,18 @@ def test_nothing_new_hides_behind_many_different_ones_that_main_holds(lab: Lab, 
     box.commit({"many.py": config(*reversed(many))})
 
 
+def test_no_secret_of_the_vault_hides_behind_copies_of_another(lab: Lab, tmp_path: Path) -> None:
+    held, new = (f"7{_token()[7:27]}4" for _ in range(2))
+    source = make_repository(tmp_path / "words", {"words.txt": f"{held}\n" * 30})
+    lab.ok(lab.as_owner("POST", "/v1/repos/import", json={"source": str(source), "name": "words"}), 201)
+    for name, value in (("HELD", held), ("NEW", new)):
+        lab.ok(lab.as_owner("POST", "/v1/secrets", json={"key_name": name, "value": value}), 201)
+    box = lab.open_sandbox("words")
+    (found,) = refused(lab, box, f"{held}\n" * 31 + new, "words.txt")["findings"]
+    assert (found["rule"], found["line"]) == ("kept-secret", 32)
+    box.commit({"words.txt": f"{held}\n" * 31})
+
+
 def test_nothing_new_hides_behind_what_is_allowed_or_ignored(
     lab: Lab, url: str, box: Sandbox, tmp_path: Path
 ) -> None:
