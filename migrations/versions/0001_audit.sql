@@ -116,11 +116,14 @@ begin
   return n;
 end $$;
 -- Organisations with a sink that is behind.
-create function ops.sink_orgs() returns setof text language sql stable security definer set search_path = ops, pg_temp as $$
+create function ops.sink_orgs() returns setof text language plpgsql stable security definer set search_path = ops, pg_temp as $$
+begin
+  perform ops.ensure_server();
+  return query
   select distinct s.org_id from ops.sinks s where s.state = 'active'
      and case s.stream when 'ledger' then s.cursor < (select h.seq from ops.ledger_head h where h.org_id = s.org_id)
-         else exists (select from ops.accesses a where a.org_id = s.org_id and a.id > s.cursor) end
-$$;
+         else exists (select from ops.accesses a where a.org_id = s.org_id and a.id > s.cursor) end;
+end $$;
 reset role;
 revoke create on schema ops from bos_definer;
 revoke execute on function ops.forget_accesses, ops.forget_words, ops.sink_orgs from public;

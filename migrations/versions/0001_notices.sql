@@ -85,15 +85,18 @@ grant create on schema ops to bos_definer;
 set role bos_definer;
 -- Organisations with something to pass on: lines of the ledger, new alerts, requests whose time is over.
 create function ops.news_orgs() returns setof text
-language sql stable security definer set search_path = ops, pg_temp as $$
+language plpgsql stable security definer set search_path = ops, pg_temp as $$
+begin
+  perform ops.ensure_server();
+  return query
   select h.org_id from ops.ledger_head h join ops.orgs o on o.id = h.org_id and o.erased_at is null
     left join ops.news_cursors c on c.org_id = h.org_id
    where h.seq > coalesce(c.seq, 0)
   union
   select distinct org_id from ops.alerts where not announced
   union
-  select distinct org_id from ops.approvals where state = 'pending' and expires_at <= now()
-$$;
+  select distinct org_id from ops.approvals where state = 'pending' and expires_at <= now();
+end $$;
 reset role;
 revoke create on schema ops from bos_definer;
 revoke execute on function ops.news_orgs from public;

@@ -262,11 +262,14 @@ $$;
 
 -- `outbox`: organisations with messages whose time has come; `erase`: those that are to be erased now; any other word: all.
 create function ops.due_orgs(work text) returns setof text
-language sql stable security definer set search_path = ops, pg_temp as $$
+language plpgsql stable security definer set search_path = ops, pg_temp as $$
+begin
+  perform ops.ensure_server();
+  return query
   select id from ops.orgs where work <> 'outbox' and erased_at is null and (work <> 'erase' or erase_at <= now())
   union
-  select distinct org_id from ops.outbox where work = 'outbox' and done_at is null and next_at <= now()
-$$;
+  select distinct org_id from ops.outbox where work = 'outbox' and done_at is null and next_at <= now();
+end $$;
 reset role;
 revoke create on schema ops from bos_definer;
 revoke execute on function ops.org_by_slug, ops.due_orgs from public;

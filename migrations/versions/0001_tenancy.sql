@@ -28,6 +28,16 @@ begin
 end $$;
 grant execute on function ops.org() to bos_definer;
 
+-- What tells of every organisation answers to the server at work for itself alone: no organisation is called `server`,
+-- so no call of one holds this proof.
+create function ops.ensure_server() returns void language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if ops.org() is distinct from 'server' then
+    raise exception 'this answers to the server alone' using errcode = '42501';
+  end if;
+end $$;
+grant execute on function ops.ensure_server() to bos_definer;
+
 -- Puts tables behind the wall. For migrations alone.
 create procedure ops.wall(variadic p_tables text[]) language plpgsql as $$
 declare t text;

@@ -56,15 +56,18 @@ set role bos_definer;
 -- Every budget of the server with what was used of it in its present period.
 create function ops.budget_states(p_today date)
 returns table (org_id text, meter text, period text, amount bigint, used bigint, since date)
-language sql stable security definer set search_path = ops, pg_temp as $$
+language plpgsql stable security definer set search_path = ops, pg_temp as $$
+begin
+  perform ops.ensure_server();
+  return query
   select b.org_id, b.meter, b.period, b.amount, coalesce(u.used, 0), s.since
     from ops.budgets b
     cross join lateral (select date_trunc(b.period, p_today::timestamp)::date as since) s
     left join lateral (
       select sum(case b.meter when 'requests' then v.requests when 'writes' then v.writes when 'commits' then v.commits
                               else v.sandboxes end)::bigint as used
-        from ops.usage v where v.org_id = b.org_id and v.day >= s.since and v.day <= p_today) u on true
-$$;
+        from ops.usage v where v.org_id = b.org_id and v.day >= s.since and v.day <= p_today) u on true;
+end $$;
 
 -- What the owner of the server sees of every organisation: numbers, and nothing of what is in it. They answer only in
 -- the organisation that is the server owner's.

@@ -28,6 +28,7 @@ from . import tracing
 from .exchange import Exchange, Statement
 from .problems import Problem
 
+_SERVER = "server"  # no organisation is called so (migration 0001, `ops.ensure_server`)
 _ORG = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 # Without statistics PostgreSQL takes a young table for a tiny one and reads it whole, each time a bit longer.
 _PLANS = "-c enable_seqscan=off"
@@ -97,8 +98,15 @@ class Database:
 
     def organisations(self, work: str) -> list[str]:
         """Ids of the organisations with work of a kind: `outbox` those with messages due, any other word all."""
-        with self.connection() as conn:
+        with self.as_server() as conn:
             return [str(row[0]) for row in conn.execute("select ops.due_orgs(%s)", (work,))]
+
+    @contextlib.contextmanager
+    def as_server(self) -> Generator[psycopg.Connection[Any]]:
+        """A transaction of the server's own work: sees no tenant rows, may ask what tells of every organisation."""
+        with self.connection() as conn, conn.transaction():
+            conn.execute("select set_config('app.unit', %s, true)", (self._proof(conn, _SERVER),))
+            yield conn
 
     @contextlib.contextmanager
     def transaction(self, org_id: str, *, read_only: bool = False) -> Generator["Transaction"]:
@@ -146,8 +154,10 @@ class Database:
                 self.engine.dispose()
                 connection = self.engine.connect()
             yield connection
-        except psycopg.OperationalError:
-            connection.invalidate()
+        except BaseException as error:
+            # Giving a lost connection back fails, too, and would put its own words in the place of this error.
+            if isinstance(error, psycopg.OperationalError) or driver(connection).closed:
+                connection.invalidate()
             raise
         finally:
             connection.close()
@@ -233,7 +243,7 @@ class Transaction:
         try:
             done = self._exchange(-2 if self._flush else -1, meanwhile)
         except psycopg.OperationalError as error:
-            if self._driver.broken:
+            if self._driver.closed:
                 raise unknown_outcome() from error
             raise
         self._open = False

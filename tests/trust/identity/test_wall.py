@@ -4,10 +4,12 @@ Both organisations get a made-up row in every table there is; then the server's 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
 
+from builderos.core.database import Database
 from tests.support.databases import Databases
 from tests.support.walls import OURS, THEIRS, Walled, attempt, walled_database
 
@@ -18,13 +20,13 @@ DEFINERS = {
     "ops.credential": "finds by the keyed hash of a secret",
     "ops.org_by_slug": "says what a visitor hears anyway",
     "ops.org_of_secret": "finds by the keyed hash of a secret",
-    "ops.due_orgs": "ids alone, for the schedules",
+    "ops.due_orgs": "answers to the server alone",
     "ops.numbers": "sums over the whole server, nothing of any one organisation",
     "ops.org_for_visitor": "says what a visitor hears anyway",
     "ops.erase_org": "ends the organisation of the transaction, when its time has come",
     "ops.ledger_span": "numbers of lines of the organisation of the transaction",
-    "ops.sink_orgs": "ids alone, for the schedules",
-    "ops.news_orgs": "ids alone, for the schedules",
+    "ops.sink_orgs": "answers to the server alone",
+    "ops.news_orgs": "answers to the server alone",
     "ops.oauth_client": "a program that asks to be let in, by its id",
     "ops.register_oauth_client": "a program that belongs to nobody yet",
     "ops.begin_device": "a device that belongs to nobody yet",
@@ -39,7 +41,7 @@ DEFINERS = {
     "ops.overview": "answers in the server owner's organisation alone",
     "ops.overview_errors": "answers in the server owner's organisation alone",
     "ops.overview_tools": "answers in the server owner's organisation alone",
-    "ops.budget_states": "ids and sums, for the schedules",
+    "ops.budget_states": "answers to the server alone",
     "ops.ledger_append": "writes to the organisation of the transaction",
 }
 # Rows of theirs may belong to nobody yet: then only the functions above see them. `orgs` computes it from its key.
@@ -111,6 +113,59 @@ def test_every_function_that_runs_as_somebody_else_has_been_read(walled: Walled)
         "acldefault('f', p.proowner))) where grantee = 0)"
     )
     assert open_ones == [], "a function for everybody"
+
+
+# Given as text, so that PostgreSQL takes each for what the parameter is.
+ARGUMENTS = {
+    "text": THEIRS, "bytea": "theirs", "text[]": "{}", "timestamp with time zone": "2026-01-01Z", "date": "2026-01-01",
+    "interval": "1 day", "bigint": "1", "jsonb": "{}", "boolean": "true", "integer": "1",
+}  # fmt: skip
+# Their labels are kinds of things, a closed list but for rows that are made up.
+SUMS = {"ops.numbers": "sums over the whole server, nothing of any one organisation"}
+
+
+def test_no_function_tells_of_another_organisation(walled: Walled) -> None:
+    """Every one that the server's role may call, without any proof and with ours; those of tomorrow, too."""
+    functions = walled.sql(
+        "select p.oid::regproc::text, array(select format_type(t, null) from unnest(p.proargtypes) t) from pg_proc p "
+        "where p.pronamespace = 'ops'::regnamespace and p.prokind = 'f' and p.prorettype <> 'trigger'::regtype "
+        "and has_function_privilege('bos_app', p.oid, 'execute')"
+    )
+    assert {name for name, _ in functions} >= set(DEFINERS)
+    with walled.bare() as nobody, walled.as_ours() as ours:
+        for name, types in functions:
+            given = ", ".join(f"'{ARGUMENTS[type_]}'::{type_}" for type_ in types)
+            for connection in (nobody, ours):
+                said = told(connection, f"select * from {name}({given})")
+                assert THEIRS not in said or name in SUMS, name
+
+
+def told(connection: psycopg.Connection[Any], query: str) -> str:
+    try:
+        with connection.transaction(force_rollback=True):
+            return str(connection.execute(query).fetchall())  # type: ignore[arg-type]
+    except psycopg.Error as refused:
+        return str(refused.sqlstate)  # its message repeats what it was given
+
+
+@pytest.mark.parametrize("call", ["due_orgs('x')", "due_orgs('outbox')", "news_orgs()", "sink_orgs()",
+                                  "budget_states('2026-01-01')"])  # fmt: skip
+def test_what_lists_organisations_answers_to_the_server_alone(walled: Walled, call: str) -> None:
+    query = f"select * from ops.{call}"
+    with walled.bare() as nobody, walled.as_ours() as ours:
+        for connection in (nobody, ours):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(query)  # type: ignore[arg-type]
+        ours.execute(
+            "select set_config('app.unit', replace(current_setting('app.unit'), %s, 'server'), true)", (OURS,)
+        )
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            ours.execute(query)  # type: ignore[arg-type]
+    database = Database(walled.fresh.keys, pool_size=1)
+    try:
+        assert {OURS, THEIRS} <= set(database.organisations("x"))
+    finally:
+        database.close()
 
 
 def test_the_servers_role_owns_nothing_and_is_nobody_else(walled: Walled) -> None:

@@ -37,7 +37,7 @@ _DICE: Final = random.SystemRandom()
 
 def wake(context: Context) -> None:
     """Put a message into the outbox for every sink that is behind."""
-    with context.get(Database).connection() as connection:
+    with context.get(Database).as_server() as connection:
         behind = [str(row[0]) for row in connection.execute("select ops.sink_orgs()")]
     for org_id in behind:
         as_system(context, org_id, _wake)

@@ -31,7 +31,7 @@ _ASKED: Final = ("approval.requested", "approval.decided", "approval.expired", "
 
 def pass_on(context: Context) -> None:
     """Everything that is new, of all organisations."""
-    with context.get(Database).connection() as connection:
+    with context.get(Database).as_server() as connection:
         waiting = [str(row[0]) for row in connection.execute("select ops.news_orgs()")]
     for org_id in waiting:
         as_system(context, org_id, _announce)

@@ -126,7 +126,7 @@ class Budgets:
 
 def refresh(context: Context) -> list[Standing]:
     """Look up every budget of the server; returns those that are near their end or beyond it."""
-    with context.get(Database).connection() as connection:
+    with context.get(Database).as_server() as connection:
         rows = connection.execute("select * from ops.budget_states(%s)", (utcnow().date(),)).fetchall()
     standings = [Standing(*row) for row in rows]
     context.get(Budgets).replace(standings)
