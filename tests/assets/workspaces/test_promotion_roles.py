@@ -101,6 +101,41 @@ def test_a_key_promotes_only_with_its_scope_and_never_a_sandbox(plain: Lab) -> N
         plain.problem(post("/git/promote", json=sent, headers=plain.key(*scopes)), code)
 
 
+def tools_of(lab: Lab, bearer: dict[str, str]) -> set[str]:
+    listed = lab.ok(lab.world.http.post("/actions/list", json={}, headers=bearer))["tools"]
+    return {tool["name"] for tool in listed}
+
+
+def test_a_workspace_promotes_only_if_whoever_opened_it_may(plain: Lab) -> None:
+    post, rule = plain.world.http.post, "workspace-of-a-limited-token"
+    opened = plain.ok(post("/sandbox/init", json={"repo_name": "lab"}, headers=plain.key("read", "write")))
+    limited = {"Authorization": f"Bearer {opened['reuse_token']}"}
+    again = plain.ok(post("/sandbox/init", json={"repo_name": "lab", "force_new": True}, headers=limited))
+    ways = [opened["reuse_token"], again["reuse_token"]]
+    sandbox_id = plain.sql("select sandbox_id from ops.credentials where actor_name = %s", opened["branch"])
+    path = f"/v1/sandboxes/{sandbox_id[0][0]}/token"
+    for token in ways:
+        bearer = {"Authorization": f"Bearer {token}"}
+        change = {"message": "m", "file_path": "limited.txt", "content": "x\n"}
+        plain.ok(post("/commit_and_log_output", json=change, headers=bearer))
+        for target in ("main", "dev"):
+            sent = {"title": "x", "target": target}
+            refused = plain.problem(post("/git/promote", json=sent, headers=bearer), "policy_denied")
+            assert refused["policy_rule"] == rule
+    rotated = plain.ok(post(path, json={"action": "rotate"}, headers=limited))["reuse_token"]
+    bearer = {"Authorization": f"Bearer {rotated}"}
+    refused = plain.problem(post("/git/promote", json={"title": "x"}, headers=bearer), "policy_denied")
+    assert refused["policy_rule"] == rule
+    key = plain.key("read", "write", "promote")
+    assert "promote" not in tools_of(plain, bearer)
+    full = plain.ok(post("/sandbox/init", json={"repo_name": "lab"}, headers=key))["reuse_token"]
+    bearer = {"Authorization": f"Bearer {full}"}
+    assert "promote" in tools_of(plain, bearer)
+    change = {"message": "m", "file_path": "full.txt", "content": "x\n"}
+    plain.ok(post("/commit_and_log_output", json=change, headers=bearer))
+    plain.ok(post("/git/promote", json={"title": "x"}, headers=bearer), 202)
+
+
 def test_without_prbot_a_tiny_change_waits_for_a_person(plain: Lab) -> None:
     box = plain.open_sandbox()
     box.commit({f"{box.branch}.txt": "1\n"})

@@ -33,6 +33,8 @@ ACTORS: list[tuple[Actor, bool]] = [
     *((key(scope), True) for scope in ("read", "write", "promote", "approve", "admin")),
     (actor("sandbox", **HERE), True),
     (actor("sandbox", **HERE, profile="minimal"), True),
+    (actor("sandbox", **HERE, scopes=EVERY_SCOPE), True),
+    (actor("sandbox", **HERE, scopes=frozenset({"read", "write"})), True),
     (actor("share", **HERE), True),
     (actor("anonymous"), True),
     (actor("anonymous"), False),

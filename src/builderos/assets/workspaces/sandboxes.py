@@ -109,7 +109,7 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
     token = identity.issue(
         unit, "reuse_token", actor_name=branch.name, actor_id="act_" + sandbox_id.removeprefix("sbx_"),
         profile="minimal" if unit.settings.token_profile == "minimal" else "standard", repo_id=repo.id,
-        sandbox_id=sandbox_id, expires_at=expires_at,
+        sandbox_id=sandbox_id, expires_at=expires_at, scopes=tuple(sorted(unit.actor.scopes)),
     )  # fmt: skip
     status: TokenStatus = "new" if unit.call.presented in ("none", "valid") else unit.call.presented
     payload = {

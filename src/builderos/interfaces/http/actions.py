@@ -86,6 +86,8 @@ def may_use(actor: Actor, operation: Operation) -> bool:
     if actor.profile == "minimal":
         return operation.profile == "minimal" and not operation.deprecated
     if actor.role == "sandbox":
+        if operation.name == "promote" and actor.scopes and PROMOTE not in actor.scopes:
+            return False
         return operation.profile != "platform" or (operation.deprecated and operation.method == "POST")
     if actor.role == "api_key" and operation.effect == "write":
         return (PROMOTE if operation.name == "promote" else WRITE) in actor.scopes or _administers(

@@ -12,7 +12,7 @@ ID_ATTRIBUTES: Final = frozenset({"org_id", "repo_id", "sandbox_id", "target_san
 _CLOSED: Final = frozenset({"Action", "BranchKind", "ImportSource", "Profile", "Role"})
 # Expressions that treat whatever stands in them alike; their operands are looked at one by one.
 _TRANSPARENT: Final = frozenset(
-    {"!", "&&", "||", "==", "!=", "Set", "contains", "containsAll", "if-then-else"}
+    {"!", "&&", "||", "==", "!=", "Set", "contains", "containsAll", "isEmpty", "if-then-else"}
 )
 _COUNTED: Final = frozenset({"+", "-", "*", "<", "<=", ">", ">="})
 
