@@ -157,6 +157,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     _put_counters(context, settings)
     verdicts = Verdicts()
     verdicts.enrol("pull.merge", workspaces.on_verdict)
+    verdicts.enrol("git.release", workspaces.on_verdict)
     verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
     context.put(Verdicts, verdicts)
     hosts = GitHosts()

@@ -272,6 +272,75 @@ approvals:
     assert [d["verdict"] for d in done["decisions"]] == ["approve"] * len(done["decisions"])
 
 
+RELEASE = "  - {id: release, when: {action: [git.release]}, count: 2, expires: 30m}\n"
+MERGE = "  - {id: merge, when: {action: [git.push_main]}, count: 1, expires: 2h}\n"
+
+
+def asked_for(world: World, path: str, **promotion: str) -> Json:
+    box = world.open_sandbox()
+    box.commit({path: "x\n"})
+    opened = world.ok(box.try_post("/git/promote", title="Land", **promotion), 202)
+    return world.ok(world.as_owner("GET", f"/v1/approvals/{opened['approval_id']}"))
+
+
+def second_voice(world: World, approval_id: str) -> Json:
+    made = world.ok(world.as_owner("POST", "/v1/api-keys", json={"label": "r", "scopes": ["approve"]}), 201)
+    headers = {"Authorization": f"Bearer {made['api_key']}"}
+    path = f"/v1/approvals/{approval_id}"
+    return world.ok(world.http.post(path, json={"decision": "approve"}, headers=headers))
+
+
+@pytest.mark.parametrize("rules", [MERGE + RELEASE, RELEASE + MERGE], ids=["merge first", "release first"])
+def test_a_release_needs_what_its_own_rule_asks_and_a_merge_does_not(world: World, rules: str) -> None:
+    in_force(world, f"version: 1\napprovals:\n{rules}")
+    release = asked_for(world, "a.txt", mode="release", version="1.0.0")
+    assert (release["action"], release["required"]["rule"], release["required"]["count"]) == (
+        "git.release", "release", 2,
+    )  # fmt: skip
+    assert datetime.fromisoformat(release["expires_at"]) < utcnow() + timedelta(minutes=31)
+    assert world.ok(decide(world, release["id"]))["state"] == "pending"
+    assert world.ok(world.as_owner("GET", f"/v1/pulls/{release['object']}"))["state"] == "open"
+    assert second_voice(world, release["id"])["state"] == "approved"
+    assert world.ok(world.as_owner("GET", f"/v1/pulls/{release['object']}"))["tag"]
+    merge = asked_for(world, "b.txt")
+    assert (merge["action"], merge["required"]["rule"]) == ("pull.merge", "merge")
+    assert world.ok(decide(world, merge["id"]))["state"] == "approved"
+    question = {"action": "git.release", "role": "owner"}
+    told = world.ok(world.as_owner("POST", "/v1/policies/explain", json=question))
+    assert "release: 2 of Owner, Admin, Reviewer; merge: 1 of" in told["deciding"]["approvals"]
+
+
+def test_a_release_falls_under_the_rule_for_main_where_it_has_none_or_a_weaker_one(world: World) -> None:
+    stricter = MERGE.replace("count: 1", "count: 3")
+    in_force(world, f"version: 1\napprovals:\n{stricter}{RELEASE}")
+    release = asked_for(world, "a.txt", mode="release", version="1.0.0")
+    assert (release["required"]["rule"], release["required"]["count"]) == ("merge", 3)
+
+
+def test_where_two_rules_name_other_roles_each_of_them_is_fulfilled(world: World) -> None:
+    owner = MERGE.replace("count: 1", "from: [Owner]")
+    reviewer = RELEASE.replace("count: 2", "from: [Reviewer]")
+    in_force(world, f"version: 1\napprovals:\n{owner}{reviewer}")
+    release = asked_for(world, "a.txt", mode="release", version="1.0.0")
+    assert release["required"]["from"] == ["Owner", "Reviewer"]
+    assert release["quorum"]["missing"] == 1
+    assert second_voice(world, release["id"])["state"] == "pending", "the reviewer is no owner"
+    shown = world.ok(world.as_owner("GET", f"/v1/approvals/{release['id']}"))
+    assert (shown["quorum"]["given"], shown["quorum"]["missing"]) == (1, 1)
+    assert world.ok(decide(world, release["id"]))["state"] == "approved"
+
+
+def test_a_promotion_that_becomes_a_release_waits_for_the_release_alone(world: World) -> None:
+    in_force(world, f"version: 1\napprovals:\n{MERGE}{RELEASE}")
+    box = world.open_sandbox()
+    box.commit({"a.txt": "x\n"})
+    first = world.ok(box.try_post("/git/promote", title="Land"), 202)["approval_id"]
+    second = world.ok(box.try_post("/git/promote", title="Land", mode="release", version="1.0.0"), 202)
+    assert world.ok(world.as_owner("GET", f"/v1/approvals/{first}"))["state"] == "cancelled"
+    world.problem(decide(world, first), "illegal_transition")
+    assert world.ok(decide(world, second["approval_id"]))["state"] == "pending"
+
+
 def test_a_stored_file_that_cannot_be_read_any_more_denies_all_but_its_replacement(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

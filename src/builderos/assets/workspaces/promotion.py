@@ -151,6 +151,11 @@ def bound(found: Preview, mode: str, version: str | None, title: str) -> str:
     return "sha256:" + hashlib.sha256(said.encode()).hexdigest()
 
 
+def _landing(mode: str) -> policy.Action:
+    """As what a promotion of this mode is asked about."""
+    return "git.release" if mode == "release" else "pull.merge"
+
+
 def _target(unit: Unit, source: Branch, name: str) -> Branch:
     target = repositories.find_branch(unit, source.repo_id, name.removeprefix("refs/heads/"))
     if target is None or target.state != "active":
@@ -214,7 +219,7 @@ def _ask(
         lines=stat.added + stat.deleted,
     )  # fmt: skip
     return approvals.request(
-        unit, action="pull.merge", object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=diff_hash,
+        unit, action=_landing(body.mode), object_=id_, diff=text, diff_stat=stat.model_dump(), diff_hash=diff_hash,
         reason=f"{body.title} ({source.name} → {target.name} of {source.repo_name})", risk=risk, risk_reasons=reasons,
         where={"repo": source.repo_name, "branch": source.name},
         requested_by=unit.actor.id, prompt_version=_prompt_version(unit, source, found.batch), first=first,
@@ -308,7 +313,7 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False, row: sa.Row[Any] | 
             conflicts=[c.model_dump() for c in failed],
         )  # fmt: skip
     rules = _may_merge(unit, row, source, target, as_bot=as_bot)
-    merging: policy.Action = "git.release" if row.mode == "release" else "pull.merge"
+    merging: policy.Action = _landing(row.mode)
     _ask_paths(unit, merging, pull_resource(unit, row.id, source, target), found)
     title = row.title if row.mode == "pr" else f"Release {row.version}: {row.title}"
     landed = land(unit, source, target, found, title=title, pull_id=id_, version=row.version, rules=rules)
@@ -323,7 +328,7 @@ def merge_now(unit: Unit, id_: str, *, as_bot: bool = False, row: sa.Row[Any] | 
 
 def _refuse_strangers(unit: Unit, row: sa.Row[Any], source: Branch, target: Branch) -> None:
     """Who may not merge even with an approval learns nothing of the promotion's state."""
-    action: policy.Action = "git.release" if row.mode == "release" else "pull.merge"
+    action: policy.Action = _landing(row.mode)
     resource = pull_resource(unit, row.id, source, target)
     decision = policy.decide(unit, action, resource)
     if decision.verdict == "deny":
@@ -334,12 +339,12 @@ def _may_merge(
     unit: Unit, row: sa.Row[Any], source: Branch, target: Branch, *, as_bot: bool
 ) -> tuple[str, ...]:
     """Ask the policy; an approval counts only for exactly this diff."""
-    action: policy.Action = "git.release" if row.mode == "release" else "pull.merge"
+    action: policy.Action = _landing(row.mode)
     resource = pull_resource(unit, row.id, source, target)
     context = RequestContext(diff_hash=row.diff_hash, requested_by=row.created_by)
     if as_bot:
         return prbot.may_merge(unit, resource, context)
-    approved = approvals.is_approved(unit, action="pull.merge", object_=row.id, diff_hash=row.diff_hash)
+    approved = approvals.is_approved(unit, action=action, object_=row.id, diff_hash=row.diff_hash)
     digests = (
         frozenset({policy.decide(unit, action, resource, context).digest}) if approved else frozenset[str]()
     )

@@ -22,7 +22,11 @@ _SEVERITIES: Final = ("info", "warning", "critical")
 _MANAGERS: Final = frozenset({"org_owner", "admin"})
 _FILES: Final = 15
 _SUBJECT: Final = 120
-_WORDS: Final = {"pull.merge": "merge a promotion", "policy.activate": "put a policy file into force"}
+_WORDS: Final = {
+    "pull.merge": "merge a promotion",
+    "git.release": "make a release",
+    "policy.activate": "put a policy file into force",
+}
 
 
 def to_deciders(unit: Unit, approval_id: str) -> None:

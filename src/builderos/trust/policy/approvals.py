@@ -5,7 +5,7 @@ decision.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -32,11 +32,10 @@ from .force import InForce
 from .model import approvals
 from .risk import Risk
 from .schema import Resource
+from .terms import lifetime, missing, required_by, rules_for
 
 State = Literal["pending", "approved", "denied", "expired", "cancelled"]
 MAX_DIFF_CHARS = 1_000_000
-# An action as policy files may call it too.
-_NAMES_OF: Final = {"pull.merge": ("pull.merge", "git.push_main", "git.release")}
 _ROLE_NAMES: Final = {"owner": "Owner", "org_owner": "Owner", "admin": "Admin", "reviewer": "Reviewer"}
 _SCOPE_NAMES: Final = {"admin": "Admin", "approve": "Reviewer"}
 
@@ -133,12 +132,12 @@ def request(
     `where`: `repo` and `branch` that it is about, by name, for whoever listens to these alone.
     """
     c = approvals.c
-    pending = sa.select(c.id, c.diff_hash, c.expires_at).where(
-        c.object == object_, c.action == action, c.state == "pending"
+    pending = sa.select(c.id, c.action, c.diff_hash, c.expires_at).where(
+        c.object == object_, c.state == "pending"
     )
     for row in () if first else unit.execute(pending).all():
         overdue = row.expires_at <= unit.now
-        if row.diff_hash == diff_hash and not overdue:
+        if (row.action, row.diff_hash) == (action, diff_hash) and not overdue:
             return row.id
         set_state(unit, row.id, "expired" if overdue else "cancelled")
     id_ = new_id("apr")
@@ -157,16 +156,10 @@ def request(
 
 
 def _terms(unit: Unit, action: str, approvers: tuple[str, ...]) -> tuple[dict[str, Any], datetime]:
-    """Who has to approve and until when: the first rule of the policy file for the action says, else the settings."""
+    """Who has to approve and until when: the rules of the policy file for the action say, else the settings."""
     file = unit.get(InForce).of(unit).file
-    names = _NAMES_OF.get(action, (action,))
-    for rule in file.document.approvals if file is not None else ():
-        if not set(names).isdisjoint(rule.actions):
-            named = [role for role in rule.approvers if role in approvers] or list(approvers)
-            required = {"from": named, "count": rule.count, "rule": rule.id}
-            return required, unit.now + timedelta(minutes=rule.minutes)
-    required = {"from": list(approvers), "count": 1}
-    return required, unit.now + timedelta(hours=unit.settings.approval_hours)
+    rules = rules_for(file.document if file is not None else None, action)
+    return required_by(rules, approvers), unit.now + lifetime(rules, unit.settings.approval_hours)
 
 
 def _refuse_others(unit: Unit, approval: Approval) -> None:
@@ -272,18 +265,20 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
         )  # fmt: skip
     if body.diff_hash is not None and body.diff_hash != approval.diff_hash:
         raise Problem("conflict", "the change is not the one you saw", hint="Read the approval again.")
-    verdict = {
+    verdict: dict[str, Any] = {
         "who": unit.actor.member_id or unit.actor.id,  # a quorum counts people, not their credentials
         "when": rfc3339(unit.now),
         "verdict": body.decision,
         "comment": body.comment,
     }
+    if "demands" in approval.required:  # each demand counts those who have its roles
+        verdict["roles"] = sorted(roles_of(acting(unit, resource_of(unit, approval.id))))
     decisions = [*approval.decisions, verdict]
     state: State = (
         "denied"
         if body.decision == "deny"
         else "approved"
-        if len(in_favour(decisions)) >= approval.required["count"]
+        if not missing(approval.required, decisions)
         else "pending"
     )
     self_approved = approval.self_approved or (
@@ -355,11 +350,6 @@ def own_voices(unit: Unit) -> frozenset[str]:
 def over() -> sa.Select[Any]:
     """Ids of requests that wait for nobody any more."""
     return sa.select(approvals.c.id).where(approvals.c.state != "pending")
-
-
-def in_favour(decisions: list[dict[str, Any]]) -> set[str]:
-    """Who said yes and still counts."""
-    return {d["who"] for d in decisions if d["verdict"] == "approve" and "void" not in d}
 
 
 def link_to(settings: Settings, id_: str) -> str:

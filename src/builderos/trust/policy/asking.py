@@ -24,6 +24,8 @@ from .merging import Scene
 from .proposing import Content, checked
 from .rules import Policy
 from .schema import BranchKind, RequestContext, Resource, ResourceKind, Verdict
+from .terms import in_words
+from .terms import rules_for as approvals_for
 from .yamlnodes import MAX_BYTES, Reader
 
 MAX_QUESTIONS: Final = 500
@@ -209,6 +211,9 @@ def answer(rules: Rules, question: QuestionIn) -> Answer:
     if file is not None and action not in EXEMPT and (question.role != "system" or action in OUTWARD):
         home = rules.homes.get(question.project or "")
         said |= _of_file(file, action, question, context, home, allowed=decision.verdict != "deny")
+    rules_asked = approvals_for(file.document if file is not None else None, action)
+    if said["verdict"] == "needs_approval" and rules_asked:
+        said["deciding"] = {**said["deciding"], "approvals": in_words(rules_asked)}
     passed = None
     if question.expect is not None or question.rule is not None:
         passed = question.expect in (None, said["verdict"]) and question.rule in (None, *said["rules"])

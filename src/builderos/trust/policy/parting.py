@@ -4,8 +4,9 @@ import sqlalchemy as sa
 
 from builderos.core.unit import Unit
 
-from .approvals import in_favour, set_state
+from .approvals import set_state
 from .model import approvals
+from .terms import in_favour
 
 
 def end_of(unit: Unit, member_id: str) -> int:

@@ -15,7 +15,6 @@ from .approvals import (
     ApprovalIn,
     approval_of,
     find,
-    in_favour,
     link_to,
     member_behind,
     own_voices,
@@ -24,6 +23,7 @@ from .approvals import (
 )
 from .decision import acting, decide, require
 from .model import approvals
+from .terms import in_favour, missing
 
 
 class Quorum(Out):
@@ -108,5 +108,6 @@ def may_decide(unit: Unit, approval: Approval) -> bool:
 def quorum(approval: Approval) -> Quorum:
     """How far the request is."""
     yes = len(in_favour(approval.decisions))
-    needed = int(approval.required["count"])
-    return Quorum(roles=approval.required["from"], needed=needed, given=yes, missing=max(0, needed - yes))
+    still = missing(approval.required, approval.decisions)
+    needed = max(int(approval.required["count"]), yes + still if "demands" in approval.required else 0)
+    return Quorum(roles=approval.required["from"], needed=needed, given=yes, missing=still)
