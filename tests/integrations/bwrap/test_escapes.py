@@ -23,7 +23,7 @@ from builderos.integrations.bwrap.gaps import WEAK_GAPS
 from tests.integrations.bwrap.probes import DRIVER, GIT, PRELUDE, PROBES, TOGETHER
 from tests.support.sandboxes import QUICK, Yard, yard_in_temp
 
-SECRET = f"canary-{0x9F2C77D1:x}"
+SECRET = hex(0x9F2C77D1)
 ESCAPED = 42
 _SHM = 0x5EC2E7 + os.getpid()
 _IPC_CREAT, _IPC_RMID = 0o1000, 0
