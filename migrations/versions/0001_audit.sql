@@ -58,6 +58,16 @@ create table ops.holds (
 );
 create index on ops.holds (org_id, id);
 
+-- Who somebody was that left while a hold named them, or everybody. Nothing signs in or is shown by these rows.
+create table ops.held_people (
+  member_id text primary key references ops.members,
+  org_id text not null references ops.orgs,
+  email text not null,
+  name text not null,
+  identities jsonb not null                -- issuer and subject of each
+);
+create index on ops.held_people (org_id);
+
 create table ops.sinks (
   id text primary key,
   org_id text not null references ops.orgs,
@@ -79,9 +89,12 @@ create table ops.sinks (
 create index on ops.sinks (org_id, id);
 create unique index on ops.sinks (org_id, name) where state = 'active';
 
-call ops.wall('accesses', 'ledger_words', 'retention', 'holds', 'sinks');
+call ops.wall('accesses', 'ledger_words', 'retention', 'holds', 'held_people', 'sinks');
 revoke update, delete on ops.accesses, ops.ledger_words from bos_app;
 revoke delete on ops.holds, ops.sinks from bos_app;
+revoke insert, update, delete on ops.held_people from bos_app;
+revoke update, delete on ops.people, ops.identities from bos_app;
+grant insert on ops.held_people to bos_definer;
 grant delete on ops.accesses, ops.ledger_words to bos_definer;
 
 create function ops.note_access(p_at timestamptz, p_actor text, p_name text, p_role text, p_door text, p_request text, p_tool text,
@@ -92,7 +105,7 @@ create function ops.note_access(p_at timestamptz, p_actor text, p_name text, p_r
 $$;
 reset role;
 
--- Forgetting is for these two alone, and neither forgets what is held.
+-- Forgetting is for these alone, and none forgets what is held.
 grant create on schema ops to bos_definer;
 set role bos_definer;
 create function ops.forget_accesses(p_upto bigint) returns bigint language plpgsql security definer set search_path = ops, pg_temp as $$
@@ -115,6 +128,32 @@ begin
   get diagnostics n = row_count;
   return n;
 end $$;
+-- Takes away who a member was; while a hold names that one, or everybody, it is set aside.
+create function ops.forget_person(p_member text) returns void language plpgsql security definer set search_path = ops, pg_temp as $$
+declare o text := ops.org();
+begin
+  if o is null then raise exception 'no organisation' using errcode = '42501'; end if;
+  insert into ops.held_people
+    select p.member_id, o, p.email, p.name,
+           coalesce((select jsonb_agg(jsonb_build_object('issuer', i.issuer, 'subject', i.subject))
+                       from ops.identities i where i.org_id = o and i.member_id = p_member), '[]')
+      from ops.people p
+     where p.org_id = o and p.member_id = p_member
+       and exists (select from ops.holds h where h.org_id = o and h.released_at is null
+                      and (h.subject is null or h.subject = p_member));
+  delete from ops.identities where org_id = o and member_id = p_member;
+  delete from ops.people where org_id = o and member_id = p_member;
+end $$;
+create function ops.forget_held_people() returns bigint language plpgsql security definer set search_path = ops, pg_temp as $$
+declare o text := ops.org(); n bigint;
+begin
+  if o is null then raise exception 'no organisation' using errcode = '42501'; end if;
+  delete from ops.held_people p
+   where p.org_id = o and not exists (select from ops.holds h where h.org_id = o and h.released_at is null
+                                         and (h.subject is null or h.subject = p.member_id));
+  get diagnostics n = row_count;
+  return n;
+end $$;
 -- Organisations with a sink that is behind.
 create function ops.sink_orgs() returns setof text language plpgsql stable security definer set search_path = ops, pg_temp as $$
 begin
@@ -126,5 +165,5 @@ begin
 end $$;
 reset role;
 revoke create on schema ops from bos_definer;
-revoke execute on function ops.forget_accesses, ops.forget_words, ops.sink_orgs from public;
-grant execute on function ops.forget_accesses, ops.forget_words, ops.sink_orgs to bos_app;
+revoke execute on function ops.forget_accesses, ops.forget_words, ops.forget_person, ops.forget_held_people, ops.sink_orgs from public;
+grant execute on function ops.forget_accesses, ops.forget_words, ops.forget_person, ops.forget_held_people, ops.sink_orgs to bos_app;

@@ -37,6 +37,8 @@ DEFINERS = {
     "ops.org_of_provider": "an id, which is no secret",
     "ops.listed_providers": "what the sign-in page shows to everybody",
     "ops.forget_words": "removes of the organisation of the transaction",
+    "ops.forget_person": "removes of the organisation of the transaction",
+    "ops.forget_held_people": "removes of the organisation of the transaction",
     "ops.forget_accesses": "removes of the organisation of the transaction",
     "ops.overview": "answers in the server owner's organisation alone",
     "ops.overview_errors": "answers in the server owner's organisation alone",

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
+import psycopg
 import pytest
 
+from builderos.core.database import Database
+from builderos.trust.audit import service as audit
 from tests.support.databases import Databases
 from tests.support.lab import lab_in_temp
 from tests.support.teams import Person, Team, calls_that_let_in
@@ -141,6 +144,36 @@ def test_who_leaves_leaves_no_token_and_no_personal_data(team: Team) -> None:
     for table in ("people", "invites", "ledger", "members", "credentials"):
         rows = team.lab.sql(f"select * from ops.{table}")
         assert email not in str(rows), table
+
+
+@pytest.mark.parametrize("whom", ["everybody", "the person"])
+def test_who_leaves_while_held_is_powerless_and_unseen_and_not_forgotten(team: Team, whom: str) -> None:
+    lab, own = team.lab, Team(team.lab)
+    person = own.join("builder")
+    email = lab.sql("select email from ops.people where member_id = %s", person.id)[0][0]
+    lab.sql("insert into ops.identities (org_id, issuer, subject, member_id) select org_id, 'https://id.example', "
+            "%s, id from ops.members where id = %s", f"sub-{person.id}", person.id)  # fmt: skip
+    org_id = lab.sql("select org_id from ops.members where id = %s", person.id)[0][0]
+    database = lab.world.context.get(Database)
+    for table in ("people", "identities", "held_people"):
+        with database.transaction(org_id) as unit, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            unit.driver.execute(f"delete from ops.{table}")  # type: ignore[arg-type]
+    body = {"reason": "matter 7"} | ({"subject": person.id} if whom == "the person" else {})
+    held = lab.ok(own.owner.call("POST", "/v1/audit/holds", **body), 201)
+    lab.ok(own.owner.call("DELETE", f"/v1/members/{person.id}"))
+    lab.problem(person.call("GET", "/v1/repos"), "token_invalid")
+    assert email not in own.owner.call("GET", "/v1/members").text
+    assert lab.sql("select count(*) from ops.people where member_id = %s", person.id) == [(0,)]
+    kept = "select email, identities from ops.held_people where member_id = %s"
+    known = [(email, [{"issuer": "https://id.example", "subject": f"sub-{person.id}"}])]
+    assert lab.sql(kept, person.id) == known
+    again = own.accept(own.invite(email, "viewer")["invite_token"])
+    assert again.id != person.id
+    audit.keeping.forget_old(lab.world.context, org_id)
+    assert lab.sql(kept, person.id) == known
+    lab.ok(own.owner.call("DELETE", f"/v1/audit/holds/{held['id']}"))
+    audit.keeping.forget_old(lab.world.context, org_id)
+    assert lab.sql(kept, person.id) == []
 
 
 def test_a_token_carries_a_part_of_the_role_and_gives_no_more_away(team: Team) -> None:

@@ -201,6 +201,6 @@ def forget_old(context: Context, org_id: str) -> int:
             if words:
                 ledger.record(unit, "words.forgotten", unit.org_id, {"count": words})
             count += words
-        return count
+        return count + int(unit.ask("ops.forget_held_people")[0][0])
 
     return as_system(context, org_id, verb)
