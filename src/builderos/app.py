@@ -190,6 +190,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     erasers = Erasers()
     erasers.enrol("approvals", approvals.forget_words)
     erasers.enrol("promotions", workspaces.forget_words)
+    erasers.enrol("deliveries", notices.deliveries.forget)
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))

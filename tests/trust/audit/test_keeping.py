@@ -13,11 +13,14 @@ from builderos.core import notes
 from builderos.core.database import Database
 from builderos.interfaces.cli import verify_audit as script
 from builderos.trust.audit import service as audit
+from builderos.trust.notices import service as notices
 from builderos.trust.orgs import service as orgs
 from tests.support.databases import Databases
 from tests.support.lab import Lab, lab_in_temp
+from tests.support.receivers import NETWORKS, receiver
 from tests.support.world import Json
 
+ASKED = "Bring what Bob Example wrote"
 SAID = "Ann Example thinks that this is fine"
 
 
@@ -112,6 +115,35 @@ def test_after_an_erasure_the_record_its_old_proofs_and_its_export_still_verify(
     assert [e["payload"]["words"] for e in own.events(type="person.erased")] == [erased["words"]]
     again = own.ok(own.as_owner("POST", "/v1/audit/erase", json={"subject": who}))
     assert (again["words"], again["elsewhere"]["approvals"]) == (0, 0)
+
+
+def test_an_erasure_reaches_what_somebody_asked_for_and_what_webhooks_were_told(databases: Databases) -> None:
+    with lab_in_temp(databases, webhook_networks=NETWORKS) as own, receiver() as there:
+        own.ok(own.as_owner("POST", "/v1/webhooks", json={"url": there.url, "events": ["*"]}), 201)
+        box = own.open_sandbox()
+        box.commit({"a.txt": "1\n"})
+        opened = box.post("/git/promote", title=ASKED)
+        who = own.events(type="approval.requested", object=opened["approval_id"])[0]["actor"]
+        notices.feed.pass_on(own.world.context)
+        own.ok(own.as_owner("POST", "/v1/audit/erase", json={"subject": who}))
+        assert own.sql("select title from ops.pulls") == [(ASKED,)], "others decide about just that"
+        assert own.sql("select count(*) from ops.deliveries where body like %s", f"%{ASKED}%") == [(0,)]
+        verdict = {"decision": "deny", "comment": "no"}
+        own.ok(own.as_owner("POST", f"/v1/approvals/{opened['approval_id']}", json=verdict))
+        notices.feed.pass_on(own.world.context)
+        assert own.sql("select count(*) from ops.deliveries where body like %s", f"%{ASKED}%") != [(0,)]
+        own.sql("update ops.pulls set state = 'closed'")
+        erased = own.ok(own.as_owner("POST", "/v1/audit/erase", json={"subject": who}))
+        assert (erased["elsewhere"]["approvals"], erased["elsewhere"]["promotions"]) == (1, 1)
+        assert erased["elsewhere"]["deliveries"] >= 1
+        left = [
+            own.sql(f"select t::text from ops.{t} t")
+            for t in ("approvals", "pulls", "deliveries", "ledger_words")
+        ]
+        assert ASKED not in str(left)
+        shown = own.ok(own.as_owner("GET", f"/v1/approvals/{opened['approval_id']}"))
+        assert [p["title"] for p in own.ok(own.as_owner("GET", "/v1/pulls"))["items"]] == [""]
+        assert (shown["reason"], shown["state"]) == ("", "denied")
 
 
 def test_erasing_one_person_leaves_the_words_of_others(own: Lab) -> None:

@@ -142,14 +142,18 @@ def add_comment(unit: Unit, id_: str, who: str, text: str) -> int:
 
 
 def forget_words(unit: Unit, who: str) -> int:
-    """Take away the comments that somebody (a member's or actor's id) made on promotions; returns how many."""
+    """Take away the comments and titles that somebody (a member's or actor's id) gave promotions; returns how many.
+
+    The title of an open one stays: what was approved is bound to it.
+    """
     mine = pulls.c.comments.op("@>", is_comparison=True)(sa.cast([{"who": who}], JSONB))
     count = 0
     for row in unit.execute(sa.select(pulls.c.id, pulls.c.comments).where(mine).with_for_update()).all():
         left = [said for said in row.comments if said.get("who") != who]
         count += len(row.comments) - len(left)
         unit.execute(sa.update(pulls).where(pulls.c.id == row.id).values(comments=left))
-    return count
+    titled = sa.update(pulls).where(pulls.c.created_by == who, pulls.c.state != "open", pulls.c.title != "")
+    return count + unit.execute(titled.values(title="")).rowcount
 
 
 def host_of(unit: Unit, branch: Branch) -> GitHost:

@@ -186,7 +186,7 @@ def erase(unit: Unit, body: EraseIn) -> Erased:
     ledger.record(unit, "person.erased", body.subject, payload, rules=decision.rules)
     return Erased(
         subject=body.subject, words=count, elsewhere=elsewhere,
-        message="What was written is gone; the lines that commit to it still verify.",
+        message="What was written is gone but for requests that still wait; the lines that commit to it still verify.",
     )  # fmt: skip
 
 

@@ -184,6 +184,15 @@ def redeliver(unit: Unit, body: RedeliverIn) -> Redelivered:
     return Redelivered(count=len(rows), message=f"{len(rows)} deliveries begin anew.")
 
 
+def forget(unit: Unit, who: str) -> int:
+    """Take away what was sent, or is to be, about somebody (a member's or actor's id); returns how many deliveries.
+
+    A webhook hears nothing of them any more; what it took before is out of reach.
+    """
+    named = deliveries.c.body.contains(json.dumps(who, ensure_ascii=False), autoescape=True)
+    return unit.execute(sa.delete(deliveries).where(named)).rowcount
+
+
 def queue(unit: Unit, webhook_id: str, event: dict[str, Any]) -> str:
     """Have an event sent to a webhook once this unit is durable; returns the id of the delivery."""
     id_ = new_id("dlv")

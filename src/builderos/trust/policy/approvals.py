@@ -376,7 +376,10 @@ def resource_of(unit: Unit, id_: str) -> Resource:
 
 
 def forget_words(unit: Unit, who: str) -> int:
-    """Take away the comments that somebody gave with verdicts; returns how many. The verdicts stay."""
+    """Take away the reasons that somebody gave with requests and the comments with verdicts; returns how many.
+
+    The verdicts stay. So does the reason of a request that waits: it says what others are to decide about.
+    """
     mine = approvals.c.decisions.op("@>", is_comparison=True)(sa.cast([{"who": who}], JSONB))
     count = 0
     for row in unit.execute(
@@ -385,4 +388,6 @@ def forget_words(unit: Unit, who: str) -> int:
         said = [d | {"comment": None} if d["who"] == who else d for d in row.decisions]
         count += sum(d["who"] == who and d.get("comment") is not None for d in row.decisions)
         unit.execute(sa.update(approvals).where(approvals.c.id == row.id).values(decisions=said))
-    return count
+    asked = sa.or_(approvals.c.requested_by == who, approvals.c.requested_member == who)
+    over = sa.update(approvals).where(asked, approvals.c.state != "pending", approvals.c.reason != "")
+    return count + unit.execute(over.values(reason="")).rowcount
