@@ -156,7 +156,7 @@ class Database:
             yield connection
         except BaseException as error:
             # Giving a lost connection back fails, too, and would put its own words in the place of this error.
-            if isinstance(error, psycopg.OperationalError) or driver(connection).closed:
+            if isinstance(error, psycopg.OperationalError) or _lost(connection):
                 connection.invalidate()
             raise
         finally:
@@ -307,6 +307,11 @@ def driver(connection: sa.Connection) -> psycopg.Connection[Any]:
     found = connection.connection.driver_connection
     assert isinstance(found, psycopg.Connection)
     return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def _lost(connection: sa.Connection) -> bool:
+    """Whether the driver's connection is gone and SQLAlchemy does not know it yet."""
+    return not connection.closed and not connection.invalidated and driver(connection).closed
 
 
 def _peer_closed(conn: psycopg.Connection[Any]) -> bool:

@@ -49,7 +49,7 @@ def test_a_fork_bomb_ends_with_its_time_and_leaves_nothing(yard: Yard) -> None:
     done = yard.run(*bomb, limits=dataclasses.replace(QUICK, wall_s=1, grace_s=0.1, pids=60))
     assert done.result is not None
     assert done.result.reason == "timeout"
-    assert not marked(mark)
+    until(lambda: not marked(mark))  # a process that was killed takes a moment to go
 
 
 def test_a_fork_bomb_cannot_have_more_than_its_share(yard: Yard) -> None:

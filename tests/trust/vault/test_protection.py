@@ -257,7 +257,7 @@ def test_nothing_new_hides_behind_many_different_ones_that_main_holds(lab: Lab, 
 
 
 def test_no_secret_of_the_vault_hides_behind_copies_of_another(lab: Lab, tmp_path: Path) -> None:
-    held, new = (f"7{_token()[7:27]}4" for _ in range(2))
+    held, new = "7Qm2vX9rLk4TzB8wHd3Np4", "7Gs5yC1fWj6RaE0uMb7Kt4"
     source = make_repository(tmp_path / "words", {"words.txt": f"{held}\n" * 30})
     lab.ok(lab.as_owner("POST", "/v1/repos/import", json={"source": str(source), "name": "words"}), 201)
     for name, value in (("HELD", held), ("NEW", new)):
