@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 
 from builderos.assets.repositories.objects import EMPTY_TREE, Batch
-from builderos.assets.repositories.paths import MAX_DEPTH
 from builderos.assets.repositories.trees import (
     BLOB,
     EXECUTABLE,
@@ -21,6 +20,7 @@ from builderos.assets.repositories.trees import (
     lookup,
     walk,
 )  # fmt: skip
+from builderos.core.paths import MAX_DEPTH
 from builderos.core.problems import Problem
 
 from .oracle import Files, flush, folders, fsck, git, libgit2_tree, new_repo, tree_of

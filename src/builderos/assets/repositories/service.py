@@ -1,5 +1,7 @@
 """What other rooms may use of the git engine."""
 
+from builderos.core.paths import check_path, first_collision, fold
+
 from .branches import (
     add_branch,
     branch_by_id,
@@ -22,7 +24,6 @@ from .maintenance import checkpoint, tidy
 from .merge import Conflict, Merge, three_way
 from .objects import EMPTY_TREE, Batch, ObjectCache, Oid
 from .opening import Opening, opening
-from .paths import check_path, first_collision, fold
 from .pending import add_pending, fold_pending, pending_of
 from .publish import Publication, seal, sweep_quarantine
 from .receive import Arrival, PackGauge, Quarantine, Sight, blob_sizes, examine, index_fault, quarantine

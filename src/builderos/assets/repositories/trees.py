@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, NoReturn, TypeAlias
 
+from builderos.core.paths import MAX_DEPTH, fold
 from builderos.core.problems import Problem
 
 from .objects import EMPTY_TREE, Batch, Cut, Oid
-from .paths import MAX_DEPTH, fold
 
 TREE: Final = 0o040000
 BLOB: Final = 0o100644

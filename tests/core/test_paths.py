@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builderos.assets.repositories.objects import Batch
-from builderos.assets.repositories.paths import (
+from builderos.assets.repositories.trees import Edit, edit_tree
+from builderos.core.paths import (
     MAX_DEPTH,
     MAX_NAME_BYTES,
     MAX_PATH_BYTES,
@@ -17,7 +18,6 @@ from builderos.assets.repositories.paths import (
     first_collision,
     fold,
 )
-from builderos.assets.repositories.trees import Edit, edit_tree
 from builderos.core.problems import Problem
 
 from .oracle import flush, fsck, git, new_repo
