@@ -73,9 +73,11 @@ class Redactor:
     def __init__(self, values: Iterable[bytes]) -> None:
         words = cast("Any", ahocorasick).Automaton()
         self.longest = 0
+        self._firsts: set[str] = set()
         for value in values:
             for form in forms(value):
                 words.add_word(form.decode("latin-1"), len(form))
+                self._firsts.add(chr(form[0]))
                 self.longest = max(self.longest, len(form))
         if self.longest:
             words.make_automaton()
@@ -126,6 +128,14 @@ class Redactor:
             return {self.text(str(k)): self.json(item) for k, item in cast("dict[Any, Any]", value).items()}
         return value
 
+    def begun(self, data: bytes) -> int:
+        """Where the earliest form may have begun of which `data` holds the first part alone; its length if nowhere."""
+        text = data.decode("latin-1")
+        for at in range(max(0, len(text) - self.longest + 1), len(text)):
+            if text[at] in self._firsts and self._words.longest_prefix(text[at:]) == len(text) - at:
+                return at
+        return len(text)
+
     def stream(self) -> "Stream":
         """For what comes in pieces."""
         return Stream(self)
@@ -145,6 +155,7 @@ class Stream:
     """
 
     def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
         self._longest = redactor.longest
         self._search = redactor.search("") if redactor else None
         self._held = bytearray()
@@ -163,6 +174,12 @@ class Stream:
         for last, size in self._search:
             _join(self._spans, last + 1 - size, last + 1)
         return self._out(self._seen - self._longest + 1)
+
+    def settle(self) -> bytes:
+        """What else is certain where nothing may follow for long: only what looks like a beginning is still held."""
+        if self._search is None or not self._held:
+            return b""
+        return self._out(self._at + self._redactor.begun(bytes(self._held)))
 
     def end(self) -> bytes:
         """What was held back."""

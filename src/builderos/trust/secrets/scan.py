@@ -30,8 +30,8 @@ _LOOKED_AT: Final = 400
 _KEPT: Final = 64
 _FORMS: Final[Pattern] = linear("|".join(f"({rule.form})" for rule in RULES))
 _LIKELY: Final[Pattern] = linear(f"(?:{ASSIGNMENT}|{ADDRESS}|{HEADER})")
-_KEY_ENDS: Final = re.compile(rb"-----END [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,8}-----")
-_KEY_BYTES: Final = 16_384
+KEY_ENDS: Final = re.compile(rb"-----END [A-Z0-9 ]{0,30}PRIVATE KEY[A-Z ]{0,8}-----")
+KEY_BYTES: Final = 16_384
 _TITLES: Final = {
     "assigned-secret": "secret value", "address-password": "password in an address",
     "authorization-header": "credential",
@@ -149,7 +149,7 @@ def _whole(data: bytes, rule: Rule, end: int) -> int:
     """Where the credential ends: a private key goes on behind the line that announces it."""
     if rule.id != "private-key":
         return end
-    last = _KEY_ENDS.search(data, end, end + _KEY_BYTES)
+    last = KEY_ENDS.search(data, end, end + KEY_BYTES)
     return last.end() if last is not None else end
 
 
@@ -178,6 +178,12 @@ def redact(text: str) -> str:
     Without the doubts of `scan`: here a word too many is better than a credential too many.
     """
     data = text.encode("utf-8", "surrogatepass")
+    found = redact_bytes(data)
+    return text if found is data else found.decode("utf-8", "surrogatepass")
+
+
+def redact_bytes(data: bytes) -> bytes:
+    """The same of bytes; the very object where nothing was found."""
     parts: list[bytes] = []
     last = 0
     for match in _FORMS.finditer(data):
@@ -186,9 +192,17 @@ def redact(text: str) -> str:
             continue
         parts += [data[last : match.start()], f"[{rule.title} removed]".encode()]
         last = _whole(data, rule, match.end())
-    if not parts:
-        return text
-    return b"".join([*parts, data[last:]]).decode("utf-8", "surrogatepass")
+    return b"".join([*parts, data[last:]]) if parts else data
+
+
+def start_of(data: bytes, at: int) -> int:
+    """Where the form of a credential begins that goes across byte `at`; `at` where none does."""
+    for match in _FORMS.finditer(data):
+        if match.start() >= at:
+            break
+        if match.end() > at:
+            return match.start()
+    return at
 
 
 def redacted(value: Any) -> Any:

@@ -5,11 +5,13 @@ from .likely import is_hard_to_guess
 from .redactor import REMOVED, Redactor
 from .scan import MAX_FINDINGS, Finding, as_utf8, redact, redacted, scan, text_at, values_in
 from .sealing import Box
+from .streaming import Cleaner
 
 __all__ = [
     "MAX_FINDINGS",
     "REMOVED",
     "Box",
+    "Cleaner",
     "Finding",
     "Keyring",
     "Redactor",
