@@ -11,6 +11,7 @@ from builderos.core.actor import Actor, Profile, Role
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Out, Text
 from builderos.core.unit import Unit
+from builderos.core.yamlnodes import MAX_BYTES, Reader
 from builderos.trust.identity.service import roles
 
 from .actions import ACTIONS, Action
@@ -26,7 +27,6 @@ from .rules import Policy
 from .schema import BranchKind, RequestContext, Resource, ResourceKind, Verdict
 from .terms import in_words
 from .terms import rules_for as approvals_for
-from .yamlnodes import MAX_BYTES, Reader
 
 MAX_QUESTIONS: Final = 500
 _HERE: Final = "asked"

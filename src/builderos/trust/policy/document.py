@@ -1,5 +1,6 @@
 """`builderos.policy.yaml` as read: strict, with the line of every mistake (SPEC §8)."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,10 +9,10 @@ from typing import Final, Literal, get_args
 import yaml
 
 from builderos.core.problems import Problem
+from builderos.core.yamlnodes import Enough, Issue, Reader
 
 from .globs import name_fault, path_fault
 from .loading import ERROR, NO_MATCH
-from .yamlnodes import Issue, Reader
 
 Kind = Literal["branches", "environments", "network", "paths", "secrets", "tools"]
 Level = Literal["org", "project", "environment", "agent"]
@@ -112,7 +113,9 @@ class Document:
 def read_document(text: str, name: str = FILE_NAME) -> Document:
     """The policy that a text says; raises `validation_failed` with `issues`, one for each mistake with its line."""
     reader = _DocumentReader()
-    document = reader.read(text)
+    document = Document()
+    with contextlib.suppress(Enough):  # the mistakes that were noted are told
+        document = reader.read(text)
     if reader.issues:
         issues = sorted(reader.issues, key=lambda issue: issue.line)
         first = issues[0]

@@ -14,6 +14,7 @@ from builderos.core.operations import Reply
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Out, Text, WriteIn
 from builderos.core.unit import Unit
+from builderos.core.yamlnodes import MAX_BYTES
 from builderos.trust.ledger import service as ledger
 
 from . import approvals
@@ -24,7 +25,6 @@ from .force import InForce, Version
 from .model import policies, policy_versions
 from .quorum import require_reachable
 from .rules import Policy
-from .yamlnodes import MAX_BYTES
 
 ACTIVATE: Final = "policy.activate"
 OBJECT: Final = "policy"

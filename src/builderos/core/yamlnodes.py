@@ -1,19 +1,20 @@
-"""YAML as nodes that know their line, for files that decide over rights: nothing is read that could mean two things.
+"""YAML as nodes that know their line, for files that decide something: nothing is read that could mean two things.
 
 Refused: anchors and aliases (a small file could unfold into a huge one), tags, several documents, keys given twice,
 deep nesting, and words that YAML 1.1 turns into something else (`no`, `on`, `1:30`) where text is expected.
 """
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
 MAX_BYTES: Final = 256 * 1024
-_MAX_DEPTH: Final = 12
-_MAX_EVENTS: Final = 50_000
+_MAX_ISSUES: Final = 100
+_MAX_CANDIDATES: Final = 200
 _STR: Final = "tag:yaml.org,2002:str"
 _yaml: Final[Any] = yaml  # its functions come without types
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -22,57 +23,100 @@ _NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One mistake: `line` counts from 1, `path` says where in the document, `hint` what to write instead."""
+    """One mistake: `line` and `column` count from 1, `path` says where in the document, `hint` what to write instead;
+    `code` is a word for programs.
+    """
 
     line: int
     path: str
     message: str
     hint: str
+    column: int = 1
+    code: str = "invalid"
 
     def __str__(self) -> str:
         return f"{self.line}: {self.path + ': ' if self.path else ''}{self.message}"
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a text may hold before it is read: bytes, levels, parts (keys, values, brackets), items of one list."""
+
+    size: int = MAX_BYTES
+    depth: int = 12
+    parts: int = 50_000
+    items: int = 50_000
+
+
+class Enough(Exception):
+    """More mistakes than anybody reads: raised by `Reader.fault`."""
+
+
 @dataclass
 class Reader:
-    """Reads nodes and collects every mistake, so that a person corrects a file once."""
+    """Reads nodes and collects every mistake, at most a hundred, so that a person corrects a file once."""
 
     issues: list[Issue] = field(default_factory=list[Issue])
+    bounds: Bounds = Bounds()
 
-    def fault(self, node: "yaml.Node | int", path: str, message: str, hint: str = "") -> None:
-        """Note a mistake at a node or a line."""
-        line = node if isinstance(node, int) else node.start_mark.line + 1
-        self.issues.append(Issue(line, path, message, hint))
+    def fault(
+        self, node: "yaml.Node | int", path: str, message: str, hint: str = "", code: str = "invalid"
+    ) -> None:
+        """Note a mistake at a node or a line. Raises `Enough` where no more are kept."""
+        line, column = (
+            (node, 1) if isinstance(node, int) else (node.start_mark.line + 1, node.start_mark.column + 1)
+        )
+        if len(self.issues) >= _MAX_ISSUES:
+            raise Enough
+        self.issues.append(Issue(line, path, message, hint, column, code))
 
     def document(self, text: str) -> yaml.Node | None:
         """The one document of a text, or None with the reason among the issues."""
-        if len(text.encode("utf-8", "replace")) > MAX_BYTES:
-            self.fault(1, "", f"the file is larger than {MAX_BYTES} bytes", "Keep only rules in it.")
+        if len(text.encode("utf-8", "replace")) > self.bounds.size:
+            self.fault(
+                1,
+                "",
+                f"the file is larger than {self.bounds.size} bytes",
+                "Make it smaller.",
+                "too_large",
+            )
             return None
         try:
             return _yaml.compose(text, Loader=_LOADER) if self._is_plain(text) else None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
             said = getattr(error, "problem", None) or "this is not YAML"
-            self.fault(mark.line + 1 if mark else 1, "", str(said), "Check indentation, colons and quotes.")
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            hint = "Check indentation, colons and quotes."
+            self.issues.append(Issue(line, "", str(said), hint, column, "not_yaml"))
             return None
 
     def _is_plain(self, text: str) -> bool:
-        depth = documents = 0
+        bounds, documents, name = self.bounds, 0, ""
+        counts: list[int] = []  # how many nodes each open list or mapping has so far
         for number, event in enumerate(_yaml.parse(text, Loader=_LOADER)):
-            line = event.start_mark.line + 1
+            if isinstance(event, yaml.NodeEvent):
+                why = _not_plain(event)
+                counts[-1:] = [count + 1 for count in counts[-1:]]
+                if why is None and counts and counts[-1] > bounds.items:
+                    why = (f"more than {bounds.items} items", "Cut it into several files.", "too_many")
+                if why is not None:
+                    self.fault(event.start_mark.line + 1, name if why[-1] == "too_many" else "", *why)
+                    return False
+            if isinstance(event, yaml.CollectionStartEvent):
+                counts.append(0)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                counts.pop()
+            elif len(counts) == 1 and isinstance(event, yaml.ScalarEvent):
+                name = str(event.value)[:80]  # the key at the top of the file below which we are
             documents += isinstance(event, yaml.DocumentStartEvent)
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-                self.fault(line, "", "anchors and aliases are not allowed", "Write the text out.")
-                return False
-            if getattr(event, "tag", None) not in (None, "!"):
-                self.fault(line, "", "tags are not allowed", "Leave out what begins with !.")
-                return False
-            if depth > _MAX_DEPTH or number > _MAX_EVENTS or documents > 1:
-                self.fault(
-                    line, "", "too deep, too long, or more than one document", "Keep one plain document."
+            if len(counts) > bounds.depth or number > bounds.parts or documents > 1:
+                why = (
+                    "too deep, too long, or more than one document",
+                    "Keep one plain document.",
+                    "too_deep",
                 )
+                self.fault(event.start_mark.line + 1, "", *why)
                 return False
         return True
 
@@ -87,14 +131,17 @@ class Reader:
         for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else "?"
             if name in found:
-                self.fault(key, _below(path, name), "this key is given twice", "Keep one of them.")
+                self.fault(
+                    key, _below(path, name), "this key is given twice", "Keep one of them.", "duplicate_key"
+                )
             elif name not in known:
-                self.fault(key, _below(path, str(name)), "unknown key", f"Known keys: {', '.join(known)}.")
+                hint = f"{nearest(str(name), known)}Known keys: {', '.join(known)}."
+                self.fault(key, _below(path, str(name)), "unknown key", hint, "unknown_key")
             else:
                 found[name] = value
         for name in required:
             if name not in found:
-                self.fault(node, path, f"{name} is missing", f"Add {name}.")
+                self.fault(node, path, f"{name} is missing", f"Add {name}.", "missing_key")
         return found
 
     def items(self, node: yaml.Node, path: str, most: int) -> Iterator[tuple[yaml.Node, str]]:
@@ -135,6 +182,22 @@ class Reader:
             return node.value == "true"
         self.fault(node, path, "expected true or false", "Write true or false.")
         return None
+
+
+def _not_plain(event: yaml.NodeEvent) -> tuple[str, str, str] | None:
+    if event.anchor is not None:
+        return "anchors and aliases are not allowed", "Write the text out.", "alias"
+    if getattr(event, "tag", None) not in (None, "!"):
+        return "tags are not allowed", "Leave out what begins with !.", "tag"
+    return None
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """`Did you mean X? `, or nothing where no known word is near or there are too many of them."""
+    if len(word) > 100 or len(known) > _MAX_CANDIDATES:
+        return ""
+    found = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {found[0]}? " if found else ""
 
 
 def _below(path: str, name: str) -> str:
