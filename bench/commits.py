@@ -42,7 +42,7 @@ def one_commit(report: Report, home: Home, server: Server, folder: Path, rounds:
         "http": lambda n: wire.commit(REPO, by_http.branch, n, ("http", n)),
         "plumbing": plumbing.commit,
     }
-    ms = medians(interleave(rounds // 3, cases, calls=3))
+    ms = medians(interleave(rounds // 5, cases, calls=5))
     wire.close()
     report.at_most(
         "durable commit in process, minus one fdatasync [ms]", ms["in process"] - ms["fdatasync"], 4,

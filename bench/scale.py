@@ -70,7 +70,7 @@ def creation(report: Report, home: Home, server: Server, source: Path, folder: P
             "worktree", "add", "-q", "-b", f"w{n}", str(folder / f"worktree{n}"), cwd=source
         ),
     }
-    ms = medians(interleave(rounds // 3, cases, calls=3))
+    ms = medians(interleave(rounds // 5, cases, calls=5))
     wire.close()
     for name, where, bound in (("in process", "in process", 60), ("http", "through HTTP", 25)):
         report.at_least(
