@@ -24,6 +24,9 @@ def upgrade() -> None:
         "notices",
         "usage",
         "vault",
+        "runs",
+        "run_events",
+        "compute",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)

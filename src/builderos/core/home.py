@@ -25,6 +25,8 @@ def configured_home() -> Path:
 REPOSITORIES: Final = "repos"
 ARTIFACTS: Final = "artifacts"
 EXPORTS: Final = "exports"
+PROJECTS: Final = "projects"
+EXECUTIONS: Final = "executions"  # of all organisations: nothing stays there
 ASIDE: Final = ".lost"
 
 
@@ -33,5 +35,13 @@ def org_roots(home: Path, org_id: str) -> tuple[Path, ...]:
 
     Among them what the doctor has set aside (`.lost`).
     """
-    roots = [home / kind / org_id for kind in (REPOSITORIES, ARTIFACTS, EXPORTS)]
+    roots = [home / kind / org_id for kind in (REPOSITORIES, ARTIFACTS, EXPORTS, PROJECTS)]
     return (*roots, *sorted((home / REPOSITORIES / ASIDE).glob(f"*/{org_id}")))
+
+
+def project_state(home: Path, org_id: str, project_id: str | None) -> Path:
+    """The state folder of one project, laid out as `.builderos/` is: `runs/`, `logs/`, `artifacts/`.
+
+    What belongs to no project shares a folder of its own.
+    """
+    return home / PROJECTS / org_id / (project_id or "none")

@@ -1,0 +1,27 @@
+-- What happened in a run, in order: append-only, numbered from 1 without gaps per run. Whoever follows a run reads from the
+-- last number seen; NOTIFY only wakes. A number is given under a lock that lasts until the commit, so that what a reader
+-- sees is never overtaken by a smaller number.
+set role bos_owner;
+create table ops.run_events (
+  org_id text not null references ops.orgs,
+  run_id text not null,
+  seq bigint not null,
+  at timestamptz not null,
+  type text not null,
+  payload jsonb not null,
+  primary key (org_id, run_id, seq)
+);
+call ops.wall('run_events');
+call ops.append_only('run_events');
+
+create function ops.add_run_event(p_run text, p_type text, p_payload jsonb, p_at timestamptz) returns bigint
+language plpgsql set search_path = ops, pg_temp as $$
+declare n bigint; o text := ops.org();
+begin
+  perform pg_advisory_xact_lock(hashtextextended('run-events:' || p_run, 0));
+  select coalesce(max(e.seq), 0) + 1 into n from ops.run_events e where e.org_id = o and e.run_id = p_run;
+  insert into ops.run_events (org_id, run_id, seq, at, type, payload) values (o, p_run, n, p_at, p_type, p_payload);
+  perform pg_notify('run_events', o || ' ' || p_run || ' ' || n);
+  return n;
+end $$;
+reset role;

@@ -1,0 +1,56 @@
+"""What happened in a run, in order: written in the unit that changes the run's state, read by whoever follows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects.postgresql import JSONB
+
+from builderos.core.cleaning import cleaned_texts
+from builderos.core.tables import metadata
+from builderos.core.unit import Unit
+
+run_events = sa.Table(
+    "run_events",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("payload", JSONB, nullable=False),
+)
+
+CHANNEL: Final = "run_events"
+"""NOTIFY's channel; its payload is `organisation run seq`, sent with the commit."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened; `seq` counts from 1 without gaps per run."""
+
+    seq: int
+    at: datetime
+    type: str
+    payload: dict[str, Any]
+
+
+def add(unit: Unit, run_id: str, type_: str, payload: dict[str, Any]) -> None:
+    """Append an event to a run (or a session) in this unit; followers see it right after the commit.
+
+    Call it before `ledger.record`: both hold a lock until the commit, and everybody takes them in this order. Free
+    texts of the payload are redacted. `run.ended` is the last event of a run: its followers are let go.
+    """
+    unit.send("ops.add_run_event", run_id, type_, Jsonb(cleaned_texts(payload)), unit.now)
+
+
+def read(unit: Unit, run_id: str, *, after: int = 0, limit: int = 200) -> list[Event]:
+    """Events behind number `after`, oldest first, at most `limit`."""
+    e = run_events.c
+    wanted = sa.select(e.seq, e.at, e.type, e.payload).where(
+        e.org_id == unit.org_id, e.run_id == run_id, e.seq > after
+    )
+    rows = unit.execute(wanted.order_by(e.seq).limit(limit))
+    return [Event(row.seq, row.at, row.type, row.payload) for row in rows]
