@@ -27,7 +27,7 @@ from builderos.core.cleaning import clean_with
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.dialing import networks_of
-from builderos.core.home import REPOSITORIES
+from builderos.core.home import EXECUTIONS, REPOSITORIES
 from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys, load_keys
 from builderos.core.metrics import Metrics
@@ -37,6 +37,8 @@ from builderos.core.settings import Settings, load_settings
 from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine import outbox
 from builderos.engine.service import Engine
+from builderos.execution.compute.service import SandboxProviders
+from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
@@ -194,7 +196,16 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
+    context.put(SandboxProviders, _sandbox_providers(settings))
     return context
+
+
+def _sandbox_providers(settings: Settings) -> SandboxProviders:
+    """Where commands may run. Nothing is built before the first command."""
+    home = settings.home_dir
+    providers = SandboxProviders(home)
+    providers.enrol("local", lambda: LocalSandboxes(home / EXECUTIONS))
+    return providers
 
 
 def _enrol_sign_in(context: Context, settings: Settings) -> None:
@@ -345,6 +356,7 @@ def serve(settings: Settings) -> int:
             process.run(http_app(started), settings, sock, traffic, ready, lambda: _cut_off(settings, behind))
         finally:
             drained = behind.stop()
+            started.app.context.get(SandboxProviders).close()
             started.app.context.get(Database).close()
             if settings.database_url is None:
                 embedded_postgres.stop(home)

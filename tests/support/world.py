@@ -19,6 +19,7 @@ from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.keys import ServerKeys
 from builderos.core.settings import Settings, load_settings
+from builderos.execution.compute.service import SandboxProviders
 
 from .databases import SECRET, FreshDatabase
 
@@ -110,6 +111,7 @@ class World:
     def close(self) -> None:
         """End the event loop and give the connections back."""
         self._running.close()
+        self.context.get(SandboxProviders).close()
         self.context.get(Database).close()
 
     @staticmethod

@@ -6,6 +6,14 @@ from typing import Protocol
 from .schema import LogChunk, Probe, Sandbox, Spec
 
 
+class LogSink(Protocol):
+    """Takes what a command prints."""
+
+    def write(self, data: bytes, /) -> object:
+        """The next bytes, raw."""
+        ...
+
+
 class SandboxProvider(Protocol):
     """Runs one command at a time per name. Every method may be called again with the same words.
 
@@ -15,6 +23,11 @@ class SandboxProvider(Protocol):
     @property
     def name(self) -> str:
         """As in ssot/providers/<name>/sandbox.yaml."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether what it runs is found from every machine and goes on while no server of ours runs."""
         ...
 
     def probe(self) -> Probe:

@@ -101,6 +101,7 @@ class LocalSandboxes:
     """
 
     name: Final = "local"
+    remote: Final = False
 
     def __init__(self, state: Path, *, networks: str = "", tier: Tier = "strong") -> None:
         self._state = state
