@@ -110,5 +110,15 @@ begin
 end $$;
 reset role;
 revoke create on schema ops from bos_definer;
-revoke execute on function ops.ledger_append, ops.ledger_span from public;
-grant execute on function ops.ledger_append, ops.ledger_span to bos_app;
+
+-- Lines behind a number up to another, put into order once and handed over in one piece: how many have whole hashes,
+-- their bodies line by line, all previous hashes and all hashes end to end. It reads as its caller.
+create function ops.ledger_piece(
+  p_after bigint, p_upto bigint, out whole bigint, out bodies text, out before bytea, out held bytea
+) language sql stable set search_path = ops, pg_temp as $$
+  select count(*) filter (where length(hash) = 32 and length(prev_hash) = 32),
+         string_agg(body, E'\n'), string_agg(prev_hash, ''::bytea), string_agg(hash, ''::bytea)
+    from (select body, prev_hash, hash from ops.ledger where seq > p_after and seq <= p_upto order by seq) as lines
+$$;
+revoke execute on function ops.ledger_append, ops.ledger_span, ops.ledger_piece from public;
+grant execute on function ops.ledger_append, ops.ledger_span, ops.ledger_piece to bos_app;

@@ -1,8 +1,7 @@
 """Read the chain as the database holds it, and verify it."""
 
 import json
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 import sqlalchemy as sa
@@ -13,7 +12,7 @@ from builderos.core.unit import Unit
 
 from .model import ledger, ledger_head
 
-PIECE: Final = 1024  # lines that are fetched and hashed at once: what fits into the cache
+PIECE: Final = 512  # lines that are fetched and hashed at once: what fits into the cache
 _HASH: Final = 32
 _Piece: TypeAlias = tuple[int, list[bytes], bytes, bytes]
 
@@ -52,16 +51,16 @@ def verify_stored(unit: Unit) -> Verdict:
 def verify_range(unit: Unit, after: tuple[int, bytes], upto: int) -> Verdict:
     """Verify the lines behind a good one (its number and hash), up to number `upto`.
 
-    Bodies come in one piece for many lines, because a row of its own costs more than its hash does; the next piece is
-    fetched while this one is hashed. Where a piece does not fit, its lines are looked at one by one.
+    Bodies come in one piece for many lines, because a row of its own costs more than its hash does. Where a piece does
+    not fit, its lines are looked at one by one.
     """
     seq, previous = after
-    pieces = _pieces(unit, seq, upto)
-    for end, (count, bodies, before, held) in pieces:
+    while seq < upto:
+        end = min(seq + PIECE, upto)
+        count, bodies, before, held = _piece(unit, seq, end)
         hashes = run(previous, seq + 1, bodies)
         found = b"".join(hashes)
         if not count == len(hashes) == end - seq or held != found or before != previous + found[:-_HASH]:
-            pieces.close()  # the connection is ours again
             verdict = verify(unit.org_id, scan(unit, after=seq, upto=upto), after=(seq, previous))
             if not verdict.ok or verdict.lines == upto:
                 return verdict
@@ -73,37 +72,13 @@ def verify_range(unit: Unit, after: tuple[int, bytes], upto: int) -> Verdict:
     return Verdict(True, seq, previous.hex())
 
 
-def _pieces(unit: Unit, after: int, upto: int) -> Generator[tuple[int, _Piece]]:
-    """Piece by piece, each with the number of its last line; a thread of its own fetches the next one meanwhile.
-
-    Whoever stops early closes the generator before the unit is used again.
-    """
-    with ThreadPoolExecutor(1, "ledger-ahead") as ahead:
-        coming: Future[_Piece] | None = None
-        while after < upto:
-            end = min(after + PIECE, upto)
-            piece = coming.result() if coming is not None else _piece(unit, after, end)
-            if end < upto:
-                coming = ahead.submit(_piece, unit, end, min(end + PIECE, upto))
-            yield end, piece
-            after = end
-
-
 def _piece(unit: Unit, after: int, upto: int) -> _Piece:
     """How many lines with whole hashes there are, their bodies, all previous hashes and all hashes end to end.
 
     No body has a line break: JSON writes it in another way. The number of lines tells when one has.
     """
-    c, nothing = ledger.c, sa.literal(b"", sa.LargeBinary)
-    whole = sa.and_(sa.func.length(c.hash) == _HASH, sa.func.length(c.prev_hash) == _HASH)
-    wanted = sa.select(
-        sa.func.count().filter(whole),
-        sa.func.string_agg(c.body, aggregate_order_by(sa.literal("\n"), c.seq)),
-        sa.func.string_agg(c.prev_hash, aggregate_order_by(nothing, c.seq)),
-        sa.func.string_agg(c.hash, aggregate_order_by(nothing, c.seq)),
-    ).where(c.seq > after, c.seq <= upto)
-    row: tuple[int, str | None, bytes | None, bytes | None] = tuple(unit.execute(wanted).one())
-    return row[0], (row[1] or "").encode().split(b"\n"), bytes(row[2] or b""), bytes(row[3] or b"")
+    whole, bodies, before, held = unit.ask("ops.ledger_piece", after, upto)[0]
+    return whole, (bodies or "").encode().split(b"\n"), before or b"", held or b""
 
 
 def export_rows(unit: Unit, after: int, upto: int) -> str:
