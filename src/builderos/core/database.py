@@ -109,12 +109,17 @@ class Database:
             yield conn
 
     @contextlib.contextmanager
-    def transaction(self, org_id: str, *, read_only: bool = False) -> Generator["Transaction"]:
-        """A transaction as `org_id`. Leaving without `commit()` rolls back."""
+    def transaction(
+        self, org_id: str, *, read_only: bool = False, durable: bool = True
+    ) -> Generator["Transaction"]:
+        """A transaction as `org_id`. Leaving without `commit()` rolls back.
+
+        `durable=False`: its commit does not wait for the disk. A power loss may forget it, a crash of any process not.
+        """
         with translated(), self._fresh() as connection:
             flush = driver(connection).info.server_version >= _FLUSH_SINCE
-            opening = self._opening(driver(connection), org_id, read_only, flush)
-            flushed = flush and not read_only
+            opening = self._opening(driver(connection), org_id, read_only, flush or not durable)
+            flushed = flush and durable and not read_only
             transaction = Transaction(connection, opening, self._proof, flush=flushed)
             transaction.writing = lambda: (self._opening(driver(connection), org_id, False, flush), flush)
             try:
@@ -188,6 +193,11 @@ class Transaction:
         self._open = True
         self._sent = opening
         self.writing: Callable[[], tuple[list[Statement], bool]] | None = None
+
+    def outlast(self) -> None:
+        """Have the commit wait for the disk although the transaction was opened without that."""
+        if not self._flush:
+            self.send("select set_config('synchronous_commit', 'on', true)")
 
     def write_on(self) -> None:
         """End a reading transaction and go on with one that writes; both travel with what comes next."""

@@ -106,6 +106,10 @@ class Unit:
         self._works += other._works
         self._transaction.enter(self.org_id)
 
+    def outlast(self) -> None:
+        """Have this unit survive a power loss, too, where it was opened as one that need not."""
+        self._transaction.outlast()
+
     def after_commit(self, effect: Callable[[], None]) -> None:
         """Do this once the transaction is durable (settle a branch, wake a waiter)."""
         self.effects.append(effect)
@@ -150,27 +154,35 @@ def _called(function: str, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, 
 
 
 @contextmanager
-def open_unit(context: Context, call: Call, *, read_only: bool = False) -> Generator[Unit]:
+def open_unit(
+    context: Context, call: Call, *, read_only: bool = False, durable: bool = True
+) -> Generator[Unit]:
     """A unit for the edge. Without `commit()` it rolls back on leaving."""
-    with context.get(Database).transaction(call.actor.org_id, read_only=read_only) as transaction:
+    database = context.get(Database)
+    with database.transaction(call.actor.org_id, read_only=read_only, durable=durable) as transaction:
         yield Unit(transaction, context, call, utcnow())
 
 
-def perform(context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool = False) -> T:
+def perform(
+    context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool = False, durable: bool = True
+) -> T:
     """Run `verb` in a unit of its own and commit; on an exception write only what it asked to keep.
 
     A verb that lost a race (`Retry`) starts over, a bounded number of times. Used by every door and by schedules.
+    `durable=False` is for what is worked out anew after a power loss, e.g. the state of a step.
     """
     for _ in range(_MAX_ATTEMPTS):
         with contextlib.suppress(Retry):
-            return _attempt(context, call, verb, read_only=read_only)
+            return _attempt(context, call, verb, read_only=read_only, durable=durable)
     raise busy()
 
 
-def _attempt(context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool) -> T:
+def _attempt(
+    context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool, durable: bool
+) -> T:
     kept: list[Callable[[Unit], None]] = []
     try:
-        with open_unit(context, call, read_only=read_only) as unit:
+        with open_unit(context, call, read_only=read_only, durable=durable) as unit:
             kept = unit.kept
             result = verb(unit)
             if read_only:

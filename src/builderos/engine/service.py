@@ -1,4 +1,4 @@
-"""The one DBOS adapter: durable schedules and the outbox, on the server's own PostgreSQL (schema `dbos`).
+"""The one DBOS adapter: durable schedules, the outbox and durable tasks, on the server's own PostgreSQL (schema `dbos`).
 
 The library keeps one engine per process. It is imported when the engine starts, because that costs half a second
 that the first answer of the server must not wait for. What runs here may run again after a crash: every function
@@ -23,7 +23,10 @@ from builderos.core.database import Database
 from builderos.core.problems import Problem
 
 from . import outbox
+from .durable import Durable
 from .lease import Lease
+from .loop import Loop
+from .signals import Listener
 
 if TYPE_CHECKING:
     from dbos import StepOptions
@@ -38,7 +41,8 @@ ForOrg: TypeAlias = Callable[[Context, str], object]
 ForServer: TypeAlias = Callable[[Context], object]
 
 _POLL_S: Final = 5.0
-_THREADS: Final = 8
+_THREADS: Final = 32
+_SESSIONS: Final = 10
 _KEPT: Final = timedelta(days=30)
 _PURGED_AT_ONCE: Final = 500
 _GRACE_S: Final = 0.1
@@ -68,11 +72,15 @@ class _Cron:
 
 
 class Engine:
-    """Runs scheduled functions exactly once per tick over all processes, and delivers the outbox."""
+    """Runs scheduled functions exactly once per tick over all processes, delivers the outbox, carries out tasks."""
 
     def __init__(self, url: str, context: Context, *, handlers: outbox.Handlers) -> None:
         self._url = sa.make_url(url).set(drivername="postgresql")
         self._context = context
+        self._durable = context.get(Durable)
+        self._words: dict[str, Callable[[str], None]] = {}
+        self._loop: Loop | None = None
+        self._listener: Listener | None = None
         self._handlers = handlers
         self._crons: dict[str, _Cron] = {}
         self._feeds: list[ForServer] = []
@@ -113,6 +121,10 @@ class Engine:
         """
         self._feeds.append(fn)
 
+    def word(self, word: str, fn: Callable[[str], None]) -> None:
+        """Enrol what happens when any process tells this word (`signals.tell`); `fn(about)` must not block."""
+        self._words[word] = fn
+
     def start(self) -> None:
         """Launch in the background and return at once; a database that does not answer is tried again."""
         self._state = "starting"
@@ -129,6 +141,7 @@ class Engine:
         self._state = "stopping"
         self._stopping.set()
         self._context.get(outbox.Bell).ring()
+        ended = self._loop is None or self._loop.run(self._durable.close(drain_s))
         with self._idle:
             was_active = self._active
             drained = self._idle.wait_for(lambda: self._active == 0, drain_s)
@@ -137,9 +150,10 @@ class Engine:
         self._drained.set()
         self._thread.join()
         self._state = "stopped"
-        return drained
+        return drained and ended
 
-    def trigger(self, name: str) -> str:
+    @staticmethod
+    def trigger(name: str) -> str:
         """Run a scheduled function now; returns the id of its run."""
         from dbos import DBOS
 
@@ -175,7 +189,7 @@ class Engine:
         options = "-c synchronous_commit=off"
         DBOS(
             config={
-                "name": "builderos", "system_database_url": self._rendered(options=options), "sys_db_pool_size": 5,
+                "name": "builderos", "system_database_url": self._rendered(options=options), "sys_db_pool_size": _SESSIONS,
                 "application_version": APPLICATION_VERSION, "executor_id": self._executor_id, "log_level": "ERROR",
                 "serializer": DBOSPortableJSONSerializer(), "max_executor_threads": _THREADS,
                 # By default it wakes a hundred times a second for streams and events: 1 % of a core, for nothing.
@@ -184,9 +198,15 @@ class Engine:
         )  # fmt: skip
         _log_like_us()
         cron, self._deliver = self._workflows()
+        self._durable.declare()
         self._lease = Lease(self._rendered(), self._executor_id, _owners_of_pending, _take_over)
-        DBOS.launch()
+        self._loop = Loop()
+        self._durable.open(self._loop.loop)  # before the launch, which may bring the first ones along
+        self._loop.call(DBOS.launch)  # the library runs what waits on the loop that it is launched from
         self._lease.start()
+        self._durable.register_queues()
+        self._listener = Listener(self._rendered(), self._hear, self._context.get(outbox.Bell).ring)
+        self._listener.start()
         DBOS.apply_schedules(
             [
                 {
@@ -221,9 +241,18 @@ class Engine:
     def _destroy(self) -> None:
         from dbos import DBOS
 
+        if self._listener is not None:
+            self._listener.stop()
         DBOS.destroy(destroy_registry=True)
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
         if self._lease is not None:
             self._lease.stop()
+
+    def _hear(self, word: str, about: str) -> None:
+        if word in self._words:
+            self._words[word](about)
 
     @staticmethod
     def _start_once(workflow_id: str, workflow: Callable[..., None], *args: Any) -> None:

@@ -28,6 +28,7 @@ from .pending import add_pending, fold_pending, pending_of
 from .publish import Publication, seal, sweep_quarantine
 from .receive import Arrival, PackGauge, Quarantine, Sight, blob_sizes, examine, index_fault, quarantine
 from .restoring import LostBranch, LostRepository, known, restore_branch, restore_pending, restore_repository
+from .scratch import File, Scratch
 from .serving import TAGS, holds, tag_tips, unseen, upload_pack
 from .settling import align, misfits, prepare, settle_all
 from .store import RepositoryStore
@@ -50,9 +51,9 @@ from .trees import (
 )
 
 __all__ = [
-    "BLOB", "EMPTY_TREE", "EXECUTABLE", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
+    "BLOB", "EMPTY_TREE", "EXECUTABLE", "File", "LINK", "SUBMODULE", "TAGS", "TREE", "Arrival", "Batch", "Commit",
     "Conflict", "Edit", "Entry", "GitCommand", "LostBranch", "LostRepository", "Merge", "ObjectCache", "Oid",
-    "Opening", "PackGauge", "Person", "Publication", "Quarantine", "RepositoryStore", "Sight", "Torn",
+    "Opening", "PackGauge", "Person", "Publication", "Quarantine", "RepositoryStore", "Scratch", "Sight", "Torn",
     "add_branch", "add_pending", "advance", "align", "backlog", "blob_sizes", "branch_by_id", "branch_facts",
     "check_path", "checkpoint", "colliding", "decode_commit", "diff_trees", "drafts", "edit_tree", "encode_commit",
     "examine", "find_branch", "find_repository", "first_collision", "fold", "fold_pending", "fresh_objects",

@@ -197,14 +197,14 @@ def _check_against(tip: TreeFiles, files: list[FileIn]) -> None:
                 hint=f"Use the existing spelling {twin}, or another name.",
             )  # fmt: skip
         _refuse_twin_of_delivery(tip, layout, file.path)
-        if _server_alone(file.path, layout):
+        if server_alone(file.path, layout):
             raise Problem(
                 "invalid_path", f"{file.path} is written by the server alone",
                 hint="Your commit message enters the changelog by itself.",
             )  # fmt: skip
 
 
-def _server_alone(path: str, layout: delivery.Layout) -> bool:
+def server_alone(path: str, layout: delivery.Layout) -> bool:
     """Whether a path is, or would stand beside or below, a file that only the server writes."""
     key = fold(path)
     usual = delivery.Layout()  # a project may move its logs, but nothing else may take their usual place

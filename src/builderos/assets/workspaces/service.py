@@ -2,10 +2,11 @@
 
 from . import remembered
 from .lifecycle import age_sandboxes
-from .places import BranchIn, BranchWriteIn, Place, locate
+from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate
 from .promotion import on_verdict
 from .pulls import add_comment, forget_words
 from .push import Command, accept, check, refusal
+from .results import Made, commit_result
 from .sandboxes import touch
 from .schedules import back_up_daily, export_weekly, settle_backups, sign_ledger
 from .subjects import SUBJECTS
@@ -13,7 +14,7 @@ from .upload import Address, Reading, View, look, read
 from .witness import unlogged_commits
 
 __all__ = [
-    "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Place", "Reading", "View", "accept", "add_comment",
-    "age_sandboxes", "back_up_daily", "check", "export_weekly", "forget_words", "locate", "look", "on_verdict", "read",
+    "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Made", "Place", "Reading", "View", "accept", "add_comment",
+    "age_sandboxes", "back_up_daily", "branch_resource", "check", "commit_result", "export_weekly", "forget_words", "locate", "look", "on_verdict", "read",
     "refusal", "remembered", "settle_backups", "sign_ledger", "touch", "unlogged_commits",
 ]  # fmt: skip

@@ -1,0 +1,112 @@
+"""Trees that runs make: kept beside a repository, over what its branches hold, reachable by no ref and no client.
+
+One store per repository, `runs.git`; for runs without one, one per organisation. A step's output is the id of a tree
+here, so that two steps with equal output share it and nothing is kept twice.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pygit2
+
+from .merge import three_way
+from .objects import EMPTY_TREE, Batch, Oid, loose_stream, write_loose
+from .store import RepositoryStore
+from .trees import SUBMODULE, Edit, Entry, diff_trees, edit_tree, lookup, walk
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a tree. `mode` as git has it."""
+
+    path: str
+    mode: int
+    oid: Oid
+
+
+class Scratch:
+    """The trees of one repository's runs. Not shared between threads; cheap to make.
+
+    `below` is the folder of the branch's store that the run started from.
+    """
+
+    def __init__(
+        self, store: RepositoryStore, org_id: str, repo_id: str | None, below: str | None = None
+    ) -> None:
+        self._folder = f"{org_id}/{repo_id or 'none'}/runs.git"
+        store.create(self._folder, head="refs/heads/none", refs={}, alternates=None)
+        path = store.path(self._folder)
+        self._objects = f"{path}/objects"
+        self._repo = pygit2.Repository(str(path), pygit2.enums.RepositoryOpenFlag.BARE)
+        if below is not None:
+            self._repo.odb.add_disk_alternate(str(store.path(below) / "objects"))
+        self._batch = Batch(self._repo)
+
+    def tree_of(self, commit: str) -> str:
+        """The tree of a commit, as hex. Raises `KeyError`."""
+        kind, data = self._batch.read(bytes.fromhex(commit))
+        if kind != "commit":
+            raise KeyError(commit)
+        return data[5:45].decode()
+
+    def files(self, tree: str) -> Iterator[File]:
+        """Files and links of a tree (hex), in git's order; submodules are left out."""
+        if bytes.fromhex(tree) == EMPTY_TREE:
+            return
+        for path, mode, oid in walk(self._batch, bytes.fromhex(tree)):
+            if mode != SUBMODULE:
+                yield File(path, mode, oid)
+
+    def entry(self, tree: str, path: str) -> Entry | None:
+        """What a tree says of a path."""
+        return None if bytes.fromhex(tree) == EMPTY_TREE else lookup(self._batch, bytes.fromhex(tree), path)
+
+    def read(self, oid: Oid) -> bytes:
+        """The content of a file. Raises `unavailable` where it is lost."""
+        return self._batch.read(oid)[1]
+
+    def put(self, data: bytes, known: Oid | None = None) -> Oid:
+        """Keep the content of a file, at once and not in memory; `known`: what lay there before, often the same."""
+        batch = Batch(self._repo)
+        oid = batch.put("blob", data)
+        if oid != known:
+            write_loose(self._objects, oid, loose_stream("blob", data))
+        return oid
+
+    def tree(self, files: dict[str, Edit], like: str | None = None) -> str:
+        """A tree of exactly these files, and of the submodules that `like` has; kept. Raises `invalid_path`."""
+        edits: dict[str, Edit | None] = dict(files)
+        if like is not None and bytes.fromhex(like) != EMPTY_TREE:
+            for path, mode, oid in walk(self._batch, bytes.fromhex(like)):
+                if mode == SUBMODULE and path not in edits:
+                    edits[path] = Edit(oid, mode)
+        return self._kept(edit_tree(self._batch, None, edits))
+
+    def merge(self, base: str, ours: str, theirs: str) -> str | list[str]:
+        """Ours with what theirs changed since the base; or the paths that need a person."""
+        if theirs in (ours, base):
+            return ours
+        if ours == base:
+            return theirs
+        trees = [bytes.fromhex(tree) for tree in (base, ours, theirs)]
+        merged = three_way(self._batch, self._repo, *trees)
+        if not merged.clean:
+            return [conflict.path for conflict in merged.conflicts]
+        return self._kept(edit_tree(self._batch, trees[1], merged.edits))
+
+    def changes(self, base: str, tree: str) -> dict[str, tuple[Entry | None, Entry | None]]:
+        """Paths that differ, with what was there and what is."""
+        a, b = bytes.fromhex(base), bytes.fromhex(tree)
+        return {path: (was, now) for path, was, now in diff_trees(self._batch, _or_none(a), _or_none(b))}
+
+    def _kept(self, tree: Oid) -> str:
+        for oid in self._batch:
+            kind, data = self._batch.read(oid)
+            write_loose(self._objects, oid, loose_stream(kind, data))
+        if tree == EMPTY_TREE:
+            write_loose(self._objects, tree, loose_stream("tree", b""))
+        return tree.hex()
+
+
+def _or_none(tree: Oid) -> Oid | None:
+    return None if tree == EMPTY_TREE else tree

@@ -1,0 +1,119 @@
+"""What steps of a run may do: rooms enrol their actions and gates here, by name, from the composition root."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from .context import Context
+from .registry import Registry
+from .unit import Call, Unit
+
+StepReason = Literal[
+    "exit", "timeout", "oom", "disk", "policy", "hash_mismatch", "lost",
+    "conflict", "gate", "budget", "problem", "needs", "condition", "stopped",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One attempt of one step. `spec` is the frozen node as JSON, `inputs` and `env` are filled in.
+
+    Trees are ids of git trees as hex; empty: the tree of the commit the run started from. `call` is on whose behalf.
+    """
+
+    call: Call
+    run_id: str
+    step_id: str
+    name: str
+    action: str
+    attempt: int
+    spec: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    params: Mapping[str, Any]
+    env: Mapping[str, str]
+    input_tree: str
+    base_tree: str | None
+    base_sha: str | None
+    repo_id: str | None
+    branch_id: str | None
+    repo_name: str
+    branch: str
+    project_id: str | None
+    timeout_s: float
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])  # their results
+
+    @property
+    def name_of_attempt(self) -> str:
+        """The idempotent name of what this attempt does outside: run.step.attempt."""
+        return f"{self.run_id}.{self.name}.{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How an attempt ended. `output_tree` None: as the input was. `retry`: whether another attempt may help.
+
+    `result` is what later steps read; `usage`, `tier` and `sandbox_run_id` tell of a command.
+    """
+
+    status: Literal["succeeded", "failed", "timed_out", "denied", "cached"] = "succeeded"
+    reason: StepReason | None = None
+    error: str = ""
+    output_tree: str | None = None
+    result: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    exit_code: int | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tier: str | None = None
+    sandbox_run_id: str | None = None
+    commit_sha: str | None = None
+    policy_events: tuple[Mapping[str, Any], ...] = ()
+    retry: bool = True
+
+
+InUnit: TypeAlias = Callable[[Unit, Work], Done]
+"""Done in the transaction that records the step: it happened exactly when the record says so. It must be short, and
+raises `Problem` to fail (`approval_required` parks the step)."""
+
+Outside: TypeAlias = Callable[[Context, Work], Awaitable[Done]]
+"""Takes its time outside of any transaction and may be done again after a crash: it goes by `name_of_attempt`. Being
+cancelled ends all that it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What one action does: exactly one of the two. `queue`: which slots it needs, none for light work. `lasting`:
+    whether its record has to survive a power loss; what only computes is done again.
+
+    `undo` takes back what a succeeded step did, when the run is rolled back.
+    """
+
+    in_unit: InUnit | None = None
+    outside: Outside | None = None
+    queue: str = ""
+    lasting: bool = True
+    undo: InUnit | None = None
+
+
+class Actions(Registry[Action]):
+    """Actions by name."""
+
+    def __init__(self) -> None:
+        super().__init__("action")
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What a gate says. `wait`: nobody knows yet."""
+
+    verdict: Literal["pass", "fail", "wait"]
+    why: str = ""
+
+
+Gate: TypeAlias = Callable[[Unit, Work, Done, Mapping[str, Any]], GateResult]
+"""Whether a step that succeeded counts as succeeded; the last argument is the gate as the definition has it."""
+
+
+class Gates(Registry[Gate]):
+    """Gates by kind. A kind that is not enrolled fails its step: what nobody can check has not passed."""
+
+    def __init__(self) -> None:
+        super().__init__("gate")
