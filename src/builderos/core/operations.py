@@ -15,7 +15,7 @@ The docstring is the sentence a user reads everywhere.
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -35,6 +35,20 @@ class Download:
     chunks: Iterator[bytes]
     media_type: str
     filename: str
+    size: int | None = None
+    etag: str | None = None
+    part: Callable[[int, int], Iterator[bytes]] | None = None  # bytes from, to (exclusive): it can be taken in parts
+
+
+@dataclass(frozen=True)
+class Live:
+    """A reply that goes on while something happens: frames of Server-Sent Events, e.g. `b"id: 1\\ndata: {}\\n\\n"`.
+
+    The door opens `frames` on its event loop, sends heartbeats between them, and ends the reply when it has gone on
+    for long: clients come back with the header Last-Event-ID, which is the member `last_event_id` of the body.
+    """
+
+    frames: Callable[[], AsyncIterator[bytes]]
 
 
 T = TypeVar("T")
@@ -83,10 +97,10 @@ class Operation:
 
     @property
     def document(self) -> Any:
-        """The type of the JSON reply, without a download that may come instead; None where there is only that."""
-        if self.reply is Download:
+        """The type of the JSON reply, without bytes that may come instead; None where there are only those."""
+        if self.reply in (Download, Live):
             return None
-        forms = [form for form in get_args(self.reply) if form is not Download]
+        forms = [form for form in get_args(self.reply) if form not in (Download, Live)]
         return forms[0] if len(forms) == 1 and isinstance(self.reply, UnionType) else self.reply
 
 

@@ -46,11 +46,12 @@ def add(unit: Unit, run_id: str, type_: str, payload: dict[str, Any]) -> None:
     unit.send("ops.add_run_event", run_id, type_, Jsonb(cleaned_texts(payload)), unit.now)
 
 
-def read(unit: Unit, run_id: str, *, after: int = 0, limit: int = 200) -> list[Event]:
-    """Events behind number `after`, oldest first, at most `limit`."""
+def read(unit: Unit, run_id: str, *, after: int = 0, limit: int = 200, newest: bool = False) -> list[Event]:
+    """Events behind number `after`, oldest first: the first `limit` of them, or the `newest`."""
     e = run_events.c
     wanted = sa.select(e.seq, e.at, e.type, e.payload).where(
         e.org_id == unit.org_id, e.run_id == run_id, e.seq > after
     )
-    rows = unit.execute(wanted.order_by(e.seq).limit(limit))
-    return [Event(row.seq, row.at, row.type, row.payload) for row in rows]
+    rows = unit.execute(wanted.order_by(e.seq.desc() if newest else e.seq).limit(limit)).all()
+    found = [Event(row.seq, row.at, row.type, row.payload) for row in rows]
+    return found[::-1] if newest else found

@@ -165,6 +165,7 @@ class _Draining(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether it is time to go."""
         if self._until is not None and not self.should_exit:
+            self._traffic.let_go()
             late = time.monotonic() > self._until
             if late:
                 log.warning("%d requests did not end in time and are cut off", self._traffic.active)

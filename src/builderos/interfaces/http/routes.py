@@ -11,10 +11,11 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ValidationError, create_model
 
 from builderos.core.application import Application
-from builderos.core.operations import Download, Operation
+from builderos.core.operations import Download, Live, Operation
 from builderos.core.problems import Problem
 from builderos.core.schema import In
 
+from .live import EVENTS, LAST_EVENT_ID, Streams, streamed
 from .serve import Incoming, Outgoing, as_fields, serve
 
 Identifier = Annotated[str, Path(min_length=1, max_length=200)]
@@ -23,7 +24,7 @@ Identifier = Annotated[str, Path(min_length=1, max_length=200)]
 @functools.cache
 def wire_model(operation: Operation) -> type[In]:
     """The part of an operation's input that is sent as body or query: what the path says is left out."""
-    hidden = {*operation.path_parameters, *operation.implied, *_never_in_query(operation)}
+    hidden = {*operation.path_parameters, *operation.implied, *_never_in_query(operation), "last_event_id"}
     hidden &= operation.body.model_fields.keys()
     if not hidden:
         return operation.body
@@ -77,9 +78,14 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
         waits = "Waits for an approval; `approval_id` says for which."
         responses[202] = {"model": operation.reply, "description": waits}
     if operation.media_types:
-        schema: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+        words, schema = "The bytes.", dict[str, Any]({"schema": {"type": "string", "format": "binary"}})
+        if EVENTS in operation.media_types:
+            words, schema = (
+                "Server-Sent Events, as long as something happens.",
+                {"schema": {"type": "string"}},
+            )
         responses[operation.status] = {
-            "description": "The bytes.", "content": dict.fromkeys(operation.media_types, schema),
+            "description": words, "content": dict.fromkeys(operation.media_types, schema),
         }  # fmt: skip
     return responses
 
@@ -89,6 +95,12 @@ def _extra(operation: Operation) -> dict[str, Any]:
         "x-profile": operation.profile,
         "x-openai-isConsequential": operation.consequential,
     }
+    if "last_event_id" in operation.body.model_fields:
+        words = "The id of the last event that was received: the reply goes on behind it."
+        schema = {"type": "string", "maxLength": 2000}
+        extra["parameters"] = [
+            {"name": "Last-Event-ID", "in": "header", "description": words, "schema": schema}
+        ]
     extra["security"] = [{"token": []}] if operation.credential == "required" else [{"token": []}, {}]
     return extra
 
@@ -97,9 +109,14 @@ def _endpoint(app: Application, operation: Operation, limiter: anyio.CapacityLim
     wire = wire_model(operation)
 
     async def endpoint(request: Request, body: In, **path: str) -> Response:
+        last = request.headers.get(LAST_EVENT_ID)
+        if last is not None and "last_event_id" in operation.body.model_fields:
+            path["last_event_id"] = last
         whole = _whole(operation, body, path)
         incoming: Incoming = request.state.incoming
         out = await anyio.to_thread.run_sync(serve, app, operation, whole, incoming, limiter=limiter)
+        if isinstance(out.body, Live):
+            return streamed(app.context.get(Streams), out.body, incoming)
         return _response(operation, out)
 
     endpoint.__signature__ = inspect.Signature(_parameters(operation, wire))  # pyright: ignore[reportFunctionMemberAccess]
@@ -149,4 +166,5 @@ def _response(operation: Operation, out: Outgoing) -> Response:
     if isinstance(out.body, Download):
         headers["content-disposition"] = f'attachment; filename="{out.body.filename}"'
         return StreamingResponse(out.body.chunks, out.status, headers, out.body.media_type)
+    assert isinstance(out.body, bytes)
     return Response(out.body, out.status, headers, "application/json")

@@ -14,7 +14,7 @@ from builderos.core.actor import Actor
 from builderos.core.application import Application
 from builderos.core.database import Database
 from builderos.core.metrics import Metrics
-from builderos.core.operations import Download, Operation, Reply
+from builderos.core.operations import Download, Live, Operation, Reply
 from builderos.core.problems import Problem
 from builderos.core.schema import In
 from builderos.core.settings import Settings
@@ -59,7 +59,7 @@ class Outgoing:
     """A reply ready for the wire."""
 
     status: int
-    body: bytes | Download
+    body: bytes | Download | Live
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _run(operation: Operation, unit: Unit, body: In) -> Outgoing:
     if isinstance(result, Reply):
         waiting = cast("Reply[Any]", result)
         status, result = waiting.status, waiting.body
-    if isinstance(result, Download):
+    if isinstance(result, Download | Live):
         return Outgoing(status, result)
     return Outgoing(status, _encode(result))
 

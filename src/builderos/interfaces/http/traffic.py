@@ -1,5 +1,6 @@
 """What is being served at this moment, and whether more is taken in: how a server ends without cutting anybody off."""
 
+from collections.abc import Callable
 from typing import Final
 
 from builderos.core.problems import Problem
@@ -13,6 +14,12 @@ class Traffic:
     def __init__(self) -> None:
         self.active = 0
         self.draining = False
+        self.lasting: set[Callable[[], object]] = set()
+
+    def let_go(self) -> None:
+        """End the replies that would go on for as long as something happens: their clients come back elsewhere."""
+        for end in tuple(self.lasting):
+            end()
 
     def refusal(self, path: str) -> Problem | None:
         """Why a new request is not taken; None while it is."""

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from builderos.core.actor import Actor
 from builderos.core.application import Application
-from builderos.core.operations import Download, Operation
+from builderos.core.operations import Download, Live, Operation
 from builderos.core.problems import Problem
 from builderos.interfaces.http.actions import may_use
 from builderos.interfaces.http.serve import Incoming, as_fields, serve
@@ -82,6 +82,8 @@ def call(app: Application, operation: Operation, arguments: Mapping[str, Any], i
         return Answer(crash.as_dict(incoming.request_id), failed=True)
     if isinstance(out.body, bytes):
         return Answer(json.loads(out.body), failed=False)
+    if isinstance(out.body, Live):
+        raise RuntimeError(f"{operation.name} goes on for long: it is no tool")
     return _file(out.body, operation, incoming)
 
 

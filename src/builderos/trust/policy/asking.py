@@ -32,10 +32,10 @@ MAX_QUESTIONS: Final = 500
 _HERE: Final = "asked"
 # What an act is done to, by the first word of its name; single acts that differ from their like stand below.
 _KIND_OF: Final[Mapping[str, ResourceKind]] = {
-    "alert": "org", "approval": "approval", "audit": "org", "backup": "branch", "credential": "credential",
+    "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch", "credential": "credential",
     "files": "branch", "git": "branch", "inbox": "org", "me": "org", "member": "org", "memory": "branch",
     "metrics": "branch", "network": "repo", "org": "org", "policy": "org", "project": "org", "pull": "pull",
-    "repo": "repo", "sandbox": "sandbox", "schedule": "schedule",
+    "repo": "repo", "run": "branch", "sandbox": "sandbox", "schedule": "schedule",
     "secret": "repo", "server": "org", "task": "branch", "token": "credential", "tools": "org",
     "usage": "org", "budget": "org", "webhook": "org",
 }  # fmt: skip
@@ -261,11 +261,11 @@ def _resource(action: Action, question: QuestionIn) -> Resource:
     kind = _KIND_OF_ONE.get(action) or _KIND_OF[action.partition(".")[0]]
     sandbox = "own" if question.own else "other"
     facts: dict[str, Any] = {}
-    if kind in ("branch", "pull", "sandbox", "backup", "repo"):
+    if kind in ("artifact", "branch", "pull", "sandbox", "backup", "repo"):
         facts["repo_id"] = _HERE
     if kind in ("branch", "pull"):
         facts |= {"branch_kind": "sandbox" if kind == "pull" else question.branch_kind}
-    if kind in ("sandbox", "pull", "backup") or (kind == "branch" and question.branch_kind == "sandbox"):
+    if kind in ("artifact", "sandbox", "pull", "backup") or (kind == "branch" and question.branch_kind == "sandbox"):
         facts["sandbox_id"] = sandbox
     if kind == "pull":
         facts["target_kind"] = "main" if question.branch_kind == "sandbox" else question.branch_kind
