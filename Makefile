@@ -7,6 +7,8 @@ PY := .venv/bin/python
 WORKERS ?= 4
 
 export MAKE_GOAL = $(firstword $(MAKECMDGOALS))
+# Every program that is started would compile the whole of src/ again, and every test process all tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show this list
