@@ -3,11 +3,12 @@
 Everything is frozen and becomes plain JSON with `as_json`, so that a run can keep exactly what it was started with.
 """
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, Final, Literal, TypeAlias, cast
 
 Expression: TypeAlias = list[Any]
 """A parsed expression as JSON: `["==", ["status", ["test"]], ["value", "failed"]]`; see `expressions.py`."""
@@ -95,6 +96,7 @@ class Trigger:
     statuses: tuple[str, ...] = ()
     params: Mapping[str, Value] = field(default_factory=dict[str, Value])
     line: int = 1
+    column: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,17 @@ class Concurrency:
     group: str
     max: int = 1
     replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Every combination of the axes' values, without those that an entry of `exclude` fits, and those of `include`
+    at the end. An axis may be one text: a parameter that is a list.
+    """
+
+    axes: Mapping[str, tuple[Value, ...] | str]
+    exclude: tuple[Mapping[str, Value], ...] = ()
+    include: tuple[Mapping[str, Value], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +152,10 @@ class Step:
     inputs: Mapping[str, Value] = field(default_factory=dict[str, Value])
     outputs: tuple[str, ...] = ()
     when: str | None = None
-    matrix: Mapping[str, tuple[Value, ...]] = field(default_factory=dict[str, tuple[Value, ...]])
-    max_parallel: int | None = None
+    matrix: Matrix | None = None
     prompt: str | None = None
     title: str = ""
+    column: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +180,10 @@ class Definition:
         return f"{self.name}@{self.version}"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON; equal files in other spellings (order of keys, comments, spaces) give the same."""
-        found = _plain(asdict(self))
-        for item in (*found["steps"], *found["triggers"]):
-            del item["line"]
-        return found
+        """Plain JSON without defaults and places; equal files in other spellings (order of keys, comments, spaces,
+        defaults written out) give the same, and so they will when later versions know more keys.
+        """
+        return _plain(self)
 
     @property
     def digest(self) -> str:
@@ -217,43 +229,85 @@ class Node:
     outputs: tuple[str, ...] = ()
     when: Expression | None = None
     matrix: Mapping[str, Value] = field(default_factory=dict[str, Value])
-    max_parallel: int | None = None
     prompt: str | None = None
     title: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON, from which `node_of` makes the same node again."""
-        return _plain(asdict(self))
+        """Plain JSON without defaults, from which `node_of` makes the same node again."""
+        return _plain(self)
 
 
 def node_of(data: Mapping[str, Any]) -> Node:
     """The node that `as_json` wrote."""
-    made = {key: tuple(value) if key in _TUPLES else value for key, value in data.items()}
-    made["retries"] = Retries(**data["retries"])
-    made["approval"] = _approval_of(data["approval"])
-    made["question"] = _question_of(data["question"])
-    made["gates"] = tuple(
-        Gate(g["kind"], g["suite"], _approval_of(g["approval"]), _question_of(g["question"]))
-        for g in data["gates"]
-    )
+    made = _asked(data)
+    for key, read in _READ.items():
+        if key in data:
+            made[key] = read(data[key])
+    if "gates" in data:
+        made["gates"] = tuple(_gate_of(gate) for gate in data["gates"])
     return Node(**made)
 
 
-_TUPLES: Final = frozenset({"needs", "network", "secrets", "tools", "outputs"})
+_TUPLES: Final = frozenset({"needs", "network", "secrets", "tools", "outputs", "approvers", "choices"})
+_PLACES: Final = frozenset({"line", "column"})
 
 
-def _approval_of(data: Mapping[str, Any] | None) -> Approval | None:
-    return Approval(**{**data, "approvers": tuple(data["approvers"])}) if data else None
+def _asked(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if key in _TUPLES else value for key, value in data.items()}
 
 
-def _question_of(data: Mapping[str, Any] | None) -> Question | None:
-    return Question(**{**data, "choices": tuple(data["choices"])}) if data else None
+def _approval_of(data: Mapping[str, Any]) -> Approval:
+    return Approval(**_asked(data))
+
+
+def _question_of(data: Mapping[str, Any]) -> Question:
+    return Question(**_asked(data))
+
+
+def _retries_of(data: Mapping[str, Any]) -> Retries:
+    return Retries(**data)
+
+
+_READ: Final[Mapping[str, Callable[[Mapping[str, Any]], object]]] = {
+    "retries": _retries_of,
+    "approval": _approval_of,
+    "question": _question_of,
+}
+
+
+def _gate_of(data: Mapping[str, Any]) -> Gate:
+    found = dict(data)
+    for key, read in (("approval", _approval_of), ("question", _question_of)):
+        if key in found:
+            found[key] = read(found[key])
+    return Gate(**found)
 
 
 def _plain(value: Any) -> Any:
-    """Tuples become lists, as JSON would make them."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+    """As JSON would have it: tuples as lists; of a record the fields that differ from their defaults."""
+    if isinstance(value, str | int | float | None):
+        return value
+    if is_dataclass(value):
+        return {
+            name: _plain(found)
+            for name, default in _defaults(type(value)).items()
+            if name not in _PLACES and (found := getattr(value, name)) != default
+        }
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value)
+        return {str(key): _plain(item) for key, item in items.items()}
+    return [_plain(item) for item in cast("tuple[Any, ...]", value)]
+
+
+@functools.cache
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    """Field → default; a field without one has a value that nothing equals."""
+    return {
+        f.name: f.default_factory()
+        if f.default_factory is not MISSING
+        else (_NONE if f.default is MISSING else f.default)
+        for f in fields(kind)
+    }
+
+
+_NONE: Final = object()
