@@ -24,6 +24,7 @@ def upgrade() -> None:
         "notices",
         "usage",
         "vault",
+        "artifacts",
         "runs",
         "run_events",
         "compute",

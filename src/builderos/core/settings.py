@@ -100,6 +100,16 @@ class Settings(BaseSettings):
     prbot: bool = Field(False, description="Whether PRBot comments and approves tiny changes outside main.")
     prbot_max_lines: int = Field(4, description="Largest change PRBot may approve, added plus deleted lines.")
 
+    artifact_url: str | None = Field(
+        None,
+        description="Where artifacts lie until somebody moves them: s3://bucket/prefix?endpoint=…&region=…; a folder of "
+        "the state folder when unset.",
+    )
+    max_artifact: int = Field(1024**3, description="Bytes of one artifact.")
+    max_artifact_part: int = Field(64 * 1024 * 1024, description="Bytes that one request of an upload may bring.")
+    max_artifact_space: int = Field(100 * 1024**3, description="Bytes of all artifacts of an organisation.")
+    artifact_upload_hours: int = Field(24, ge=1, description="Hours after which an unfinished upload is forgotten.")
+
     disk_reserve: int = Field(
         64 * 1024 * 1024, description="Bytes of free disk below which nothing is written."
     )
@@ -151,7 +161,15 @@ class Settings(BaseSettings):
         20, ge=0, le=600, description="Seconds that running requests and schedules get to end after SIGTERM."
     )
     workers: int = Field(8, ge=1, le=64, description="Threads that serve requests.")
+    run_slots: int = Field(
+        4, ge=1, le=1024, description="Commands of runs that this process has run at once."
+    )
     engine: bool = Field(True, description="Whether this process runs schedules and the outbox.")
+    ssot: Path | None = Field(
+        None,
+        description="Folder with workbench/runtimes.yaml and providers/<name>/sandbox.yaml of this server, in ssot/; "
+        "the home when unset.",
+    )
     signing_key: Path | None = Field(None, description="SSH private key that signs the server's commits.")
 
     @model_validator(mode="after")

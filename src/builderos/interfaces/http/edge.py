@@ -24,10 +24,12 @@ from .cookies import Cookies
 from .problem import problem_response
 from .serve import Incoming
 from .traffic import Traffic
+from .uploads import BYTES, is_part
 
 log = logging.getLogger("builderos.access")
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 FORM: Final = "application/x-www-form-urlencoded"
+_WORDS: Final = {FORM: "a form", "application/json": "JSON", BYTES: "mere bytes"}
 # The protocol of OAuth speaks in forms (RFC 6749 app. B); their door knows that any page can send one.
 FORMS: Final = frozenset(
     {"/oauth/authorize", "/oauth/token", "/oauth/revoke", "/oauth/device_authorization", "/device"}
@@ -108,7 +110,12 @@ class Edge:
         if refusal is not None:
             await problem_response(refusal, incoming.request_id)(scope, receive, send)
         else:
-            await self._app(scope, _limited(receive, self._settings.max_body, scope["path"]), send)
+            await self._app(scope, _limited(receive, self._most(scope), scope["path"]), send)
+
+    def _most(self, scope: Scope) -> int:
+        """Bytes that the body of a request may have."""
+        part = is_part(scope["path"], scope["method"])
+        return self._settings.max_artifact_part if part else self._settings.max_body
 
     def _say_where(self, message: Message, scope: Scope, headers: Headers) -> None:
         """Name the document that leads to a credential (RFC 9728 §5.1); git's own challenge is of another kind."""
@@ -142,16 +149,19 @@ class Edge:
         if _is_git(scope["path"]):
             return None
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._settings.max_body:
-            return _too_large(self._settings.max_body)
+        most = self._most(scope)
+        if length.isdigit() and int(length) > most:
+            return _too_large(most)
         has_body = (length.isdigit() and int(length) > 0) or "transfer-encoding" in headers
         if has_body and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             wanted = FORM if scope["path"] in FORMS else "application/json"
+            if is_part(scope["path"], scope["method"]):
+                wanted = BYTES
             if kind != wanted:
                 return Problem(
                     "unsupported_media_type",
-                    f"the body must be {'a form' if wanted == FORM else 'JSON'}",
+                    f"the body must be {_WORDS[wanted]}",
                     hint=f"Send Content-Type: {wanted}.",
                 )
         if _SPOKEN_ALOUD.search(scope["query_string"]):

@@ -15,6 +15,7 @@ from builderos.core.operations import Download, Live, Operation
 from builderos.core.problems import Problem
 from builderos.core.schema import In
 
+from . import ranges
 from .live import EVENTS, LAST_EVENT_ID, Streams, streamed
 from .serve import Incoming, Outgoing, as_fields, serve
 
@@ -117,6 +118,8 @@ def _endpoint(app: Application, operation: Operation, limiter: anyio.CapacityLim
         out = await anyio.to_thread.run_sync(serve, app, operation, whole, incoming, limiter=limiter)
         if isinstance(out.body, Live):
             return streamed(app.context.get(Streams), out.body, incoming)
+        if isinstance(out.body, Download) and out.body.size is not None:
+            return await ranges.reply(request, out.status, out.body, limiter)
         return _response(operation, out)
 
     endpoint.__signature__ = inspect.Signature(_parameters(operation, wire))  # pyright: ignore[reportFunctionMemberAccess]

@@ -165,16 +165,20 @@ def held(unit: Unit) -> str | None:
     return f"the legal hold {id_}" if id_ is not None else None
 
 
+def held_by(unit: Unit, subject: str) -> str | None:
+    """Id of a legal hold that names this member or actor, or everybody; None where there is none."""
+    kept = sa.or_(holds.c.subject.is_(None), holds.c.subject == subject)
+    found = sa.select(holds.c.id).where(kept, holds.c.released_at.is_(None)).limit(1)
+    return unit.execute(found).scalar_one_or_none()
+
+
 def erase(unit: Unit, body: EraseIn) -> Erased:
     """Erase what somebody wrote, beside the ledger and in the rooms that keep it; the chain stays as it is.
 
     Raises `conflict` where a legal hold names this person, or everybody.
     """
     decision = policy.require(unit, "audit.manage", access.resource(unit))
-    kept = sa.or_(holds.c.subject.is_(None), holds.c.subject == body.subject)
-    found = unit.execute(
-        sa.select(holds.c.id).where(kept, holds.c.released_at.is_(None)).limit(1)
-    ).scalar_one_or_none()
+    found = held_by(unit, body.subject)
     if found is not None:
         raise Problem(
             "conflict", f"the legal hold {found} keeps this", hint="Release it first, if you may.", hold=found

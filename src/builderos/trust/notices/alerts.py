@@ -37,6 +37,7 @@ SEVERITY: Final[dict[Rule, Severity]] = {
     "webhook_failing": "warning",
     "webhook_disabled": "critical",
     "sink_failing": "critical",
+    "artifact_altered": "critical",
 }
 
 

@@ -25,7 +25,7 @@ from builderos.trust.policy import service as policy
 
 from . import org_schema as schema
 from . import sessions
-from .ports import Holds
+from .ports import Elsewhere, Holds
 
 GRACE: Final = timedelta(days=30)
 log = logging.getLogger(__name__)
@@ -107,6 +107,9 @@ def _erase_rows(unit: Unit) -> None:
 
 
 def _remove_files(context: Context, org_id: str) -> None:
+    elsewhere = context.get(Elsewhere)
+    for name in elsewhere:
+        elsewhere.get(name)(context, org_id)
     for root in org_roots(context.get(Settings).home_dir, org_id):
         if root.exists():
             shutil.rmtree(root)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 from builderos.core.actor import MemberRole
+from builderos.core.context import Context
 from builderos.core.registry import Registry
 from builderos.core.unit import Unit
 from builderos.trust.policy.schema import Resource
@@ -93,6 +94,13 @@ class Alarm:
     """Who is told that a secret was stolen."""
 
     sound: Sound
+
+
+class Elsewhere(Registry[Callable[[Context, str], None]]):
+    """Who keeps files of organisations outside of the state folder: name → removes those of one; safe to repeat."""
+
+    def __init__(self) -> None:
+        super().__init__("files elsewhere")
 
 
 class Holds(Registry[Callable[[Unit], str | None]]):

@@ -31,6 +31,7 @@ _CACHED_DECISIONS: Final = 8192
 _TYPES: Final[dict[ResourceKind, str]] = {
     "alert": "Alert",
     "approval": "Approval",
+    "artifact": "Artifact",
     "backup": "Backup",
     "branch": "Branch",
     "credential": "Credential",

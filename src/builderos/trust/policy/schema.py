@@ -9,7 +9,7 @@ from builderos.core.actor import Role
 from builderos.core.problems import Problem
 
 ResourceKind = Literal[
-    "alert", "approval", "backup", "branch", "credential", "ledger", "member",
+    "alert", "approval", "artifact", "backup", "branch", "credential", "ledger", "member",
     "org", "project", "pull", "repo", "sandbox", "schedule", "tool", "workspace",
 ]  # fmt: skip
 BranchKind = Literal["archive", "backup", "base", "dev", "main", "sandbox"]
@@ -32,6 +32,7 @@ class Resource:
     - `pull`: `repo_id`; of its source `branch_kind`, `sandbox_id`, `default_write`; of its target
       `target_kind`, `target_sandbox_id`. `approval`: as far as it is about a pull, the same without those
       of the branch.
+    - `artifact`: `repo_id` and `sandbox_id` where it belongs to one.
     - `repo`: `repo_id`; `source` when it is to be imported. `credential`: the `role` and `scopes` it grants.
     - Of everything in a repository, by name and for the scopes of a policy file alone: `project`, the
       repository, `branch`, the one that the act reads or changes, and `environment`, where it acts in one.
