@@ -15,6 +15,8 @@ create table ops.usage (
   merges bigint not null default 0,
   sandboxes bigint not null default 0,
   approvals bigint not null default 0,
+  commands bigint not null default 0,      -- steps of runs that were executed
+  cpu_ms bigint not null default 0,        -- processor time that they used
   primary key (org_id, day, actor)
 );
 create table ops.tool_usage (
@@ -35,7 +37,7 @@ create table ops.error_usage (
 );
 create table ops.budgets (
   org_id text not null references ops.orgs,
-  meter text not null check (meter in ('requests', 'writes', 'commits', 'sandboxes')),
+  meter text not null check (meter in ('requests', 'writes', 'commits', 'sandboxes', 'cpu_seconds')),
   period text not null check (period in ('day', 'month')),
   amount bigint not null check (amount > 0),
   set_by text not null,
@@ -65,7 +67,7 @@ begin
     cross join lateral (select date_trunc(b.period, p_today::timestamp)::date as since) s
     left join lateral (
       select sum(case b.meter when 'requests' then v.requests when 'writes' then v.writes when 'commits' then v.commits
-                              else v.sandboxes end)::bigint as used
+                              when 'sandboxes' then v.sandboxes else v.cpu_ms / 1000.0 end)::bigint as used
         from ops.usage v where v.org_id = b.org_id and v.day >= s.since and v.day <= p_today) u on true;
 end $$;
 

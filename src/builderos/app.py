@@ -37,7 +37,7 @@ from builderos.core.settings import Settings, load_settings
 from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine import outbox
 from builderos.engine.service import Engine
-from builderos.execution.compute.service import SandboxProviders
+from builderos.execution.compute.service import Approved, SandboxProviders
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.local_forge.service import LocalForge
@@ -197,6 +197,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
     context.put(SandboxProviders, _sandbox_providers(settings))
+    context.put(Approved, Approved(settings.ssot or settings.home_dir))
     return context
 
 

@@ -170,6 +170,11 @@ class Settings(BaseSettings):
         description="Folder with workbench/runtimes.yaml and providers/<name>/sandbox.yaml of this server, in ssot/; "
         "the home when unset.",
     )
+    ssot: Path | None = Field(
+        None,
+        description="Folder with workbench/runtimes.yaml and providers/<name>/sandbox.yaml of this server, in ssot/; "
+        "the home when unset.",
+    )
     signing_key: Path | None = Field(None, description="SSH private key that signs the server's commits.")
 
     @model_validator(mode="after")

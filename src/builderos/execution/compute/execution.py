@@ -9,7 +9,10 @@ import sqlalchemy as sa
 
 from builderos.core.context import Context
 from builderos.core.problems import Problem
+from builderos.core.settings import Settings
 from builderos.core.unit import Call, Unit, perform
+from builderos.trust.policy import service as policy
+from builderos.trust.quotas import service as quotas
 
 from .model import sandbox_runs
 from .opening import FINAL, Opened, drop_row, open_row
@@ -17,6 +20,7 @@ from .orders import Order, Outcome, OutcomeReason
 from .ports import LogSink, SandboxProvider
 from .providers import SandboxProviders
 from .schema import Result, Sandbox, Use
+from .tiers import WEAK
 from .waiting import finished
 
 T = TypeVar("T")
@@ -38,10 +42,13 @@ async def execute(context: Context, order: Order, sink: LogSink | None = None) -
     `unavailable`); then nothing ran, and where it is over, a later call may try again.
     """
     opened = await _unit(context, order.call, lambda unit: open_row(unit, order))
-    if opened.row.status in FINAL:
-        return outcome_of(opened.row)
-    provider = await asyncio.to_thread(context.get(SandboxProviders).provider, opened.row.provider)
-    work = _Work(context, order.call, provider, opened, sink)
+    row = opened.row
+    if row is None:
+        raise _waits(context, opened.approval)
+    if row.status in FINAL:
+        return outcome_of(row)
+    provider = await asyncio.to_thread(context.get(SandboxProviders).provider, row.provider)
+    work = _Work(context, order.call, provider, opened, row, sink)
     try:
         await work.begin()
         ended = await work.end()
@@ -59,12 +66,14 @@ class _Work:
     """One execution under way."""
 
     def __init__(
-        self, context: Context, call: Call, provider: SandboxProvider, opened: Opened, sink: LogSink | None
-    ) -> None:
+        self, context: Context, call: Call, provider: SandboxProvider, opened: Opened, row: sa.Row[Any],
+        sink: LogSink | None,
+    ) -> None:  # fmt: skip
         self._context = context
         self._call = call
         self._provider = provider
         self._opened = opened
+        self._row = row
         self._sink = sink
         self._place = context.get(SandboxProviders).place
         self._read = 0
@@ -72,7 +81,7 @@ class _Work:
 
     @property
     def _name(self) -> str:
-        return self._opened.row.sandbox_id
+        return self._row.sandbox_id
 
     async def begin(self) -> None:
         """Start it, or find it where that has happened. Raises like `SandboxProvider.start`."""
@@ -92,7 +101,7 @@ class _Work:
             except Problem as problem:
                 if problem.code != "not_found":
                     raise
-                self._gone = not self._provider.remote and opened.row.place != self._place
+                self._gone = not self._provider.remote and self._row.place != self._place
             else:
                 return
         if not self._gone:
@@ -123,14 +132,14 @@ class _Work:
 
     async def close(self, ended: Sandbox) -> sa.Row[Any]:
         """Write down how it ended, then have the provider forget it: from here on the row answers."""
-        row = await _unit(self._context, self._call, lambda unit: close_row(unit, self._opened.row.id, ended))
+        row = await _unit(self._context, self._call, lambda unit: close_row(unit, self._row.id, ended))
         if not self._gone:
             await asyncio.to_thread(self._provider.remove, self._name)
         return row
 
     async def undo(self) -> sa.Row[Any] | None:
         """Nothing ran: the name is free for another try. The row, where it says that something did."""
-        return await _unit(self._context, self._call, lambda unit: drop_row(unit, self._opened.row.id))
+        return await _unit(self._context, self._call, lambda unit: drop_row(unit, self._row.id))
 
     async def call_off(self) -> None:
         """End it before its time, and write that down."""
@@ -158,7 +167,10 @@ def close_row(unit: Unit, id_: str, ended: Sandbox) -> sa.Row[Any]:
     c = sandbox_runs.c
     changed = sa.update(sandbox_runs).where(c.id == id_, c.finished_at.is_(None)).values(values)
     row = unit.execute(changed.returning(sandbox_runs)).one_or_none()
-    return row if row is not None else unit.execute(sa.select(sandbox_runs).where(c.id == id_)).one()
+    if row is None:
+        return unit.execute(sa.select(sandbox_runs).where(c.id == id_)).one()
+    quotas.metering.count_command(unit, row.created_by, cpu_s=use.cpu_s)
+    return row
 
 
 def outcome_of(row: sa.Row[Any]) -> Outcome:
@@ -171,6 +183,24 @@ def outcome_of(row: sa.Row[Any]) -> Outcome:
     return Outcome(
         row.status, reason, row.exit_code, use, row.tier or "", row.id, row.detail, row.truncated,
         tuple(row.policy_events),
+    )  # fmt: skip
+
+
+def usage_of(outcome: Outcome) -> dict[str, float | int]:
+    """What was used, by the names of the row: seconds and bytes."""
+    use = outcome.usage
+    return {
+        "cpu_s": use.cpu_s, "wall_s": use.wall_s, "memory_peak": use.max_rss, "io_read": use.io_read,
+        "io_written": use.io_written, "output_bytes": use.output, "network_sent": use.network_sent,
+        "network_received": use.network_received,
+    }  # fmt: skip
+
+
+def _waits(context: Context, approval: str) -> Problem:
+    return Problem(
+        "approval_required", "the command would run in the weak sandbox, and waits for an approval",
+        hint="An owner or a reviewer approves exactly this command; then it goes on.", approval_id=approval,
+        policy_rule=WEAK, url=policy.approvals.link_to(context.get(Settings), approval),
     )  # fmt: skip
 
 

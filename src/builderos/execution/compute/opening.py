@@ -10,24 +10,28 @@ from builderos.core.ids import new_id
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
+from builderos.trust.quotas import service as quotas
 from builderos.trust.vault import service as vault
 
+from .approved import Approved, Chosen
 from .model import sandbox_runs
 from .orders import Order
 from .providers import SandboxProviders
-from .schema import Limits, Secret, Spec
+from .schema import Probe, Secret, Spec
+from .tiers import tier_for
 
 FINAL: Final = frozenset({"success", "failed", "timeout"})
-_WALL_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The row as it was found or made; `spec` where the command may have to be started."""
+    """The row as it was found or made; `spec` where the command may have to be started. Or the id of the `approval`
+    that it waits for, and no row."""
 
-    row: sa.Row[Any]
-    fresh: bool
-    spec: Spec | None
+    row: sa.Row[Any] | None
+    fresh: bool = False
+    spec: Spec | None = None
+    approval: str = ""
 
 
 def open_row(unit: Unit, order: Order) -> Opened:
@@ -37,34 +41,44 @@ def open_row(unit: Unit, order: Order) -> Opened:
     """
     found = _row(unit, order.name)
     if found is not None and found.status in FINAL:
-        return Opened(found, fresh=False, spec=None)
+        return Opened(found)
+    chosen = unit.get(Approved).choose(unit, order.repo_id, order.runtime, order.profile)
+    probe = unit.get(SandboxProviders).probe(chosen.provider.provider)
+    tier = tier_for(unit, order, probe, chosen.provider.tier)
+    if tier not in ("strong", "weak", "remote"):
+        return Opened(None, approval=tier)
+    unit.get(quotas.budgets.Budgets).spend(unit.org_id, ("cpu_seconds",))
     where = _place_of(unit, order)
-    hosts, events = _granted(unit, order, where)
+    hosts, events = _granted(unit, order, where, chosen.provider.hosts)
     spec = Spec(
-        order.name, order.command, order.workspace, runtime=order.runtime, env=tuple(order.env.items()),
-        secrets=_secrets(unit, order, where), hosts=hosts,
-        limits=Limits(wall_s=min(order.timeout_s or _WALL_S, _WALL_S)),
+        order.name, order.command, order.workspace, runtime=chosen.runtime.name, env=tuple(order.env.items()),
+        secrets=_secrets(unit, order, where), hosts=hosts, limits=chosen.profile.limits(order.timeout_s),
+        tier=tier, image=chosen.runtime.image or "", gpu=chosen.profile.gpu,
     )  # fmt: skip
     spec.check()
-    if found is not None:
-        return Opened(found, fresh=False, spec=spec)
-    providers = unit.get(SandboxProviders)
-    values: dict[str, Any] = {
+    if found is None:
+        values = _values(unit, order, chosen, probe) | {"hosts": list(hosts), "policy_events": events}
+        made = insert(sandbox_runs).values(values).on_conflict_do_nothing().returning(sandbox_runs)
+        if (row := unit.execute(made).one_or_none()) is not None:
+            return Opened(row, fresh=True, spec=spec)
+        found = _row(unit, order.name)  # somebody else was faster
+    return Opened(found, spec=spec)
+
+
+def _values(unit: Unit, order: Order, chosen: Chosen, probe: Probe) -> dict[str, Any]:
+    return {
         "id": new_id("sbr"), "org_id": unit.org_id, "name": order.name, "run_id": order.run_id,
-        "step_id": order.step_id, "attempt": order.attempt, "repo_id": order.repo_id, "provider": "local",
-        "sandbox_id": order.name,
-        "place": providers.place, "runtime": order.runtime or "local", "runtime_digest": "", "profile": order.profile,
-        "status": "running", "logs_ref": order.logs_ref, "hosts": list(hosts),
-        "secrets": [asked.name for asked in order.secrets], "policy_events": events, "created_by": unit.actor.id,
-        "started_at": unit.now,
+        "step_id": order.step_id, "attempt": order.attempt, "repo_id": order.repo_id,
+        "provider": chosen.provider.provider, "sandbox_id": order.name, "place": unit.get(SandboxProviders).place,
+        "runtime": chosen.runtime.name, "runtime_digest": digest_of(chosen, probe), "profile": chosen.profile.name,
+        "price": chosen.profile.price, "status": "running", "logs_ref": order.logs_ref,
+        "secrets": [asked.name for asked in order.secrets], "created_by": unit.actor.id, "started_at": unit.now,
     }  # fmt: skip
-    made = insert(sandbox_runs).values(values).on_conflict_do_nothing().returning(sandbox_runs)
-    row = unit.execute(made).one_or_none()
-    if row is not None:
-        return Opened(row, fresh=True, spec=spec)
-    found = _row(unit, order.name)  # somebody else was faster
-    assert found is not None
-    return Opened(found, fresh=False, spec=spec)
+
+
+def digest_of(chosen: Chosen, probe: Probe) -> str:
+    """What a command finds, as one hash: the image's, or that of this machine's system."""
+    return chosen.runtime.image.rpartition("@")[2] if chosen.runtime.image else probe.digest
 
 
 def _row(unit: Unit, name: str) -> sa.Row[Any] | None:
@@ -80,16 +94,21 @@ def _place_of(unit: Unit, order: Order) -> Resource:
     )  # fmt: skip
 
 
-def _granted(unit: Unit, order: Order, where: Resource) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    """The hosts that the policy grants of those asked for, and what it said to each."""
+def _granted(
+    unit: Unit, order: Order, where: Resource, most: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """The hosts of those asked for that the policy grants and the provider's list knows; and what was said to each."""
     granted: list[str] = []
     events: list[dict[str, Any]] = []
     for host in dict.fromkeys(order.network):
-        decision = policy.may_reach(unit, host.partition(":")[0], where)
-        if decision.verdict == "allow":
+        name = host.partition(":")[0]
+        decision = policy.may_reach(unit, name, where)
+        verdict, rule = decision.verdict, decision.rules[0] if decision.rules else ""
+        if verdict == "allow" and most is not None and not {host, name}.intersection(most):
+            verdict, rule = "deny", "provider-hosts"
+        if verdict == "allow":
             granted.append(host)
-        rule = decision.rules[0] if decision.rules else ""
-        events.append({"rule": rule, "decision": decision.verdict, "what": f"network {host}"})
+        events.append({"rule": rule, "decision": verdict, "what": f"network {host}"})
     return tuple(granted), events
 
 

@@ -10,6 +10,7 @@ from builderos.core.problems import Problem
 from builderos.core.registry import Registry
 
 from .ports import SandboxProvider
+from .schema import Probe
 
 Builder = Callable[[], SandboxProvider]
 
@@ -38,6 +39,11 @@ class SandboxProviders(Registry[Builder]):
             if name not in self._built:
                 self._built[name] = self.get(name)()
             return self._built[name]
+
+    def probe(self, name: str) -> Probe:
+        """What can be had there. Of another machine nothing is asked: it is told by a command that cannot start."""
+        provider = self.provider(name)
+        return Probe(name, "remote") if provider.remote else provider.probe()
 
     def close(self) -> None:
         """Close those that were built: what they run here ends."""

@@ -15,7 +15,8 @@ from builderos.core.problems import Problem
 from .schema import Limits, Tier
 
 RUNTIMES_PATH: Final = "ssot/workbench/runtimes.yaml"
-_MAX_BYTES: Final = 256 * 1024
+PROVIDERS_FOLDER: Final = "ssot/providers"
+MAX_BYTES: Final = 256 * 1024
 _MAX_DEPTH: Final = 20
 _UNITS: Final = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "K": 1000, "M": 1000**2, "G": 1000**3}
 _SIZE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi|K|M|G)?\Z")
@@ -70,6 +71,14 @@ class Profile(_Strict):
             cpu=self.cpu, memory=self.memory, wall_s=min(wall_s or self.max_seconds, self.max_seconds)
         )
 
+    def within(self, bound: "Profile") -> "Profile":
+        """No larger than another one, at no lower price."""
+        return Profile(
+            name=self.name, cpu=min(self.cpu, bound.cpu), memory=min(self.memory, bound.memory),
+            gpu=min(self.gpu, bound.gpu), max_seconds=min(self.max_seconds, bound.max_seconds),
+            price=max(self.price, bound.price),
+        )  # fmt: skip
+
 
 class RuntimeFile(_Strict):
     """The whole file."""
@@ -107,14 +116,26 @@ class RuntimeFile(_Strict):
 
 
 class ProviderFile(_Strict):
-    """Who runs commands. `tier`: the weakest that policy allows; `hosts`: the most that any command may ever reach."""
+    """Who runs commands.
+
+    `tier` strong: nothing else will do. weak: it will do. Not given: on a machine with only the weak one, each command
+    needs an approval. `runtimes`: those it takes; all that it can where none is listed. `hosts`: the most that any
+    command may ever reach; where there is no such list, the policy decides alone. `options`: what the provider needs to
+    be reached; of the server's file alone.
+    """
 
     provider: _Name
     enabled: bool = True
-    tier: Tier = "strong"
+    tier: Tier | None = None
     runtimes: tuple[_Name, ...] = ()
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[str, ...] | None = None
     preview: bool = False
+    options: dict[_Name, str] = Field(default_factory=dict, max_length=20)
+
+    def takes(self, runtime: Runtime) -> bool:
+        """Whether commands of this runtime run here: the local one knows no images, the others know nothing else."""
+        fits = (runtime.kind == "local") == (self.provider == "local")
+        return fits and (not self.runtimes or runtime.name in self.runtimes)
 
 
 def parse_runtimes(text: str) -> RuntimeFile:
@@ -132,8 +153,8 @@ def parse_provider(text: str, name: str) -> ProviderFile:
 
 
 def _parse(text: str, model: type[_File], path: str) -> _File:
-    if len(text) > _MAX_BYTES:
-        raise _unfit(path, [f"more than {_MAX_BYTES} bytes"])
+    if len(text) > MAX_BYTES:
+        raise _unfit(path, [f"more than {MAX_BYTES} bytes"])
     try:
         _look_over(text, path)
         data = yaml.safe_load(text)

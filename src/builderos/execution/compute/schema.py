@@ -8,7 +8,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from builderos.core.problems import Problem
 
-Tier: TypeAlias = Literal["strong", "weak"]
+# How firmly a command is held. `remote`: by another machine, whose word it is.
+Tier: TypeAlias = Literal["strong", "weak", "remote"]
 State: TypeAlias = Literal["queued", "running", "success", "failed", "timeout"]
 # `exit`: it ended by itself. `killed`: somebody asked for its end. `lost`: whoever watched it is gone, and so is it.
 Reason: TypeAlias = Literal["exit", "timeout", "oom", "disk", "killed", "lost"]
@@ -71,7 +72,8 @@ class Spec:
 
     `workspace` is a folder of this machine, the command's working folder (`cwd` names one below it). `hosts` are those
     the command may reach by HTTPS: `example.com`, `*.example.com`, `example.com:8443`; none by default. Nothing of the
-    server's environment is inherited. `tier`: the weakest that will do.
+    server's environment is inherited. `tier`: the weakest that will do. `image`, pinned by its digest, is what a remote
+    provider starts.
     """
 
     id: str
@@ -86,6 +88,8 @@ class Spec:
     hosts: tuple[str, ...] = ()
     limits: Limits = Limits()
     tier: Tier = "strong"
+    image: str = ""
+    gpu: int = 0
 
     def check(self) -> None:
         """Raise `validation_failed` for what no provider could run, before anything is made."""

@@ -1,7 +1,8 @@
 """What other rooms use of compute: running a step's command, and what may run at all."""
 
+from .approved import Approved, Listed
 from .beneath import Beneath
-from .execution import execute, outcome_of
+from .execution import execute, outcome_of, usage_of
 from .orders import Order, Outcome, SecretAsked
 from .providers import SandboxProviders
 from .runtimes import ProviderFile, RuntimeFile, parse_provider, parse_runtimes
@@ -9,6 +10,7 @@ from .tiers import require_tier
 from .waiting import finished, run
 
 __all__ = [
-    "Beneath", "Order", "Outcome", "ProviderFile", "RuntimeFile", "SandboxProviders", "SecretAsked", "execute",
-    "finished", "outcome_of", "parse_provider", "parse_runtimes", "require_tier", "run",
+    "Approved", "Beneath", "Listed", "Order", "Outcome", "ProviderFile", "RuntimeFile", "SandboxProviders",
+    "SecretAsked", "execute", "finished", "outcome_of", "parse_provider", "parse_runtimes", "require_tier", "run",
+    "usage_of",
 ]  # fmt: skip

@@ -10,14 +10,14 @@ from .options import fields, paged
 from .output import facts, table
 
 NUMBERS = (("requests", "REQUESTS"), ("writes", "WRITES"), ("refused", "REFUSED"), ("failed", "FAILED"),
-           ("commits", "COMMITS"), ("merges", "MERGES"), ("sandboxes", "WORKSPACES"))  # fmt: skip
+           ("commits", "COMMITS"), ("merges", "MERGES"), ("sandboxes", "WORKSPACES"), ("commands", "COMMANDS"), ("cpu_ms", "CPU MS"))  # fmt: skip
 BUDGETS = (("meter", "METER"), ("period", "PERIOD"), ("used", "USED"), ("amount", "BUDGET"), ("percent", "PER CENT"),
            ("level", "STANDS"), ("resets_at", "RESETS"))  # fmt: skip
 ORGS = (("slug", "ORGANISATION"), ("members", "MEMBERS"), ("repositories", "REPOSITORIES"), ("sandboxes", "WORKSPACES"),
         ("requests", "REQUESTS"), ("failed", "FAILED"), ("refused", "REFUSED"), ("alerts", "ALERTS"))  # fmt: skip
 TOOLS = (("tool", "TOOL"), ("calls", "CALLS"), ("failed", "FAILED"), ("mean_ms", "MS"))
 ERRORS = (("code", "ERROR"), ("calls", "CALLS"))
-METER = click.Choice(["requests", "writes", "commits", "sandboxes"])
+METER = click.Choice(["requests", "writes", "commits", "sandboxes", "cpu_seconds"])
 PERIOD = click.Choice(["day", "month"])
 
 

@@ -21,7 +21,7 @@ CLOSED: Final[frozenset[Kind]] = frozenset({"network", "secrets"})  # denied as 
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)  # from the widest to the most specific
 APPROVERS: Final = ("Owner", "Admin", "Reviewer")
 # Actions that wait for an approval on this server, by the names that a file may use.
-ASKED_FOR: Final = frozenset({"git.push_main", "git.release", "policy.activate", "pull.merge"})
+ASKED_FOR: Final = frozenset({"command.run_weak", "git.push_main", "git.release", "policy.activate", "pull.merge"})
 FILE_NAME: Final = "builderos.policy.yaml"
 MAX_RULES: Final = 500
 MAX_PATTERNS: Final = 200

@@ -26,7 +26,7 @@ from builderos.trust.policy import service as policy
 
 from .model import budgets, usage
 
-Meter = Literal["requests", "writes", "commits", "sandboxes"]
+Meter = Literal["requests", "writes", "commits", "sandboxes", "cpu_seconds"]
 Period = Literal["day", "month"]
 Level = Literal["ok", "near", "exceeded"]
 NEAR: Final = 80  # per cent
@@ -45,7 +45,7 @@ class BudgetIn(WriteIn):
 
 
 class BudgetListIn(In):
-    """Nothing to filter: there are at most eight."""
+    """Nothing to filter: there are at most ten."""
 
 
 class Budget(Out):
@@ -172,14 +172,17 @@ def _look_again(context: Context) -> None:
 def _shown(unit: Unit, row: sa.Row[Any]) -> Budget:
     today = unit.now.date()
     since = today if row.period == "day" else today.replace(day=1)
-    column: sa.ColumnElement[int] = usage.c[str(row.meter)]
-    counted = sa.select(sa.func.coalesce(sa.func.sum(column), 0)).where(usage.c.day >= since)
+    counted = sa.select(sa.func.coalesce(sa.func.sum(_column(row.meter)), 0)).where(usage.c.day >= since)
     used = int(unit.execute(counted).scalar_one())
     standing = Standing(unit.org_id, row.meter, row.period, row.amount, used, since)
     return Budget(
         meter=row.meter, period=row.period, amount=row.amount, used=used, percent=used * 100 // row.amount,
         level=standing.level, resets_at=standing.resets_at, set_by=row.set_by, set_at=row.set_at,
     )  # fmt: skip
+
+
+def _column(meter: Meter) -> sa.ColumnElement[Any]:
+    return usage.c.cpu_ms / 1000 if meter == "cpu_seconds" else usage.c[meter]
 
 
 def _end(period: Period, since: date) -> datetime:

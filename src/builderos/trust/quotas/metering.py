@@ -129,6 +129,12 @@ def count_acts(unit: Unit, *, after: int, upto: int) -> None:
         add(unit, usage, {"day": day, "actor": actor}, sums)
 
 
+def count_command(unit: Unit, actor: str, *, cpu_s: float) -> None:
+    """One command of a run that ended, with the processor time that it used."""
+    sums = {"commands": 1, "cpu_ms": round(cpu_s * 1000)}
+    add(unit, usage, {"day": unit.now.date(), "actor": actor}, sums)
+
+
 def add(unit: Unit, table: sa.Table, key: Mapping[str, Any], sums: Mapping[str, int]) -> None:
     """Add numbers to a row of sums."""
     statement = insert(table).values(org_id=unit.org_id, **key, **sums)

@@ -16,7 +16,7 @@ usage = sa.Table(
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("actor", sa.Text, primary_key=True),
     *(_count(name) for name in ("requests", "writes", "refused", "failed", "busy_ms")),
-    *(_count(name) for name in ("commits", "merges", "sandboxes", "approvals")),
+    *(_count(name) for name in ("commits", "merges", "sandboxes", "approvals", "commands", "cpu_ms")),
 )
 tool_usage = sa.Table(
     "tool_usage",

@@ -31,6 +31,8 @@ _SUMS: Final[tuple[str, ...]] = (
     "merges",
     "sandboxes",
     "approvals",
+    "commands",
+    "cpu_ms",
 )
 
 
@@ -48,7 +50,9 @@ class UsageIn(In):
 
 
 class Sums(Out):
-    """Numbers of calls and acts. `busy_ms`: time that the server spent on the calls."""
+    """Numbers of calls and acts. `busy_ms`: time that the server spent on the calls; `cpu_ms`:
+    processor time of the commands of runs.
+    """
 
     requests: int
     writes: int
@@ -59,6 +63,8 @@ class Sums(Out):
     merges: int
     sandboxes: int
     approvals: int
+    commands: int
+    cpu_ms: int
 
 
 class UsageRow(Sums):
