@@ -28,6 +28,8 @@ def upgrade() -> None:
         "runs",
         "run_events",
         "compute",
+        "nodes",
+        "effects",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)
