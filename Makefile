@@ -75,8 +75,10 @@ lock: ## Write requirements/*.lock anew from pyproject.toml: UPGRADE=1 takes new
 	@[ -x .make/lock/bin/uv ] || { $(PY) -m venv .make/lock && .make/lock/bin/python -m pip install -qq 'uv>=0.13,<0.14'; }
 	@.make/lock/bin/uv pip compile $(COMPILE) --output-file requirements/runtime.lock
 	@.make/lock/bin/uv pip compile $(COMPILE) --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
+	@.make/lock/bin/uv pip compile $(LOCKING) requirements/bucket.in --output-file requirements/bucket.lock
 
-COMPILE = pyproject.toml --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+COMPILE = pyproject.toml $(LOCKING)
+LOCKING = --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: clean

@@ -14,6 +14,7 @@ from tests.support import run_folder as folders
 from tests.support.databases import Databases, FreshDatabase, run_name
 
 if TYPE_CHECKING:
+    from tests.support.buckets import Service
     from tests.support.lab import Lab
     from tests.support.world import World
 
@@ -97,6 +98,17 @@ def world(database: FreshDatabase) -> Iterator["World"]:
     from tests.support.world import world_in_temp  # it imports every room: tests of one room do without
 
     with world_in_temp(database) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Service"]:
+    """Somebody else's S3, without any bucket; the credentials for it are in the environment."""
+    from tests.support import buckets as support
+
+    with pytest.MonkeyPatch.context() as patch, support.service(tmp_path_factory.mktemp("s3")) as made:
+        for name, value in support.CREDENTIALS.items():
+            patch.setenv(name, value)
         yield made
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from builderos.core.problems import Problem
 
@@ -29,16 +30,20 @@ _PROBE: Final = ".probe"
 
 
 class FolderStore:
-    """The store that every installation begins with. `reserve`: bytes of the disk that stay free."""
+    """The store that every installation begins with; with a `url` of its own, a folder that machines share.
 
-    def __init__(self, root: Path, reserve: int = 0) -> None:
+    `reserve`: bytes of the disk that stay free.
+    """
+
+    def __init__(self, root: Path, reserve: int = 0, url: str = FOLDER) -> None:
         self._root = root
         self._reserve = reserve
+        self._url = url
 
     @property
     def url(self) -> str:
-        """Without the path: a state folder may be moved."""
-        return FOLDER
+        """Without the path where it is the state folder's own: that may be moved."""
+        return self._url
 
     def draft(self, org_id: str) -> "FolderDraft":
         """A file beside the others, so that renaming it is enough."""
@@ -152,6 +157,16 @@ class FolderStore:
             facts = os.statvfs(self._root)
             if facts.f_bavail * facts.f_frsize < self._reserve:
                 raise _full()
+
+
+def open_shared(url: str, reserve: int = 0) -> FolderStore:
+    """The store of `file:///folder`, which every machine has mounted there. Raises `validation_failed`."""
+    parts = urlsplit(url)
+    if parts.netloc or not parts.path.startswith("/") or parts.query:
+        raise Problem(
+            "validation_failed", f"{url[:200]!r} names no folder", hint="Write file:// and an absolute path."
+        )
+    return FolderStore(Path(unquote(parts.path)), reserve, url)
 
 
 class FolderDraft:

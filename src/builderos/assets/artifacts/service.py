@@ -1,7 +1,7 @@
 """What other rooms may use of artifacts: `prepare` and `keep` put in, `open_` gives out."""
 
 from . import media, moving, reading, rules, tidying, uploading
-from .folder import FolderStore
+from .folder import FolderStore, open_shared
 from .keeping import Prepared, keep, prepare
 from .places import Stores
 from .reading import open_
@@ -19,6 +19,7 @@ __all__ = [
     "media",
     "moving",
     "open_",
+    "open_shared",
     "prepare",
     "reading",
     "rules",

@@ -1,10 +1,11 @@
 """Artifacts in a bucket: `<prefix>/<organisation>/<xx>/<sha256>`, each organisation below a prefix of its own.
 
 The service is told a checksum of all it gets and refuses what differs. Small content is put under the condition that
-nothing lies there; large content goes in parts, becomes visible at the end alone, and is hashed again on its way.
+nothing lies there; large content goes in parts, is hashed again on its way, and becomes visible at the end alone.
 """
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ _PARALLEL: Final = 4
 _CHUNK: Final = 1024 * 1024
 _UPLOADS: Final = ".uploads"
 _PROBE: Final = ".probe"
+_ENDPOINT: Final = re.compile(r"https?://[^@\s/]+(/[^@\s]*)?\Z")
 _KNOWN: Final = frozenset({"endpoint", "region"})
 _RETRIES: Final = {"max_retries": 5, "retry_timeout": timedelta(seconds=30)}
 
@@ -38,19 +40,14 @@ def open_store(url: str, drafts: Path | None = None) -> "BucketStore":
     """
     parts = urlsplit(url)
     asked = parse_qs(parts.query)
-    if (
-        parts.scheme != "s3"
-        or not parts.netloc
-        or "@" in parts.netloc
-        or asked.keys() - _KNOWN
-        or parts.fragment
-    ):
+    endpoint = asked.get("endpoint", [None])[-1]
+    named = parts.netloc and "@" not in parts.netloc and (endpoint is None or _ENDPOINT.match(endpoint))
+    if parts.scheme != "s3" or not named or asked.keys() - _KNOWN or parts.fragment:
         raise Problem(
             "validation_failed", f"this is no address of a bucket: {url[:200]!r}",
             hint="Write s3://bucket/prefix?endpoint=https://…&region=…; credentials belong into the environment.",
         )  # fmt: skip
     options: dict[str, Any] = {"region": asked.get("region", ["us-east-1"])[-1]}
-    endpoint = asked.get("endpoint", [None])[-1]
     if endpoint is not None:
         options["endpoint"] = endpoint
         options["client_options"] = {"allow_http": endpoint.startswith("http://")}
@@ -96,9 +93,7 @@ class BucketStore:
                     return
                 obstore.put(self.bucket, key, data)
                 return
-            obstore.put(
-                self.bucket, key, _checked(_pieces(file), what), chunk_size=PART, max_concurrency=_PARALLEL
-            )
+        self._put_large(key, _pieces(file), what)
 
     def size_of(self, org_id: str, hash_: bytes) -> int | None:
         """By the service's word."""
@@ -148,12 +143,7 @@ class BucketStore:
                     file.write(data)
                 self.put(org_id, cast("BinaryIO", file), what)
             return
-        pieces = _gathered(self.parts(org_id, upload_id, what.size))
-        with _reachable():
-            obstore.put(
-                self.bucket, _key(org_id, what.hash), _checked(pieces, what), chunk_size=PART,
-                max_concurrency=_PARALLEL,
-            )  # fmt: skip
+        self._put_large(_key(org_id, what.hash), self.parts(org_id, upload_id, what.size), what)
 
     def drop_upload(self, org_id: str, upload_id: str) -> None:
         """Remove its objects."""
@@ -181,6 +171,17 @@ class BucketStore:
         """One object."""
         with _reachable():
             obstore.put(self.bucket, key, data, use_multipart=False)
+
+    def _put_large(self, key: str, pieces: Iterator[bytes], what: Sum) -> None:
+        """In parts. They become an object when the writer is closed, which it is not where the bytes are others."""
+        summing = Summing()
+        with _reachable():
+            writer = obstore.open_writer(self.bucket, key, buffer_size=PART, max_concurrency=_PARALLEL)
+            for piece in pieces:
+                summing.update(piece)
+                writer.write(piece)
+            _check(summing, what)
+            writer.close()
 
     def _read(self, key: str, start: int, stop: int) -> Iterator[bytes]:
         if start >= stop:
@@ -280,31 +281,6 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield data
 
 
-def _gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in larger pieces."""
-    held = bytearray()
-    for chunk in chunks:
-        held += chunk
-        if len(held) >= PART:
-            yield bytes(held)
-            held.clear()
-    if held:
-        yield bytes(held)
-
-
-def _checked(pieces: Iterator[bytes], what: Sum) -> Iterator[bytes]:
-    """The pieces; raises `Altered` instead of the last one where they are not `what`: nothing becomes visible then."""
-    summing, held = Summing(), None
-    for piece in pieces:
-        summing.update(piece)
-        if held is not None:
-            yield held
-        held = piece
-    _check(summing, what)
-    if held is not None:
-        yield held
-
-
 def _check(summing: Summing, what: Sum) -> None:
     found = summing.done()
     if (found.hash, found.size) != (what.hash, what.size):
@@ -319,7 +295,7 @@ def _streamed(reply: Any) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _reachable() -> Generator[None]:
-    """What the service says no with, in words; what somebody's own code raised on the way passes."""
+    """What the service says no with, in words."""
     try:
         yield
     except AlreadyExistsError:
@@ -327,8 +303,6 @@ def _reachable() -> Generator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as why:
         raise _away("it does not let this server in; look at its credentials") from why
     except BaseError as why:
-        if isinstance(why.__cause__, Altered):
-            raise why.__cause__ from why
         raise _away(str(why).partition("\n")[0][:300]) from why
 
 

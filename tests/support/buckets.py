@@ -1,0 +1,77 @@
+"""Somebody else's S3 (moto), in an environment and a process of its own."""
+
+import fcntl
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .sandboxes import until
+
+ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "requirements" / "bucket.lock"
+PLACE = ROOT / ".make" / "bucket"
+KEY_ID, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
+_XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+
+
+def environment() -> Path:
+    """The folder of its programs; made once for each lock file, by whoever is first."""
+    PLACE.parent.mkdir(exist_ok=True)
+    mark, wanted = PLACE / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    with PLACE.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not mark.exists() or mark.read_text() != wanted:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", PLACE], check=True)
+            pip = [PLACE / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+            subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
+            mark.write_text(wanted)
+    return PLACE / "bin"
+
+
+class Service:
+    """The service, looked at past every client of ours."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def make(self, bucket: str) -> str:
+        """A bucket; returns the URL of a store in it."""
+        self.ask("PUT", f"/{bucket}")
+        return f"s3://{bucket}/kept?endpoint={self.url}"
+
+    def ask(self, method: str, path: str, data: bytes | None = None, **headers: str) -> bytes:
+        """One request, without any credential: this service asks for none."""
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return reply.read()
+
+    def keys(self, bucket: str) -> list[str]:
+        """All objects of a bucket."""
+        tree = ElementTree.fromstring(self.ask("GET", f"/{bucket}?list-type=2"))
+        return [item.text or "" for item in tree.iter(f"{_XML}Key")]
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[Service]:
+    """The service on a free port until the block ends."""
+    log = folder / "bucket.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [environment() / "moto_server", "-H", "127.0.0.1", "-p", "0"], stdout=out, stderr=out,
+            start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+    try:
+        until(lambda: "Running on " in log.read_text())
+        yield Service(log.read_text().split("Running on ")[1].split()[0])
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
