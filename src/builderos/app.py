@@ -17,7 +17,7 @@ from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
-from builderos.assets.workspaces.ports import GitHosts
+from builderos.assets.workspaces.ports import Examiners, GitHosts
 from builderos.assets.workspaces.routes import admin_routes, provenance_routes, sandbox_routes, task_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.core import logs, tracing
@@ -37,7 +37,9 @@ from builderos.core.settings import Settings, load_settings
 from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine import outbox
 from builderos.engine.service import Engine
+from builderos.execution.compute.routes import routes as compute_routes
 from builderos.execution.compute.service import Approved, SandboxProviders
+from builderos.execution.compute.service import soundness as compute_soundness
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.local_forge.service import LocalForge
@@ -103,6 +105,7 @@ GROUPS = [
     usage_routes,
     vault_routes,
     admin_routes,
+    compute_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
     add_health,
@@ -198,6 +201,9 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Directory, Directory(orgs.members.address_of))
     context.put(SandboxProviders, _sandbox_providers(settings))
     context.put(Approved, Approved(settings.ssot or settings.home_dir))
+    examiners = Examiners()
+    examiners.enrol("commands", compute_soundness)
+    context.put(Examiners, examiners)
     return context
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from builderos.execution.compute.schema import Limits, Sandbox, Spec, Tier
+from builderos.execution.compute.schema import Limits, Probe, Sandbox, Spec, Tier
 from builderos.integrations.bwrap.service import LocalSandboxes
 
 QUICK = Limits(wall_s=20, grace_s=0.2)
@@ -86,3 +86,9 @@ def until(holds: Callable[[], bool], seconds: float = 20) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.01)
+
+
+def needs_strong(probe: Probe) -> None:
+    """Skips the test, and says why, on a machine that lends no strong sandbox."""
+    if probe.tier != "strong":
+        pytest.skip(f"no strong sandbox on this machine: {' '.join(probe.missing)}")

@@ -28,7 +28,7 @@ from builderos.execution.compute.service import (
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.trust.quotas.service import metering
 from tests.support.databases import Databases
-from tests.support.sandboxes import until
+from tests.support.sandboxes import needs_strong, until
 from tests.support.world import World, make_repository, world_in_temp
 
 _numbers = itertools.count(1)
@@ -37,9 +37,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def world(databases: Databases) -> Iterator[World]:
     with databases.fresh() as database, world_in_temp(database) as made:
-        probe = made.context.get(SandboxProviders).provider("local").probe()
-        if probe.tier != "strong":
-            pytest.skip(f"no strong sandbox on this machine: {' '.join(probe.missing)}")
+        needs_strong(made.context.get(SandboxProviders).provider("local").probe())
         yield made
 
 

@@ -29,6 +29,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.orgs import service as orgs
 from builderos.trust.policy import service as policy
 
+from .ports import Examiners
 from .rebuilding import missing, rebuild_all
 from .schedules import backups_without_ref, settle_backups
 
@@ -85,7 +86,9 @@ def examine(unit: Unit, body: DoctorIn) -> DoctorOut:
     """Run every check. Only an owner may: the answers tell of the whole server."""
     decision = policy.require(unit, "server.doctor", policy.org_resource(unit))
     checks = [_run(unit, REBUILDING, fix=body.rebuild)]
-    checks += [_run(unit, check, fix=body.fix) for check in CHECKS]
+    lent = unit.get(Examiners)
+    others = [Check(name, lent.get(name)) for name in lent]
+    checks += [_run(unit, check, fix=body.fix) for check in (*CHECKS, *others)]
     wrong = [c.name for c in checks if not c.ok]
     fixed = [c.name for c in checks if c.fixed]
     if fixed:

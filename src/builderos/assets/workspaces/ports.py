@@ -5,6 +5,7 @@ hosted forge receives pushes and pull requests and is the truth of its own `main
 `tests/ports/test_git_host.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,3 +67,10 @@ class GitHosts(Registry[GitHost]):
 
     def __init__(self) -> None:
         super().__init__("git host")
+
+
+class Examiners(Registry[Callable[[Unit], str]]):
+    """What other rooms have the doctor look at: name → what is well in words, or a `Problem`."""
+
+    def __init__(self) -> None:
+        super().__init__("check of the doctor")

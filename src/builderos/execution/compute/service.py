@@ -7,10 +7,11 @@ from .orders import Order, Outcome, SecretAsked
 from .providers import SandboxProviders
 from .runtimes import ProviderFile, RuntimeFile, parse_provider, parse_runtimes
 from .tiers import require_tier
+from .views import soundness
 from .waiting import finished, run
 
 __all__ = [
     "Approved", "Beneath", "Listed", "Order", "Outcome", "ProviderFile", "RuntimeFile", "SandboxProviders",
     "SecretAsked", "execute", "finished", "outcome_of", "parse_provider", "parse_runtimes", "require_tier", "run",
-    "usage_of",
+    "soundness", "usage_of",
 ]  # fmt: skip

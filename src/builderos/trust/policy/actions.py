@@ -19,6 +19,7 @@ Action = Literal[
     "backup.list",
     "backup.restore",
     "budget.write",
+    "compute.read",
     "credential.create",
     "credential.lift",
     "credential.revoke",

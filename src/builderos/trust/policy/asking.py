@@ -32,7 +32,7 @@ MAX_QUESTIONS: Final = 500
 _HERE: Final = "asked"
 # What an act is done to, by the first word of its name; single acts that differ from their like stand below.
 _KIND_OF: Final[Mapping[str, ResourceKind]] = {
-    "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch",
+    "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch", "compute": "org",
     "credential": "credential",
     "files": "branch", "git": "branch", "inbox": "org", "me": "org", "member": "org", "memory": "branch",
     "metrics": "branch", "network": "repo", "org": "org", "policy": "org", "project": "org", "pull": "pull",
