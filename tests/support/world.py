@@ -1,5 +1,6 @@
 """A whole server in the test's process: real database, real git on disk, requests through the HTTP door."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -9,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from anyio.from_thread import start_blocking_portal
-from starlette.testclient import TestClient
 
 from builderos import app as root
 from builderos.core.application import Application
@@ -20,13 +21,17 @@ from builderos.core.database import Database
 from builderos.core.keys import ServerKeys
 from builderos.core.settings import Settings, load_settings
 from builderos.execution.compute.service import SandboxProviders
+from builderos.trust.policy.rules import Policy
 
 from .databases import SECRET, FreshDatabase
+from .inprocess import InProcess
 
 Json = dict[str, Any]
 UNLIMITED: Json = {
     "rate_per_token": 10**6, "rate_per_org": 10**6, "rate_anonymous_inits": 10**6, "rate_invalid_tokens": 10**6,
 }  # fmt: skip
+# Checked once per process: they are the same for all worlds, and never change.
+_shipped_rules = functools.cache(Policy.default)
 GIT_ENV = {
     "PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@builderos.invalid", "GIT_COMMITTER_NAME": "t",
@@ -95,17 +100,18 @@ class World:
         self.home = home
         self.settings: Settings = load_settings(home=home, engine=False, **{**UNLIMITED, **settings})
         home.mkdir(parents=True, exist_ok=True)
-        self.context: Context = root.assemble(
-            self.settings, ServerKeys(SECRET), Database(database.keys, pool_size=8)
-        )
+        with mock.patch.object(Policy, "default", _shipped_rules):
+            self.context: Context = root.assemble(
+                self.settings, ServerKeys(SECRET), Database(database.keys, pool_size=8)
+            )
         self.org_id = root.ensure_default_org(self.context)
         self.owner_token = root.ensure_owner(self.context, self.org_id)
         self.app = Application(self.context, list(root.GROUPS))
         self.asgi = root.http_app(root.Started(self.app, database.engine_url))
-        self.http = TestClient(self.asgi, base_url="http://127.0.0.1", raise_server_exceptions=False)
         # One event loop for all requests, as in a server: what waits in one loop cannot be woken from another.
         self._running = ExitStack()
-        self.http.portal = self._running.enter_context(start_blocking_portal())
+        portal = self._running.enter_context(start_blocking_portal())
+        self.http = InProcess(self.asgi, portal, "http://127.0.0.1")
         self.owner = {"Authorization": f"Bearer {self.owner_token}"}
 
     def close(self) -> None:
