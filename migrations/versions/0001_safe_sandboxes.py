@@ -26,6 +26,7 @@ def upgrade() -> None:
         "vault",
         "artifacts",
         "runs",
+        "pipelines",
         "run_events",
         "compute",
         "nodes",

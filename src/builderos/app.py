@@ -12,6 +12,9 @@ from pathlib import Path
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from builderos.assets.artifacts import service as artifacts
+from builderos.assets.artifacts.ports import Runs
+from builderos.assets.artifacts.routes import routes as artifact_routes
 from builderos.assets.memory.routes import routes as memory_routes
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
@@ -27,25 +30,30 @@ from builderos.core.cleaning import clean_with
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.dialing import networks_of
-from builderos.core.home import EXECUTIONS, REPOSITORIES
+from builderos.core.home import ARTIFACTS, EXECUTIONS, REPOSITORIES
 from builderos.core.ids import new_id
 from builderos.core.keys import ServerKeys, load_keys
 from builderos.core.metrics import Metrics
 from builderos.core.migrations import migrate
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings, load_settings
+from builderos.core.steps import Actions, Gates
 from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine import outbox
+from builderos.engine.durable import Durable
 from builderos.engine.service import Engine
 from builderos.execution.compute.routes import routes as compute_routes
 from builderos.execution.compute.service import Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
+from builderos.execution.runs import service as execution
+from builderos.execution.runs.routes import routes as run_routes
+from builderos.execution.runs.view_routes import routes as run_view_routes
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
 from builderos.integrations.otlp.service import OtlpTracer
-from builderos.integrations.s3.service import S3Carrier
+from builderos.integrations.s3.service import S3Carrier, open_store
 from builderos.integrations.sinks.service import FileCarrier, SyslogCarrier, WebhookCarrier
 from builderos.integrations.smtp import service as smtp
 from builderos.interfaces.git.routes import add_git
@@ -55,12 +63,14 @@ from builderos.interfaces.http.behind import Behind
 from builderos.interfaces.http.cookies import Cookies
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health
+from builderos.interfaces.http.live import Streams
 from builderos.interfaces.http.metrics import add_metrics
 from builderos.interfaces.http.oauth_consent import add_consent
 from builderos.interfaces.http.oauth_tokens import add_oauth
 from builderos.interfaces.http.server import Extension, build_api, wrap
 from builderos.interfaces.http.sign_in import add_sign_in
 from builderos.interfaces.http.traffic import Traffic
+from builderos.interfaces.http.uploads import add_uploads
 from builderos.interfaces.mcp.door import add_mcp
 from builderos.trust.audit import service as audit
 from builderos.trust.audit.ports import Alarms, Carriers, Erasers, Witnesses
@@ -72,7 +82,7 @@ from builderos.trust.notices.ports import Directory
 from builderos.trust.notices.routes import inbox_routes, webhook_routes
 from builderos.trust.notices.routes import routes as alert_routes
 from builderos.trust.orgs import service as orgs
-from builderos.trust.orgs.ports import Alarm, Holds, Providers, Subjects
+from builderos.trust.orgs.ports import Alarm, Elsewhere, Holds, Providers, Subjects
 from builderos.trust.orgs.routes import place_routes
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
@@ -106,6 +116,9 @@ GROUPS = [
     vault_routes,
     admin_routes,
     compute_routes,
+    artifact_routes,
+    run_routes,
+    run_view_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
     add_health,
@@ -116,6 +129,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     add_git,
     add_chat,
     add_mcp,
+    add_uploads,
 )
 
 
@@ -181,6 +195,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     holds = Holds()
     holds.enrol("legal hold", audit.keeping.held)
     context.put(Holds, holds)
+    _put_artifacts(context, settings)
     _enrol_sign_in(context, settings)
     context.put(Alarms, Alarms(notices.raise_alert))
     carriers = Carriers()
@@ -199,6 +214,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
+    _put_runs(context, settings)
     context.put(SandboxProviders, _sandbox_providers(settings))
     context.put(Approved, Approved(settings.ssot or settings.home_dir))
     examiners = Examiners()
@@ -213,6 +229,39 @@ def _sandbox_providers(settings: Settings) -> SandboxProviders:
     providers = SandboxProviders(home)
     providers.enrol("local", lambda: LocalSandboxes(home / EXECUTIONS))
     return providers
+
+
+def _put_runs(context: Context, settings: Settings) -> None:
+    """What runs are carried out with, and what their steps can do."""
+    actions, gates = Actions(), Gates()
+    execution.builtin(actions)
+    context.put(Actions, actions)
+    context.put(Gates, gates)
+    context.put(execution.Callers, execution.Callers())
+    context.put(execution.Followers, execution.Followers(context))
+    context.put(execution.Tails, execution.Tails())
+    durable = Durable(context, {execution.QUEUE: settings.run_slots})
+    durable.enrol(execution.NODE, execution.node)
+    context.put(Durable, durable)
+
+
+def _put_artifacts(context: Context, settings: Settings) -> None:
+    """Where artifacts lie, and who removes those of an organisation that is erased."""
+    root = settings.home_dir / ARTIFACTS
+    stores = artifacts.Stores(artifacts.FolderStore(root, settings.disk_reserve), settings.artifact_url)
+    stores.enrol("s3", functools.partial(open_store, drafts=root))
+    stores.enrol("file", functools.partial(artifacts.open_shared, reserve=settings.disk_reserve))
+    context.put(artifacts.Stores, stores)
+    url = settings.artifact_url
+    context.put(
+        repositories.Nodes, repositories.Nodes(stores.at(repositories.place_of(url)) if url else None)
+    )
+    context.put(artifacts.Progress, artifacts.Progress())
+    context.put(Runs, Runs(lambda _unit, _id: None))
+    elsewhere = Elsewhere()
+    elsewhere.enrol("artifacts", artifacts.tidying.erase)
+    elsewhere.enrol("repositories", repositories.erase_elsewhere)
+    context.put(Elsewhere, elsewhere)
 
 
 def _enrol_sign_in(context: Context, settings: Settings) -> None:
@@ -233,6 +282,7 @@ def _put_counters(context: Context, settings: Settings) -> None:
     context.put(notices.sending.Lanes, notices.sending.Lanes())
     context.put(Metrics, Metrics())
     context.put(Traffic, Traffic())
+    context.put(Streams, Streams(context.get(Traffic)))
 
 
 def ensure_default_org(context: Context) -> str:
@@ -302,9 +352,14 @@ def build_engine(started: Started) -> Engine:
     engine.cron("sign-in-sweep", "37 * * * *", lambda c, org: as_system(c, org, orgs.signing_in.sweep))
     engine.feed(notices.feed.pass_on)
     engine.feed(audit.shipping.wake)
+    watch, durable = execution.Watch(), context.get(Durable)
+    engine.feed(watch.look)
+    engine.word(execution.INTERRUPT, durable.interrupt)
+    engine.word(execution.WAKE, lambda _run_id: context.get(outbox.Bell).ring())
     engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))
     engine.cron("delivery-sweep", "29 3 * * *", lambda c, org: as_system(c, org, notices.deliveries.sweep))
     engine.cron("org-erasure", "47 * * * *", orgs.closing.erase_due, each_org=False)
+    engine.cron("artifact-tidy", "17 * * * *", artifacts.tidy, catch_up=True)
     engine.cron("rewrap-keys", "*/20 * * * *", lambda c, org: as_system(c, org, vault.rewrap), catch_up=True)
     engine.cron("findings-sweep", "43 3 * * *", lambda c, org: as_system(c, org, vault.findings.sweep))
     engine.cron("usage-sweep", "33 3 * * *", lambda c, org: as_system(c, org, quotas.metering.sweep))

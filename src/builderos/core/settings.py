@@ -102,8 +102,9 @@ class Settings(BaseSettings):
 
     artifact_url: str | None = Field(
         None,
-        description="Where artifacts lie until somebody moves them: s3://bucket/prefix?endpoint=…&region=…; a folder of "
-        "the state folder when unset.",
+        description="Where artifacts lie until somebody moves them: s3://bucket/prefix?endpoint=…&region=…, or "
+        "file:///folder that all machines share; a folder of the state folder when unset. When set, repositories keep "
+        "there what other machines need of them.",
     )
     max_artifact: int = Field(1024**3, description="Bytes of one artifact.")
     max_artifact_part: int = Field(64 * 1024 * 1024, description="Bytes that one request of an upload may bring.")
@@ -165,11 +166,6 @@ class Settings(BaseSettings):
         4, ge=1, le=1024, description="Commands of runs that this process has run at once."
     )
     engine: bool = Field(True, description="Whether this process runs schedules and the outbox.")
-    ssot: Path | None = Field(
-        None,
-        description="Folder with workbench/runtimes.yaml and providers/<name>/sandbox.yaml of this server, in ssot/; "
-        "the home when unset.",
-    )
     ssot: Path | None = Field(
         None,
         description="Folder with workbench/runtimes.yaml and providers/<name>/sandbox.yaml of this server, in ssot/; "

@@ -16,7 +16,7 @@ StepReason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One attempt of one step. `spec` is the frozen node as JSON, `inputs` and `env` are filled in.
+    """One attempt of one step. `node` is the step as its run has frozen it (`runs.definition.Node`), filled in.
 
     Trees are ids of git trees as hex; empty: the tree of the commit the run started from. `call` is on whose behalf.
     """
@@ -27,10 +27,8 @@ class Work:
     name: str
     action: str
     attempt: int
-    spec: Mapping[str, Any]
-    inputs: Mapping[str, Any]
+    node: Any
     params: Mapping[str, Any]
-    env: Mapping[str, str]
     input_tree: str
     base_tree: str | None
     base_sha: str | None
@@ -40,7 +38,9 @@ class Work:
     branch: str
     project_id: str | None
     timeout_s: float
-    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])  # their results
+    needs: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict[str, Mapping[str, Any]]
+    )  # their results
 
     @property
     def name_of_attempt(self) -> str:
@@ -108,7 +108,7 @@ class GateResult:
     why: str = ""
 
 
-Gate: TypeAlias = Callable[[Unit, Work, Done, Mapping[str, Any]], GateResult]
+Gate: TypeAlias = Callable[[Unit, Work, Done, Any], GateResult]
 """Whether a step that succeeded counts as succeeded; the last argument is the gate as the definition has it."""
 
 

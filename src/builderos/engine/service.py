@@ -1,4 +1,4 @@
-"""The one DBOS adapter: durable schedules, the outbox and durable tasks, on the server's own PostgreSQL (schema `dbos`).
+"""The one DBOS adapter: schedules, the outbox and durable tasks, on the server's own PostgreSQL (schema `dbos`).
 
 The library keeps one engine per process. It is imported when the engine starts, because that costs half a second
 that the first answer of the server must not wait for. What runs here may run again after a crash: every function
@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
 
@@ -25,11 +25,9 @@ from builderos.core.problems import Problem
 from . import outbox
 from .durable import Durable
 from .lease import Lease
+from .library import attempts, log_like_us, owners_of_pending, take_over
 from .loop import Loop
 from .signals import Listener
-
-if TYPE_CHECKING:
-    from dbos import StepOptions
 
 log = logging.getLogger("builderos.engine")
 
@@ -189,17 +187,18 @@ class Engine:
         options = "-c synchronous_commit=off"
         DBOS(
             config={
-                "name": "builderos", "system_database_url": self._rendered(options=options), "sys_db_pool_size": _SESSIONS,
-                "application_version": APPLICATION_VERSION, "executor_id": self._executor_id, "log_level": "ERROR",
+                "name": "builderos", "system_database_url": self._rendered(options=options),
+                "sys_db_pool_size": _SESSIONS, "application_version": APPLICATION_VERSION,
+                "executor_id": self._executor_id, "log_level": "ERROR",
                 "serializer": DBOSPortableJSONSerializer(), "max_executor_threads": _THREADS,
                 # By default it wakes a hundred times a second for streams and events: 1 % of a core, for nothing.
                 "notification_coalesce_sec": 0.1,
             }
         )  # fmt: skip
-        _log_like_us()
+        log_like_us()
         cron, self._deliver = self._workflows()
         self._durable.declare()
-        self._lease = Lease(self._rendered(), self._executor_id, _owners_of_pending, _take_over)
+        self._lease = Lease(self._rendered(), self._executor_id, owners_of_pending, take_over)
         self._loop = Loop()
         self._durable.open(self._loop.loop)  # before the launch, which may bring the first ones along
         self._loop.call(DBOS.launch)  # the library runs what waits on the loop that it is launched from
@@ -343,7 +342,7 @@ class Engine:
                     raise
 
         try:
-            DBOS.run_step(_attempts(name), attempt)
+            DBOS.run_step(attempts(name), attempt)
         except Exception as error:
             # No reason where the attempts were another process's and only their failure was recorded.
             raise StepFailed(reasons[-1] if reasons else str(error)) from error
@@ -375,35 +374,3 @@ class Engine:
             if not old:
                 return
             DBOS.delete_workflows([w.workflow_id for w in old])
-
-
-def _attempts(name: str) -> "StepOptions":
-    """A few quick attempts; longer pauses belong into a row or to the next tick, not into a waiting thread."""
-    return {
-        "name": name,
-        "retries_allowed": True,
-        "max_attempts": 3,
-        "interval_seconds": 0.25,
-        "backoff_rate": 2,
-    }
-
-
-def _owners_of_pending() -> set[str]:
-    from dbos import DBOS
-
-    pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-    return {w.executor_id for w in pending if w.executor_id}
-
-
-def _take_over(executor_id: str) -> None:
-    from dbos import DBOS
-
-    log.warning("taking over the unfinished work of %s", executor_id)
-    DBOS._recover_pending_workflows([executor_id])  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  # no public form; pinned minor, tested
-
-
-def _log_like_us() -> None:
-    """The library prints for itself; its lines are to come out of the server's own log, in its own form."""
-    theirs = logging.getLogger("dbos")
-    theirs.handlers.clear()
-    theirs.propagate = True

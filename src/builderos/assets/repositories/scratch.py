@@ -88,11 +88,11 @@ class Scratch:
             return ours
         if ours == base:
             return theirs
-        trees = [bytes.fromhex(tree) for tree in (base, ours, theirs)]
-        merged = three_way(self._batch, self._repo, *trees)
+        mine = bytes.fromhex(ours)
+        merged = three_way(self._batch, self._repo, bytes.fromhex(base), mine, bytes.fromhex(theirs))
         if not merged.clean:
             return [conflict.path for conflict in merged.conflicts]
-        return self._kept(edit_tree(self._batch, trees[1], merged.edits))
+        return self._kept(edit_tree(self._batch, mine, merged.edits))
 
     def changes(self, base: str, tree: str) -> dict[str, tuple[Entry | None, Entry | None]]:
         """Paths that differ, with what was there and what is."""

@@ -45,6 +45,15 @@ def tip_of(unit: Unit, branch: Branch) -> "TreeFiles":
     return TreeFiles(batch, tree_of(batch, branch.tip))
 
 
+def file_at(unit: Unit, branch: Branch, path: str) -> str | None:
+    """The text of a file at a branch's tip; None where there is none, or no text."""
+    data = tip_of(unit, branch).read(path)
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def tree_of(batch: Batch, commit: str) -> Oid:
     """The tree of a commit, read from its first line. Raises KeyError for an unknown commit."""
     kind, data = batch.read(bytes.fromhex(commit))

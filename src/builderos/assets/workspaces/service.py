@@ -1,6 +1,7 @@
 """What other rooms may use of the workspaces."""
 
 from . import remembered
+from .content import file_at
 from .lifecycle import age_sandboxes
 from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate
 from .promotion import on_verdict
@@ -14,7 +15,8 @@ from .upload import Address, Reading, View, look, read
 from .witness import unlogged_commits
 
 __all__ = [
-    "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Made", "Place", "Reading", "View", "accept", "add_comment",
-    "age_sandboxes", "back_up_daily", "branch_resource", "check", "commit_result", "export_weekly", "forget_words", "locate", "look", "on_verdict", "read",
-    "refusal", "remembered", "settle_backups", "sign_ledger", "touch", "unlogged_commits",
+    "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Made", "Place", "Reading", "View", "accept",
+    "add_comment", "age_sandboxes", "back_up_daily", "branch_resource", "check", "commit_result", "export_weekly",
+    "file_at", "forget_words", "locate", "look", "on_verdict", "read", "refusal", "remembered", "settle_backups",
+    "sign_ledger", "touch", "unlogged_commits",
 ]  # fmt: skip

@@ -1,0 +1,43 @@
+"""What the engine asks of the library beside its main road."""
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbos import StepOptions
+
+log = logging.getLogger("builderos.engine")
+
+
+def attempts(name: str) -> "StepOptions":
+    """A few quick attempts; longer pauses belong into a row or to the next tick, not into a waiting thread."""
+    return {
+        "name": name,
+        "retries_allowed": True,
+        "max_attempts": 3,
+        "interval_seconds": 0.25,
+        "backoff_rate": 2,
+    }
+
+
+def owners_of_pending() -> set[str]:
+    """Executors with unfinished work."""
+    from dbos import DBOS
+
+    pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+    return {w.executor_id for w in pending if w.executor_id}
+
+
+def take_over(executor_id: str) -> None:
+    """Do the unfinished work of an executor that is gone."""
+    from dbos import DBOS
+
+    log.warning("taking over the unfinished work of %s", executor_id)
+    DBOS._recover_pending_workflows([executor_id])  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  # no public form; pinned minor, tested
+
+
+def log_like_us() -> None:
+    """The library prints for itself; its lines are to come out of the server's own log, in its own form."""
+    theirs = logging.getLogger("dbos")
+    theirs.handlers.clear()
+    theirs.propagate = True

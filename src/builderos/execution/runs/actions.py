@@ -1,0 +1,56 @@
+"""Built-in actions: what a step does without a command."""
+
+from builderos.assets.repositories import service as repositories
+from builderos.assets.workspaces import service as workspaces
+from builderos.assets.workspaces.service import Made
+from builderos.core.problems import Problem
+from builderos.core.steps import Action, Actions, Done, Work
+from builderos.core.unit import Unit
+
+from .commands import run_command
+from .rows import QUEUE, find_run
+from .trees import base_of, scratch_of
+
+MAX_MESSAGE = 2000
+
+
+def builtin(actions: Actions) -> None:
+    """Enrol what this room can do itself."""
+    actions.enrol("run", Action(outside=run_command, queue=QUEUE))
+    actions.enrol("noop", Action(in_unit=nothing, lasting=False))
+    actions.enrol("git.commit", Action(in_unit=commit))
+
+
+def nothing(unit: Unit, work: Work) -> Done:
+    """Pass the inputs on."""
+    del unit
+    return Done(result=dict(work.node.inputs))
+
+
+def commit(unit: Unit, work: Work) -> Done:
+    """Put what the steps before have made on the run's branch, in one commit. Nothing new makes no commit.
+
+    Inputs: `message`, `task_id`.
+    """
+    if work.branch_id is None:
+        raise Problem("branch_required", "this run has no branch", hint="Start it with a branch.")
+    run = find_run(unit, work.run_id)
+    scratch = scratch_of(unit, run)
+    base = base_of(unit, run)
+    files: dict[str, Made] = {}
+    for path, (was, now) in scratch.changes(base, work.input_tree or base).items():
+        before = was.oid if was is not None else None
+        if now is None:
+            files[path] = Made(None, 0, before)
+        elif now.mode != repositories.SUBMODULE:
+            files[path] = Made(scratch.read(now.oid), now.mode, before)
+    message = str(work.node.inputs.get("message") or f"Run {run.pipeline}: {work.name}")[:MAX_MESSAGE]
+    task_id = work.node.inputs.get("task_id")
+    written = workspaces.commit_result(
+        unit, work.branch_id, files, message=message, run_id=work.run_id, step_id=work.step_id,
+        task_id=str(task_id) if task_id else None,
+    ) if files else None  # fmt: skip
+    if written is None:
+        return Done(result={"commit_sha": None, "files": 0})
+    result = {"commit_sha": written.sha, "files": len(files)}
+    return Done(result=result, commit_sha=written.sha)

@@ -1,0 +1,312 @@
+"""What follows when a step has ended: which steps may run now, which never will, how the run stands.
+
+Everything is worked out in the transaction that ends the step, under the lock of the run's row, at the cost of the
+steps that hang on it. The engine is told afterwards; what it was not told is found by looking (`watching`).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from builderos.core.steps import Actions
+from builderos.core.unit import Unit
+from builderos.engine import signals
+from builderos.engine.durable import Durable, Task
+
+from . import events
+from .definition import node_of
+from .model import runs, steps
+from .rows import Row, live, task_of
+from .wanting import decision
+
+INTERRUPT: Final = "interrupt"
+WAKE: Final = "runs"
+_STOPPING: Final = frozenset({"denied", "cancelled", "timed_out"})
+_WAITING: Final = frozenset({"waiting_approval", "waiting_input"})
+
+
+class Course:
+    """The way of one run through one unit. Make it of the locked row; `close` writes how the run stands then."""
+
+    def __init__(self, unit: Unit, run: Row) -> None:
+        self.unit = unit
+        self.run = run
+        self.status: str = run.status
+        self.reason: str | None = run.reason
+        self.detail: str = run.detail
+        self.lanes: str = run.lanes
+        self.open = int(run.open_steps)
+        self.paused = bool(run.paused)
+        self.tasks: list[Task] = []
+        self.later: list[tuple[Task, datetime]] = []
+        self.values: dict[str, Any] = {}
+        self._ended: list[Any] = []
+        self._parked = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new begins any more, but what asked to run even then."""
+        return self.reason in _STOPPING or (self.reason == "failed" and self.lanes == "fail_fast")
+
+    # ---------------------------------------------------------------- steps
+
+    def begin(self, step: Row, **values: Any) -> None:
+        """Another attempt of a step begins."""
+        now = self.unit.now
+        values = {"status": "running", "attempt": step.attempt + 1, "next_at": None, **values}
+        values["started_at"] = step.started_at or now
+        values["logs_ref"] = f"logs/{step.run_id}/{step.name}.{values['attempt']}.log"
+        self._set(step.id, values)
+        self._tell("step.started", step, "running", attempt=values["attempt"])
+        if self.run.started_at is None and "started_at" not in self.values:
+            self.values["started_at"] = now
+            self._announce("run.started", "running")
+        self.status = "running"
+
+    def end(self, step: Any, status: str, **values: Any) -> None:
+        """A step is over. Call `settle` when all that ended in this unit is said."""
+        self._set(step.id, {"status": status, "ended_at": self.unit.now, "next_at": None, **values})
+        ended = _Ended(step, status, values.get("reason"))
+        self._ended.append(ended)
+        self.open -= 1
+        self._tell("step.skipped" if status == "skipped" else "step.ended", step, status, reason=ended.reason)
+
+    def retry(self, step: Row, at: datetime, **values: Any) -> None:
+        """A step is tried again at a time."""
+        turn = step.turn + 1
+        self._set(step.id, {"status": "retrying", "turn": turn, "next_at": at, **values})
+        self._tell("step.retrying", step, "retrying", next_at=at.isoformat())
+        self.later.append((self._task(_Turned(step, turn)), at))
+
+    def park(self, step: Row, status: str, **values: Any) -> None:
+        """A step waits for somebody, for however long; nothing of it is kept anywhere but in its row."""
+        self._set(step.id, {"status": status, **values})
+        self._tell("step.waiting", step, status)
+        self._parked = True
+
+    def wake(self, step: Row, **values: Any) -> None:
+        """A step goes on: another turn."""
+        turn = step.turn + 1
+        self._set(step.id, {"status": "pending", "turn": turn, "next_at": None, **values})
+        if not self.paused:
+            self.tasks.append(self._task(_Turned(step, turn)))
+
+    def stop(self, reason: str, detail: str = "") -> None:
+        """The run ends so. What runs is interrupted, what waits is given up; who wants to run even then still may."""
+        self.reason = self.reason if self.stopping and self.reason != "failed" else reason
+        self.detail = self.detail or detail
+        if not self.stopping:
+            return
+        ended = {e.id for e in self._ended}
+        rows = self.unit.execute(
+            sa.select(steps).where(steps.c.run_id == self.run.id, steps.c.ended_at.is_(None))
+        )
+        running = False
+        for row in sorted((r for r in rows if r.id not in ended), key=lambda r: r.position):
+            if row.status == "running":
+                running = True
+            elif row.ready_at is not None:
+                self.end(row, _given_up(self.reason), reason="stopped")
+            elif row.spec.get("when") is None or self.reason in ("cancelled", "timed_out"):
+                self.end(row, "skipped", reason="stopped")
+        if running:
+            signals.tell(self.unit, INTERRUPT, f"{self.run.id}.")
+
+    # ---------------------------------------------------------------- the run
+
+    def settle(self) -> None:
+        """Work out what follows from everything that ended in this unit, and from that, and so on."""
+        while self._ended:
+            ended, self._ended = self._ended, []
+            for step in ended:
+                self._judge(step)
+            ended, self._ended = ended + self._ended, []
+            ready = self._freed(ended)
+            for step in sorted(ready, key=lambda r: r.position):
+                self._decide(step)
+
+    def close(self) -> None:
+        """Write the run's row; once this unit is durable, start what may run. Call it once, last before the ledger."""
+        self.settle()
+        if self.open == 0 and self.run.ended_at is None:
+            self._finish()
+        else:
+            self._stand()
+        self.values |= {
+            "status": self.status,
+            "reason": self.reason,
+            "detail": self.detail,
+            "lanes": self.lanes,
+        }
+        changed = {
+            k: v for k, v in (self.values | {"open_steps": self.open}).items() if getattr(self.run, k) != v
+        }
+        if changed:
+            self.unit.execute(sa.update(runs).where(runs.c.id == self.run.id).values(**changed))
+        self.run_started()
+
+    def run_started(self) -> None:
+        """Hand the steps that may run to the engine of this process; where there is none, every other one looks."""
+        durable, tasks, later, unit = self.unit.get(Durable), self.tasks, self.later, self.unit
+        if not tasks and not later:
+            return
+        if not durable.here:
+            signals.tell(unit, WAKE, self.run.id)
+            return
+
+        def start() -> None:
+            durable.start_soon(tasks)
+            for task, at in later:
+                durable.start_at(task, (at - unit.now).total_seconds())
+
+        unit.after_commit(start)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run ended in this unit."""
+        return self.open == 0 and self.run.ended_at is None
+
+    # ---------------------------------------------------------------- inside
+
+    def _judge(self, step: "_Ended") -> None:
+        """What the end of one step means for the whole run."""
+        if step.reason in ("stopped", "needs", "condition") or self.stopping:
+            return
+        if step.status == "denied":
+            self.stop("denied", f"{step.name} was denied")
+        elif step.status == "cancelled":
+            self.stop("cancelled", f"{step.name} was cancelled")
+        elif step.status in ("failed", "timed_out") and step.on_fail != "continue":
+            if step.on_fail == "rollback":
+                self.lanes = "fail_fast"
+            self.stop("failed", f"{step.name} {step.status.replace('_', ' ')}")
+
+    def _freed(self, ended: "Sequence[_Ended]") -> list[Row]:
+        """Steps whose last need is among these."""
+        freed: dict[str, int] = {}
+        for step in ended:
+            for name in step.needed_by:
+                freed[name] = freed.get(name, 0) + 1
+        ready: list[Row] = []
+        for count in sorted(set(freed.values())):
+            names = [name for name, n in freed.items() if n == count]
+            left = steps.c.waiting_for - count
+            rows = self.unit.execute(
+                sa.update(steps)
+                .where(steps.c.run_id == self.run.id, steps.c.name.in_(names), steps.c.ended_at.is_(None))
+                .values(waiting_for=left)
+                .returning(steps)
+            )
+            ready += [row for row in rows if row.waiting_for == 0]
+        return ready
+
+    def _decide(self, step: Row) -> None:
+        """Nothing keeps this step waiting any more: it runs, or it never will."""
+        node = node_of(step.spec)
+        if node.when is None and self.stopping:
+            self.end(step, "skipped", reason="stopped")
+            return
+        verdict = decision(self.unit, self.run, step, node)
+        if verdict == "run":
+            self.ready([step])
+        else:
+            self.end(step, "skipped", reason=verdict)
+
+    def ready(self, rows: Iterable[Row]) -> None:
+        """Steps may run."""
+        found = list(rows)
+        if not found:
+            return
+        ids = [row.id for row in found]
+        self.unit.execute(sa.update(steps).where(steps.c.id.in_(ids)).values(ready_at=self.unit.now))
+        if not self.paused:
+            self.tasks += [self._task(row) for row in found]
+
+    def _task(self, step: Any) -> Task:
+        return task_of(self.run, step, heavy=is_heavy(self.unit, step.spec))
+
+    def _stand(self) -> None:
+        """The status of a run that goes on."""
+        if self.paused:
+            self._become("paused", "run.paused")
+        elif self._parked or not (self.tasks or self.later) or self.status == "paused":
+            rows = self.unit.execute(
+                sa.select(steps.c.status).where(steps.c.run_id == self.run.id, live()).distinct()
+            )
+            found = {row.status for row in rows}
+            if found & {"running", "retrying", "pending"} or not found:
+                started = self.run.started_at is not None or "started_at" in self.values
+                self._become("running" if started else "queued", "run.resumed")
+            else:
+                self._become(min(found & _WAITING), "run.waiting")
+        elif self.status in _WAITING:
+            self._become("running", "run.resumed")
+
+    def _become(self, status: str, event: str) -> None:
+        if self.status == status:
+            return
+        self.status = status
+        self._announce(event, status)
+
+    def _finish(self) -> None:
+        self.status = self.reason or "succeeded"
+        self.values["ended_at"] = self.unit.now
+        self._announce("run.ended", self.status)
+
+    def _set(self, step_id: str, values: dict[str, Any]) -> None:
+        self.unit.execute(sa.update(steps).where(steps.c.id == step_id).values(**values))
+
+    def _tell(self, type_: str, step: Any, status: str, **more: Any) -> None:
+        told = {
+            "step_id": step.id,
+            "name": step.name,
+            "status": status,
+            "lane": step.lane,
+            "attempt": step.attempt,
+        }
+        told |= {key: value for key, value in more.items() if value is not None}
+        events.add(self.unit, self.run.id, type_, told)
+
+    def _announce(self, type_: str, status: str) -> None:
+        events.add(self.unit, self.run.id, type_, {"status": status, "reason": self.reason})
+
+
+class _Ended:
+    """A step that ended in this unit."""
+
+    def __init__(self, row: Any, status: str, reason: str | None) -> None:
+        self.id: str = row.id
+        self.name: str = row.name
+        self.status = status
+        self.reason = reason
+        self.on_fail: str = row.spec.get("on_fail", "stop")
+        self.needed_by: Sequence[str] = row.needed_by
+
+
+class _Turned:
+    """A step as it will be in its next turn."""
+
+    def __init__(self, row: Any, turn: int) -> None:
+        self.org_id, self.run_id, self.id, self.name = row.org_id, row.run_id, row.id, row.name
+        self.spec, self.turn = row.spec, turn
+
+
+def is_heavy(unit: Unit, spec: dict[str, Any]) -> bool:
+    """Whether a step needs a slot."""
+    name = action_of(spec)
+    actions = unit.get(Actions)
+    return name in actions and actions.get(name).queue != ""
+
+
+def action_of(spec: dict[str, Any]) -> str:
+    """The name under which what a node does is enrolled."""
+    for kind in ("run", "actor", "agent", "approval", "question"):
+        if spec.get(kind) is not None:
+            return kind
+    return str(spec["action"])
+
+
+def _given_up(reason: str | None) -> str:
+    return "timed_out" if reason == "timed_out" else "cancelled"

@@ -1,0 +1,32 @@
+"""What is done when a run has ended, in the unit that ends it."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from builderos.core.unit import Unit
+from builderos.trust.ledger import service as ledger
+
+from .course import Course
+from .model import steps
+
+
+def ended(unit: Unit, course: Course) -> None:
+    """The ledger's line of a run that is over: what every step came to."""
+    run = course.run
+    rows = unit.execute(
+        sa.select(
+            steps.c.name, steps.c.id, steps.c.status, steps.c.reason, steps.c.output_tree, steps.c.commit_sha
+        )
+        .where(steps.c.run_id == run.id)
+        .order_by(steps.c.position)
+        .limit(500)
+    )
+    payload: dict[str, Any] = {
+        "pipeline": f"{run.pipeline}@{run.version}", "status": course.status,
+        "steps": [{k: v for k, v in row._mapping.items() if v is not None} for row in rows],  # pyright: ignore[reportPrivateUsage]
+        "commits": course.values.get("commits", run.commits),
+    }  # fmt: skip
+    if run.repo_name:
+        payload |= {"repo": run.repo_name, "branch": run.branch, "repo_id": run.repo_id}
+    ledger.record(unit, "run.ended", run.id, payload)

@@ -1,0 +1,106 @@
+"""Runs as people and programs look at them."""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from builderos.assets.repositories import service as repositories
+from builderos.assets.workspaces import service as workspaces
+from builderos.core.paging import decode_cursor, encode_cursor, list_key
+from builderos.core.tables import as_dict
+from builderos.core.unit import Unit
+from builderos.trust.policy import service as policy
+from builderos.trust.policy.schema import Resource
+
+from .model import runs, steps
+from .rows import Row, find_run
+from .schema import RunIn, RunList, RunListIn, RunOut, RunSummary, StepOut
+
+SHOWN: Final = 200
+_SAME: Final = (
+    "id", "run_id", "name", "agent_id", "action", "lane", "status", "reason", "error", "attempt", "next_at",
+    "exit_code", "result", "usage", "tier", "logs_ref", "artifacts_ref", "policy_events", "cache_key", "input_tree",
+    "output_tree", "approval_id", "question", "child_run_id", "commit_sha", "needs",
+)  # fmt: skip
+
+
+def resource_of(unit: Unit, run: Row) -> Resource:
+    """A run as the policy sees it: its branch, or the organisation."""
+    if run.branch_id is None:
+        return policy.org_resource(unit)
+    return workspaces.branch_resource(unit, repositories.branch_by_id(unit, run.branch_id))
+
+
+def show(unit: Unit, body: RunIn) -> RunOut:
+    """One run with its steps and where it came from."""
+    run = find_run(unit, body.id)
+    policy.require(unit, "run.read", resource_of(unit, run))
+    rows = unit.execute(
+        sa.select(steps).where(steps.c.run_id == run.id).order_by(steps.c.position).limit(SHOWN)
+    ).all()
+    total = unit.execute(sa.select(sa.func.count()).where(steps.c.run_id == run.id)).scalar_one()
+    return RunOut(
+        **summary(run).model_dump(), params=run.params, input_fingerprint=run.input_fingerprint, priority=run.priority,
+        deadline_at=run.deadline_at, steps=[as_step(row) for row in rows], steps_total=total,
+        provenance=provenance_of(run),
+    )  # fmt: skip
+
+
+def summary(run: Row) -> RunSummary:
+    """A row as it stands in a list."""
+    return RunSummary(
+        id=run.id, project_id=run.project_id, pipeline_id=f"{run.pipeline}@{run.version}", kind=run.kind,
+        status=run.status, reason=run.reason, detail=run.detail, repo_name=run.repo_name, branch=run.branch,
+        trigger=run.trigger, created_at=run.created_at, started_at=run.started_at, ended_at=run.ended_at,
+    )  # fmt: skip
+
+
+def as_step(row: Row) -> StepOut:
+    """A row as the contract names it."""
+    values: dict[str, Any] = as_dict(row)
+    return StepOut(**{name: values[name] for name in _SAME}, start=row.started_at, end=row.ended_at)
+
+
+def provenance_of(run: Row) -> dict[str, Any]:
+    """From what a run was made and what it left."""
+    return {
+        "repo": run.repo_name or None, "branch": run.branch or None, "base_sha": run.base_sha,
+        "commits": run.commits, "prompts": {}, "agents": {}, "tools": {}, "runtime": None, "approvals": run.approvals,
+        "definition": run.definition_digest, "policy": run.policy_digest,
+    }  # fmt: skip
+
+
+def listed(unit: Unit, body: RunListIn) -> RunList:
+    """Runs, newest first; a sandbox user sees those on the own branch."""
+    c = runs.c
+    key = list_key(
+        "runs", repo=body.repo_name, branch=body.branch, pipeline=body.pipeline, status=body.status
+    )
+    wanted = sa.select(runs).where(c.org_id == unit.org_id, *_scope(unit, body))
+    if body.pipeline is not None:
+        wanted = wanted.where(c.pipeline == body.pipeline)
+    if body.status is not None:
+        wanted = wanted.where(c.status == body.status)
+    last = decode_cursor(key, body.cursor)
+    if last is not None:
+        wanted = wanted.where(c.id < str(last[0]))
+    rows = unit.execute(wanted.order_by(c.id.desc()).limit(body.limit + 1)).all()
+    items = [summary(row) for row in rows[: body.limit]]
+    more = len(rows) > body.limit
+    return RunList(items=items, next_cursor=encode_cursor(key, [items[-1].id]) if more else None)
+
+
+def _scope(unit: Unit, body: RunListIn) -> list[sa.ColumnElement[bool]]:
+    c = runs.c
+    where: list[sa.ColumnElement[bool]] = []
+    if unit.actor.sandbox_id is not None:
+        mine = repositories.branch_by_id(unit, "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
+        policy.require(unit, "run.read", workspaces.branch_resource(unit, mine))
+        return [c.branch_id == mine.id]
+    policy.require(unit, "run.read", policy.org_resource(unit))
+    if body.repo_name is not None:
+        repo = repositories.find_repository(unit, body.repo_name)
+        where.append(c.repo_id == repo.id)
+    if body.branch is not None:
+        where.append(c.branch == body.branch)
+    return where

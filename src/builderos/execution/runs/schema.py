@@ -1,0 +1,135 @@
+"""The words of runs and steps (SPEC §5: these names are fixed)."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from builderos.assets.workspaces.service import BranchWriteIn
+from builderos.core.schema import In, Json, Line, Name, Out, Text, WriteIn
+
+from .rows import RunStatus, StepStatus
+
+
+class RunStartIn(BranchWriteIn):
+    """What to run, with what, on which branch."""
+
+    pipeline: Annotated[
+        Name,
+        Field(description="Pipeline, e.g. feature_pipeline, or feature_pipeline@1.2.0 for a version of it."),
+    ]
+    params: Annotated[dict[Text, Json], Field(description="Values for the pipeline's parameters.")] = {}
+    priority: Annotated[
+        int | None, Field(description="1 runs first, 9 last; the pipeline's own by default.", ge=1, le=9)
+    ] = None
+
+
+class RunStarted(Out):
+    """A run that was accepted."""
+
+    run_id: str
+    status: RunStatus
+    message: str
+
+
+class RunIn(In):
+    """Which run."""
+
+    id: Line
+
+
+class RunControlIn(WriteIn):
+    """Which run, and why."""
+
+    id: Line
+    reason: Annotated[Text, Field(description="Why; kept with the run.", max_length=2000)] = ""
+
+
+class RunRerunIn(WriteIn):
+    """Run again, from a step on: what came before is taken over as it is."""
+
+    id: Line
+    from_step: Annotated[
+        Name | None, Field(description="First step to run again; all of them when left out.")
+    ] = None
+
+
+class RunListIn(In):
+    """Filters of the list of runs."""
+
+    repo_name: Name | None = None
+    branch: Annotated[Name | None, Field(description="Only runs on this branch.")] = None
+    pipeline: Annotated[Name | None, Field(description="Only runs of this pipeline, by its name.")] = None
+    status: RunStatus | None = None
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = None
+
+
+class StepOut(Out):
+    """One step of a run."""
+
+    id: str
+    run_id: str
+    name: str
+    agent_id: str | None
+    action: str
+    lane: str
+    status: StepStatus
+    reason: str | None
+    error: str
+    attempt: int
+    needs: list[str]
+    start: datetime | None
+    end: datetime | None
+    next_at: datetime | None
+    exit_code: int | None
+    result: dict[str, Any]
+    usage: dict[str, Any]
+    tier: str | None
+    logs_ref: str | None
+    artifacts_ref: list[str]
+    policy_events: list[dict[str, Any]]
+    cache_key: str | None
+    input_tree: str | None
+    output_tree: str | None
+    approval_id: str | None
+    question: dict[str, Any] | None
+    child_run_id: str | None
+    commit_sha: str | None
+
+
+class RunSummary(Out):
+    """A run in a list."""
+
+    id: str
+    project_id: str | None
+    pipeline_id: str
+    kind: str
+    status: RunStatus
+    reason: str | None
+    detail: str
+    repo_name: str
+    branch: str
+    trigger: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class RunOut(RunSummary):
+    """A run with its steps, at most 200 of them; the view has all."""
+
+    params: dict[str, Any]
+    input_fingerprint: str
+    priority: int
+    deadline_at: datetime
+    steps: list[StepOut]
+    steps_total: int
+    provenance: dict[str, Any]
+
+
+class RunList(Out):
+    """One page, newest first."""
+
+    items: list[RunSummary]
+    next_cursor: str | None

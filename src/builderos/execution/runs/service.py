@@ -1,0 +1,16 @@
+"""What other rooms and doors may use of runs."""
+
+from .actions import builtin
+from .course import INTERRUPT, WAKE
+from .events_follow import Followers
+from .logs_follow import Tails
+from .reading import listed, show
+from .rows import NODE, QUEUE
+from .starting import begin, start
+from .stepping import Callers, node
+from .watching import Watch
+
+__all__ = [
+    "INTERRUPT", "NODE", "QUEUE", "WAKE", "Callers", "Followers", "Tails", "Watch", "begin", "builtin",
+    "listed", "node", "show", "start",
+]  # fmt: skip

@@ -1,0 +1,282 @@
+"""One step, carried out: begin it in a unit, do it, end it in a unit together with all that follows from it.
+
+The function is durable in that it looks first: whoever takes over after a crash finds in the rows how far it came.
+"""
+
+import asyncio
+import functools
+import logging
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+from builderos.core.context import Context
+from builderos.core.problems import Problem
+from builderos.core.steps import Action, Actions, Done, Work
+from builderos.core.unit import Call, Unit, as_system, perform
+from builderos.engine.durable import Durable
+
+from . import attempt, ending, gates
+from .course import Course, action_of
+from .definition import Retries, node_of
+from .model import steps
+from .rows import OVER, Row, call_of, find_run, find_step, seconds_left
+from .trees import base_of, input_of
+from .wanting import filled
+
+T = TypeVar("T")
+log = logging.getLogger("builderos.runs")
+STEP_TIMEOUT_S: Final = 600.0
+_LOST_AT_MOST: Final = 5
+_PAUSES_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+_PASSING: Final = frozenset({"unavailable", "busy", "storage_full"})
+
+
+class Callers:
+    """On whose behalf recent runs act, so that a unit can be opened without asking first. The row is the truth: it is
+    written once.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Call] = OrderedDict()
+
+    def remember(self, run_id: str, call: Call) -> None:
+        """Keep the last few thousand."""
+        self._known[run_id] = call
+        while len(self._known) > 5000:
+            self._known.popitem(last=False)
+
+    def of(self, context: Context, org_id: str, run_id: str) -> Call:
+        """Of this run. Raises `not_found`."""
+        call = self._known.get(run_id)
+        if call is None:
+            call = as_system(context, org_id, lambda unit: call_of(find_run(unit, run_id)), read_only=True)
+            self.remember(run_id, call)
+        return call
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt that is to be made outside of any unit; None in its place: there is nothing to do."""
+
+    work: Work
+    action: Action
+
+
+async def node(context: Context, org_id: str, run_id: str, step_id: str, turn: int) -> None:
+    """The durable function `node@1`."""
+    durable = context.get(Durable)
+    me = Stepper(context, org_id, run_id, step_id, turn)
+    begun = await me.patiently(me.begin)
+    if begun is None:
+        return
+    try:
+        done = await attempt.made(context, begun.action, begun.work)
+    except asyncio.CancelledError:
+        if not durable.here:
+            raise
+        await me.patiently(functools.partial(me.interrupted, begun.work))
+        return
+    await me.patiently(functools.partial(me.end, begun.work, done))
+
+
+class Stepper:
+    """One turn of one step."""
+
+    def __init__(self, context: Context, org_id: str, run_id: str, step_id: str, turn: int) -> None:
+        self._context = context
+        self._org_id = org_id
+        self._run_id = run_id
+        self._step_id = step_id
+        self._turn = turn
+
+    async def patiently(self, work: Callable[[], T]) -> T:
+        """Do it on a thread; while the database is away, again."""
+        durable = self._context.get(Durable)
+        for tried in range(1_000_000):
+            try:
+                return await durable.unit(work)
+            except Problem as problem:
+                if problem.code not in _PASSING:
+                    raise
+                await asyncio.sleep(_PAUSES_S[min(tried, len(_PAUSES_S) - 1)])
+                if not durable.here:
+                    raise asyncio.CancelledError from problem
+        raise AssertionError
+
+    # ---------------------------------------------------------------- units, on a thread
+
+    def begin(self) -> Begun | None:
+        """Begin the attempt, and end it in the same unit where it is short."""
+        call = self._context.get(Callers).of(self._context, self._org_id, self._run_id)
+        try:
+            return perform(self._context, call, self._begin, durable=False)
+        except Problem as problem:
+            if problem.code in _PASSING:
+                raise
+            return perform(self._context, call, functools.partial(self._refused, problem))
+
+    def end(self, work: Work, done: Done) -> None:
+        """Record how the attempt ended, and what follows."""
+        perform(self._context, work.call, functools.partial(self._end, work, done), durable=False)
+
+    def interrupted(self, work: Work) -> None:
+        """The attempt was cut off: its run is over or its time is."""
+        perform(self._context, work.call, functools.partial(self._cut_off, work))
+
+    # ---------------------------------------------------------------- verbs
+
+    def _begin(self, unit: Unit) -> Begun | None:
+        run, step = self._rows(unit)
+        if step is None:
+            return None
+        course = Course(unit, run)
+        if course.stopping:
+            course.end(step, "timed_out" if run.reason == "timed_out" else "cancelled", reason="stopped")
+            self._close(unit, course)
+            return None
+        if run.paused and step.status != "running":
+            return None
+        name = action_of(step.spec)
+        if name in ("approval", "question"):
+            return self._ask(unit, course, step, name)
+        actions = unit.get(Actions)
+        if name not in actions:
+            raise Problem("not_found", f"there is no action {name}", hint="Correct the pipeline.")
+        action = actions.get(name)
+        needs = _needs(unit, step)
+        again = step.status == "running"
+        tree = step.input_tree if again else input_of(unit, run, step, needs)
+        number = step.attempt if again else step.attempt + 1
+        work = work_of(unit, run, step, name, number, tree, needs)
+        if not again:
+            course.begin(step, input_tree=tree)
+        if action.in_unit is None:
+            course.close()
+            return Begun(work, action)
+        if action.lasting:
+            unit.outlast()
+        done = action.in_unit(unit, work)
+        self._record(unit, course, step, work, done)
+        return None
+
+    def _ask(self, unit: Unit, course: Course, step: Row, kind: str) -> None:
+        gates.ask(unit, course, step, kind)
+        self._close(unit, course)
+
+    def _refused(self, problem: Problem, unit: Unit) -> None:
+        """What the step was to do in its unit was refused: the attempt failed, or waits for a yes."""
+        run, step = self._rows(unit)
+        if step is None:
+            return
+        course = Course(unit, run)
+        if step.status != "running":
+            course.begin(step)
+            step = find_step(unit, step.id)
+        work = work_of(unit, run, step, action_of(step.spec), step.attempt, "", [])
+        self._record(unit, course, step, work, attempt.failure(problem))
+
+    def _end(self, work: Work, done: Done, unit: Unit) -> None:
+        run, step = self._rows(unit)
+        if step is None or step.attempt != work.attempt or step.status != "running":
+            return
+        self._record(unit, Course(unit, run), step, work, done)
+
+    def _cut_off(self, work: Work, unit: Unit) -> None:
+        run, step = self._rows(unit)
+        if step is None or step.attempt != work.attempt:
+            return
+        course = Course(unit, run)
+        if course.stopping:
+            course.end(step, "timed_out" if run.reason == "timed_out" else "cancelled", reason="stopped")
+        else:
+            course.retry(step, unit.now, reason="lost", error="the attempt was interrupted")
+        self._close(unit, course)
+
+    def _record(self, unit: Unit, course: Course, step: Row, work: Work, done: Done) -> None:
+        attempt.record(unit, work, done)
+        if done.status in ("succeeded", "cached"):
+            done = gates.passed(unit, course, step, work, done)
+        values = values_of(step, work, done)
+        pause = retry_pause(step, work, done)
+        if course.stopping and done.status not in ("succeeded", "cached"):
+            pause = None
+        if pause is not None:
+            lost = done.reason == "lost"
+            values |= {"reason": done.reason, "tries": step.tries + (0 if lost else 1)}
+            course.retry(step, unit.now + timedelta(seconds=pause), **values)
+        else:
+            course.end(step, done.status, reason=done.reason, **values)
+            if done.commit_sha is not None:
+                course.values["commits"] = [*course.run.commits, done.commit_sha]
+        self._close(unit, course)
+
+    def _close(self, unit: Unit, course: Course) -> None:
+        course.close()
+        if course.over:
+            unit.outlast()
+            ending.ended(unit, course)
+
+    def _rows(self, unit: Unit) -> tuple[Row, Row | None]:
+        """The run, locked, and the step; None where this turn of it has nothing to do any more."""
+        run = find_run(unit, self._run_id, lock=True)
+        step = find_step(unit, self._step_id)
+        if step.turn != self._turn or step.ended_at is not None or run.status in OVER:
+            return run, None
+        return run, step if step.status in ("pending", "running", "retrying") else None
+
+
+def _needs(unit: Unit, step: Row) -> list[Row]:
+    if not step.needs:
+        return []
+    c = steps.c
+    wanted = sa.select(c.name, c.status, c.output_tree, c.result).where(
+        c.run_id == step.run_id, c.name.in_(list(step.needs))
+    )
+    return list(unit.execute(wanted.order_by(c.position)))
+
+
+def work_of(
+    unit: Unit, run: Row, step: Row, action: str, number: int, tree: str, needs: list[Row]
+) -> Work:  # fmt: skip
+    """All that one attempt has to know."""
+    node = node_of(step.spec)
+    left = seconds_left(run, unit.now)
+    return Work(
+        call=call_of(run, f"{action}@1"), run_id=run.id, step_id=step.id, name=step.name, action=action, attempt=number,
+        node=filled(unit, run, node, step.spec), params=run.params, input_tree=tree,
+        base_tree=base_of(unit, run) if node.run is not None else run.base_tree, base_sha=run.base_sha,
+        repo_id=run.repo_id, branch_id=run.branch_id, repo_name=run.repo_name, branch=run.branch,
+        project_id=run.project_id, timeout_s=max(0.0, min(node.timeout_s or STEP_TIMEOUT_S, left)),
+        needs={need.name: need.result for need in needs},
+    )  # fmt: skip
+
+
+def values_of(step: Row, work: Work, done: Done) -> dict[str, Any]:
+    """Columns that tell how an attempt ended."""
+    output = done.output_tree
+    if output is None and done.status in ("succeeded", "cached"):
+        output = work.input_tree
+    return {
+        "error": done.error[:2000], "output_tree": output, "result": dict(done.result), "exit_code": done.exit_code,
+        "usage": dict(done.usage), "tier": done.tier, "sandbox_run_id": done.sandbox_run_id,
+        "commit_sha": done.commit_sha, "policy_events": [*step.policy_events, *map(dict, done.policy_events)],
+    }  # fmt: skip
+
+
+def retry_pause(step: Row, work: Work, done: Done) -> float | None:
+    """Seconds until another attempt; None where there is none."""
+    if done.status not in ("failed", "timed_out") or not done.retry:
+        return None
+    if done.reason == "lost":  # nobody's fault: it does not count
+        return 0.0 if step.attempt - step.tries <= _LOST_AT_MOST else None
+    retries: Retries = work.node.retries
+    if step.tries >= retries.max:
+        return None
+    pause = min(retries.most_s, retries.backoff_s * retries.factor**step.tries)
+    return pause * (1 + random.uniform(-retries.jitter, retries.jitter))  # noqa: S311

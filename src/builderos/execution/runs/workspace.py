@@ -1,0 +1,84 @@
+"""The folder of a step: laid out from a git tree, and written back as one. Whoever wrote there is a stranger."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from builderos.assets.repositories import service as repositories
+from builderos.assets.repositories.service import Edit, RepositoryStore, Scratch
+from builderos.core.context import Context
+from builderos.core.home import project_state
+from builderos.core.problems import Problem
+from builderos.core.settings import Settings
+from builderos.core.steps import Work
+from builderos.execution.compute import service as compute
+
+MAX_FILE: Final = 128 * 1024 * 1024
+_NEVER: Final = frozenset({"", ".", ".."})
+
+
+def folder_of(context: Context, work: Work) -> Path:
+    """Where one attempt works; the same after a crash."""
+    home = context.get(Settings).home_dir
+    state = project_state(home, work.call.actor.org_id, work.project_id)
+    return state / "work" / work.run_id / f"{work.name}.{work.attempt}"
+
+
+def scratch_of(context: Context, work: Work, below: str | None) -> Scratch:
+    """The trees of the run's repository; `below`: the store of its branch."""
+    return Scratch(context.get(RepositoryStore), work.call.actor.org_id, work.repo_id, below)
+
+
+def lay_out(scratch: Scratch, tree: str, folder: Path) -> None:
+    """Write a tree into a fresh folder. One that was laid out whole before a crash is left as it is: a command that
+    still runs there is found again.
+    """
+    done = folder.with_name(folder.name + ".laid")
+    if done.exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    links: list[tuple[Path, bytes]] = []
+    for file in scratch.files(tree):
+        parts = file.path.split("/")
+        if not _NEVER.isdisjoint(parts) or any(part.lower() == ".git" for part in parts):
+            raise Problem("invalid_path", "the tree holds a path that cannot be laid out", hint="Remove it.")
+        path = folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if file.mode == repositories.LINK:
+            links.append((path, scratch.read(file.oid)))
+            continue
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o755 if file.mode & 0o111 else 0o644), "wb") as out:
+            out.write(scratch.read(file.oid))
+    for path, target in links:  # last: nothing is ever written through one
+        os.symlink(target, os.fsencode(path))
+    done.touch()
+
+
+def written_back(scratch: Scratch, before: str, folder: Path) -> str:
+    """The folder as a tree: links stay links, `.git` is left out. Raises `invalid_path`, `payload_too_large`."""
+    files: dict[str, Edit] = {}
+    with compute.Beneath(folder) as beneath:
+        for found in beneath.walk():
+            was = scratch.entry(before, found.path)
+            known = was.oid if was is not None and not was.is_tree else None
+            if found.target is not None:
+                target = found.target.encode("utf-8", "surrogateescape")
+                files[found.path] = Edit(scratch.put(target, known), repositories.LINK)
+                continue
+            if found.size > MAX_FILE:
+                raise Problem(
+                    "payload_too_large", f"{found.path[:200]} has {found.size} bytes; the limit is {MAX_FILE}",
+                    hint="Keep large files as artifacts outside of the workspace.", limit=MAX_FILE, used=found.size,
+                )  # fmt: skip
+            mode = repositories.EXECUTABLE if found.executable else repositories.BLOB
+            files[found.path] = Edit(scratch.put(beneath.read(found.path, MAX_FILE), known), mode)
+    return scratch.tree(files, like=before)
+
+
+def remove(folder: Path) -> None:
+    """Forget the folder of an attempt that is recorded."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_name(folder.name + ".laid").unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""A pipeline from the door to the branch: two lanes of commands beside each other, merged, and committed."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.databases import Databases
+from tests.support.runs import Ship, ship_in_temp
+
+TWO_LANES = """
+steps:
+  - {id: plan, run: "echo planned > plan.txt; cat README.md"}
+  - {id: api, needs: [plan], lane: a, run: "mkdir -p src; cat plan.txt > src/api.txt; echo api >> src/api.txt"}
+  - {id: docs, needs: [plan], lane: b, run: "mkdir -p docs; cat plan.txt > docs/index.txt"}
+  - {id: save, needs: [api, docs], action: git.commit, inputs: {message: Build it}}
+"""
+
+
+@pytest.fixture(scope="module")
+def ship(databases: Databases) -> Iterator[Ship]:
+    with databases.fresh() as database, ship_in_temp(database) as made:
+        yield made
+
+
+def test_two_lanes_of_commands_end_in_one_commit_on_the_branch(ship: Ship) -> None:
+    run = ship.done(TWO_LANES)
+    assert run["status"] == "succeeded", run
+    assert ship.statuses(run) == dict.fromkeys(("plan", "api", "docs", "save"), "succeeded")
+    save = ship.steps(run)["save"]
+    assert run["provenance"]["commits"] == [save["commit_sha"]]
+    files = ship.box.post(
+        "/system/fetch_files", mode="batch", paths=["plan.txt", "src/api.txt", "docs/index.txt"]
+    )
+    assert {file["path"]: file["content"] for file in files["files"]} == {
+        "plan.txt": "planned\n", "src/api.txt": "planned\napi\n", "docs/index.txt": "planned\n",
+    }  # fmt: skip

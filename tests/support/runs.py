@@ -1,0 +1,85 @@
+"""A server whose engine runs, and pipelines on a real branch of it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from builderos import app as root
+from builderos.core.context import Context
+from builderos.engine.service import Engine
+
+from .databases import FreshDatabase
+from .world import Json, Sandbox, World, world_in_temp
+
+OVER = frozenset({"succeeded", "failed", "denied", "cancelled", "timed_out"})
+
+
+@dataclass
+class Ship:
+    """A world with a running engine and one open sandbox."""
+
+    world: World
+    database: FreshDatabase
+    engine: Engine
+    box: Sandbox
+    count: int = field(default=0)
+
+    @property
+    def context(self) -> Context:
+        """The server's adapters and stores."""
+        return self.world.context
+
+    def pipeline(self, text: str, files: dict[str, str] | None = None) -> str:
+        """Commit a pipeline to the sandbox; returns its name."""
+        self.count += 1
+        name = f"p{self.count}"
+        self.box.commit({f"ship/{name}/pipeline.yaml": f"name: {name}\n{text}", **(files or {})})
+        return name
+
+    def start(self, pipeline: str, **body: Any) -> str:
+        """Start a run on the sandbox's branch; returns its id."""
+        body = {"pipeline": pipeline, "repo_name": self.box.repo_name, "branch": self.box.branch, **body}
+        reply = self.world.ok(self.world.http.post("/v1/runs", json=body, headers=self.box.headers), 202)
+        return str(reply["run_id"])
+
+    def run(self, id_: str) -> Json:
+        """The run as the door shows it."""
+        return self.world.ok(self.world.http.get(f"/v1/runs/{id_}", headers=self.box.headers))
+
+    def until(self, id_: str, *statuses: str, within_s: float = 30) -> Json:
+        """The run once it has one of these statuses, or is over."""
+        wanted = frozenset(statuses) or OVER
+        until = time.monotonic() + within_s
+        while True:
+            found = self.run(id_)
+            if found["status"] in wanted or (found["status"] in OVER and not wanted & OVER):
+                return found
+            assert time.monotonic() < until, found
+            time.sleep(0.01)
+
+    def steps(self, run: Json) -> dict[str, Json]:
+        """Steps by name."""
+        return {step["name"]: step for step in run["steps"]}
+
+    def statuses(self, run: Json) -> dict[str, str]:
+        """Statuses of steps by name."""
+        return {step["name"]: step["status"] for step in run["steps"]}
+
+    def done(self, text: str, files: dict[str, str] | None = None, **body: Any) -> Json:
+        """Commit a pipeline, run it, and return it once it is over."""
+        return self.until(self.start(self.pipeline(text, files), **body))
+
+
+@contextmanager
+def ship_in_temp(database: FreshDatabase, **settings: Any) -> Iterator[Ship]:
+    """A ship with everything of its own; the engine is stopped afterwards."""
+    with world_in_temp(database, **settings) as world:
+        engine = root.build_engine(root.Started(world.app, database.engine_url))
+        engine.start()
+        try:
+            assert engine.wait(30)
+            yield Ship(world, database, engine, world.open_sandbox())
+        finally:
+            engine.stop(5)
