@@ -247,7 +247,7 @@ def action(kind: str) -> Action:
     """The action of a step that does one effect of a kind: its inputs are the request."""
 
     async def outside(context: Context, work: Work) -> Done:
-        effect = Effect(kind, f"{work.run_id}.{work.name}", work.run_id, work.step_id, work.inputs)
+        effect = Effect(kind, f"{work.run_id}.{work.name}", work.run_id, work.step_id, dict(work.node.inputs))
         doing = functools.partial(once, context, work.call, effect)
         return Done(result=dict(await context.get(Durable).unit(doing)))
 
