@@ -1,7 +1,8 @@
 """A live server with one repository `lab`, an open sandbox in it, and a place for clones."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from builderos.assets.repositories import service as repositories
 from builderos.core.unit import as_system
-from tests.support.databases import FreshDatabase
+from tests.support.databases import Databases
 from tests.support.gitclients import Clone, clone, run
 from tests.support.live import live as serving
 from tests.support.world import Sandbox, World, world_in_temp
@@ -64,8 +65,32 @@ class Live:
         return self.world.home / "repos" / folder
 
 
+@contextmanager
+def live_in_temp(databases: Databases, desk: Path, **settings: Any) -> Iterator[Live]:
+    """A server on a real socket that nobody else uses."""
+    with (
+        databases.fresh() as database,
+        world_in_temp(database, **settings) as world,
+        serving(world.asgi) as url,
+    ):
+        yield Live(world, url, world.open_sandbox(), desk, database.superuser_conninfo)
+
+
+@pytest.fixture(scope="module")
+def shared(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The server of all tests of a module that leave main, the rules and each other's sandboxes alone."""
+    with live_in_temp(databases, tmp_path_factory.mktemp("shared")) as live:
+        yield live
+
+
 @pytest.fixture
-def live(database: FreshDatabase, tmp_path: Path) -> Iterator[Live]:
-    """A server on a real socket."""
-    with world_in_temp(database) as world, serving(world.asgi) as url:
-        yield Live(world, url, world.open_sandbox(), tmp_path, database.superuser_conninfo)
+def live(shared: Live, tmp_path: Path) -> Live:
+    """A sandbox and a desk of this test alone, on the server of its module."""
+    return replace(shared, sandbox=shared.world.open_sandbox(), desk=tmp_path)
+
+
+@pytest.fixture
+def alone(databases: Databases, tmp_path: Path) -> Iterator[Live]:
+    """A server of this test alone."""
+    with live_in_temp(databases, tmp_path) as live:
+        yield live

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.databases import FreshDatabase
+from tests.support.databases import Databases
 from tests.support.gitclients import Clone, run
-from tests.support.live import live as serving
-from tests.support.world import world_in_temp
 
-from .conftest import Live
+from .conftest import Live, live_in_temp
 from .test_roundtrip import merge
 
 
@@ -37,14 +35,14 @@ def pushed(mine: Clone, **files: str | None) -> str:
     return sha
 
 
-def test_the_servers_next_commit_writes_what_pushes_left(live: Live) -> None:
-    mine = live.clone()
+def test_the_servers_next_commit_writes_what_pushes_left(alone: Live) -> None:
+    mine = alone.clone()
     first = pushed(mine, notes_md="one\n")
     second = pushed(mine, notes_md="two\n", b_txt="b\n")
-    assert read(live, "project/changelog.yaml") is None
-    assert live.rows("select pending from ops.branches where name = %s", mine.branch) == [(2,)]
-    live.sandbox.commit({"api.py": "print()\n"}, "From the API")
-    entries = changelog(live)
+    assert read(alone, "project/changelog.yaml") is None
+    assert alone.rows("select pending from ops.branches where name = %s", mine.branch) == [(2,)]
+    alone.sandbox.commit({"api.py": "print()\n"}, "From the API")
+    entries = changelog(alone)
     assert [entry["message"] for entry in entries] == [
         "Push ['notes_md']",
         "Push ['b_txt', 'notes_md']",
@@ -53,16 +51,16 @@ def test_the_servers_next_commit_writes_what_pushes_left(live: Live) -> None:
     assert [entry["tool"] for entry in entries[:2]] == ["git push", "git push"]
     assert [entry["commits"] for entry in entries[:2]] == [[first], [second]]
     assert entries[1]["paths"] == ["b.txt", "notes.md"]
-    assert entries[1]["committed_by"] == live.sandbox.branch
+    assert entries[1]["committed_by"] == alone.sandbox.branch
     assert entries[1]["source"] == "human"
-    known = memory(live)
+    known = memory(alone)
     assert set(known) == {"notes.md", "b.txt", "api.py"}
     assert known["notes.md"]["source"] == "human"
     assert known["notes.md"]["sha"] == mine.must("rev-parse", f"{second}:notes.md")
-    assert live.rows("select pending from ops.branches where name = %s", mine.branch) == [(0,)]
-    assert live.rows("select count(*) from ops.pending_delivery") == [(0,)]
+    assert alone.rows("select pending from ops.branches where name = %s", mine.branch) == [(0,)]
+    assert alone.rows("select count(*) from ops.pending_delivery") == [(0,)]
     mine.must("pull", "-q")
-    assert pushed(mine, c_txt="c\n") == live.tip()
+    assert pushed(mine, c_txt="c\n") == alone.tip()
 
 
 def test_memory_forgets_a_file_that_a_push_deleted(live: Live) -> None:
@@ -74,11 +72,11 @@ def test_memory_forgets_a_file_that_a_push_deleted(live: Live) -> None:
     assert set(memory(live)) == {"stays.txt", "api.txt"}
 
 
-def test_a_promotion_takes_along_what_pushes_left(live: Live) -> None:
-    mine = live.clone()
+def test_a_promotion_takes_along_what_pushes_left(alone: Live) -> None:
+    mine = alone.clone()
     pushed(mine, notes_md="one\n")
-    promotion = live.sandbox.post("/git/promote", target="main", mode="pr", title="Take it")
-    merge(live, promotion)
+    promotion = alone.sandbox.post("/git/promote", target="main", mode="pr", title="Take it")
+    merge(alone, promotion)
     mine.must("fetch", "-q")
     entries = yaml.safe_load(mine.must("show", "origin/main:project/changelog.yaml"))
     assert "Push ['notes_md']" in [entry["message"] for entry in entries]
@@ -90,12 +88,12 @@ def test_the_difference_shows_entries_that_are_still_to_be_written(live: Live) -
     assert [entry["paths"] for entry in delta] == [["notes.md"]]
 
 
-def test_the_ledger_names_every_commit_of_a_push_and_verifies(live: Live) -> None:
-    mine = live.clone()
+def test_the_ledger_names_every_commit_of_a_push_and_verifies(alone: Live) -> None:
+    mine = alone.clone()
     before = mine.head
     shas = [mine.commit({"a.txt": f"{n}\n"}) for n in range(3)]
     assert mine.push().ok
-    (line,) = live.rows("select body from ops.ledger where type = 'push'")
+    (line,) = alone.rows("select body from ops.ledger where type = 'push'")
     body = json.loads(line[0])
     assert body["object"] == shas[-1]
     assert body["door"] == "git"
@@ -105,16 +103,16 @@ def test_the_ledger_names_every_commit_of_a_push_and_verifies(live: Live) -> Non
     assert body["payload"]["paths"] == ["a.txt"]
     assert body["payload"]["stat"] == {"files": 1, "added": 1, "deleted": 0}
     assert body["rules"] == ["sandbox-own"]
-    verdict = live.world.as_owner("GET", "/v1/audit/verify").json()
+    verdict = alone.world.as_owner("GET", "/v1/audit/verify").json()
     assert verdict["ok"] is True, verdict
 
 
-def test_a_refused_push_leaves_no_entry(live: Live) -> None:
-    mine = live.clone()
+def test_a_refused_push_leaves_no_entry(alone: Live) -> None:
+    mine = alone.clone()
     mine.commit_entries([("100644", mine.blob("x\n"), "aux.txt")])
     assert not mine.push().ok
-    assert live.rows("select count(*) from ops.ledger where type = 'push'") == [(0,)]
-    assert live.rows("select count(*) from ops.pending_delivery") == [(0,)]
+    assert alone.rows("select count(*) from ops.ledger where type = 'push'") == [(0,)]
+    assert alone.rows("select count(*) from ops.pending_delivery") == [(0,)]
 
 
 def test_a_human_edit_of_a_delivery_file_is_kept_as_it_is(live: Live) -> None:
@@ -132,34 +130,34 @@ def test_a_human_edit_of_a_delivery_file_is_kept_as_it_is(live: Live) -> None:
     assert memory(live)["a.txt"]["description"] == "By hand"
 
 
-def test_a_broken_delivery_file_is_let_in_and_raises_an_alert(live: Live) -> None:
-    live.sandbox.commit({"a.txt": "1\n"})
-    mine = live.clone()
+def test_a_broken_delivery_file_is_let_in_and_raises_an_alert(alone: Live) -> None:
+    alone.sandbox.commit({"a.txt": "1\n"})
+    mine = alone.clone()
     mine.commit({"project/task.yaml": "tasks: [unclosed\n", "project/memory.yaml": "{{{\n"})
     ran = mine.push()
     assert ran.ok, ran.err
     assert "Some project files cannot be read now:" in ran.err
     assert "project/memory.yaml:" in ran.err
     assert "project/task.yaml:" in ran.err
-    alerts = live.world.as_owner("GET", "/v1/alerts").json()["items"]
+    alerts = alone.world.as_owner("GET", "/v1/alerts").json()["items"]
     assert [(alert["rule"], alert["object"]) for alert in alerts] == [("memory_invalid", mine.branch)]
-    live.sandbox.commit({"b.txt": "1\n"})
+    alone.sandbox.commit({"b.txt": "1\n"})
 
 
-def test_a_large_push_raises_an_alert(live: Live) -> None:
-    mine = live.clone()
+def test_a_large_push_raises_an_alert(alone: Live) -> None:
+    mine = alone.clone()
     pushed(mine, big_txt="line\n" * 401)
-    alerts = live.world.as_owner("GET", "/v1/alerts").json()["items"]
+    alerts = alone.world.as_owner("GET", "/v1/alerts").json()["items"]
     assert [(alert["rule"], alert["detail"]["lines"]) for alert in alerts] == [("large_diff", 401)]
 
 
-def test_large_files_count_whole_instead_of_being_compared(live: Live) -> None:
-    mine = live.clone()
+def test_large_files_count_whole_instead_of_being_compared(alone: Live) -> None:
+    mine = alone.clone()
     pushed(mine, big_txt="".join(f"{n} {'x' * 60}\n" for n in range(5000)), small_txt="1\n2\n3\n")
     pushed(mine, big_txt="".join(f"{n} {'y' * 60}\n" for n in range(5001)), small_txt="1\n2\n4\n")
     bodies = [
         json.loads(row[0])
-        for row in live.rows("select body from ops.ledger where type = 'push' order by seq")
+        for row in alone.rows("select body from ops.ledger where type = 'push' order by seq")
     ]
     assert [body["payload"]["stat"] for body in bodies] == [
         {"files": 2, "added": 5003, "deleted": 0},
@@ -167,8 +165,8 @@ def test_large_files_count_whole_instead_of_being_compared(live: Live) -> None:
     ]
 
 
-def test_nothing_of_the_pushers_identity_is_copied_out_of_git(live: Live) -> None:
-    mine = live.clone()
+def test_nothing_of_the_pushers_identity_is_copied_out_of_git(alone: Live) -> None:
+    mine = alone.clone()
     identity = {"GIT_AUTHOR_NAME": "Ada Person", "GIT_AUTHOR_EMAIL": "ada@people.example"}
     identity |= {"GIT_COMMITTER_NAME": "Ada Person", "GIT_COMMITTER_EMAIL": "ada@people.example"}
     mine.write("a.txt", "a\n")
@@ -181,16 +179,16 @@ def test_nothing_of_the_pushers_identity_is_copied_out_of_git(live: Live) -> Non
     mine.must("rebase", "-q", "@{upstream}", "--exec", "git commit -q --amend --no-edit --reset-author")
     ran = mine.push()
     assert ran.ok, ran.err
-    live.sandbox.commit({"b.txt": "b\n"})
-    tables = live.rows(
+    alone.sandbox.commit({"b.txt": "b\n"})
+    tables = alone.rows(
         "select c.relname from pg_class c where relnamespace = 'ops'::regnamespace and relkind = 'r'"
     )
     for (table,) in tables:
-        dump = str(live.rows(f"select t::text from ops.{table} t"))
+        dump = str(alone.rows(f"select t::text from ops.{table} t"))
         assert "Ada" not in dump, table
         assert "people.example" not in dump, table
     for path in ("project/changelog.yaml", "project/memory.yaml"):
-        assert "Ada" not in (read(live, path) or "")
+        assert "Ada" not in (read(alone, path) or "")
 
 
 @pytest.mark.parametrize("who", ["AUTHOR", "COMMITTER"])
@@ -212,11 +210,10 @@ def test_neither_author_nor_committer_may_be_a_person(live: Live, who: str) -> N
 
 
 def test_where_names_are_wanted_the_warning_about_them_comes_once(
-    database: FreshDatabase, tmp_path: Path
+    databases: Databases, tmp_path: Path
 ) -> None:
-    with world_in_temp(database, anonymous_names=True) as world, serving(world.asgi) as url:
-        mine = Live(world, url, world.open_sandbox(), tmp_path, database.superuser_conninfo).clone()
-        names_are_said_once(mine)
+    with live_in_temp(databases, tmp_path, anonymous_names=True) as live:
+        names_are_said_once(live.clone())
 
 
 def names_are_said_once(mine: Clone) -> None:
@@ -227,18 +224,18 @@ def names_are_said_once(mine: Clone) -> None:
     assert "git config" not in mine.push().err
 
 
-def test_a_branch_that_follows_main_by_a_push_has_nothing_to_tell(live: Live) -> None:
-    mine = live.clone()
-    grown = live.grow_main({"main.txt": "1\n"})
+def test_a_branch_that_follows_main_by_a_push_has_nothing_to_tell(alone: Live) -> None:
+    mine = alone.clone()
+    grown = alone.grow_main({"main.txt": "1\n"})
     mine.must("pull", "-q", "origin", "main")
     assert mine.head == grown
     ran = mine.push()
     assert ran.ok, ran.err
     assert "Brought main into branch" in ran.err
-    assert live.rows(
+    assert alone.rows(
         "select tip, base_sha, commits, files, pending from ops.branches where name = %s", mine.branch
     ) == [(grown, grown, 0, 0, 0)]
-    assert run("fsck", "--strict", cwd=live.store()).ok
+    assert run("fsck", "--strict", cwd=alone.store()).ok
 
 
 def test_no_push_rewrites_removes_or_invents_an_entry_of_the_changelog(live: Live) -> None:

@@ -12,31 +12,33 @@ def lines(live: Live, **filters: str) -> list[dict[str, Any]]:
     return live.world.ok(reply)["items"]
 
 
-def test_a_push_to_a_branch_of_others_is_recorded(live: Live) -> None:
-    mine = live.clone()
+def test_a_push_to_a_branch_of_others_is_recorded(alone: Live) -> None:
+    mine = alone.clone()
     mine.commit({"a.txt": "a\n"}, "Add")
     assert not mine.push("HEAD:main").ok
-    (line,) = lines(live)
+    (line,) = lines(alone)
     assert line["object"] == "git push"
-    assert line["payload"].items() >= {"repo": "lab", "branch": live.sandbox.branch, "wanted": "main"}.items()
+    assert (
+        line["payload"].items() >= {"repo": "lab", "branch": alone.sandbox.branch, "wanted": "main"}.items()
+    )
     assert line["payload"]["code"] in ("protected_branch", "forbidden_branch")
-    assert [found["seq"] for found in lines(live, code=line["payload"]["code"])] == [line["seq"]]
+    assert [found["seq"] for found in lines(alone, code=line["payload"]["code"])] == [line["seq"]]
 
 
-def test_a_push_that_is_too_large_is_recorded_and_raises_an_alert(live: Live) -> None:
-    mine = live.clone()
+def test_a_push_that_is_too_large_is_recorded_and_raises_an_alert(alone: Live) -> None:
+    mine = alone.clone()
     mine.commit({"large.txt": MIB_LINE * 1025}, "Too large")
     assert not mine.push().ok
-    (line,) = lines(live)
+    (line,) = lines(alone)
     assert line["payload"]["code"] == "payload_too_large"
-    alerts = live.world.ok(live.world.as_owner("GET", "/v1/alerts", params={"rule": "quota_exceeded"}))[
+    alerts = alone.world.ok(alone.world.as_owner("GET", "/v1/alerts", params={"rule": "quota_exceeded"}))[
         "items"
     ]
     assert [alert["detail"]["operation"] for alert in alerts] == ["git push"]
 
 
-def test_a_push_that_goes_through_leaves_no_failure(live: Live) -> None:
-    mine = live.clone()
+def test_a_push_that_goes_through_leaves_no_failure(alone: Live) -> None:
+    mine = alone.clone()
     mine.commit({"a.txt": "a\n"}, "Add")
     assert mine.push().ok
-    assert lines(live) == []
+    assert lines(alone) == []

@@ -76,13 +76,13 @@ def test_a_hidden_commit_of_the_own_store_cannot_be_fetched_by_its_id(live: Live
 
 
 @pytest.mark.parametrize("version", [0, 2])
-def test_a_hidden_tag_cannot_be_fetched_by_its_id(live: Live, version: int) -> None:
+def test_a_hidden_tag_cannot_be_fetched_by_its_id(alone: Live, version: int) -> None:
     """A release's tag lies in the base, from which the sandbox's store borrows."""
-    (base,) = (live.world.home / "repos").glob("*/*/base.git")
+    (base,) = (alone.world.home / "repos").glob("*/*/base.git")
     assert run("tag", "-a", "v1", "-m", "secret notes", "main", cwd=base).ok
     tag = run("rev-parse", "v1", cwd=base).out.strip()
-    assert f"not our ref {tag}".encode() in raw_fetch(live.url, live.sandbox.token, [tag], version)
-    assert b"PACK" in raw_fetch(live.url, live.world.owner_token, [tag], version)
+    assert f"not our ref {tag}".encode() in raw_fetch(alone.url, alone.sandbox.token, [tag], version)
+    assert b"PACK" in raw_fetch(alone.url, alone.world.owner_token, [tag], version)
 
 
 @pytest.mark.parametrize("version", [0, 2])

@@ -21,20 +21,20 @@ def in_force(world: World, content: str) -> None:
     world.ok(world.as_owner("POST", f"/v1/approvals/{waiting['approval_id']}", json=verdict))
 
 
-def test_a_pushed_commit_on_a_denied_path_is_refused_and_the_branch_stays(live: Live) -> None:
-    desk, before = live.clone(), live.tip()
-    in_force(live.world, RULES)
+def test_a_pushed_commit_on_a_denied_path_is_refused_and_the_branch_stays(alone: Live) -> None:
+    desk, before = alone.clone(), alone.tip()
+    in_force(alone.world, RULES)
     desk.commit({"conf/.env": "KEY=1\n"})
     pushed = desk.push()
     assert not pushed.ok
     assert "policy_denied" in pushed.err
     assert "no-env" in pushed.err
-    assert live.tip() == before
+    assert alone.tip() == before
 
 
-def test_a_denied_path_that_only_a_commit_in_between_had_is_refused(live: Live) -> None:
-    desk = live.clone()
-    in_force(live.world, RULES)
+def test_a_denied_path_that_only_a_commit_in_between_had_is_refused(alone: Live) -> None:
+    desk = alone.clone()
+    in_force(alone.world, RULES)
     desk.commit({".env": "KEY=1\n"})
     desk.commit({".env": None, "a.txt": "a\n"})
     pushed = desk.push()
@@ -42,18 +42,18 @@ def test_a_denied_path_that_only_a_commit_in_between_had_is_refused(live: Live) 
     assert "no-env" in pushed.err
 
 
-def test_other_paths_are_pushed_as_before(live: Live) -> None:
-    desk = live.clone()
-    in_force(live.world, RULES)
+def test_other_paths_are_pushed_as_before(alone: Live) -> None:
+    desk = alone.clone()
+    in_force(alone.world, RULES)
     sha = desk.commit({"src/env.py": "x = 1\n"})
     assert desk.push().ok
-    assert live.tip() == sha
+    assert alone.tip() == sha
 
 
-def test_a_merge_of_main_brings_what_main_has_whatever_the_rules_say(live: Live) -> None:
-    live.grow_main({"conf/.env": "public = 1\n"})
-    desk = live.clone()
-    in_force(live.world, RULES)
+def test_a_merge_of_main_brings_what_main_has_whatever_the_rules_say(alone: Live) -> None:
+    alone.grow_main({"conf/.env": "public = 1\n"})
+    desk = alone.clone()
+    in_force(alone.world, RULES)
     desk.commit({"b.txt": "b\n"})
     desk.must("merge", "-q", "--no-edit", "origin/main")
     pushed = desk.push()
@@ -70,23 +70,23 @@ BRANCHES = {
 
 @pytest.mark.parametrize("case", BRANCHES)
 def test_a_branch_pattern_stops_raw_pushes_and_the_api_alike_and_lets_other_branches_be(
-    live: Live, case: str
+    alone: Live, case: str
 ) -> None:
     rule, deciding = BRANCHES[case]
-    shut, other = live.sandbox, live.world.open_sandbox()
-    closed, open_ = live.clone(), live.clone("other", sandbox=other)
-    before = live.tip()
-    in_force(live.world, "version: 1\nrules:\n  - " + rule % shut.branch[:-1] + "\n")
+    shut, other = alone.sandbox, alone.world.open_sandbox()
+    closed, open_ = alone.clone(), alone.clone("other", sandbox=other)
+    before = alone.tip()
+    in_force(alone.world, "version: 1\nrules:\n  - " + rule % shut.branch[:-1] + "\n")
     closed.commit({"a.txt": "a\n"})
     pushed = closed.push()
     assert not pushed.ok
     assert "policy_denied" in pushed.err
     assert rule[5:9] in pushed.err
     change = {"message": "m", "file_path": "b.txt", "content": "b"}
-    by_api = live.world.problem(shut.try_post("/commit_and_log_output", **change), "policy_denied")
+    by_api = alone.world.problem(shut.try_post("/commit_and_log_output", **change), "policy_denied")
     assert by_api["policy_rule"] == deciding
-    assert live.rows("select tip from ops.branches where name = %s", shut.branch) == [(before,)]
+    assert alone.rows("select tip from ops.branches where name = %s", shut.branch) == [(before,)]
     sha = open_.commit({"a.txt": "a\n"})
     assert open_.push().ok
-    assert live.tip(other) == sha
+    assert alone.tip(other) == sha
     other.post("/commit_and_log_output", **change)

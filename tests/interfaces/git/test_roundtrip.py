@@ -71,13 +71,13 @@ def test_the_push_advertisement_shows_the_same_two_refs_and_no_more(live: Live) 
     assert "delete-refs" not in reply.text
 
 
-def test_a_fetch_sees_main_as_it_is_now(live: Live) -> None:
-    mine = live.clone()
+def test_a_fetch_sees_main_as_it_is_now(alone: Live) -> None:
+    mine = alone.clone()
     before = mine.must("rev-parse", "origin/main")
-    other = live.world.open_sandbox()
+    other = alone.world.open_sandbox()
     other.commit({"merged.txt": "1\n"})
     pull = other.post("/git/promote", target="main", mode="pr", title="Merge it")
-    merge(live, pull)
+    merge(alone, pull)
     mine.must("fetch", "-q")
     assert mine.must("rev-parse", "origin/main") != before
     assert mine.must("show", "origin/main:merged.txt") == "1"
@@ -240,14 +240,14 @@ def test_a_large_push_arrives_in_pieces(live: Live) -> None:
     assert live.tip() == sha
 
 
-def test_releases_are_shown_to_the_owner_and_not_to_sandboxes(live: Live) -> None:
-    (base,) = (live.world.home / "repos").glob("*/*/base.git")
+def test_releases_are_shown_to_the_owner_and_not_to_sandboxes(alone: Live) -> None:
+    (base,) = (alone.world.home / "repos").glob("*/*/base.git")
     git("tag", "-a", "v1.0.0", "-m", "One", "main", cwd=base)
-    listed = run("ls-remote", address(live.url, live.world.owner_token)).out
+    listed = run("ls-remote", address(alone.url, alone.world.owner_token)).out
     assert "refs/tags/v1.0.0" in listed
-    assert "refs/tags" not in run("ls-remote", address(live.url, live.sandbox.token)).out
-    owners = Clone(live.desk / "owners", "main")
-    assert run("clone", "-q", address(live.url, live.world.owner_token), str(owners.folder)).ok
+    assert "refs/tags" not in run("ls-remote", address(alone.url, alone.sandbox.token)).out
+    owners = Clone(alone.desk / "owners", "main")
+    assert run("clone", "-q", address(alone.url, alone.world.owner_token), str(owners.folder)).ok
     assert owners.must("tag", "--list") == "v1.0.0"
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import FreshDatabase
+from tests.support.databases import Databases
 from tests.support.gitclients import Clone, Ran, address, run
-from tests.support.live import live as serving
-from tests.support.world import make_repository, world_in_temp
+from tests.support.world import make_repository
 
-from .conftest import Live
+from .conftest import Live, live_in_temp
 
 MIB = 1024 * 1024
 
@@ -164,11 +163,11 @@ def test_the_api_and_pushes_count_the_same_files(live: Live) -> None:
 
 
 @pytest.fixture
-def small(database: FreshDatabase, tmp_path: Path) -> Iterator[Live]:
+def small(databases: Databases, tmp_path: Path) -> Iterator[Live]:
     """A server with small limits."""
     limits = {"max_commits_per_sandbox": 5, "max_push": 100_000, "max_message": 50}
-    with world_in_temp(database, **limits) as world, serving(world.asgi) as url:
-        yield Live(world, url, world.open_sandbox(), tmp_path, database.superuser_conninfo)
+    with live_in_temp(databases, tmp_path, **limits) as live:
+        yield live
 
 
 def test_the_quota_of_commits_counts_those_of_a_push(small: Live) -> None:
@@ -350,18 +349,18 @@ def test_beside_whatever_main_holds_a_small_change_is_fine(live: Live) -> None:
     assert "same file on some computers" in mine.push().err
 
 
-def test_merging_main_is_fine_whatever_main_got_meanwhile(live: Live) -> None:
+def test_merging_main_is_fine_whatever_main_got_meanwhile(alone: Live) -> None:
     """The branch is behind; main gains large files, odd names and more files than a sandbox may change."""
-    mine = live.clone()
+    mine = alone.clone()
     mine.commit({"mine.txt": "mine\n"})
     assert mine.push().ok
-    grown = live.grow_main({f"{part}/{n}.txt": f"{part} {n}\n" for part in range(7) for n in range(90)})
+    grown = alone.grow_main({f"{part}/{n}.txt": f"{part} {n}\n" for part in range(7) for n in range(90)})
     mine.must("fetch", "-q")
     assert mine.must("rev-parse", "origin/main") == grown
     mine.must("merge", "-q", "--no-edit", "origin/main")
     pushed = mine.push()
     assert pushed.ok, pushed.err
-    assert live.tip() == mine.head
-    assert live.rows("select files, base_sha from ops.branches where name = %s", mine.branch) == [(1, grown)]
-    entry = live.sandbox.post("/git/diff")["changelog_delta"][-1]
+    assert alone.tip() == mine.head
+    assert alone.rows("select files, base_sha from ops.branches where name = %s", mine.branch) == [(1, grown)]
+    entry = alone.sandbox.post("/git/diff")["changelog_delta"][-1]
     assert entry["paths"] == []
