@@ -11,6 +11,9 @@ create table ops.run_events (
   payload jsonb not null,
   primary key (org_id, run_id, seq)
 );
+-- What a page about a run shows of thousands of steps: those that failed, and the last that left something.
+create index on ops.run_steps (run_id, position) where error <> '';
+create index on ops.run_steps (run_id, position) where output_tree is not null;
 call ops.wall('run_events');
 call ops.append_only('run_events');
 

@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from builderos.core.cleaning import cleaned_texts
+from builderos.core.clock import rfc3339
 from builderos.core.tables import metadata
 from builderos.core.unit import Unit
 
@@ -36,6 +37,12 @@ class Event:
     type: str
     payload: dict[str, Any]
 
+    def as_json(self, run_id: str) -> dict[str, Any]:
+        """As clients get it."""
+        return {
+            "run_id": run_id, "seq": self.seq, "at": rfc3339(self.at), "type": self.type, "payload": self.payload,
+        }  # fmt: skip
+
 
 def add(unit: Unit, run_id: str, type_: str, payload: dict[str, Any]) -> None:
     """Append an event to a run (or a session) in this unit; followers see it right after the commit.
@@ -55,3 +62,10 @@ def read(unit: Unit, run_id: str, *, after: int = 0, limit: int = 200, newest: b
     rows = unit.execute(wanted.order_by(e.seq.desc() if newest else e.seq).limit(limit)).all()
     found = [Event(row.seq, row.at, row.type, row.payload) for row in rows]
     return found[::-1] if newest else found
+
+
+def newest(unit: Unit, run_id: str) -> int:
+    """The number of the last event; 0 where there is none."""
+    e = run_events.c
+    wanted = sa.select(e.seq).where(e.org_id == unit.org_id, e.run_id == run_id)
+    return unit.execute(wanted.order_by(e.seq.desc()).limit(1)).scalar_one_or_none() or 0

@@ -10,13 +10,12 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import anyio.to_thread
 import psycopg
 
-from builderos.core.clock import rfc3339
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.listening import listening
@@ -92,8 +91,12 @@ class Followers:
                     yield events
                     if events[-1].type == ENDED:
                         return
-                elif ended:
-                    return
+                elif ended:  # what is held may be behind: what was said last may not have been heard yet
+                    last = await self._read(channel.key, after)
+                    if not last:
+                        return
+                    after = last[-1].seq
+                    yield last
                 elif not await _within(news, _RECHECK_S):
                     self._doubt(channel)
         finally:
@@ -125,7 +128,7 @@ class Followers:
         channel.recent.extend(events)
         if events:
             channel.head = events[-1].seq
-            channel.stale = not first and len(events) == PAGE
+            channel.stale = channel.stale or (not first and len(events) == PAGE)
             channel.wake()
 
     async def _read(self, key: _Key, after: int, *, newest: bool = False) -> list[Event]:
@@ -207,10 +210,7 @@ async def _within(news: asyncio.Event, seconds: float) -> bool:
 
 def frame(event: Event, run_id: str) -> bytes:
     """One event as Server-Sent Events have it; its id is its number."""
-    body: dict[str, Any] = {
-        "run_id": run_id, "seq": event.seq, "at": rfc3339(event.at), "type": event.type, "payload": event.payload,
-    }  # fmt: skip
-    data = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(event.as_json(run_id), ensure_ascii=False, separators=(",", ":"))
     return f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n".encode()
 
 

@@ -9,9 +9,13 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
+from builderos.core.problems import Problem
 from builderos.trust.secrets.service import Cleaner, Redactor
 
 BLOCK: Final = 64 * 1024
@@ -36,15 +40,16 @@ class Sink:
     and the log's last line says so if that can still be written.
 
     `again`: the same output is fed from its beginning once more, e.g. after this process was killed; what is in the
-    file already is passed over, so that nothing is lost or doubled.
+    file already is passed over, so that nothing is lost or doubled. `plain`: what comes was redacted before.
     """
 
     def __init__(
-        self, path: Path | str, redactor: Redactor | None = None, *, limit: int = LIMIT, again: bool = False
-    ) -> None:
+        self, path: Path | str, redactor: Redactor | None = None, *, limit: int = LIMIT, again: bool = False,
+        plain: bool = False,
+    ) -> None:  # fmt: skip
         self.path = Path(path)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._cleaner = Cleaner(redactor or Redactor(()))
+        self._cleaner = None if plain else Cleaner(redactor or Redactor(()))
         self._log = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._index = os.open(index_of(self.path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         end_of(self.path).unlink(missing_ok=True)
@@ -67,14 +72,15 @@ class Sink:
     def write(self, data: bytes) -> None:
         """Append output as it comes, cut anywhere."""
         if not self._closed:
-            self._take(self._cleaner.feed(bytes(data)))
+            self._take(bytes(data) if self._cleaner is None else self._cleaner.feed(bytes(data)))
 
     def close(self) -> None:
         """Write what was held back, and say that the log is whole. May be called again."""
         if self._closed:
             return
         self._closed = True
-        self._take(self._cleaner.end())
+        if self._cleaner is not None:
+            self._take(self._cleaner.end())
         if self.failed:
             self._retry(b"\n[the log ends here: the disk did not take more]\n")
         said = {"bytes": self._size, "lines": self.lines, "sha256": self._hash.hexdigest()}
@@ -158,6 +164,18 @@ class Sink:
             self._count(piece)
         os.ftruncate(self._index, 0)
         self._keep_entries()
+
+
+def copied(path: Path, content: Iterator[bytes]) -> None:
+    """Lay a whole log, which was redacted when it was written, at a place where there is none, with its index."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with Sink(draft, limit=sys.maxsize, plain=True) as sink:
+        for piece in content:
+            sink.write(piece)
+    if sink.failed:
+        raise Problem("storage_full", "the log does not fit on this machine's disk", hint="Free some space.")
+    for of in (index_of, end_of, Path):
+        of(draft).replace(of(path))
 
 
 def _notice(limit: int) -> bytes:

@@ -1,0 +1,48 @@
+"""Which run a reading call is about, and whether the actor may see it: the first line of every such verb."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from builderos.core.problems import Problem
+from builderos.core.unit import Unit
+from builderos.trust.policy import service as policy
+
+from .model import runs, steps
+from .reading import resource_of
+from .rows import Row, find_step
+
+_LEAN: Final = [column for column in runs.c if column.name != "definition"]
+
+
+def seen_run(unit: Unit, run_id: str) -> Row:
+    """The row of a run that the actor may see, without its definition, which may be long.
+
+    Raises `not_found`, also for the run of another one's sandbox.
+    """
+    run = unit.execute(sa.select(*_LEAN).where(runs.c.id == run_id)).one_or_none()
+    if run is None:
+        raise _unknown()
+    try:
+        policy.require(unit, "run.read", resource_of(unit, run))
+    except policy.Refused as refused:
+        if refused.code != "forbidden_branch":
+            raise
+        raise _unknown() from None
+    return run
+
+
+def seen_step(unit: Unit, step_id: str) -> tuple[Row, Row]:
+    """The rows of a step that the actor may see, and of its run. Raises `not_found`."""
+    step = find_step(unit, step_id)
+    return seen_run(unit, step.run_id), step
+
+
+def _unknown() -> Problem:
+    return Problem("not_found", "there is no such run", hint="List the runs first.")
+
+
+def steps_of(unit: Unit, run_id: str, *, behind: int, limit: int) -> list[Row]:
+    """Steps of a run behind a position, in their order."""
+    wanted = sa.select(steps).where(steps.c.run_id == run_id, steps.c.position > behind)
+    return list(unit.execute(wanted.order_by(steps.c.position).limit(limit)))
