@@ -257,7 +257,7 @@ def _put_artifacts(context: Context, settings: Settings) -> None:
         repositories.Nodes, repositories.Nodes(stores.at(repositories.place_of(url)) if url else None)
     )
     context.put(artifacts.Progress, artifacts.Progress())
-    context.put(Runs, Runs(lambda _unit, _id: None))
+    context.put(Runs, Runs(execution.facts_of))
     elsewhere = Elsewhere()
     elsewhere.enrol("artifacts", artifacts.tidying.erase)
     elsewhere.enrol("repositories", repositories.erase_elsewhere)

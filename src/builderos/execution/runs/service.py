@@ -3,6 +3,7 @@
 from .actions import builtin
 from .course import INTERRUPT, WAKE
 from .events_follow import Followers
+from .keepsakes import facts_of
 from .logs_follow import Tails
 from .reading import listed, show
 from .rows import NODE, QUEUE
@@ -12,5 +13,5 @@ from .watching import Watch
 
 __all__ = [
     "INTERRUPT", "NODE", "QUEUE", "WAKE", "Callers", "Followers", "Tails", "Watch", "begin", "builtin",
-    "listed", "node", "show", "start",
+    "facts_of",    "listed", "node", "show", "start",
 ]  # fmt: skip
