@@ -13,5 +13,5 @@ from .watching import Watch
 
 __all__ = [
     "INTERRUPT", "NODE", "QUEUE", "WAKE", "Callers", "Followers", "Tails", "Watch", "begin", "builtin",
-    "facts_of",    "listed", "node", "show", "start",
+    "facts_of", "listed", "node", "show", "start",
 ]  # fmt: skip
