@@ -222,4 +222,8 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "listDeliveries": lambda s: {"id": s.webhook_id},
     "getDelivery": lambda s: {"id": s.delivery_id},
     "redeliverWebhook": lambda s: {"id": s.webhook_id, "failed": True},
+    "viewRun": lambda s: {"id": s.run_id},
+    "followRun": lambda s: {"id": s.run_id, "stream": False},
+    "runLogs": lambda s: {"id": s.run_id},
+    "stepLogs": lambda s: {"id": s.step_id},
 }

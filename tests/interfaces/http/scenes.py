@@ -293,6 +293,18 @@ class Scene:
         return self.world.ok(pinged)["id"]
 
     @cached_property
+    def run_id(self) -> str:
+        """A run on the sandbox's branch, which nobody carries out."""
+        text = "name: scene\nsteps:\n  - {id: only, action: noop}\n"
+        self.sandbox.commit({"ship/scene/pipeline.yaml": text})
+        return self.sandbox.post("/v1/runs", pipeline="scene")["run_id"]
+
+    @cached_property
+    def step_id(self) -> str:
+        shown = self.world.as_owner("GET", f"/v1/runs/{self.run_id}")
+        return self.world.ok(shown)["steps"][0]["id"]
+
+    @cached_property
     def alert_id(self) -> str:
         def raise_one(unit: Unit) -> None:
             notices.raise_alert(unit, "tool_failed", self.sandbox_id, {})
