@@ -29,6 +29,7 @@ create table ops.runs (
   base_tree text,
   open_steps int not null check (open_steps >= 0),
   paused boolean not null default false,
+  rollback boolean not null default false, -- what its steps did is taken back before it ends
   group_name text,
   parent_step_id text,
   rerun_of text,
@@ -80,7 +81,8 @@ create table ops.run_steps (
   tier text,
   sandbox_run_id text,
   approval_id text,
-  question jsonb,
+  waiting jsonb,                           -- for whom and what it waits
+  undone boolean not null default false,
   child_run_id text,
   commit_sha text,
   cache_key text,

@@ -46,6 +46,7 @@ from builderos.execution.compute.routes import routes as compute_routes
 from builderos.execution.compute.service import Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
 from builderos.execution.runs import service as execution
+from builderos.execution.runs.pipelines_routes import routes as pipeline_routes
 from builderos.execution.runs.routes import routes as run_routes
 from builderos.execution.runs.view_routes import routes as run_view_routes
 from builderos.integrations.bwrap.service import LocalSandboxes
@@ -118,6 +119,7 @@ GROUPS = [
     compute_routes,
     artifact_routes,
     run_routes,
+    pipeline_routes,
     run_view_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
@@ -177,6 +179,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     verdicts = Verdicts()
     verdicts.enrol("pull.merge", workspaces.on_verdict)
     verdicts.enrol("git.release", workspaces.on_verdict)
+    verdicts.enrol(execution.APPROVE, execution.on_verdict)
     verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
     context.put(Verdicts, verdicts)
     hosts = GitHosts()
@@ -235,6 +238,7 @@ def _put_runs(context: Context, settings: Settings) -> None:
     """What runs are carried out with, and what their steps can do."""
     actions, gates = Actions(), Gates()
     execution.builtin(actions)
+    execution.builtin_gates(gates)
     context.put(Actions, actions)
     context.put(Gates, gates)
     context.put(execution.Callers, execution.Callers())
@@ -242,6 +246,7 @@ def _put_runs(context: Context, settings: Settings) -> None:
     context.put(execution.Tails, execution.Tails())
     durable = Durable(context, {execution.QUEUE: settings.run_slots})
     durable.enrol(execution.NODE, execution.node)
+    durable.enrol(execution.UNDO, execution.undo)
     context.put(Durable, durable)
 
 

@@ -52,7 +52,8 @@ class Work:
 class Done:
     """How an attempt ended. `output_tree` None: as the input was. `retry`: whether another attempt may help.
 
-    `result` is what later steps read; `usage`, `tier` and `sandbox_run_id` tell of a command.
+    `result` is what later steps read; `usage`, `tier` and `sandbox_run_id` tell of a command. `artifacts` are its
+    outputs, each with `path` and what its keeper needs; `record` is for whoever records the attempt.
     """
 
     status: Literal["succeeded", "failed", "timed_out", "denied", "cached"] = "succeeded"
@@ -67,6 +68,8 @@ class Done:
     commit_sha: str | None = None
     policy_events: tuple[Mapping[str, Any], ...] = ()
     retry: bool = True
+    artifacts: tuple[Any, ...] = ()
+    record: Any = None
 
 
 InUnit: TypeAlias = Callable[[Unit, Work], Done]
@@ -90,7 +93,7 @@ class Action:
     outside: Outside | None = None
     queue: str = ""
     lasting: bool = True
-    undo: InUnit | None = None
+    undo: "Undo | None" = None
 
 
 class Actions(Registry[Action]):
@@ -110,6 +113,10 @@ class GateResult:
 
 Gate: TypeAlias = Callable[[Unit, Work, Done, Any], GateResult]
 """Whether a step that succeeded counts as succeeded; the last argument is the gate as the definition has it."""
+
+
+Undo: TypeAlias = Callable[[Unit, Work, Mapping[str, Any]], None]
+"""Takes back what a step did, given its recorded result. Raises `Problem` where that is not possible."""
 
 
 class Gates(Registry[Gate]):

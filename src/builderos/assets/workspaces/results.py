@@ -22,6 +22,7 @@ from .content import Content, TreeFiles, tip_of
 from .layout import layout_of
 from .places import Place, branch_resource
 from .submodules import check_submodules
+from .undo import inverse_of
 from .writing import Change, Written, write
 
 
@@ -58,6 +59,20 @@ def commit_result(
         task_id=task_id, run_id=run_id, details={"step_id": step_id},
     )  # fmt: skip
     return write(unit, place, change, tip)
+
+
+def revert_result(unit: Unit, branch_id: str, sha: str, *, reason: str, run_id: str, step_id: str) -> Written:
+    """Undo a commit of a run by its inverse, as `rollback` does. Raises what that raises."""
+    branch = repositories.branch_by_id(unit, branch_id, lock=True)
+    decision = policy.require(unit, "git.rollback", branch_resource(unit, branch))
+    place = Place(branch, decision.rules, "git.rollback")
+    found = inverse_of(unit, place, sha, reason)
+    change = Change(
+        edits=found.edits, message=f"Undo: {found.subject[:200]}\n\nReverts {sha}.\nReason: {reason}",
+        tool=unit.call.tool, reverts=sha, delivery=found.record, entry_id=found.entry_id, event="rollback",
+        run_id=run_id, details={"reason": reason, "step_id": step_id},
+    )  # fmt: skip
+    return write(unit, place, change, found.tip)
 
 
 _SAME: Content = Edit(b"")  # the branch has it already

@@ -2,12 +2,13 @@
 
 from . import remembered
 from .content import file_at
+from .history import unified_diff
 from .lifecycle import age_sandboxes
 from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate
 from .promotion import on_verdict
 from .pulls import add_comment, forget_words
 from .push import Command, accept, check, refusal
-from .results import Made, commit_result
+from .results import Made, commit_result, revert_result
 from .sandboxes import touch
 from .schedules import back_up_daily, export_weekly, settle_backups, sign_ledger
 from .subjects import SUBJECTS
@@ -18,5 +19,5 @@ __all__ = [
     "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Made", "Place", "Reading", "View", "accept",
     "add_comment", "age_sandboxes", "back_up_daily", "branch_resource", "check", "commit_result", "export_weekly",
     "file_at", "forget_words", "locate", "look", "on_verdict", "read", "refusal", "remembered", "settle_backups",
-    "sign_ledger", "touch", "unlogged_commits",
+    "revert_result", "sign_ledger", "touch", "unified_diff", "unlogged_commits",
 ]  # fmt: skip

@@ -1,5 +1,8 @@
 """Built-in actions: what a step does without a command."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from builderos.assets.repositories import service as repositories
 from builderos.assets.workspaces import service as workspaces
 from builderos.assets.workspaces.service import Made
@@ -18,7 +21,7 @@ def builtin(actions: Actions) -> None:
     """Enrol what this room can do itself."""
     actions.enrol("run", Action(outside=run_command, queue=QUEUE))
     actions.enrol("noop", Action(in_unit=nothing, lasting=False))
-    actions.enrol("git.commit", Action(in_unit=commit))
+    actions.enrol("git.commit", Action(in_unit=commit, undo=take_back))
 
 
 def nothing(unit: Unit, work: Work) -> Done:
@@ -54,3 +57,13 @@ def commit(unit: Unit, work: Work) -> Done:
         return Done(result={"commit_sha": None, "files": 0})
     result = {"commit_sha": written.sha, "files": len(files)}
     return Done(result=result, commit_sha=written.sha)
+
+
+def take_back(unit: Unit, work: Work, result: Mapping[str, Any]) -> None:
+    """Undo the commit that a step made, by a commit."""
+    sha = result.get("commit_sha")
+    if sha is not None and work.branch_id is not None:
+        reason = f"The run {work.run_id} was rolled back."
+        workspaces.revert_result(
+            unit, work.branch_id, str(sha), reason=reason, run_id=work.run_id, step_id=work.step_id
+        )

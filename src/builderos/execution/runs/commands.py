@@ -4,19 +4,19 @@ import functools
 from dataclasses import asdict
 from typing import Final, Literal
 
-from builderos.assets.repositories import service as repositories
 from builderos.core.context import Context
 from builderos.core.home import project_state
 from builderos.core.settings import Settings
 from builderos.core.steps import Done, Work
-from builderos.core.unit import Unit, perform
+from builderos.core.unit import perform
 from builderos.engine.durable import Durable
 from builderos.execution.compute import service as compute
 from builderos.trust.vault import service as vault
 
-from . import workspace
+from . import outputs, workspace
 from .definition import Node
 from .logs import Sink
+from .records import environment_of
 
 _STATUS: Final[dict[str, Literal["succeeded", "failed", "timed_out"]]] = {
     "success": "succeeded", "failed": "failed", "timeout": "timed_out",
@@ -27,7 +27,7 @@ async def run_command(context: Context, work: Work) -> Done:
     """Run `run` of the step over its tree. What it leaves in its folder is the step's output, whatever it printed."""
     durable = context.get(Durable)
     folder = workspace.folder_of(context, work)
-    below = await durable.unit(functools.partial(_below, context, work))
+    below = await durable.unit(functools.partial(workspace.below, context, work))
     tree = work.input_tree or work.base_tree or ""
 
     def lay() -> None:
@@ -37,14 +37,19 @@ async def run_command(context: Context, work: Work) -> Done:
     with await durable.unit(functools.partial(_sink, context, work)) as sink:
         outcome = await compute.execute(context, _order(work, str(folder)), sink)
     output: str | None = None
+    kept: tuple[outputs.Output, ...] = ()
     if outcome.status == "success":
+        kept = await durable.unit(functools.partial(outputs.gather, context, work, folder))
+        apart = frozenset(found.path for found in kept)
 
         def read_back() -> str:
-            return workspace.written_back(workspace.scratch_of(context, work, below), tree, folder)
+            return workspace.written_back(
+                workspace.scratch_of(context, work, below), tree, folder, apart=apart
+            )
 
         output = await durable.unit(read_back)
     await durable.unit(functools.partial(workspace.remove, folder))
-    return _done(outcome, output)
+    return _done(outcome, output, kept)
 
 
 def _order(work: Work, folder: str) -> compute.Order:
@@ -53,19 +58,12 @@ def _order(work: Work, folder: str) -> compute.Order:
         call=work.call, run_id=work.run_id, step_id=work.name, attempt=work.attempt, workspace=folder,
         script=node.run or "", runtime=node.runtime or "", profile=node.profile or "",
         network=node.network, secrets=tuple(compute.SecretAsked(name) for name in node.secrets),
-        env=_environment(work), timeout_s=work.timeout_s, repo_id=work.repo_id, branch=work.branch or None,
+        env=environment_of(work), timeout_s=work.timeout_s, repo_id=work.repo_id, branch=work.branch or None,
         logs_ref=f"logs/{work.run_id}/{work.name}.{work.attempt}.log",
     )  # fmt: skip
 
 
-def _environment(work: Work) -> dict[str, str]:
-    own = {
-        "BUILDEROS_RUN_ID": work.run_id, "BUILDEROS_STEP": work.name, "BUILDEROS_ATTEMPT": str(work.attempt),
-    }  # fmt: skip
-    return {name: str(value) for name, value in work.node.env.items()} | own
-
-
-def _done(outcome: compute.Outcome, output: str | None) -> Done:
+def _done(outcome: compute.Outcome, output: str | None, kept: tuple[outputs.Output, ...]) -> Done:
     error = outcome.detail
     if outcome.reason == "exit":
         error = f"exit {outcome.exit_code}" + (f": {error}" if error else "")
@@ -73,21 +71,8 @@ def _done(outcome: compute.Outcome, output: str | None) -> Done:
         _STATUS[outcome.status], outcome.reason, error, output_tree=output, exit_code=outcome.exit_code,
         usage=asdict(outcome.usage), tier=outcome.tier, sandbox_run_id=outcome.sandbox_run_id,
         policy_events=outcome.policy_events, result={"exit_code": outcome.exit_code},
+        artifacts=kept,
     )  # fmt: skip
-
-
-def _below(context: Context, work: Work) -> str | None:
-    """The store of the run's branch, made where it was not yet."""
-    if work.branch_id is None:
-        return None
-    branch_id = work.branch_id
-
-    def find(unit: Unit) -> str:
-        branch = repositories.branch_by_id(unit, branch_id)
-        repositories.ready(unit, branch)
-        return branch.store
-
-    return perform(context, work.call, find, durable=False)
 
 
 def _sink(context: Context, work: Work) -> Sink:

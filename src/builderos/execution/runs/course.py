@@ -18,7 +18,7 @@ from builderos.engine.durable import Durable, Task
 from . import events
 from .definition import node_of
 from .model import runs, steps
-from .rows import Row, live, task_of
+from .rows import GOOD, Row, live, task_of, undo_task
 from .wanting import decision
 
 INTERRUPT: Final = "interrupt"
@@ -130,7 +130,7 @@ class Course:
     def close(self) -> None:
         """Write the run's row; once this unit is durable, start what may run. Call it once, last before the ledger."""
         self.settle()
-        if self.open == 0 and self.run.ended_at is None:
+        if self.open == 0 and self.run.ended_at is None and self._is_undone():
             self._finish()
         else:
             self._stand()
@@ -166,7 +166,19 @@ class Course:
     @property
     def over(self) -> bool:
         """Whether the run ended in this unit."""
-        return self.open == 0 and self.run.ended_at is None
+        return "ended_at" in self.values
+
+    def _is_undone(self) -> bool:
+        """Whether nothing has to be taken back before the run may end; else that is what comes next."""
+        if not self.values.get("rollback", self.run.rollback):
+            return True
+        left = sa.select(steps.c.id).where(
+            steps.c.run_id == self.run.id, steps.c.status.in_(sorted(GOOD)), steps.c.undone.is_(False)
+        )
+        if self.unit.execute(left.limit(1)).first() is None:
+            return True
+        self.tasks.append(undo_task(self.run))
+        return False
 
     # ---------------------------------------------------------------- inside
 
@@ -180,7 +192,7 @@ class Course:
             self.stop("cancelled", f"{step.name} was cancelled")
         elif step.status in ("failed", "timed_out") and step.on_fail != "continue":
             if step.on_fail == "rollback":
-                self.lanes = "fail_fast"
+                self.lanes, self.values["rollback"] = "fail_fast", True
             self.stop("failed", f"{step.name} {step.status.replace('_', ' ')}")
 
     def _freed(self, ended: "Sequence[_Ended]") -> list[Row]:
@@ -229,7 +241,9 @@ class Course:
 
     def _stand(self) -> None:
         """The status of a run that goes on."""
-        if self.paused:
+        if self.open == 0:
+            self._become("running", "run.resumed")
+        elif self.paused:
             self._become("paused", "run.paused")
         elif self._parked or not (self.tasks or self.later) or self.status == "paused":
             rows = self.unit.execute(

@@ -11,6 +11,14 @@ from .course import Course
 from .model import steps
 
 
+def finish(unit: Unit, course: Course) -> None:
+    """Close a course; of a run that is over by that, write what is written then. Last in its unit."""
+    course.close()
+    if course.over:
+        unit.outlast()
+        ended(unit, course)
+
+
 def ended(unit: Unit, course: Course) -> None:
     """The ledger's line of a run that is over: what every step came to."""
     run = course.run

@@ -20,7 +20,7 @@ SHOWN: Final = 200
 _SAME: Final = (
     "id", "run_id", "name", "agent_id", "action", "lane", "status", "reason", "error", "attempt", "next_at",
     "exit_code", "result", "usage", "tier", "logs_ref", "artifacts_ref", "policy_events", "cache_key", "input_tree",
-    "output_tree", "approval_id", "question", "child_run_id", "commit_sha", "needs",
+    "output_tree", "approval_id", "waiting", "child_run_id", "commit_sha", "needs",
 )  # fmt: skip
 
 
@@ -35,6 +35,15 @@ def show(unit: Unit, body: RunIn) -> RunOut:
     """One run with its steps and where it came from."""
     run = find_run(unit, body.id)
     policy.require(unit, "run.read", resource_of(unit, run))
+    return _shown(unit, run)
+
+
+def shown(unit: Unit, run_id: str) -> RunOut:
+    """One run for whoever has been asked about it already, e.g. because it was started just now."""
+    return _shown(unit, find_run(unit, run_id))
+
+
+def _shown(unit: Unit, run: Row) -> RunOut:
     rows = unit.execute(
         sa.select(steps).where(steps.c.run_id == run.id).order_by(steps.c.position).limit(SHOWN)
     ).all()

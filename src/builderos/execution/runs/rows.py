@@ -27,6 +27,7 @@ OVER: Final = frozenset({"succeeded", "failed", "denied", "cancelled", "timed_ou
 GOOD: Final = frozenset({"succeeded", "cached"})
 ENDED: Final = frozenset({"succeeded", "cached", "failed", "skipped", "denied", "cancelled", "timed_out"})
 NODE: Final = "node@1"
+UNDO: Final = "undo@1"
 QUEUE: Final = "steps"
 DOOR: Final = "run"
 
@@ -69,6 +70,11 @@ def task_of(run: Any, step: Any, *, heavy: bool) -> Task:
         f"{step.run_id}.{step.name}.{step.turn}", NODE, (step.org_id, step.run_id, step.id, step.turn),
         queue=QUEUE if heavy else "", partition=step.org_id, priority=max(1, run.priority),
     )  # fmt: skip
+
+
+def undo_task(run: Any) -> Task:
+    """The durable task that takes back what a run did."""
+    return Task(f"{run.id}.~undo", UNDO, (run.org_id, run.id), partition=run.org_id)
 
 
 def actor_json(actor: Actor) -> dict[str, Any]:

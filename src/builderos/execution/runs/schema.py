@@ -54,6 +54,16 @@ class RunRerunIn(WriteIn):
     ] = None
 
 
+class RunAnswerIn(WriteIn):
+    """What somebody says to a run that asks."""
+
+    id: Line
+    step: Annotated[Name | None, Field(description="Step that asks, where several do.")] = None
+    answer: Annotated[
+        Text, Field(description="The answer; one of the choices where there are some.", max_length=20_000)
+    ]
+
+
 class RunListIn(In):
     """Filters of the list of runs."""
 
@@ -93,7 +103,7 @@ class StepOut(Out):
     input_tree: str | None
     output_tree: str | None
     approval_id: str | None
-    question: dict[str, Any] | None
+    waiting: dict[str, Any] | None
     child_run_id: str | None
     commit_sha: str | None
 

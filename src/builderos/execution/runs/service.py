@@ -1,17 +1,21 @@
 """What other rooms and doors may use of runs."""
 
 from .actions import builtin
+from .control import on_verdict
 from .course import INTERRUPT, WAKE
 from .events_follow import Followers
+from .gates import ACTION as APPROVE
+from .gates import builtin as builtin_gates
 from .keepsakes import facts_of
 from .logs_follow import Tails
 from .reading import listed, show
-from .rows import NODE, QUEUE
+from .rows import NODE, QUEUE, UNDO
 from .starting import begin, start
 from .stepping import Callers, node
+from .undoing import undo
 from .watching import Watch
 
 __all__ = [
-    "INTERRUPT", "NODE", "QUEUE", "WAKE", "Callers", "Followers", "Tails", "Watch", "begin", "builtin",
-    "facts_of", "listed", "node", "show", "start",
+    "APPROVE", "INTERRUPT", "NODE", "QUEUE", "UNDO", "WAKE", "Callers", "Followers", "Tails", "Watch", "begin",
+    "builtin", "builtin_gates", "facts_of", "listed", "node", "on_verdict", "show", "start", "undo",
 ]  # fmt: skip

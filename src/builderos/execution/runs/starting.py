@@ -13,7 +13,7 @@ from builderos.assets.workspaces import service as workspaces
 from builderos.core import tracing
 from builderos.core.ids import new_id
 from builderos.core.operations import Reply
-from builderos.core.steps import Actions
+from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
@@ -21,9 +21,9 @@ from builderos.trust.vault import service as vault
 
 from . import events, sources
 from .course import Course
-from .definition import Definition, Node, bind, expand
+from .definition import Definition, Node, bind, expand, node_of
 from .model import runs, steps
-from .rows import actor_json, call_of, find_run
+from .rows import GOOD, Row, actor_json, call_of, find_run
 from .schema import RunStarted, RunStartIn
 from .stepping import Callers
 
@@ -57,68 +57,115 @@ def begin(
     unit: Unit, definition: Definition, params: dict[str, Any], branch: Branch | None, trigger: dict[str, Any], *,
     priority: int | None = None, parent_step_id: str | None = None, kind: str = "pipeline",
 ) -> str:  # fmt: skip
-    """Write the rows of a run in this unit, whoever asked for it and whatever allowed it; returns its id."""
+    """Write the rows of a run in this unit, whoever asked for it and whatever allowed it; returns its id.
+
+    Raises `validation_failed` for parameters that do not fit.
+    """
     params = bind(definition, params)
-    nodes = expand(definition, params)
+    base = branch.tip if branch is not None else None
+    values: dict[str, Any] = {
+        "project_id": _project_of(branch), "repo_id": branch.repo_id if branch else None,
+        "branch_id": branch.id if branch else None, "repo_name": branch.repo_name if branch else "",
+        "branch": branch.name if branch else "", "pipeline": definition.name, "version": definition.version,
+        "kind": kind, "params": params, "definition": definition.as_json(), "definition_digest": definition.digest,
+        "input_fingerprint": _digest({"definition": definition.digest, "params": params, "base": base}),
+        "trigger": trigger, "priority": priority or definition.priority, "lanes": definition.lanes, "base_sha": base,
+        "parent_step_id": parent_step_id,
+    }  # fmt: skip
+    facts = {"branch": values["branch"], "trigger": trigger.get("type"), "pipeline": definition.ref}
+    nodes = expand(definition, params, facts=facts, resolve=sources.resolver(unit, branch))
+    return _insert(unit, values, _rows_of(nodes), definition.timeout_s)
+
+
+def again(unit: Unit, old: Row, from_step: str | None) -> str:
+    """A run like an earlier one. What stands before `from_step` and came to a good end is taken over as it was.
+
+    Raises `not_found` where there is no such step.
+    """
+    rows = unit.execute(sa.select(steps).where(steps.c.run_id == old.id).order_by(steps.c.position)).all()
+    if from_step is not None and from_step not in {row.name for row in rows}:
+        raise Problem("not_found", f"this run has no step {from_step}", hint="Look at its steps.")
+    redo: set[str] = set()
+    for row in rows:  # in the order of the definition, needs come first
+        kept = row.status in GOOD or (row.status == "skipped" and row.reason == "condition")
+        if from_step in (None, row.name) or not kept or not redo.isdisjoint(row.needs):
+            redo.add(row.name)
+    taken = [
+        "project_id", "repo_id", "branch_id", "repo_name", "branch", "pipeline", "version", "kind", "params",
+        "definition", "definition_digest", "input_fingerprint", "priority", "base_sha", "base_tree",
+    ]  # fmt: skip
+    values = {name: getattr(old, name) for name in taken}
+    values |= {"lanes": old.definition.get("lanes", "fail_fast"), "rerun_of": old.id}
+    values["trigger"] = {"type": "rerun", "by": unit.actor.id, "run_id": old.id, "from_step": from_step}
+    made = _rows_of([node_of(row.spec) for row in rows])
+    for row, new in zip(rows, made, strict=True):
+        if row.name not in redo:
+            new.update({name: getattr(row, name) for name in _KEPT}, ended_at=unit.now, started_at=unit.now)
+            new["status"] = "skipped" if row.status == "skipped" else "cached"
+        new["waiting_for"] = sum(need in redo for need in row.needs)
+    return _insert(unit, values, made, old.definition.get("timeout_s"))
+
+
+def _insert(unit: Unit, values: dict[str, Any], made: list[dict[str, Any]], timeout_s: float | None) -> str:
     run_id = new_id("run")
-    frozen = definition.as_json()
-    fingerprint = {"definition": definition.digest, "params": params, "base": branch.tip if branch else None}
-    unit.execute(
-        sa.insert(runs).values(
-            id=run_id, org_id=unit.org_id, project_id=_project_of(branch),
-            repo_id=branch.repo_id if branch else None, branch_id=branch.id if branch else None,
-            repo_name=branch.repo_name if branch else "", branch=branch.name if branch else "",
-            pipeline=definition.name, version=definition.version, kind=kind, status="queued", detail="", params=params,
-            definition=frozen, definition_digest=definition.digest, input_fingerprint=_digest(fingerprint),
-            trigger=trigger, actor=actor_json(unit.actor), actor_id=unit.actor.id,
-            priority=priority or definition.priority, lanes=definition.lanes, base_sha=branch.tip if branch else None,
-            open_steps=len(nodes), paused=False, parent_step_id=parent_step_id,
-            traceparent=tracing.headers().get("traceparent", ""), commits=[], approvals=[], policy_digest="",
-            created_at=unit.now, deadline_at=unit.now + timedelta(seconds=definition.timeout_s or RUN_TIMEOUT_S),
-        )
-    )  # fmt: skip
-    _insert_steps(unit, run_id, nodes)
-    events.add(
-        unit, run_id, "run.created", {"status": "queued", "pipeline": definition.ref, "steps": len(nodes)}
-    )
+    ended = sum(new.get("ended_at") is not None for new in made)
+    values |= {
+        "id": run_id, "org_id": unit.org_id, "status": "queued", "detail": "", "actor": actor_json(unit.actor),
+        "actor_id": unit.actor.id, "open_steps": len(made) - ended, "paused": False, "rollback": False,
+        "traceparent": tracing.headers().get("traceparent", ""), "commits": [], "approvals": [], "policy_digest": "",
+        "created_at": unit.now, "deadline_at": unit.now + timedelta(seconds=timeout_s or RUN_TIMEOUT_S),
+    }  # fmt: skip
+    unit.execute(sa.insert(runs).values(**values))
+    for at in range(0, len(made), _AT_ONCE):
+        rows = [
+            _DEFAULTS | new | {"org_id": unit.org_id, "run_id": run_id} for new in made[at : at + _AT_ONCE]
+        ]
+        unit.execute(sa.insert(steps).values(rows))
+    ref = f"{values['pipeline']}@{values['version']}"
+    events.add(unit, run_id, "run.created", {"status": "queued", "pipeline": ref, "steps": len(made)})
     run = find_run(unit, run_id)
     course = Course(unit, run)
-    first = unit.execute(sa.select(steps).where(steps.c.run_id == run_id, steps.c.waiting_for == 0))
+    c = steps.c
+    first = unit.execute(sa.select(steps).where(c.run_id == run_id, c.waiting_for == 0, c.ended_at.is_(None)))
     course.ready(sorted(first, key=lambda row: row.position))
     course.close()
     unit.get(Callers).remember(run_id, call_of(run))
-    payload = {
-        "pipeline": definition.ref, "definition": definition.digest, "fingerprint": _digest(fingerprint),
-        "trigger": trigger, "steps_total": len(nodes),
+    payload: dict[str, Any] = {
+        "pipeline": ref, "definition": values["definition_digest"], "fingerprint": values["input_fingerprint"],
+        "trigger": values["trigger"], "steps_total": len(made),
     }  # fmt: skip
-    if branch is not None:
-        payload |= {
-            "repo": branch.repo_name,
-            "repo_id": branch.repo_id,
-            "branch": branch.name,
-            "base": branch.tip,
-        }
+    if values["repo_name"]:
+        payload |= {"repo": values["repo_name"], "repo_id": values["repo_id"], "branch": values["branch"]}
+        payload["base"] = values["base_sha"]
     ledger.record(unit, "run.started", run_id, payload)
     return run_id
 
 
-def _insert_steps(unit: Unit, run_id: str, nodes: Sequence[Node]) -> None:
+_KEPT: Final = (
+    "attempt", "reason", "input_tree", "output_tree", "result", "exit_code", "usage", "tier", "cache_key", "logs_ref",
+    "artifacts_ref", "commit_sha",
+)  # fmt: skip
+_DEFAULTS: Final[dict[str, Any]] = {
+    "status": "pending", "reason": None, "error": "", "attempt": 0, "tries": 0, "turn": 0, "ready_at": None,
+    "started_at": None, "ended_at": None, "input_tree": None, "output_tree": None, "result": {}, "exit_code": None,
+    "usage": {}, "tier": None, "cache_key": None, "logs_ref": None, "artifacts_ref": [], "commit_sha": None,
+    "policy_events": [], "undone": False,
+}  # fmt: skip
+
+
+def _rows_of(nodes: Sequence[Node]) -> list[dict[str, Any]]:
     needed_by: dict[str, list[str]] = {node.id: [] for node in nodes}
     for node in nodes:
         for need in node.needs:
             needed_by[need].append(node.id)
-    rows: list[dict[str, Any]] = [
+    return [
         {
-            "id": new_id("stp"), "org_id": unit.org_id, "run_id": run_id, "name": node.id, "position": at,
-            "action": node.action, "lane": node.lane, "agent_id": node.agent, "spec": node.as_json(),
-            "needs": list(node.needs), "needed_by": needed_by[node.id], "waiting_for": len(node.needs),
-            "status": "pending", "error": "", "attempt": 0, "tries": 0, "turn": 0, "result": {}, "usage": {},
-            "artifacts_ref": [], "policy_events": [],
+            "id": new_id("stp"), "name": node.id, "position": at, "action": node.action, "lane": node.lane,
+            "agent_id": node.agent, "spec": node.as_json(), "needs": list(node.needs), "needed_by": needed_by[node.id],
+            "waiting_for": len(node.needs),
         }
         for at, node in enumerate(nodes)
     ]  # fmt: skip
-    for at in range(0, len(rows), _AT_ONCE):
-        unit.execute(sa.insert(steps).values(rows[at : at + _AT_ONCE]))
 
 
 def _project_of(branch: Branch | None) -> str | None:
@@ -129,8 +176,3 @@ def _project_of(branch: Branch | None) -> str | None:
 def _digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-
-
-def known_actions(unit: Unit) -> list[str]:
-    """Names of the actions that steps may have here."""
-    return sorted(unit.get(Actions))

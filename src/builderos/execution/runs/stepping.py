@@ -20,12 +20,14 @@ from builderos.core.problems import Problem
 from builderos.core.steps import Action, Actions, Done, Work
 from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine.durable import Durable
+from builderos.trust.quotas.service import budgets
 
-from . import attempt, ending, gates
+from . import attempt, gates
 from .course import Course, action_of
 from .definition import Retries, node_of
+from .ending import finish
 from .model import steps
-from .rows import OVER, Row, call_of, find_run, find_step, seconds_left
+from .rows import GOOD, OVER, Row, call_of, find_run, find_step, seconds_left, set_step
 from .trees import base_of, input_of
 from .wanting import filled
 
@@ -72,7 +74,7 @@ async def node(context: Context, org_id: str, run_id: str, step_id: str, turn: i
     """The durable function `node@1`."""
     durable = context.get(Durable)
     me = Stepper(context, org_id, run_id, step_id, turn)
-    begun = await me.patiently(me.begin)
+    begun = await patiently(context, me.begin)
     if begun is None:
         return
     try:
@@ -80,9 +82,24 @@ async def node(context: Context, org_id: str, run_id: str, step_id: str, turn: i
     except asyncio.CancelledError:
         if not durable.here:
             raise
-        await me.patiently(functools.partial(me.interrupted, begun.work))
+        await patiently(context, functools.partial(me.interrupted, begun.work))
         return
-    await me.patiently(functools.partial(me.end, begun.work, done))
+    await patiently(context, functools.partial(me.end, begun.work, done))
+
+
+async def patiently(context: Context, work: Callable[[], T]) -> T:
+    """Do it on a thread; while the database is away, again."""
+    durable, tried = context.get(Durable), 0
+    while True:
+        try:
+            return await durable.unit(work)
+        except Problem as problem:
+            if problem.code not in _PASSING:
+                raise
+            await asyncio.sleep(_PAUSES_S[min(tried, len(_PAUSES_S) - 1)])
+            tried += 1
+            if not durable.here:
+                raise asyncio.CancelledError from problem
 
 
 class Stepper:
@@ -94,20 +111,6 @@ class Stepper:
         self._run_id = run_id
         self._step_id = step_id
         self._turn = turn
-
-    async def patiently(self, work: Callable[[], T]) -> T:
-        """Do it on a thread; while the database is away, again."""
-        durable = self._context.get(Durable)
-        for tried in range(1_000_000):
-            try:
-                return await durable.unit(work)
-            except Problem as problem:
-                if problem.code not in _PASSING:
-                    raise
-                await asyncio.sleep(_PAUSES_S[min(tried, len(_PAUSES_S) - 1)])
-                if not durable.here:
-                    raise asyncio.CancelledError from problem
-        raise AssertionError
 
     # ---------------------------------------------------------------- units, on a thread
 
@@ -138,13 +141,20 @@ class Stepper:
         course = Course(unit, run)
         if course.stopping:
             course.end(step, "timed_out" if run.reason == "timed_out" else "cancelled", reason="stopped")
-            self._close(unit, course)
+            finish(unit, course)
             return None
         if run.paused and step.status != "running":
             return None
         name = action_of(step.spec)
+        node = node_of(step.spec)
+        unit.get(budgets.Budgets).spend(unit.org_id, ("cpu_seconds",))
         if name in ("approval", "question"):
-            return self._ask(unit, course, step, name)
+            needs = _needs(unit, step)
+            gates.ask(
+                unit, course, step, filled(unit, run, node, step.spec), input_of(unit, run, step, needs)
+            )
+            finish(unit, course)
+            return None
         actions = unit.get(Actions)
         if name not in actions:
             raise Problem("not_found", f"there is no action {name}", hint="Correct the pipeline.")
@@ -164,10 +174,6 @@ class Stepper:
         done = action.in_unit(unit, work)
         self._record(unit, course, step, work, done)
         return None
-
-    def _ask(self, unit: Unit, course: Course, step: Row, kind: str) -> None:
-        gates.ask(unit, course, step, kind)
-        self._close(unit, course)
 
     def _refused(self, problem: Problem, unit: Unit) -> None:
         """What the step was to do in its unit was refused: the attempt failed, or waits for a yes."""
@@ -196,15 +202,18 @@ class Stepper:
             course.end(step, "timed_out" if run.reason == "timed_out" else "cancelled", reason="stopped")
         else:
             course.retry(step, unit.now, reason="lost", error="the attempt was interrupted")
-        self._close(unit, course)
+        finish(unit, course)
 
     def _record(self, unit: Unit, course: Course, step: Row, work: Work, done: Done) -> None:
         attempt.record(unit, work, done)
-        if done.status in ("succeeded", "cached"):
-            done = gates.passed(unit, course, step, work, done)
+        if done.status in GOOD:
+            done = gates.passed(unit, work, done)
         values = values_of(step, work, done)
+        if self._parked(unit, course, step, work, done, values):
+            finish(unit, course)
+            return
         pause = retry_pause(step, work, done)
-        if course.stopping and done.status not in ("succeeded", "cached"):
+        if course.stopping:
             pause = None
         if pause is not None:
             lost = done.reason == "lost"
@@ -212,15 +221,28 @@ class Stepper:
             course.retry(step, unit.now + timedelta(seconds=pause), **values)
         else:
             course.end(step, done.status, reason=done.reason, **values)
-            if done.commit_sha is not None:
-                course.values["commits"] = [*course.run.commits, done.commit_sha]
-        self._close(unit, course)
+            if done.reason == "budget":
+                course.stop("failed", done.error)
+        if done.commit_sha is not None:
+            course.values["commits"] = [*course.run.commits, done.commit_sha]
+        finish(unit, course)
 
-    def _close(self, unit: Unit, course: Course) -> None:
-        course.close()
-        if course.over:
-            unit.outlast()
-            ending.ended(unit, course)
+    def _parked(
+        self, unit: Unit, course: Course, step: Row, work: Work, done: Done, values: dict[str, Any]
+    ) -> bool:
+        """Whether the step waits for somebody now: for a yes to what it was about to do, or to what it has done."""
+        approval_id = done.result.get("approval_id") if done.reason == "policy" else None
+        if approval_id is not None and not course.stopping:
+            set_step(unit, step.id, **values)
+            waiting = {"kind": "approval", "message": done.error, "approval_id": approval_id}
+            gates.park_on(unit, course, step, approval_id, waiting)
+            return True
+        if done.status not in GOOD or course.stopping:
+            return False
+        if not any(gate.kind in gates.HUMAN for gate in work.node.gates):
+            return False
+        set_step(unit, step.id, **values)
+        return gates.ask_next(unit, course, find_step(unit, step.id), work.node, -1)
 
     def _rows(self, unit: Unit) -> tuple[Row, Row | None]:
         """The run, locked, and the step; None where this turn of it has nothing to do any more."""

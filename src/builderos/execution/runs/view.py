@@ -156,7 +156,7 @@ def _gates(unit: Unit, run: Row, live: list[Row]) -> list[Gate]:
     shown: set[str] = set()
     for row in live:
         if row.status == "waiting_input":
-            found.append(_gate("question", row, question=row.question))
+            found.append(_gate("question", row, question=row.waiting))
         elif row.status == "waiting_approval" and row.approval_id is not None:
             shown.add(row.approval_id)
             found.append(

@@ -14,6 +14,7 @@ from builderos.core.unit import Unit, as_system
 from builderos.engine.durable import Durable, Task
 
 from .course import Course, is_heavy
+from .ending import finish
 from .model import runs, steps
 from .rows import Row, find_run, live, task_of
 
@@ -71,15 +72,6 @@ def time_out(unit: Unit, run_id: str) -> None:
     course = Course(unit, run)
     course.stop("timed_out", "the time of the run was over")
     finish(unit, course)
-
-
-def finish(unit: Unit, course: Course) -> None:
-    """Close a course, and write what is written of a run that is over."""
-    from .ending import ended
-
-    course.close()
-    if course.over:
-        ended(unit, course)
 
 
 def _overdue(unit: Unit) -> list[str]:

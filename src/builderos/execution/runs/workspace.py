@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Container
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,13 @@ from builderos.core.home import project_state
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.steps import Work
+from builderos.core.unit import Unit, perform
 from builderos.execution.compute import service as compute
 
+from .keys import FIXED
+
 MAX_FILE: Final = 128 * 1024 * 1024
+MOMENT: Final = int(FIXED["SOURCE_DATE_EPOCH"])
 _NEVER: Final = frozenset({"", ".", ".."})
 
 
@@ -28,6 +33,20 @@ def folder_of(context: Context, work: Work) -> Path:
 def scratch_of(context: Context, work: Work, below: str | None) -> Scratch:
     """The trees of the run's repository; `below`: the store of its branch."""
     return Scratch(context.get(RepositoryStore), work.call.actor.org_id, work.repo_id, below)
+
+
+def below(context: Context, work: Work) -> str | None:
+    """The store of the run's branch, made where it was not yet."""
+    if work.branch_id is None:
+        return None
+    branch_id = work.branch_id
+
+    def find(unit: Unit) -> str:
+        branch = repositories.branch_by_id(unit, branch_id)
+        repositories.ready(unit, branch)
+        return branch.store
+
+    return perform(context, work.call, find, durable=False)
 
 
 def lay_out(scratch: Scratch, tree: str, folder: Path) -> None:
@@ -52,13 +71,16 @@ def lay_out(scratch: Scratch, tree: str, folder: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, 0o755 if file.mode & 0o111 else 0o644), "wb") as out:
             out.write(scratch.read(file.oid))
+        os.utime(path, (MOMENT, MOMENT))  # packers and compilers write it into what they make
     for path, target in links:  # last: nothing is ever written through one
         os.symlink(target, os.fsencode(path))
     done.touch()
 
 
-def written_back(scratch: Scratch, before: str, folder: Path) -> str:
-    """The folder as a tree: links stay links, `.git` is left out. Raises `invalid_path`, `payload_too_large`."""
+def written_back(scratch: Scratch, before: str, folder: Path, *, apart: Container[str] = frozenset()) -> str:
+    """The folder as a tree: links stay links, `.git` is left out. A file too large for it must be one of those that
+    are kept `apart`. Raises `invalid_path`, `payload_too_large`.
+    """
     files: dict[str, Edit] = {}
     with compute.Beneath(folder) as beneath:
         for found in beneath.walk():
@@ -67,6 +89,8 @@ def written_back(scratch: Scratch, before: str, folder: Path) -> str:
             if found.target is not None:
                 target = found.target.encode("utf-8", "surrogateescape")
                 files[found.path] = Edit(scratch.put(target, known), repositories.LINK)
+                continue
+            if found.size > MAX_FILE and found.path in apart:
                 continue
             if found.size > MAX_FILE:
                 raise Problem(

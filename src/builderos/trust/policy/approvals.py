@@ -5,7 +5,7 @@ decision.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -123,13 +123,15 @@ def request(
     risk: Risk, risk_reasons: Sequence[str] = (),
     requested_by: str | None = None, prompt_version: str | None = None, approvers: tuple[str, ...] = APPROVERS,
     first: bool = False, where: Mapping[str, str] | None = None,
+    run_id: str | None = None, step_id: str | None = None, count: int = 1, expires_s: float | None = None,
 ) -> str:  # fmt: skip
     """Ask for an approval of exactly this diff; an open request for another diff of the same object is cancelled, one
     whose time is over has expired.
 
     Of `approvers` may say yes whom the organisation's policy file names for the action; it also says how many have to,
     and how long the request stays open. `first`: the object is new, so nobody has asked about it before.
-    `where`: `repo` and `branch` that it is about, by name, for whoever listens to these alone.
+    `where`: `repo` and `branch` that it is about, by name, for whoever listens to these alone. At least `count` people
+    have to say yes, within `expires_s`, where the policy file does not ask for more.
     """
     c = approvals.c
     pending = sa.select(c.id, c.action, c.diff_hash, c.expires_at).where(
@@ -142,8 +144,11 @@ def request(
         set_state(unit, row.id, "expired" if overdue else "cancelled")
     id_ = new_id("apr")
     required, expires_at = _terms(unit, action, approvers)
+    required |= {"count": max(count, int(required["count"]))}
+    if expires_s is not None:
+        expires_at = min(expires_at, unit.now + timedelta(seconds=expires_s))
     unit.add(
-        approvals, id=id_, org_id=unit.org_id, action=action, object=object_, diff=diff[:MAX_DIFF_CHARS],
+        approvals, id=id_, run_id=run_id, step_id=step_id, org_id=unit.org_id, action=action, object=object_, diff=diff[:MAX_DIFF_CHARS],
         diff_stat=diff_stat, diff_hash=diff_hash, reason=reason, risk=risk, risk_reasons=list(risk_reasons),
         requested_by=requested_by or unit.actor.id,
         requested_member=unit.actor.member_id, prompt_version=prompt_version, required=required, decisions=[],

@@ -1,0 +1,179 @@
+"""How a run goes: order, lanes, failures, retries, conditions, results that later steps quote."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.databases import Databases
+from tests.support.runs import Ship, ship_in_temp
+
+
+@pytest.fixture(scope="module")
+def ship(databases: Databases) -> Iterator[Ship]:
+    with databases.fresh() as database, ship_in_temp(database) as made:
+        yield made
+
+
+def test_steps_without_a_command_run_in_the_order_of_their_needs(ship: Ship) -> None:
+    chain = "\n".join(
+        f"  - {{id: s{n}, action: noop{f', needs: [s{n - 1}]' if n else ''}}}" for n in range(6)
+    )
+    run = ship.done(f"steps:\n{chain}")
+    assert run["status"] == "succeeded"
+    starts = [ship.steps(run)[f"s{n}"]["start"] for n in range(6)]
+    assert starts == sorted(starts)
+    assert run["steps_total"] == 6
+
+
+def test_a_failed_step_stops_the_run_and_says_why(ship: Ship) -> None:
+    run = ship.done("""
+steps:
+  - {id: bad, run: "echo no >&2; exit 3"}
+  - {id: after, action: noop, needs: [bad]}
+""")
+    assert run["status"] == "failed"
+    assert run["detail"] == "bad failed"
+    bad, after = ship.steps(run)["bad"], ship.steps(run)["after"]
+    assert (bad["status"], bad["reason"], bad["exit_code"]) == ("failed", "exit", 3)
+    assert (after["status"], after["reason"]) == ("skipped", "stopped")
+
+
+def test_lanes_that_go_on_finish_beside_a_failed_one(ship: Ship) -> None:
+    run = ship.done("""
+lanes: continue
+steps:
+  - {id: bad, lane: a, run: "exit 1"}
+  - {id: bad2, lane: a, action: noop, needs: [bad]}
+  - {id: good, lane: b, action: noop}
+  - {id: good2, lane: b, action: noop, needs: [good]}
+""")
+    assert run["status"] == "failed"
+    assert ship.statuses(run) == {
+        "bad": "failed",
+        "bad2": "skipped",
+        "good": "succeeded",
+        "good2": "succeeded",
+    }
+    assert ship.steps(run)["bad2"]["reason"] == "needs"
+
+
+def test_lanes_that_fail_fast_interrupt_what_runs_beside(ship: Ship) -> None:
+    run = ship.done("""
+steps:
+  - {id: slow, lane: a, run: "sleep 60"}
+  - {id: bad, lane: b, run: "exit 1"}
+""")
+    assert run["status"] == "failed"
+    assert ship.statuses(run) == {"slow": "cancelled", "bad": "failed"}
+
+
+def test_a_failure_that_may_be_is_none_for_what_comes_after(ship: Ship) -> None:
+    run = ship.done("""
+steps:
+  - {id: bad, run: "echo lost > lost.txt; exit 1", on_fail: continue}
+  - {id: after, needs: [bad], run: "test ! -e lost.txt"}
+""")
+    assert run["status"] == "succeeded"
+    assert ship.statuses(run) == {"bad": "failed", "after": "succeeded"}
+
+
+def test_a_step_is_tried_again_after_a_pause_until_it_succeeds(ship: Ship) -> None:
+    run = ship.done("""
+steps:
+  - {id: flaky, run: "test $BUILDEROS_ATTEMPT -ge 3", retries: {max: 3, backoff: 10ms}}
+""")
+    assert run["status"] == "succeeded"
+    assert ship.steps(run)["flaky"]["attempt"] == 3
+
+
+def test_a_step_that_never_succeeds_fails_after_its_last_try(ship: Ship) -> None:
+    run = ship.done('steps:\n  - {id: bad, run: "exit 1", retries: {max: 2, backoff: 10ms}}')
+    assert run["status"] == "failed"
+    assert ship.steps(run)["bad"]["attempt"] == 3
+
+
+def test_a_step_that_takes_too_long_ends_with_all_its_processes(ship: Ship) -> None:
+    run = ship.done('steps:\n  - {id: slow, run: "(sleep 300; true) & wait", timeout: 1s}')
+    slow = ship.steps(run)["slow"]
+    assert (run["status"], slow["status"], slow["reason"]) == ("failed", "timed_out", "timeout")
+
+
+def test_conditions_decide_from_what_became_of_other_steps(ship: Ship) -> None:
+    run = ship.done("""
+lanes: continue
+steps:
+  - {id: bad, run: "exit 1"}
+  - {id: clean, needs: [bad], action: noop, when: "failure()"}
+  - {id: never, needs: [clean], action: noop, when: "steps.clean.status == 'failed'"}
+""")
+    assert run["status"] == "failed"
+    assert ship.statuses(run) == {"bad": "failed", "clean": "succeeded", "never": "skipped"}
+    assert ship.steps(run)["never"]["reason"] == "condition"
+
+
+def test_a_matrix_runs_once_for_each_combination(ship: Ship) -> None:
+    run = ship.done("""
+steps:
+  - {id: each, action: noop, matrix: {n: [1, 2, 3]}, inputs: {n: "${{ matrix.n }}"}}
+""")
+    assert run["status"] == "succeeded"
+    assert sorted(step["result"]["n"] for step in run["steps"]) == [1, 2, 3]
+
+
+def test_parameters_and_results_of_steps_reach_later_ones(ship: Ship) -> None:
+    run = ship.done(
+        """
+params: {goal: {type: string, required: true}}
+steps:
+  - {id: a, action: noop, inputs: {said: "${{ params.goal }}!"}}
+  - {id: b, needs: [a], action: noop, inputs: {heard: "${{ steps.a.outputs.said }}"}}
+""",
+        params={"goal": "ship"},
+    )
+    assert run["status"] == "succeeded", run
+    assert ship.steps(run)["b"]["result"] == {"heard": "ship!"}
+
+
+def test_steps_that_change_the_same_lines_beside_each_other_conflict(ship: Ship) -> None:
+    run = ship.done("""
+steps:
+  - {id: a, run: "echo a > same.txt"}
+  - {id: b, run: "echo b > same.txt"}
+  - {id: both, needs: [a, b], run: "cat same.txt"}
+""")
+    both = ship.steps(run)["both"]
+    assert (run["status"], both["status"], both["reason"]) == ("failed", "failed", "conflict")
+    assert "same.txt" in both["error"]
+
+
+def test_an_unknown_action_and_an_unknown_gate_fail_their_step(ship: Ship) -> None:
+    run = ship.done("steps:\n  - {id: a, action: noop, gates: [{eval: planner-suite}]}")
+    assert run["status"] == "failed"
+    assert ship.steps(run)["a"]["reason"] == "gate"
+
+
+def test_the_gate_of_the_tests_reads_their_report(ship: Ship) -> None:
+    report = "<testsuite tests='3' failures='1'>".replace("'", '\\"')
+    run = ship.done(f"""
+steps:
+  - id: test
+    run: 'echo "{report}" > report.xml'
+    outputs: [report.xml]
+    gates: [tests_pass]
+""")
+    test = ship.steps(run)["test"]
+    assert (test["status"], test["reason"]) == ("failed", "gate")
+    assert test["error"] == "1 of 3 tests failed"
+
+
+def test_a_failed_run_takes_its_commits_back(ship: Ship) -> None:
+    run = ship.done("""
+steps:
+  - {id: make, run: "echo new > rolled.txt"}
+  - {id: save, needs: [make], action: git.commit}
+  - {id: verify, needs: [save], run: "exit 1", on_fail: rollback}
+""")
+    assert (run["status"], run["detail"]) == ("failed", "verify failed")
+    assert len(run["provenance"]["commits"]) == 1
+    found = ship.box.post("/system/fetch_files", mode="batch", paths=["rolled.txt"])
+    assert found["missing"] == ["rolled.txt"]

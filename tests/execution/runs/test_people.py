@@ -1,0 +1,146 @@
+"""People in a run: approvals, questions, pause, cancel, running again."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.databases import Databases
+from tests.support.runs import Ship, ship_in_temp
+from tests.support.world import Json
+
+
+@pytest.fixture(scope="module")
+def ship(databases: Databases) -> Iterator[Ship]:
+    with databases.fresh() as database, ship_in_temp(database) as made:
+        yield made
+
+
+def verb(ship: Ship, run_id: str, name: str, **body: object) -> Json:
+    return ship.world.ok(
+        ship.world.http.post(f"/v1/runs/{run_id}/{name}", json=body, headers=ship.box.headers)
+    )
+
+
+def decide(ship: Ship, approval_id: str, decision: str) -> None:
+    ship.world.ok(ship.world.as_owner("POST", f"/v1/approvals/{approval_id}", json={"decision": decision}))
+
+
+APPROVED = """
+steps:
+  - {id: make, run: "echo shipped > out.txt"}
+  - {id: gate, needs: [make], approval: {message: Ship it?}}
+  - {id: save, needs: [gate], action: git.commit}
+"""
+
+
+def test_an_approval_shows_exactly_what_was_made_and_a_yes_lets_the_run_go_on(ship: Ship) -> None:
+    id_ = ship.start(ship.pipeline(APPROVED))
+    waiting = ship.until(id_, "waiting_approval")
+    approval_id = ship.steps(waiting)["gate"]["approval_id"]
+    shown = ship.world.ok(ship.world.as_owner("GET", f"/v1/approvals/{approval_id}"))
+    assert "+shipped" in shown["diff"]
+    assert (shown["run_id"], shown["step_id"]) == (id_, ship.steps(waiting)["gate"]["id"])
+    decide(ship, approval_id, "approve")
+    run = ship.until(id_)
+    assert run["status"] == "succeeded"
+    assert run["provenance"]["approvals"] == [approval_id]
+
+
+def test_a_no_ends_the_run_and_nothing_after_it_happens(ship: Ship) -> None:
+    id_ = ship.start(ship.pipeline(APPROVED))
+    waiting = ship.until(id_, "waiting_approval")
+    decide(ship, ship.steps(waiting)["gate"]["approval_id"], "deny")
+    run = ship.until(id_)
+    assert run["status"] == "denied"
+    assert ship.statuses(run) == {"make": "succeeded", "gate": "denied", "save": "skipped"}
+    assert run["provenance"]["commits"] == []
+
+
+def test_a_gate_asks_after_the_work_is_done(ship: Ship) -> None:
+    id_ = ship.start(
+        ship.pipeline('steps:\n  - {id: a, action: noop, inputs: {n: 1}, gates: [{approval: "Good?"}]}')
+    )
+    waiting = ship.until(id_, "waiting_approval")
+    step = ship.steps(waiting)["a"]
+    assert step["result"] == {"n": 1}
+    decide(ship, step["approval_id"], "approve")
+    assert ship.until(id_)["status"] == "succeeded"
+
+
+def test_a_question_waits_for_one_of_its_choices(ship: Ship) -> None:
+    id_ = ship.start(
+        ship.pipeline("""
+steps:
+  - {id: ask, question: {message: Which colour?, choices: [red, blue]}}
+  - {id: use, needs: [ask], action: noop, inputs: {colour: "${{ steps.ask.outputs.answer }}"}}
+""")
+    )
+    ship.until(id_, "waiting_input")
+    status = ship.box.post("/runs/status", run_id=id_)
+    assert status["asks"][0]["choices"] == ["red", "blue"]
+    wrong = ship.box.try_post("/runs/answer", run_id=id_, answer="green")
+    ship.world.problem(wrong, "validation_failed")
+    ship.box.post("/runs/answer", run_id=id_, answer="blue")
+    run = ship.until(id_)
+    assert ship.steps(run)["use"]["result"] == {"colour": "blue"}
+
+
+def test_a_paused_run_begins_nothing_new_until_it_is_resumed(ship: Ship) -> None:
+    id_ = ship.start(
+        ship.pipeline("""
+steps:
+  - {id: first, run: "sleep 0.4"}
+  - {id: second, needs: [first], action: noop}
+""")
+    )
+    ship.until(id_, "running")
+    assert verb(ship, id_, "pause")["status"] == "paused"
+    while ship.statuses(ship.run(id_))["first"] != "succeeded":
+        pass
+    assert ship.statuses(ship.run(id_))["second"] == "pending"
+    verb(ship, id_, "resume")
+    assert ship.until(id_)["status"] == "succeeded"
+
+
+def test_cancelling_ends_what_runs_and_gives_up_what_waits(ship: Ship) -> None:
+    id_ = ship.start(
+        ship.pipeline("""
+steps:
+  - {id: slow, run: "sleep 300"}
+  - {id: ask, question: Why?}
+  - {id: after, needs: [slow], action: noop}
+""")
+    )
+    ship.until(id_, "running")
+    verb(ship, id_, "cancel", reason="not needed")
+    run = ship.until(id_)
+    assert (run["status"], run["detail"]) == ("cancelled", "not needed")
+    assert ship.statuses(run) == {"slow": "cancelled", "ask": "cancelled", "after": "skipped"}
+    again = ship.world.http.post(f"/v1/runs/{id_}/cancel", json={}, headers=ship.box.headers)
+    assert ship.world.problem(again, "illegal_transition")["allowed"] == ["rerun"]
+
+
+def test_running_again_from_a_step_takes_over_what_came_before(ship: Ship) -> None:
+    old = ship.done("""
+steps:
+  - {id: make, run: "date +%s%N > stamp.txt"}
+  - {id: check, needs: [make], run: "test $BUILDEROS_ATTEMPT -ge 2"}
+  - {id: save, needs: [check], action: noop}
+""")
+    assert old["status"] == "failed"
+    new = ship.until(verb(ship, old["id"], "rerun", from_step="check")["run_id"])
+    assert ship.steps(new)["make"]["status"] == "cached"
+    assert ship.steps(new)["make"]["output_tree"] == ship.steps(old)["make"]["output_tree"]
+    assert ship.steps(new)["check"]["status"] == "failed"
+    assert new["trigger"]["run_id"] == old["id"]
+
+
+def test_a_sandbox_reaches_no_run_of_another_one(ship: Ship) -> None:
+    other = ship.world.open_sandbox()
+    id_ = ship.start(ship.pipeline("steps:\n  - {id: a, action: noop}"))
+    for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/pause"), ("POST", "/rerun")):
+        call = {"json": {}} if method == "POST" else {}
+        reply = ship.world.http.request(method, f"/v1/runs/{id_}{path}", headers=other.headers, **call)
+        ship.world.problem(reply, "forbidden_branch")
+    listed = ship.world.ok(ship.world.http.get("/v1/runs", headers=other.headers))
+    assert listed["items"] == []
