@@ -18,7 +18,7 @@ from builderos.client.errors import ClientError
 from builderos.client.http import Client
 from builderos.core.home import configured_home, default_home
 from builderos.core.settings import Settings
-from tests.support.server import SETTINGS
+from tests.support.server import SETTINGS, prepare
 
 
 @pytest.fixture
@@ -31,6 +31,13 @@ def own_home(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     local.stop(folder)
 
 
+@pytest.fixture
+def left_home(own_home: Path) -> Path:
+    """The same, as a server left it that was stopped."""
+    prepare(own_home)
+    return own_home
+
+
 def ask(home: Path) -> subprocess.Popen[str]:
     """Another process that wants the local server."""
     code = (
@@ -40,10 +47,10 @@ def ask(home: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
 
 
-def test_where_none_answers_one_is_started_and_the_next_finds_it(own_home: Path) -> None:
-    assert local.find(own_home) is None
-    first = local.ensure(own_home)
-    again = local.ensure(own_home)
+def test_where_none_answers_one_is_started_and_the_next_finds_it(left_home: Path) -> None:
+    assert local.find(left_home) is None
+    first = local.ensure(left_home)
+    again = local.ensure(left_home)
     assert (first.started, again.started) == (True, False)
     assert first.pid == again.pid
     owner = Client(first.url, first.owner_token())
@@ -57,36 +64,36 @@ def test_commands_that_start_at_once_get_one_server(own_home: Path) -> None:
     assert [started for _, started in said].count("True") == 1
 
 
-def test_a_server_that_was_killed_is_replaced(own_home: Path) -> None:
-    first = local.ensure(own_home)
+def test_a_server_that_was_killed_is_replaced(left_home: Path) -> None:
+    first = local.ensure(left_home)
     os.kill(first.pid, signal.SIGKILL)
-    assert (own_home / "server.json").exists()
-    second = local.ensure(own_home)
+    assert (left_home / "server.json").exists()
+    second = local.ensure(left_home)
     assert second.pid != first.pid
     assert second.started
 
 
-def test_stopping_waits_until_it_is_gone(own_home: Path) -> None:
-    running = local.ensure(own_home)
-    assert local.stop(own_home)
+def test_stopping_waits_until_it_is_gone(left_home: Path) -> None:
+    running = local.ensure(left_home)
+    assert local.stop(left_home)
     with pytest.raises(ClientError):
         Client(running.url).call("GET", "/healthz")
-    assert local.find(own_home) is None
-    assert not local.stop(own_home)
+    assert local.find(left_home) is None
+    assert not local.stop(left_home)
 
 
-def test_a_number_that_now_belongs_to_somebody_else_is_not_told_to_stop(own_home: Path) -> None:
+def test_a_number_that_now_belongs_to_somebody_else_is_not_told_to_stop(left_home: Path) -> None:
     """The announcement of a killed server may name a process that is none of ours, and a port that answers."""
-    running = local.ensure(own_home)
-    other_home = own_home.with_name(own_home.name + "x")
+    running = local.ensure(left_home)
+    other_home = left_home.with_name(left_home.name + "x")
     other_home.mkdir()
     bystander = subprocess.Popen(["sleep", "60"])
     try:
-        info = json.loads((own_home / "server.json").read_text()) | {"pid": bystander.pid}
+        info = json.loads((left_home / "server.json").read_text()) | {"pid": bystander.pid}
         (other_home / "server.json").write_text(json.dumps(info))
         assert not local.stop(other_home)
         assert bystander.poll() is None
-        assert local.find(own_home) == running.__class__(**{**vars(running), "started": False})
+        assert local.find(left_home) == running.__class__(**{**vars(running), "started": False})
     finally:
         bystander.kill()
         bystander.wait()
@@ -148,6 +155,6 @@ def test_the_home_of_a_command_is_the_home_of_its_server(
     assert configured_home() == Settings().home_dir == default_home()
 
 
-def test_many_threads_find_the_same_server(own_home: Path) -> None:
+def test_many_threads_find_the_same_server(left_home: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert len({r.pid for r in pool.map(lambda _: local.ensure(own_home), range(8))}) == 1
+        assert len({r.pid for r in pool.map(lambda _: local.ensure(left_home), range(8))}) == 1

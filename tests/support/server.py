@@ -5,8 +5,10 @@ A test module or conftest that wants one for its whole run imports the fixture:
     from tests.support.server import running_server  # noqa: F401
 """
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,7 +95,35 @@ class Server:
 
 
 def start(home: Path, program: str = "builderos.app", **settings: str) -> Server:
-    """Start a server and wait until it answers. Environment variables may be given as `settings`."""
+    """Start a server and wait until it answers. Environment variables may be given as `settings`.
+
+    A new home below the folder of the test run has its database already, see `prepare`.
+    """
+    if not home.exists():
+        prepare(home)
+    return _start(home, program, **settings)
+
+
+def prepare(home: Path) -> None:
+    """Make a home as a server leaves it that was started and stopped once; only the first of a test run takes long."""
+    folder = next((above for above in home.parents if above.name.startswith("builderos-test-")), None)
+    if folder is None:
+        return
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with (folder / "home.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "as-left").exists():
+            draft = folder / "as-begun"
+            shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+            _start(draft, BUILDEROS_ENGINE="false").stop()
+            (draft / "test-server.log").unlink()
+            draft.rename(folder / "as-left")
+    subprocess.run(
+        ["cp", "-a", str(folder / "as-left"), str(home)], check=True
+    )  # with the owners of the files
+
+
+def _start(home: Path, program: str = "builderos.app", **settings: str) -> Server:
     home.mkdir(parents=True, exist_ok=True)
     env, log = environment(home, **settings), home / "test-server.log"
     with log.open("ab") as out:
