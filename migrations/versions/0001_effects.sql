@@ -22,21 +22,21 @@ create table ops.run_effects (
 );
 create index on ops.run_effects (org_id, run_id);
 
--- The record of one execution of a step: what went in, what came out. `seal` is a hash over all of it.
+-- The record of one execution of a step: what went in, what came out. `seal` is a hash over all of it. Who damages one
+-- makes it useless, not wrong.
 create table ops.step_records (
   org_id text not null references ops.orgs,
   step_id text not null,
   run_id text not null references ops.runs,
   repo_id text references ops.repositories,
   name text not null,
+  attempt int not null,
   key text not null,
   servable boolean not null,               -- by another step with an equal key: it succeeded, and asked to be cached
-  ingredients jsonb not null,
-  outcome jsonb not null,
-  environment jsonb not null,              -- what the command found, the names of its own run among it
+  body text not null,                      -- JSON: ingredients, environment, outcome; a text, so that it stays as hashed
   seal bytea not null check (length(seal) = 32),
   recorded_at timestamptz not null,
-  primary key (org_id, step_id)
+  primary key (org_id, step_id, attempt)
 );
 create index on ops.step_records (org_id, key, recorded_at desc) where servable;
 create index on ops.step_records (org_id, run_id);

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import pygit2
 
+from builderos.core.problems import Problem
+
 from .merge import three_way
 from .objects import EMPTY_TREE, Batch, Oid, loose_stream, write_loose
 from .store import RepositoryStore
-from .trees import SUBMODULE, Edit, Entry, diff_trees, edit_tree, lookup, walk
+from .trees import SUBMODULE, Edit, Entry, diff_trees, edit_tree, lookup, parse_tree, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Scratch:
         if below is not None:
             self._repo.odb.add_disk_alternate(str(store.path(below) / "objects"))
         self._batch = Batch(self._repo)
+
+    @property
+    def batch(self) -> Batch:
+        """For whoever reads more than one file of a tree, e.g. compares two."""
+        return self._batch
 
     def tree_of(self, commit: str) -> str:
         """The tree of a commit, as hex. Raises `KeyError`."""
@@ -81,6 +88,32 @@ class Scratch:
                 if mode == SUBMODULE and path not in edits:
                     edits[path] = Edit(oid, mode)
         return self._kept(edit_tree(self._batch, None, edits))
+
+    def verify(self, tree: str) -> None:
+        """Hash all that a tree holds. Raises `hash_mismatch` for what is not what its name says, or is not there."""
+        waiting, seen = [bytes.fromhex(tree)], set[Oid]()
+        while waiting:
+            oid = waiting.pop()
+            if oid in seen or oid == EMPTY_TREE:
+                continue
+            seen.add(oid)
+            kind, data = self._hashed(oid)
+            if kind == "tree":
+                waiting += [below for mode, below in parse_tree(data).values() if mode != SUBMODULE]
+
+    def _hashed(self, oid: Oid) -> tuple[str, bytes]:
+        batch = Batch(self._repo)
+        try:
+            kind, data = batch.read(oid)
+        except (Problem, pygit2.GitError):
+            kind, data = "blob", b""
+        if batch.put(kind, data) != oid:
+            raise Problem(
+                "hash_mismatch",
+                f"the object {oid.hex()} is not what was kept",
+                hint="Run `builderos doctor`.",
+            )
+        return kind, data
 
     def merge(self, base: str, ours: str, theirs: str) -> str | list[str]:
         """Ours with what theirs changed since the base; or the paths that need a person."""

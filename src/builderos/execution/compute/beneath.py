@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 _OPENAT2: Final = 437  # on every architecture
 _BENEATH, _NO_SYMLINKS, _NO_MAGIC, _NO_XDEV = 0x08, 0x04, 0x02, 0x01
@@ -60,6 +60,14 @@ class Beneath:
         if len(data) > limit:
             raise OSError(errno.EFBIG, "too large", path)
         return data
+
+    def open(self, path: str) -> BinaryIO:
+        """An ordinary file, to be read piece by piece. Raises `OSError` as `read` does."""
+        fd = self._open(path, _READ)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "not an ordinary file", path)
+        return os.fdopen(fd, "rb")
 
     def walk(self, limit: int = 100_000) -> Iterator[Entry]:
         """Ordinary files and symbolic links in a fixed order, without any `.git`; devices, sockets and pipes are left

@@ -76,6 +76,13 @@ def _values(unit: Unit, order: Order, chosen: Chosen, probe: Probe) -> dict[str,
     }  # fmt: skip
 
 
+def runtime_of(unit: Unit, repo_id: str | None, runtime: str, profile: str) -> tuple[str, str, str]:
+    """Name and digest of the runtime that a command would find, and the profile's name. Raises like `choose`."""
+    chosen = unit.get(Approved).choose(unit, repo_id, runtime, profile)
+    probe = unit.get(SandboxProviders).probe(chosen.provider.provider)
+    return chosen.runtime.name, digest_of(chosen, probe), chosen.profile.name
+
+
 def digest_of(chosen: Chosen, probe: Probe) -> str:
     """What a command finds, as one hash: the image's, or that of this machine's system."""
     return chosen.runtime.image.rpartition("@")[2] if chosen.runtime.image else probe.digest

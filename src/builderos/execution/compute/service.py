@@ -3,6 +3,7 @@
 from .approved import Approved, Listed
 from .beneath import Beneath
 from .execution import execute, outcome_of, usage_of
+from .opening import runtime_of
 from .orders import Order, Outcome, SecretAsked
 from .providers import SandboxProviders
 from .runtimes import ProviderFile, RuntimeFile, parse_provider, parse_runtimes
@@ -13,5 +14,5 @@ from .waiting import finished, run
 __all__ = [
     "Approved", "Beneath", "Listed", "Order", "Outcome", "ProviderFile", "RuntimeFile", "SandboxProviders",
     "SecretAsked", "execute", "finished", "outcome_of", "parse_provider", "parse_runtimes", "require_tier", "run",
-    "soundness", "usage_of",
+    "runtime_of", "soundness", "usage_of",
 ]  # fmt: skip

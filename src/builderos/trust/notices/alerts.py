@@ -38,6 +38,7 @@ SEVERITY: Final[dict[Rule, Severity]] = {
     "webhook_disabled": "critical",
     "sink_failing": "critical",
     "artifact_altered": "critical",
+    "record_altered": "critical",
 }
 
 
