@@ -23,8 +23,8 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
-from . import durable
-from .branches import add_branch, main_id_of
+from . import durable, nodes
+from .branches import add_branch, main_branch, main_id_of
 from .gitcli import run_git
 from .model import repositories
 from .schema import MAIN, Repository
@@ -107,6 +107,8 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
             unit, repo_id, owner, name, head_sha=head.sha, source=body.source, upstream_branch=head.branch,
             others=head.others,
         )  # fmt: skip
+        if unit.get(nodes.Nodes).place is not None:
+            _share(unit, repo, draft)
         target = store.path(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.chmod(0o755)
@@ -124,6 +126,12 @@ def import_repository(unit: Unit, body: ImportIn) -> RepositoryOut:
         id=repo_id, repo_owner=owner, repo_name=name, branch=MAIN, base_branch=repo.base_branch, head_sha=head.sha,
         message=f"{name} is ready.{renamed}",
     )  # fmt: skip
+
+
+def _share(unit: Unit, repo: Repository, draft: Path) -> None:
+    """Let the other machines have it, as one pack."""
+    _check(run_git(["-C", str(draft), "repack", "-a", "-d", "-q"]))
+    nodes.give_packs(unit, main_branch(unit, repo.id), sorted(draft.glob("objects/pack/pack-*.pack")))
 
 
 def _made(folder: Path) -> Path:

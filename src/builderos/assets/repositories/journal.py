@@ -17,6 +17,7 @@ from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
+from . import nodes
 from .branches import branch_columns, main_branch, to_branch
 from .model import branches, git_journal
 from .objects import Batch, write_loose
@@ -139,7 +140,13 @@ def ready(unit: Unit, branch: Branch) -> None:
         torn.discard(branch.id)
     if not store.exists(branch.store):
         _create(unit, store, branch)
+    if store.holds(branch.store, branch.tip):
+        return
+    _look_elsewhere(unit, branch)
     if store.holds(branch.store, branch.tip) or _replay(unit, store, branch):
+        return
+    # Between the two looks another machine may have moved rows out of the journal.
+    if nodes.fetch(unit, branch) and (store.holds(branch.store, branch.tip) or _replay(unit, store, branch)):
         return
     if branch.kind != MAIN:  # what it stands on may be a commit of main that is not settled either
         ready(unit, main_branch(unit, branch.repo_id))
@@ -149,6 +156,13 @@ def ready(unit: Unit, branch: Branch) -> None:
         "unavailable", f"neither the files nor the journal of {branch.name} hold its last commit",
         hint="Run `builderos doctor`.",
     )  # fmt: skip
+
+
+def _look_elsewhere(unit: Unit, branch: Branch) -> None:
+    """With several machines: what the branch stands on, then its own pieces. Nothing with one."""
+    for other in nodes.neighbours(unit, branch):
+        ready(unit, other)
+    nodes.fetch(unit, branch)
 
 
 def unborn(store: RepositoryStore, branch: Branch) -> bool:
@@ -188,6 +202,9 @@ def rewrite(unit: Unit, branch: Branch) -> None:
     store = unit.get(RepositoryStore)
     if branch.kind in ("sandbox", "dev"):
         store.mend(branch.store, head=branch.ref, alternates=main_branch(unit, branch.repo_id).store)
+    elif not store.exists(branch.store):
+        _create(unit, store, branch)
+    nodes.fetch(unit, branch, again=True)
     c = git_journal.c
     rows = sa.select(c.new, c.objects).where(c.branch_id == branch.id).order_by(c.id)
     for row in unit.execute(rows):
@@ -200,10 +217,14 @@ def rewrite(unit: Unit, branch: Branch) -> None:
 def _create(unit: Unit, store: RepositoryStore, branch: Branch) -> None:
     """A sandbox's store, made for the first who reads or writes it; a dev branch whose process died before that."""
     if branch.kind not in ("sandbox", "dev"):
+        if nodes.skeleton(unit, branch):
+            return
         raise Problem(
             "unavailable", f"the files of {branch.name} are missing", hint="Run `builderos doctor --rebuild`."
         )
     main = main_branch(unit, branch.repo_id)
+    if not store.exists(main.store):  # another machine's so far
+        ready(unit, main)
     if store.path(branch.store).is_dir():  # without HEAD it is no repository, but it may hold objects
         store.mend(branch.store, head=branch.ref, alternates=main.store)
         return

@@ -60,3 +60,16 @@ pending_delivery = sa.Table(
     sa.Column("entry", JSONB, nullable=False),
     sa.Column("memory", JSONB, nullable=False),
 )
+git_pieces = sa.Table(
+    "git_pieces",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("org_id", sa.Text, nullable=False),
+    sa.Column("store", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("refs", JSONB, nullable=False),
+    sa.Column("covers", sa.BigInteger),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+)

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -275,6 +276,17 @@ def _write_file(folder: str, draft: str, data: bytes) -> None:
             view = view[os.write(fd, view) :]
     finally:
         os.close(fd)
+
+
+def tag_name(stream: bytes) -> str | None:
+    """The name in a loose tag object; None for any other object, of which only the first bytes are looked at."""
+    start = zlib.decompressobj().decompress(stream, 4)
+    if start != b"tag ":
+        return None
+    for line in zlib.decompress(stream).partition(b"\0")[2].split(b"\n"):
+        if line.startswith(b"tag "):
+            return line[4:].decode()
+    return None
 
 
 def _remove(path: str) -> None:

@@ -56,6 +56,10 @@ class Publication:
         self._moved: list[Path] = []
         self._keeps: list[Path] = []
 
+    def packs(self) -> list[Path]:
+        """The packs that are to be published."""
+        return sorted((self._room.folder / "pack").glob("pack-*.pack"))
+
     def publish(self) -> None:
         """Move the files; what has been moved stays where it is."""
         with room_on_disk():

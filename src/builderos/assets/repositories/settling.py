@@ -7,7 +7,6 @@ are opened, or in the background.
 """
 
 import logging
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from . import durable
 from .branches import branch_by_id, branch_columns, to_branch
 from .journal import Torn, ready, rewrite, unborn
 from .model import branches, git_journal
-from .objects import Batch
+from .objects import Batch, tag_name
 from .schema import MAIN, Branch
 from .store import RepositoryStore
 
@@ -176,19 +175,8 @@ def _restore_tags(unit: Unit, store: RepositoryStore, branch: Branch) -> bool:
     c, restored = git_journal.c, False
     for row in unit.execute(sa.select(c.objects).where(c.branch_id == branch.id).order_by(c.id)):
         for oid, stream in Batch.unpack(row.objects):
-            name = _tag_name(stream)
+            name = tag_name(stream)
             if name is not None and store.read_ref(branch.store, f"refs/tags/{name}") is None:
                 store.write_ref(branch.store, f"refs/tags/{name}", oid.hex())
                 restored = True
     return restored
-
-
-def _tag_name(stream: bytes) -> str | None:
-    """The name in a loose tag object; None for any other object, of which only the first bytes are looked at."""
-    start = zlib.decompressobj().decompress(stream, 4)
-    if start != b"tag ":
-        return None
-    for line in zlib.decompress(stream).partition(b"\0")[2].split(b"\n"):
-        if line.startswith(b"tag "):
-            return line[4:].decode()
-    return None

@@ -146,15 +146,15 @@ class RepositoryStore:
             if not os.path.exists(f"{target}/HEAD"):  # another thread created it in the meantime
                 raise
 
-    def mend(self, folder: str, *, head: str, alternates: str) -> None:
+    def mend(self, folder: str, *, head: str, alternates: str | None) -> None:
         """Write what `create` writes beside refs, wherever it is missing or different, e.g. torn by a power loss."""
         root = self.root / folder
         for sub in _FOLDERS:
             (root / sub).mkdir(parents=True, exist_ok=True)
-        wanted = {
-            "config": _CONFIG, "objects/info/alternates": f"{self.root / alternates / 'objects'}\n",
-            "HEAD": f"ref: {head}\n",
-        }  # fmt: skip
+        wanted = {"config": _CONFIG}
+        if alternates is not None:
+            wanted["objects/info/alternates"] = f"{self.root / alternates / 'objects'}\n"
+        wanted["HEAD"] = f"ref: {head}\n"  # last: with it a folder is a repository
         for name, text in wanted.items():
             path = root / name
             if not path.exists() or path.read_bytes() != text.encode():

@@ -295,6 +295,7 @@ def _move(
         "base": checked.base_sha, "entry": entry_id,
     }  # fmt: skip
     line = ledger.compose(unit, "push", checked.arrival.new, payload, rules=rules)
+    repositories.give_packs(unit, branch, publication.packs())
     publication.publish()
     try:
         repositories.advance(
