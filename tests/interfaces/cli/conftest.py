@@ -73,14 +73,23 @@ class Line:
 @pytest.fixture
 def person(running_server: Server, tmp_path: Path) -> Line:  # noqa: F811
     """Somebody on the server's machine, with a checkout of a repository that is not yet known to it."""
-    folder = make_repository(tmp_path / f"lab-{uuid.uuid4().hex[:8]}")
-    env = running_server.env | {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
-    return Line(env, folder)
+    return person_in(running_server, tmp_path)
+
+
+def person_in(server: Server, desk: Path) -> Line:
+    """Somebody with a checkout on an empty desk."""
+    folder = make_repository(desk / f"lab-{uuid.uuid4().hex[:8]}")
+    return Line(server.env | {"XDG_CONFIG_HOME": str(desk / "config"), "HOME": str(desk)}, folder)
 
 
 @pytest.fixture
 def builder(person: Line) -> Line:
     """The same person with an open workspace, whose token is saved."""
+    return begun(person)
+
+
+def begun(person: Line) -> Line:
+    """Open a workspace and save its token."""
     person.ok("init")
     person.ok("sandbox", "create", "--save")
     return person

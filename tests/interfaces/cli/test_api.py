@@ -13,7 +13,13 @@ from builderos.client.contract import Contract
 from builderos.interfaces.cli import main
 from tests.support.server import Server
 
-from .conftest import Line
+from .conftest import Line, begun, person_in
+
+
+@pytest.fixture(scope="module")
+def builder(running_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """One for the whole module: nothing here changes the workspace."""
+    return begun(person_in(running_server, tmp_path_factory.mktemp("desk")))
 
 
 class Recorder:

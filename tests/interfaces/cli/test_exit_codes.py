@@ -11,8 +11,15 @@ from builderos.client.errors import ClientError
 from builderos.core.problems import STATUS
 from builderos.interfaces.cli.faults import exit_code
 from builderos.interfaces.cli.helping import EXIT_CODES
+from tests.support.server import Server
 
-from .conftest import PROGRAM, Line
+from .conftest import PROGRAM, Line, begun, person_in
+
+
+@pytest.fixture(scope="module")
+def builder(running_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """One for the whole module: nothing here changes the workspace."""
+    return begun(person_in(running_server, tmp_path_factory.mktemp("desk")))
 
 
 def problem(code: str) -> ClientError:
