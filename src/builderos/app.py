@@ -50,6 +50,7 @@ from builderos.execution.runs.pipelines_routes import routes as pipeline_routes
 from builderos.execution.runs.routes import routes as run_routes
 from builderos.execution.runs.view_routes import routes as run_view_routes
 from builderos.integrations.bwrap.service import LocalSandboxes
+from builderos.integrations.docker import service as docker
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
@@ -218,19 +219,21 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
     _put_runs(context, settings)
-    context.put(SandboxProviders, _sandbox_providers(settings))
-    context.put(Approved, Approved(settings.ssot or settings.home_dir))
+    approved = Approved(settings.ssot or settings.home_dir)
+    context.put(Approved, approved)
+    context.put(SandboxProviders, _sandbox_providers(settings, approved))
     examiners = Examiners()
     examiners.enrol("commands", compute_soundness)
     context.put(Examiners, examiners)
     return context
 
 
-def _sandbox_providers(settings: Settings) -> SandboxProviders:
-    """Where commands may run. Nothing is built before the first command."""
-    home = settings.home_dir
-    providers = SandboxProviders(home)
-    providers.enrol("local", lambda: LocalSandboxes(home / EXECUTIONS))
+def _sandbox_providers(settings: Settings, approved: Approved) -> SandboxProviders:
+    """Where commands may run. Nothing is built before the first command; SDKs are loaded by what needs them."""
+    state = settings.home_dir / EXECUTIONS
+    providers = SandboxProviders(settings.home_dir)
+    providers.enrol("local", lambda: LocalSandboxes(state / "local"))
+    providers.enrol("docker", lambda: docker.provider(approved.options("docker"), state / "docker"))
     return providers
 
 

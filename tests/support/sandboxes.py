@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 
+from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.schema import Limits, Probe, Sandbox, Spec, Tier
 from builderos.integrations.bwrap.service import LocalSandboxes
+from builderos.integrations.docker import service as docker
+
+from . import boxes
+from .dockers import IMAGE, docker_in
 
 QUICK = Limits(wall_s=20, grace_s=0.2)
 
@@ -20,10 +25,17 @@ QUICK = Limits(wall_s=20, grace_s=0.2)
 class Yard:
     """One provider under a closed folder, as a server has it; every run gets a workspace of its own."""
 
-    def __init__(self, folder: Path, tier: Tier, networks: str = "") -> None:
+    def __init__(
+        self, folder: Path, tier: Tier, networks: str = "", provider: SandboxProvider | None = None, image: str = "",
+        engine: object = None,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.tier: Tier = tier
-        self.provider = LocalSandboxes(folder / "state", tier=tier, networks=networks)
+        self.image = image
+        self.engine = engine  # the double behind a remote provider
+        self.provider: SandboxProvider = provider or LocalSandboxes(
+            folder / "state", tier=tier, networks=networks
+        )
         self._numbers = itertools.count(1)
 
     def needed(self) -> "Yard":
@@ -46,6 +58,7 @@ class Yard:
         name = given.pop("id", f"run_1.node.{next(self._numbers)}")
         given.setdefault("limits", QUICK)
         given.setdefault("tier", self.tier)
+        given.setdefault("image", self.image)
         return Spec(name, argv, place, **given)
 
     def run(self, *argv: str, **given: Any) -> Sandbox:
@@ -77,6 +90,28 @@ def yard_in_temp(tier: Tier, networks: str = "") -> Iterator[Yard]:
         yield yard
     finally:
         yard.provider.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def docker_yard() -> Iterator[Yard]:
+    """A yard whose commands run in containers of a daemon on loopback."""
+    boxes.needed()
+    with _walkable() as folder, docker_in(folder / "containers") as daemon:
+        provider = docker.provider({"host": daemon.host}, folder / "state")
+        yield Yard(folder, "remote", provider=provider, image=IMAGE, engine=daemon)
+        provider.close()
+        assert daemon.faults == [], "requests that the API does not know"
+
+
+@contextmanager
+def _walkable() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="bos-yard-"))
+    folder.chmod(0o755)
+    (folder / "state").mkdir()
+    try:
+        yield folder
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -159,7 +159,7 @@ def test_names_with_odd_characters_stay_apart(world: World, workspace: Path) -> 
 
 def test_nothing_is_left_of_ended_executions(world: World, workspace: Path) -> None:
     run(world, order(world, workspace, "true"))
-    folders = [path for path in (world.home / "executions").iterdir() if path.name.startswith("run_")]
+    folders = [path for path in (world.home / "executions" / "local").iterdir() if path.name.startswith("run_")]
     assert folders == []
 
 

@@ -76,6 +76,11 @@ class Approved:
                 )
             return self._known[1]
 
+    def options(self, provider: str) -> Mapping[str, str]:
+        """How the server reaches a provider: its own file's word alone."""
+        file = self.of_server().providers.get(provider)
+        return file.options if file is not None else {}
+
     def of_repository(self, unit: Unit, repo_id: str) -> Listed:
         """What its main says. Raises `validation_failed` for a file that is not valid."""
         main = repositories.main_branch(unit, repo_id)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from builderos.core.problems import Problem
 
@@ -245,7 +245,7 @@ def _broken_rules(spec: Spec) -> list[tuple[bool, str]]:
         (any(not p.startswith("/") or _climbs(p) or "\0" in p for p in paths), "a mount's path is not absolute"),
         (not all(_is_host(host) for host in spec.hosts), "a host is no name like api.example.com or *.example.com"),
         (any(value <= 0 for name, value in numbers.items() if name != "network"), "a limit is not positive"),
-        (spec.tier not in ("strong", "weak"), "the tier is strong or weak"),
+        (spec.tier not in get_args(Tier), "the tier is strong, weak or remote"),
     ]  # fmt: skip
 
 
