@@ -164,6 +164,13 @@ def test_a_part_that_is_sent_again_takes_the_place_of_what_came_behind_its_offse
     assert whole(store, A, what) == b"abcde"
 
 
+def test_an_upload_does_not_go_on_behind_what_is_lost(store: ArtifactStore) -> None:
+    upload(store, "upl_6", b"abc")
+    for name in ("upl_6", "upl_never"):
+        with pytest.raises(Missing):
+            store.part(A, name, 4)
+
+
 def test_a_part_that_is_dropped_is_forgotten(store: ArtifactStore) -> None:
     upload(store, "upl_3", b"abc")
     part = store.part(A, "upl_3", 3)

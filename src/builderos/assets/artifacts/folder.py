@@ -200,6 +200,9 @@ class FolderPart:
     def __init__(self, folder: Path, upload_id: str, offset: int) -> None:
         self._folder = folder
         self._fd = os.open(folder / upload_id, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if os.fstat(self._fd).st_size < offset:
+            os.close(self._fd)
+            raise Missing(upload_id)
         os.ftruncate(self._fd, offset)
         os.lseek(self._fd, offset, os.SEEK_SET)
 

@@ -97,7 +97,10 @@ class ArtifactStore(Protocol):
         ...
 
     def part(self, org_id: str, upload_id: str, offset: int, /) -> Part:
-        """Go on with an upload at `offset`; what had been written from there on is forgotten."""
+        """Go on with an upload at `offset`; what had been written from there on is forgotten.
+
+        Raises `Missing` where less than that had been written.
+        """
         ...
 
     def parts(self, org_id: str, upload_id: str, size: int, /) -> Iterator[bytes]:

@@ -23,7 +23,8 @@ from .model import artifacts, contents, uploads
 from .places import Stores
 from .rules import limits
 
-GRACE: Final = timedelta(days=1)
+GRACE: Final = timedelta(days=1)  # between the mark and the end
+STRAY: Final = timedelta(days=1)  # after which what nobody spoke of is nobody's any more
 PER_UNIT: Final = 200
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def _remove(unit: Unit) -> int:
 
 def _find_strays(context: Context, org_id: str) -> None:
     """Mark what lies in a store without a row: of somebody who died between putting it there and saying so."""
-    before = utcnow() - GRACE
+    before = utcnow() - STRAY
     for url in as_system(context, org_id, _stores, read_only=True):
         try:
             store = context.get(Stores).at(url)

@@ -188,11 +188,38 @@ def receive(context: Context, call: Call, upload_id: str, offset: int) -> Receiv
         return row
 
     row = perform(context, call, take)
-    part = context.get(Stores).at(row.store).part(row.org_id, row.id, offset)
+    part = _Nothing() if row.size and offset == row.size else _part(context, call, row, lease)
     last = min(row.size, offset + context.get(Settings).max_artifact_part)
     return Receiving(
         context, call, row, lease, part, context.get(Progress).take(row.id, offset), offset, last
     )
+
+
+class _Nothing:
+    """A part of an upload that has all its bytes."""
+
+    def write(self, _data: bytes, /) -> None:
+        """No byte may follow: `Receiving.write` has seen to that."""
+
+    def close(self) -> None:
+        """There is nothing to do."""
+
+    def drop(self) -> None:
+        """There is nothing to do."""
+
+
+def _part(context: Context, call: Call, row: sa.Row[Any], lease: str) -> Part:
+    """Go on behind what has come; from the beginning where the store has lost that."""
+    store = context.get(Stores).at(row.store)
+    try:
+        return store.part(row.org_id, row.id, row.received)
+    except Missing:
+        mine_ = sa.update(uploads).where(uploads.c.id == row.id, uploads.c.lease == lease)
+        again = mine_.values(received=0, lease=None, leased_at=None)
+        perform(context, call, lambda unit: unit.execute(again))
+        raise Problem(
+            "conflict", "what had come of this upload is lost", hint="Send it from the beginning.", offset=0
+        ) from None
 
 
 def complete(context: Context, call: Call, row: sa.Row[Any]) -> Upload:

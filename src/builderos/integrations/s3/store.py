@@ -121,8 +121,10 @@ class BucketStore:
     def part(self, org_id: str, upload_id: str, offset: int) -> "BucketPart":
         """An object of its own, named by its offset."""
         folder = f"{org_id}/{_UPLOADS}/{upload_id}/"
-        stale = [item["path"] for item in self._items(folder) if _offset(item["path"]) >= offset]
-        self._remove(stale)
+        found = sorted((_offset(item["path"]), item["size"], item["path"]) for item in self._items(folder))
+        if sum(size for at, size, _ in found if at < offset) < offset:
+            raise Missing(upload_id)
+        self._remove([path for at, _, path in found if at >= offset])
         return BucketPart(self, f"{folder}{offset:020}")
 
     def parts(self, org_id: str, upload_id: str, size: int) -> Iterator[bytes]:
