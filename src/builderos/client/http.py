@@ -107,7 +107,7 @@ class Client:
         response = self._send(method, path, sent)
         while True:
             with self._transport():
-                piece = response.read(_CHUNK)
+                piece = response.read1(_CHUNK)  # what has come: some replies go on for long
             if not piece:
                 return
             yield piece
@@ -120,10 +120,30 @@ class Client:
             total += len(piece)
         return total
 
+    def lines(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Iterator[bytes]:
+        """The lines of a reply that goes on for long, as they come. The first step raises `ClientError`."""
+        sent = {name: value for name, value in body.items() if value is not None}
+        response = self._send("GET", path, sent, headers=headers)
+        try:
+            while True:
+                with self._transport():
+                    line = response.readline()
+                if not line:
+                    return
+                yield line
+        finally:
+            if not response.isclosed():  # the rest of it will not be read
+                self._connection.close()
+
     def _send(
-        self, method: str, path: str, sent: Json, form: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        sent: Json,
+        form: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
-        headers = dict(self._headers)
+        headers = {**self._headers, **(headers or {})}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
         target, data = self._prefix + path, None

@@ -45,6 +45,9 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         (
             Entry("promote", "promote", "Propose your branch for main, or release it", "promote"),
             Entry("pull", "promote", "List, show, review and merge proposals", "pull"),
+            Entry("run", "run", "Start a pipeline, follow and steer its runs"),
+            Entry("logs", "run_logs", "Print or follow the log of a step, or of a run", "logs"),
+            Entry("answer", "run", "Answer what a run asks", "answer"),
             Entry("approvals", "approvals", "List what waits for a decision", "approvals"),
             Entry("approve", "approvals", "Say yes to exactly one waiting change", "approve"),
             Entry("deny", "approvals", "Say no to a waiting change", "deny"),

@@ -1,0 +1,65 @@
+"""Server-Sent Events as a client hears them: from any event on, and again after the connection was lost."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .errors import ClientError
+from .http import Client, Json
+
+_PATIENCE: Final = 10
+_LONGEST_PAUSE_S: Final = 5.0
+_STOPPING: Final = frozenset({"unavailable", "busy", "rate_limited", "upstream_failed"})
+
+
+@dataclass(frozen=True)
+class Said:
+    """One event."""
+
+    id: str
+    type: str
+    data: Json
+
+
+def follow(
+    client: Client, path: str, query: Mapping[str, Any] | None = None, *, over: Callable[[Said], bool],
+    last: str | None = None,
+) -> Iterator[Said]:  # fmt: skip
+    """Events behind `last` as they come, up to and with the one that is `over`.
+
+    Where the connection breaks or the server ends the reply, it goes on behind the last event: none is lost, none comes
+    twice. Raises `ClientError` when the server refuses, or stays away for about half a minute.
+    """
+    failed = 0
+    while True:
+        try:
+            for said in _heard(client, path, query or {}, last):
+                failed, last = 0, said.id or last
+                yield said
+                if over(said):
+                    return
+            failed += 1
+        except ClientError as error:
+            failed += 1
+            away = error.__cause__ is not None or error.code in _STOPPING
+            if not away or failed > _PATIENCE:
+                raise
+        time.sleep(min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(failed, 6)))
+
+
+def _heard(client: Client, path: str, query: Mapping[str, Any], last: str | None) -> Iterator[Said]:
+    """One reply. Lines that begin with a colon are heartbeats."""
+    headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last is not None else {})
+    members: dict[str, str] = {}
+    for raw in client.lines(path, query, headers):
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if line.startswith(":"):
+            continue
+        if line:
+            name, _, value = line.partition(":")
+            members[name] = value.removeprefix(" ")
+        elif "data" in members:
+            yield Said(members.get("id", ""), members.get("event", "message"), json.loads(members["data"]))
+            members = {}
