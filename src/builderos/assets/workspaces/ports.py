@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from builderos.assets.repositories.schema import Branch, Repository
+from builderos.core.context import Context
 from builderos.core.registry import Registry
 from builderos.core.unit import Unit
 
@@ -74,3 +75,21 @@ class Examiners(Registry[Callable[[Unit], str]]):
 
     def __init__(self) -> None:
         super().__init__("check of the doctor")
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Rows that another room can write again: ids of those that are missing, and how they come back.
+
+    `rebuild` returns in words what could not be put back.
+    """
+
+    missing: Callable[[Unit], list[str]]
+    rebuild: Callable[[Context], list[str]]
+
+
+class Projections(Registry[Projection]):
+    """What other rooms have `doctor --rebuild` put back: name → how."""
+
+    def __init__(self) -> None:
+        super().__init__("projection")

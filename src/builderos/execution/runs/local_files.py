@@ -1,0 +1,255 @@
+"""The runs of a project as files, `.builderos/runs/<run>.json` in its state folder: whole, portable, read without us.
+
+A file is written shortly after its run has ended, behind the calls, so that no run waits for it. What a killed process
+did not write is written by the schedule. `builderos doctor --rebuild` puts rows back from these files that the
+database has lost; only runs that the ledger knows, and as the ledger knows them.
+"""
+
+import json
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from builderos.core.clock import rfc3339
+from builderos.core.context import Context
+from builderos.core.database import Database
+from builderos.core.home import PROJECTS, project_state
+from builderos.core.problems import Problem
+from builderos.core.settings import Settings
+from builderos.core.tables import as_dict
+from builderos.core.unit import Unit, as_system
+from builderos.trust.ledger import service as ledger
+
+from .events import run_events
+from .model import runs, steps
+from .reading import as_step, provenance_of, summary
+
+log = logging.getLogger("builderos.runs")
+FORMAT: Final = 1
+_BEHIND_S: Final = 0.5
+_AT_ONCE: Final = 50
+_WAITING: Final = 10_000
+_RECENT: Final = timedelta(days=3)
+_INSERTED: Final = 500
+
+
+class LocalFiles:
+    """Writes the files of runs that have ended, in a thread of its own that nobody waits for."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._ended: queue.Queue[tuple[str, str] | None] = queue.Queue(_WAITING)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def note(self, unit: Unit, run_id: str) -> None:
+        """This run is over once the unit is durable."""
+        org_id = unit.org_id
+        unit.after_commit(lambda: self._put(org_id, run_id))
+
+    def close(self) -> None:
+        """Write what waits, then end the thread."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        if thread is not None and thread.is_alive():
+            self._ended.put(None)
+            thread.join(10)
+
+    def _put(self, org_id: str, run_id: str) -> None:
+        with self._lock:
+            if self._closed:
+                return  # the schedule finds it
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._main, name="run-files", daemon=True)
+                self._thread.start()
+        try:
+            self._ended.put_nowait((org_id, run_id))
+        except queue.Full:
+            log.warning("the file of %s is written later: too many runs end at once", run_id)
+
+    def _main(self) -> None:
+        while True:
+            first = self._ended.get()
+            if first is None:
+                return
+            if not self._closed:
+                time.sleep(_BEHIND_S)  # those that end at the same time are read together
+            found, over = self._taken(first)
+            for org_id, ids in found.items():
+                try:
+                    write(self._context, org_id, ids)
+                except (Problem, OSError) as error:
+                    log.warning("files of runs are written later: %s", error)
+            if over:
+                return
+
+    def _taken(self, first: tuple[str, str]) -> tuple[dict[str, list[str]], bool]:
+        found: dict[str, list[str]] = {first[0]: [first[1]]}
+        for _ in range(_AT_ONCE):
+            try:
+                item = self._ended.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return found, True
+            found.setdefault(item[0], []).append(item[1])
+        return found, False
+
+
+def write(context: Context, org_id: str, run_ids: Iterable[str]) -> None:
+    """Write the files of these runs, whatever lies there. Raises `OSError`, `unavailable`."""
+    home = context.get(Settings).home_dir
+    for run_id in run_ids:
+        document = as_system(context, org_id, lambda unit, id_=run_id: document_of(unit, id_), read_only=True)
+        if document is not None:
+            _replace(path_of(home, org_id, document["project_id"], run_id), document)
+
+
+def path_of(home: Path, org_id: str, project_id: str | None, run_id: str) -> Path:
+    """Where the file of a run lies."""
+    return project_state(home, org_id, project_id) / "runs" / f"{run_id}.json"
+
+
+def catch_up(context: Context, org_id: str) -> int:
+    """Write what is missing of the runs that ended in the last days; returns how many files."""
+    home = context.get(Settings).home_dir
+
+    def ended(unit: Unit) -> list[tuple[str, str | None]]:
+        c = runs.c
+        wanted = sa.select(c.id, c.project_id).where(c.org_id == org_id, c.ended_at > unit.now - _RECENT)
+        return [(row.id, row.project_id) for row in unit.execute(wanted)]
+
+    rows = as_system(context, org_id, ended, read_only=True)
+    missing = [id_ for id_, project_id in rows if not path_of(home, org_id, project_id, id_).exists()]
+    write(context, org_id, missing)
+    return len(missing)
+
+
+def document_of(unit: Unit, run_id: str) -> dict[str, Any] | None:
+    """A run as its file holds it: the words of the contract, its events, and every column for putting it back."""
+    run = unit.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
+    if run is None:
+        return None
+    rows = unit.execute(sa.select(steps).where(steps.c.run_id == run_id).order_by(steps.c.position)).all()
+    e = run_events.c
+    told = unit.execute(sa.select(e.seq, e.at, e.type, e.payload).where(e.run_id == run_id).order_by(e.seq))
+    shown = summary(run).model_dump(mode="json")
+    return {
+        **shown, "format": FORMAT, "params": run.params, "input_fingerprint": run.input_fingerprint,
+        "steps": [as_step(row).model_dump(mode="json") for row in rows], "provenance": provenance_of(run),
+        "events": [{"seq": r.seq, "at": rfc3339(r.at), "type": r.type, "payload": r.payload} for r in told],
+        "rows": {"run": _plain(as_dict(run)), "steps": [_plain(as_dict(row)) for row in rows]},
+    }  # fmt: skip
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: v.isoformat() if isinstance(v, datetime) else v for name, v in values.items()}
+
+
+def _replace(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(text + "\n")
+    draft.replace(path)
+
+
+# ---------------------------------------------------------------- putting rows back
+
+
+def lost(unit: Unit) -> list[Path]:
+    """Files of this organisation's runs that have no row."""
+    folder = unit.settings.home_dir / PROJECTS / unit.org_id
+    files = {path.stem: path for path in folder.glob("*/runs/run_*.json")}
+    there: set[str] = set()
+    ids = sorted(files)
+    for at in range(0, len(ids), _INSERTED):
+        wanted = sa.select(runs.c.id).where(runs.c.id.in_(ids[at : at + _INSERTED]))
+        there.update(unit.execute(wanted).scalars())
+    return [files[id_] for id_ in ids if id_ not in there]
+
+
+def missing(unit: Unit) -> list[str]:
+    """Ids of runs of all organisations that have a file and no row."""
+    found: list[str] = []
+    for org_id in unit.get(Database).organisations("settle"):
+        found += as_system(unit.context, org_id, lambda own: [p.stem for p in lost(own)], read_only=True)
+    return found
+
+
+def rebuild(context: Context) -> list[str]:
+    """Put back the rows of runs that have a file alone; returns the ids of those that could not be, with the reason."""
+    failed: list[str] = []
+    for org_id in context.get(Database).organisations("settle"):
+        for path in as_system(context, org_id, lost, read_only=True):
+            try:
+                as_system(context, org_id, lambda unit, at=path: _put_back(unit, at))
+            except (Problem, OSError, ValueError, KeyError, IntegrityError) as error:
+                log.warning("%s could not be put back: %s", path.stem, type(error).__name__)
+                failed.append(
+                    f"{path.stem} ({error.detail if isinstance(error, Problem) else type(error).__name__})"
+                )
+    return failed
+
+
+def _put_back(unit: Unit, path: Path) -> None:
+    document = cast("dict[str, Any]", json.loads(path.read_bytes()))
+    rows = document["rows"]
+    run = _typed(runs, rows["run"])
+    if document["format"] != FORMAT or run["id"] != path.stem or run["org_id"] != unit.org_id:
+        raise ValueError("this is not the file of this run")
+    _hold_against_the_ledger(unit, run)
+    unit.execute(sa.insert(runs).values(**run))
+    for part in _parts([_typed(steps, row) for row in rows["steps"]]):
+        unit.execute(sa.insert(steps).values(part))
+    own = {"org_id": unit.org_id, "run_id": run["id"]}
+    known = set(unit.execute(sa.select(run_events.c.seq).where(run_events.c.run_id == run["id"])).scalars())
+    told = [{**own, **event, "at": datetime.fromisoformat(event["at"])} for event in document["events"]]
+    for part in _parts([event for event in told if event["seq"] not in known]):
+        unit.execute(sa.insert(run_events).values(part))
+
+
+def _hold_against_the_ledger(unit: Unit, run: dict[str, Any]) -> None:
+    """Anybody may have written the file; nobody the ledger. Raises `conflict`."""
+    begun = ledger.lines_about(unit, run["id"], type_="run.started", limit=1)
+    over = ledger.lines_about(unit, run["id"], type_="run.ended", limit=1)
+    said = begun[0]["payload"] if begun else {}
+    same = (
+        said.get("definition") == run["definition_digest"]
+        and said.get("fingerprint") == run["input_fingerprint"]
+    )
+    if not same or not over or over[0]["payload"].get("status") != run["status"]:
+        raise Problem(
+            "conflict",
+            "the file says something else than the ledger",
+            hint="Restore it from a backup instead.",
+        )
+
+
+def _typed(table: sa.Table, values: dict[str, Any]) -> dict[str, Any]:
+    """Columns of today's table; one that a newer version has added gets its default."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        column = table.c.get(name)
+        if column is None:
+            continue
+        is_time = isinstance(column.type, sa.DateTime) and isinstance(value, str)
+        found[name] = sa.null() if value is None else datetime.fromisoformat(value) if is_time else value
+    return found
+
+
+def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    for at in range(0, len(rows), _INSERTED):
+        yield rows[at : at + _INSERTED]

@@ -1,0 +1,113 @@
+"""Runs as files of their project, and rows put back from them."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from builderos.core.settings import Settings
+from builderos.execution.runs import local_files
+from builderos.execution.runs.local_files import LocalFiles, path_of
+from tests.support.databases import Databases
+from tests.support.runs import Ship, ship_in_temp
+from tests.support.world import Json
+
+TWO = 'steps:\n  - {id: a, run: "echo a > a.txt"}\n  - {id: b, needs: [a], action: noop, inputs: {x: 1}}\n'
+
+
+@pytest.fixture(scope="module")
+def ship(databases: Databases) -> Iterator[Ship]:
+    with databases.fresh() as database, ship_in_temp(database) as made:
+        yield made
+
+
+def _file(ship: Ship, run: Json) -> Path:
+    return path_of(ship.context.get(Settings).home_dir, ship.world.org_id, run["project_id"], run["id"])
+
+
+def _written(ship: Ship, run: Json) -> Json:
+    path, until = _file(ship, run), time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return json.loads(path.read_text())
+
+
+def _forget(ship: Ship, run_id: str) -> None:
+    with psycopg.connect(ship.database.superuser_conninfo, autocommit=True) as conn:
+        conn.execute("set session_replication_role = replica")  # append-only tables, too
+        for table, column in (("run_events", "run_id"), ("run_steps", "run_id"), ("runs", "id")):
+            conn.execute(f"delete from ops.{table} where {column} = %s", (run_id,))
+
+
+def _events(ship: Ship, run_id: str) -> list[Json]:
+    answer = ship.world.http.get(f"/v1/runs/{run_id}/events?stream=false&limit=200", headers=ship.box.headers)
+    return ship.world.ok(answer)["items"]
+
+
+def test_a_run_that_ended_is_a_file_in_the_words_of_the_contract(ship: Ship) -> None:
+    run = ship.done(TWO)
+    document = _written(ship, run)
+    shown = ship.run(run["id"])
+    assert {
+        name: document[name] for name in ("id", "pipeline_id", "status", "steps", "provenance", "params")
+    } == {name: shown[name] for name in ("id", "pipeline_id", "status", "steps", "provenance", "params")}
+    assert [event["type"] for event in document["events"]][-1] == "run.ended"
+    assert _file(ship, run).stat().st_mode & 0o777 == 0o600
+
+
+def test_lost_rows_come_back_from_the_file(ship: Ship) -> None:
+    run = ship.done(TWO)
+    _written(ship, run)
+    before, events = ship.run(run["id"]), _events(ship, run["id"])
+    _forget(ship, run["id"])
+    ship.world.problem(ship.world.as_owner("GET", f"/v1/runs/{run['id']}"), "not_found")
+    found = ship.world.ok(ship.world.as_owner("POST", "/v1/admin/doctor", json={"fix": False}))
+    check = next(c for c in found["checks"] if c["name"] == "projections of runs")
+    assert not check["ok"]
+    assert run["id"] in check["detail"]
+    mended = ship.world.ok(ship.world.as_owner("POST", "/v1/admin/doctor", json={"rebuild": True}))
+    assert next(c for c in mended["checks"] if c["name"] == "projections of runs")["fixed"]
+    assert ship.run(run["id"]) == before
+    assert _events(ship, run["id"]) == events
+
+
+@pytest.mark.parametrize("lie", ["status", "fingerprint", "another"])
+def test_a_file_that_the_ledger_does_not_bear_out_is_not_put_back(ship: Ship, lie: str) -> None:
+    run = ship.done(TWO)
+    document = _written(ship, run)
+    _forget(ship, run["id"])
+    path = _file(ship, run)
+    row = document["rows"]["run"]
+    if lie == "status":
+        row["status"] = "failed"
+    elif lie == "fingerprint":
+        row["input_fingerprint"] = "sha256:" + "0" * 64
+    else:
+        row["id"] = "run_" + "0" * 26
+    path.write_text(json.dumps(document))
+    assert run["id"] in " ".join(local_files.rebuild(ship.context))
+    ship.world.problem(ship.world.as_owner("GET", f"/v1/runs/{run['id']}"), "not_found")
+    path.unlink()
+
+
+def test_what_a_killed_process_did_not_write_is_written_by_the_schedule(ship: Ship) -> None:
+    run = ship.done(TWO)
+    _written(ship, run)
+    _file(ship, run).unlink()
+    assert local_files.catch_up(ship.context, ship.world.org_id) >= 1
+    assert json.loads(_file(ship, run).read_text())["id"] == run["id"]
+    assert local_files.catch_up(ship.context, ship.world.org_id) == 0
+
+
+def test_closing_writes_what_still_waits(ship: Ship) -> None:
+    run = ship.done(TWO)
+    _written(ship, run)
+    _file(ship, run).unlink()
+    files = LocalFiles(ship.context)
+    files._put(ship.world.org_id, run["id"])
+    files.close()
+    assert _file(ship, run).exists()
