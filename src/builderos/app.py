@@ -20,7 +20,7 @@ from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
-from builderos.assets.workspaces.ports import Examiners, GitHosts
+from builderos.assets.workspaces.ports import Examiners, GitHosts, Projection, Projections
 from builderos.assets.workspaces.routes import admin_routes, provenance_routes, sandbox_routes, task_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.core import logs, tracing
@@ -247,6 +247,10 @@ def _put_runs(context: Context, settings: Settings) -> None:
     context.put(execution.Callers, execution.Callers())
     context.put(execution.Followers, execution.Followers(context))
     context.put(execution.Tails, execution.Tails())
+    context.put(execution.LocalFiles, execution.LocalFiles(context))
+    projections = Projections()
+    projections.enrol("runs", Projection(execution.local_files.missing, execution.local_files.rebuild))
+    context.put(Projections, projections)
     durable = Durable(context, {execution.QUEUE: settings.run_slots})
     durable.enrol(execution.NODE, execution.node)
     durable.enrol(execution.UNDO, execution.undo)
@@ -382,6 +386,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("ledger-checkpoint", "*/10 * * * *", workspaces.sign_ledger)
     engine.cron("access-seal", "*/10 * * * *", audit.access.seal_all)
     engine.cron("retention", "53 3 * * *", audit.keeping.forget_old, catch_up=True)
+    engine.cron("run-files", "27 * * * *", execution.local_files.catch_up, catch_up=True)
     engine.cron("git-tidy", "41 3 * * *", repositories.tidy, each_org=False, catch_up=True)
     context.put(Engine, engine)
     return engine
@@ -427,6 +432,7 @@ def serve(settings: Settings) -> int:
         finally:
             drained = behind.stop()
             started.app.context.get(SandboxProviders).close()
+            started.app.context.get(execution.LocalFiles).close()
             started.app.context.get(Database).close()
             if settings.database_url is None:
                 embedded_postgres.stop(home)

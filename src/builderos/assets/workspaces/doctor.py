@@ -29,7 +29,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.orgs import service as orgs
 from builderos.trust.policy import service as policy
 
-from .ports import Examiners
+from .ports import Examiners, Projection, Projections
 from .rebuilding import missing, rebuild_all
 from .schedules import backups_without_ref, settle_backups
 
@@ -85,7 +85,9 @@ class Check:
 def examine(unit: Unit, body: DoctorIn) -> DoctorOut:
     """Run every check. Only an owner may: the answers tell of the whole server."""
     decision = policy.require(unit, "server.doctor", policy.org_resource(unit))
-    checks = [_run(unit, REBUILDING, fix=body.rebuild)]
+    projections = unit.get(Projections)
+    rebuilt = [REBUILDING, *(_rebuilding(name, projections.get(name)) for name in projections)]
+    checks = [_run(unit, check, fix=body.rebuild) for check in rebuilt]
     lent = unit.get(Examiners)
     others = [Check(name, lent.get(name)) for name in lent]
     checks += [_run(unit, check, fix=body.fix) for check in (*CHECKS, *others)]
@@ -99,6 +101,16 @@ def examine(unit: Unit, body: DoctorIn) -> DoctorOut:
     return DoctorOut(
         ok=not wrong, checks=checks, message=message + (f" Mended: {', '.join(fixed)}." if fixed else "")
     )
+
+
+def _rebuilding(name: str, projection: Projection) -> Check:
+    def look(unit: Unit) -> str:
+        found = projection.missing(unit)
+        if found:
+            raise Unwell(_named("there are files of these and no rows", found))
+        return "every file has its rows"
+
+    return Check(f"projections of {name}", look, lambda unit: projection.rebuild(unit.context))
 
 
 def _run(unit: Unit, check: Check, *, fix: bool) -> CheckOut:

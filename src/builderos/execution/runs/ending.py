@@ -8,6 +8,7 @@ from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 
 from .course import Course
+from .local_files import LocalFiles
 from .model import steps
 
 
@@ -17,6 +18,7 @@ def finish(unit: Unit, course: Course) -> None:
     if course.over:
         unit.outlast()
         ended(unit, course)
+        unit.get(LocalFiles).note(unit, course.run.id)
 
 
 def ended(unit: Unit, course: Course) -> None:

@@ -1,5 +1,6 @@
 """What other rooms and doors may use of runs."""
 
+from . import local_files
 from .actions import builtin
 from .control import on_verdict
 from .course import INTERRUPT, WAKE
@@ -7,6 +8,7 @@ from .events_follow import Followers
 from .gates import ACTION as APPROVE
 from .gates import builtin as builtin_gates
 from .keepsakes import facts_of
+from .local_files import LocalFiles
 from .logs_follow import Tails
 from .reading import listed, show
 from .rows import NODE, QUEUE, UNDO
@@ -16,6 +18,6 @@ from .undoing import undo
 from .watching import Watch
 
 __all__ = [
-    "APPROVE", "INTERRUPT", "NODE", "QUEUE", "UNDO", "WAKE", "Callers", "Followers", "Tails", "Watch", "begin",
-    "builtin", "builtin_gates", "facts_of", "listed", "node", "on_verdict", "show", "start", "undo",
+    "APPROVE", "INTERRUPT", "NODE", "QUEUE", "UNDO", "WAKE", "Callers", "Followers", "LocalFiles", "Tails", "Watch", "begin",
+    "builtin", "builtin_gates", "facts_of", "listed", "local_files", "node", "on_verdict", "show", "start", "undo",
 ]  # fmt: skip

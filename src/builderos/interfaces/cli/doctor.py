@@ -98,14 +98,14 @@ def _inside(caller: Caller, *, fix: bool, rebuild: bool) -> list[_Finding]:
             return []
         return [_Finding("the server's own checks", False, error.detail, error.hint)]
     found: list[Json] = reply["checks"]
-    remedies = {"projections": "" if rebuild else "builderos doctor --rebuild"}
-    otherwise = "" if fix else "builderos doctor --fix"
+    rows, otherwise = "" if rebuild else "builderos doctor --rebuild", "" if fix else "builderos doctor --fix"
     return [
         _Finding(
-            c["name"], c["ok"], c["detail"], "" if c["ok"] else remedies.get(c["name"], otherwise), c["fixed"]
+            c["name"], c["ok"], c["detail"],
+            "" if c["ok"] else rows if c["name"].startswith("projections") else otherwise, c["fixed"],
         )
         for c in found
-    ]
+    ]  # fmt: skip
 
 
 def _close_to_others() -> None:
