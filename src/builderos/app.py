@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.engine import outbox
 from builderos.engine.durable import Durable
 from builderos.engine.service import Engine
+from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.routes import routes as compute_routes
 from builderos.execution.compute.service import Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
@@ -51,6 +53,7 @@ from builderos.execution.runs.routes import routes as run_routes
 from builderos.execution.runs.view_routes import routes as run_view_routes
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.docker import service as docker
+from builderos.integrations.kubernetes import service as kubernetes
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
@@ -233,7 +236,8 @@ def _sandbox_providers(settings: Settings, approved: Approved) -> SandboxProvide
     state = settings.home_dir / EXECUTIONS
     providers = SandboxProviders(settings.home_dir)
     providers.enrol("local", lambda: LocalSandboxes(state / "local"))
-    providers.enrol("docker", lambda: docker.provider(approved.options("docker"), state / "docker"))
+    for name, build in (("docker", docker.provider), ("kubernetes", kubernetes.provider)):
+        providers.enrol(name, functools.partial(_remote, build, approved, name, state / name))
     return providers
 
 
@@ -274,6 +278,13 @@ def _put_artifacts(context: Context, settings: Settings) -> None:
     elsewhere.enrol("artifacts", artifacts.tidying.erase)
     elsewhere.enrol("repositories", repositories.erase_elsewhere)
     context.put(Elsewhere, elsewhere)
+
+
+def _remote(
+    build: Callable[[Mapping[str, str], Path], SandboxProvider], approved: Approved, name: str, state: Path
+) -> SandboxProvider:
+    """A provider on another machine, reached as the server's file says when it is first needed."""
+    return build(approved.options(name), state)
 
 
 def _enrol_sign_in(context: Context, settings: Settings) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from builderos.integrations.bwrap import tree
 
-_SYSTEM = (
+SYSTEM = (
     "--ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/sbin "
     "/sbin --ro-bind /etc /etc --proc /proc --dev /dev --tmpfs /tmp --tmpfs /home/builder"
 ).split()
@@ -74,25 +74,27 @@ class Box:
         )
         yield done.stdout
 
-    def start(self, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> None:
+    def start(self, argv: Sequence[str], env: Mapping[str, str], cwd: str, *, writable: bool = True) -> None:
         """Run it as account 1000 where we are root."""
-        words = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc", *_SYSTEM]
-        words += ["--bind", str(self.root / "workspace"), "/workspace"]
+        words = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc", *SYSTEM]
+        words += ["--bind" if writable else "--ro-bind", str(self.root / "workspace"), "/workspace"]
         words += ["--ro-bind", str(self.root / "secrets"), "/run/secrets", "--chdir", cwd, "--clearenv"]
         for name, value in {"PATH": _PATH, **env}.items():
             words += ["--setenv", name, value]
-        as_root = os.geteuid() == 0
         self.began = time.time()
+        begun = threading.Event()
+        threading.Thread(target=self._run, args=([*words, "--", *argv], begun), daemon=True).start()
+        begun.wait()
+
+    def _run(self, words: list[str], begun: threading.Event) -> None:
+        """In a thread that lives as long as the command: it dies with the thread that started it."""
+        account = 1000 if os.geteuid() == 0 else None
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*words, "--", *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={"PATH": _PATH}, user=1000 if as_root else None, group=1000 if as_root else None,
-                extra_groups=[] if as_root else None,
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={"PATH": _PATH},
+                user=account, group=account, extra_groups=None if account is None else [],
             )  # fmt: skip
-        threading.Thread(target=self._wait, daemon=True).start()
-
-    def _wait(self) -> None:
-        assert self.process is not None
+        begun.set()
         while self.process.poll() is None:
             self.measure()
             time.sleep(0.02)

@@ -15,8 +15,10 @@ from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.schema import Limits, Probe, Sandbox, Spec, Tier
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.docker import service as docker
+from builderos.integrations.kubernetes import service as kubernetes
 
 from . import boxes
+from .clusters import HELPER, cluster_in
 from .dockers import IMAGE, docker_in
 
 QUICK = Limits(wall_s=20, grace_s=0.2)
@@ -102,6 +104,18 @@ def docker_yard() -> Iterator[Yard]:
         yield Yard(folder, "remote", provider=provider, image=IMAGE, engine=daemon)
         provider.close()
         assert daemon.faults == [], "requests that the API does not know"
+
+
+@contextmanager
+def cluster_yard() -> Iterator[Yard]:
+    """A yard whose commands run as Jobs of a cluster on loopback."""
+    boxes.needed()
+    with _walkable() as folder, cluster_in(folder / "pods") as cluster:
+        options = {"host": cluster.host, "namespace": "steps", "helper": HELPER}
+        provider = kubernetes.provider(options, folder / "state")
+        yield Yard(folder, "remote", provider=provider, image=IMAGE, engine=cluster)
+        provider.close()
+        assert cluster.faults == [], "requests that the API does not know"
 
 
 @contextmanager

@@ -97,8 +97,8 @@ def _parents(path: str, made: set[str]) -> list[str]:
 
 def _laid(root: int, tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
     """Write one entry; returns its bytes. What cannot stand there is left out."""
-    parts = [part for part in member.name.split("/") if part not in ("", ".")][1:]
-    if not parts or len(parts) > _DEEPEST or ".." in parts or _GIT in parts:
+    parts = [part for part in member.name.split("/") if part][1:]
+    if not parts or len(parts) > _DEEPEST or {".", "..", _GIT}.intersection(parts):
         return 0
     if not (member.isreg() or member.isdir() or member.issym()):
         return 0

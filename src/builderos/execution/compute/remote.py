@@ -46,6 +46,7 @@ class Seen:
     detail: str = ""
     seconds: float = 0.0
     half_made: bool = False
+    use: Use = field(default_factory=Use)
 
 
 class Machine(Protocol):
@@ -107,7 +108,7 @@ class _Live:
 class RemoteSandboxes:
     """See `SandboxProvider`. `state`: a folder of this server for logs that were read so far."""
 
-    remote: Final = True
+    remote: bool = True
 
     def __init__(self, machine: Machine, state: Path) -> None:
         self.name = machine.name
@@ -115,6 +116,7 @@ class RemoteSandboxes:
         self._state = state
         self._lock = threading.Lock()
         self._live: dict[str, _Live] = {}
+        self._gates: dict[str, threading.Lock] = {}
         self._stopping = threading.Event()
         self._care: threading.Thread | None = None
 
@@ -132,7 +134,7 @@ class RemoteSandboxes:
         spec.check()
         _refuse_what_cannot_be(spec, self.name)
         mark = fingerprint(spec)
-        with self._lock:
+        with self._alone(spec.id):
             known = self._live.get(spec.id)
             seen = self._begun(spec, mark) if known is None else self._mark_of(spec.id, known)
             if seen.fingerprint != mark:
@@ -141,7 +143,7 @@ class RemoteSandboxes:
                     conflicts=[],
                 )  # fmt: skip
             if known is None:
-                self._watch_locked(spec.id, spec, seen)
+                self._begin_watch(spec.id, spec, seen)
         return self.poll(spec.id)
 
     def _begun(self, spec: Spec, mark: str) -> Seen:
@@ -213,6 +215,7 @@ class RemoteSandboxes:
             self._machine.remove(sandbox_id)
         with self._lock:
             self._live.pop(sandbox_id, None)
+            self._gates.pop(sandbox_id, None)
         shutil.rmtree(self._log(sandbox_id).parent, ignore_errors=True)
 
     def close(self) -> None:
@@ -225,39 +228,54 @@ class RemoteSandboxes:
     # ------------------------------------------------------------ watching
 
     def _known(self, name: str) -> _Live:
-        with self._lock:
+        if (live := self._live.get(name)) is not None:
+            return live
+        with self._alone(name):
             if name not in self._live:
-                self._watch_locked(name, None, self._machine.look(name))
+                self._begin_watch(name, None, self._machine.look(name))
             return self._live[name]
 
-    def _watch_locked(self, name: str, spec: Spec | None, seen: Seen) -> None:
-        live = self._live[name] = _Live(spec, time.monotonic() - seen.seconds)
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> Generator[None]:
+        """One at a time per name: a start may take as long as a cluster takes to fetch an image."""
+        with self._lock:
+            gate = self._gates.setdefault(name, threading.Lock())
+        with gate:
+            yield
+
+    def _begin_watch(self, name: str, spec: Spec | None, seen: Seen) -> None:
+        live = _Live(spec, time.monotonic() - seen.seconds)
         self._log(name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log(name).unlink(missing_ok=True)
+        with self._lock:
+            self._live[name] = live
+            if self._care is None:
+                self._care = threading.Thread(
+                    target=self._keep_limits, name=f"{self.name}-limits", daemon=True
+                )
+                self._care.start()
         threading.Thread(
             target=self._watch, args=(name, live), name=f"{self.name}-watch", daemon=True
         ).start()
-        if self._care is None:
-            self._care = threading.Thread(target=self._keep_limits, name=f"{self.name}-limits", daemon=True)
-            self._care.start()
 
     def _watch(self, name: str, live: _Live) -> None:
         """Follow its log to the end, then see how it ended. A connection that breaks is made anew."""
         while not self._stopping.is_set():
             try:
                 self._read_on(name, live)
+            except Problem as problem:  # what became of it is seen next
+                log.info("%s: its log broke off: %s", name, problem.detail)
+            try:
                 seen = self._machine.look(name)
             except Problem as problem:
                 if problem.code == "not_found":
-                    self._settle(
-                        name, live, Result("lost", None, detail="it vanished from the other machine")
-                    )
+                    self._settle(name, live, Result("lost", None, detail="it vanished from the other machine"))
                     return
                 log.warning("%s: %s", name, problem.detail)
-                seen = None
-            if seen is not None and seen.exit_code is not None:
-                self._settle(name, live, self._ended(name, live, seen))
-                return
+            else:
+                if seen.exit_code is not None:
+                    self._settle(name, live, self._ended(name, live, seen))
+                    return
             self._stopping.wait(_AGAIN_S)
 
     def _read_on(self, name: str, live: _Live) -> None:
@@ -286,7 +304,12 @@ class RemoteSandboxes:
         if truncated and spec is not None:
             with self._log(name).open("ab") as file:
                 file.write(f"\n[truncated: {spec.limits.output} of {live.printed} bytes are kept]\n".encode())
-        use = dataclasses.replace(live.use, wall_s=round(seen.seconds, 4), output=live.printed)
+        use = dataclasses.replace(
+            live.use,
+            cpu_s=max(live.use.cpu_s, seen.use.cpu_s),
+            wall_s=round(seen.seconds, 4),
+            output=live.printed,
+        )
         code = seen.exit_code if reason in ("exit", "oom", "killed", "timeout", "disk") else None
         return Result(reason, code, use, detail, truncated)
 

@@ -100,8 +100,8 @@ class LocalSandboxes:
     `tier` "weak" leaves the strong tier unused.
     """
 
-    name: Final = "local"
-    remote: Final = False
+    name: str = "local"
+    remote: bool = False
 
     def __init__(self, state: Path, *, networks: str = "", tier: Tier = "strong") -> None:
         self._state = state

@@ -1,0 +1,1 @@
+"""Commands in Jobs of a Kubernetes cluster."""
