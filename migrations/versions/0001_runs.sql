@@ -69,6 +69,7 @@ create table ops.run_steps (
   attempt int not null default 0,
   tries int not null default 0,            -- attempts that count against its retries: lost ones do not
   turn int not null default 0,             -- names the task that carries it out: each time it is started, another one
+  claim text,                              -- whose attempt it is: who lost the step to another process writes nothing
   ready_at timestamptz,                    -- since when it could run
   next_at timestamptz,                     -- when it is tried again, or its waiting is over
   started_at timestamptz,

@@ -255,10 +255,21 @@ def _put_runs(context: Context, settings: Settings) -> None:
     projections = Projections()
     projections.enrol("runs", Projection(execution.local_files.missing, execution.local_files.rebuild))
     context.put(Projections, projections)
-    durable = Durable(context, {execution.QUEUE: settings.run_slots})
-    durable.enrol(execution.NODE, execution.node)
+    durable = Durable(context, _slots(settings))
+    durable.enrol(execution.NODE, execution.node, execution.elsewhere)
     durable.enrol(execution.UNDO, execution.undo)
     context.put(Durable, durable)
+
+
+def _slots(settings: Settings) -> dict[str, int]:
+    """How many commands this process has run at once, by queue: 0 where others serve it."""
+    wanted = {name.strip() for name in settings.queues.split(",")} - {""}
+    known = (execution.QUEUE,)
+    if unknown := wanted.difference(known):
+        raise Problem(
+            "validation_failed", f"there is no queue {', '.join(sorted(unknown))}", hint=f"There is {', '.join(known)}."
+        )
+    return {name: settings.run_slots if name in wanted else 0 for name in known}
 
 
 def _put_artifacts(context: Context, settings: Settings) -> None:

@@ -18,7 +18,9 @@ from tests.support.servers import until
 class Watch:
     """A lease, the executors that own work in its eyes, and whose work it took."""
 
-    def __init__(self, database: FreshDatabase, me: str, *, interval_s: float = 0.05) -> None:
+    def __init__(
+        self, database: FreshDatabase, me: str, *, interval_s: float = 0.05, doubt_s: float = 0.1, silence_s: float = 4
+    ) -> None:  # fmt: skip
         self.owners: set[str] = set()
         self.taken: list[str] = []
         self.looks = 0
@@ -27,7 +29,15 @@ class Watch:
             .set(drivername="postgresql")
             .render_as_string(hide_password=False)
         )
-        self.lease = Lease(conninfo, me, self._executors, self.taken.append, interval_s=interval_s)
+        self.regained = 0
+        self.lease = Lease(
+            conninfo, me, self._executors, self.taken.append, interval_s=interval_s, doubt_s=doubt_s,
+            silence_s=silence_s, regained=self._note,
+        )  # fmt: skip
+
+    def _note(self) -> None:
+        assert not self.lease.sure
+        self.regained += 1
 
     def _executors(self) -> set[str]:
         self.looks += 1
@@ -73,7 +83,7 @@ def test_the_work_of_the_dead_is_taken_and_that_of_the_living_is_not(
 
 
 def test_one_look_is_not_enough(made: list[Watch], database: FreshDatabase) -> None:
-    heir, late = watch(made, database, "heir"), watch(made, database, "slow")
+    heir, late = watch(made, database, "heir", doubt_s=1e-9), watch(made, database, "slow")
     look = functools.partial(heir.lease._look, heir.lease._locked_session())
     heir.owners = {"slow"}
     look()
@@ -88,7 +98,6 @@ def test_one_look_is_not_enough(made: list[Watch], database: FreshDatabase) -> N
 def test_looking_never_keeps_an_owner_from_starting(made: list[Watch], database: FreshDatabase) -> None:
     heir = watch(made, database, "heir", interval_s=0.001)
     heir.owners = {f"e{number}" for number in range(6)}
-    heir.lease._suspects = set()
     heir.lease._take_over = lambda _name: None
     heir.lease.start()
     for number in range(6):
@@ -104,6 +113,30 @@ def test_a_lease_whose_session_was_ended_is_taken_again(made: list[Watch], datab
     held = f"select count(*) from pg_locks where locktype = 'advisory' and database = {here}"
     until(lambda: select(database.superuser_conninfo, held) == [(1,)])
     mine.looked(2)
+
+
+def test_a_lease_that_says_nothing_is_lost_and_known_to_be_before_anybody_takes_its_work(
+    made: list[Watch], database: FreshDatabase
+) -> None:
+    frozen = watch(made, database, "frozen", interval_s=60, silence_s=0.4)
+    frozen.lease.start()
+    assert frozen.lease.sure
+    heir = watch(made, database, "heir")
+    heir.owners = {"frozen"}
+    heir.lease.start()
+    until(lambda: not frozen.lease.sure)
+    assert heir.taken == []
+    until(lambda: "frozen" in heir.taken)
+
+
+def test_who_has_its_lease_again_looks_what_was_taken_before_it_is_sure(
+    made: list[Watch], database: FreshDatabase
+) -> None:
+    mine = watch(made, database, "mine")
+    mine.lease.start()
+    end_sessions(database)
+    until(lambda: mine.regained == 1)
+    until(lambda: mine.lease.sure)
 
 
 def test_an_id_is_held_once(made: list[Watch], database: FreshDatabase) -> None:

@@ -107,9 +107,13 @@ class Settings(BaseSettings):
         "there what other machines need of them.",
     )
     max_artifact: int = Field(1024**3, description="Bytes of one artifact.")
-    max_artifact_part: int = Field(64 * 1024 * 1024, description="Bytes that one request of an upload may bring.")
+    max_artifact_part: int = Field(
+        64 * 1024 * 1024, description="Bytes that one request of an upload may bring."
+    )
     max_artifact_space: int = Field(100 * 1024**3, description="Bytes of all artifacts of an organisation.")
-    artifact_upload_hours: int = Field(24, ge=1, description="Hours after which an unfinished upload is forgotten.")
+    artifact_upload_hours: int = Field(
+        24, ge=1, description="Hours after which an unfinished upload is forgotten."
+    )
 
     disk_reserve: int = Field(
         64 * 1024 * 1024, description="Bytes of free disk below which nothing is written."
@@ -164,6 +168,11 @@ class Settings(BaseSettings):
     workers: int = Field(8, ge=1, le=64, description="Threads that serve requests.")
     run_slots: int = Field(
         4, ge=1, le=1024, description="Commands of runs that this process has run at once."
+    )
+    queues: str = Field(
+        "steps",
+        description="Queues from which this process takes commands of runs; none when empty: then other processes on "
+        "the same database, `builderos worker`, have to.",
     )
     engine: bool = Field(True, description="Whether this process runs schedules and the outbox.")
     ssot: Path | None = Field(

@@ -35,6 +35,7 @@ _UNITS: Final = 8
 _AHEAD: Final = 2
 _POLL_S: Final = 0.1
 _START_PAUSES_S: Final = (0.05, 0.2, 1.0)
+_UNSURE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +117,18 @@ class Slots:
 
 
 class Durable:
-    """The durable functions of one process, and starting them. `queues`: names to numbers of slots."""
+    """The durable functions of one process, and starting them. `queues`: names to numbers of slots; 0 for a queue
+    that other processes serve.
+    """
 
     def __init__(self, context: Context, queues: Mapping[str, int]) -> None:
         self._context = context
         self._functions: dict[str, Function] = {}
+        self._elsewhere: dict[str, Function] = {}
+        self._known = tuple(queues)
+        self._sure: Callable[[], bool] = lambda: True
         self._workflows: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {}
-        self._slots = {name: Slots(size) for name, size in queues.items()}
+        self._slots = {name: Slots(size) for name, size in queues.items() if size}
         self._light = Slots(_LIGHT)
         self._units = ThreadPoolExecutor(_UNITS, thread_name_prefix="run")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,13 +138,17 @@ class Durable:
 
     # ---------------------------------------------------------------- for the rooms
 
-    def enrol(self, name: str, function: Function) -> None:
+    def enrol(self, name: str, function: Function, elsewhere: Function | None = None) -> None:
         """Enrol a function before the engine starts. Another meaning gets another name (`node@2`) beside this one,
         because tasks outlive updates. Raises `ValueError` when the name is taken.
+
+        `elsewhere` is called in its place where a process that does not serve the queue of a task took it over from a
+        dead one: it has to see to it that another task is started.
         """
         if name in self._functions:
             raise ValueError(f"the durable function {name!r} is enrolled twice")
         self._functions[name] = function
+        self._elsewhere[name] = elsewhere or function
 
     def start_soon(self, tasks: Iterable[Task]) -> bool:
         """Start tasks from any thread without waiting for it; False where this process runs no engine (now).
@@ -170,12 +180,14 @@ class Durable:
         """Do blocking work (a unit, files) on a thread meant for it."""
         return await asyncio.get_running_loop().run_in_executor(self._units, work)
 
-    def interrupt(self, prefix: str) -> None:
-        """Cancel the tasks of this process whose id begins so, from any thread; they end their own work first."""
+    def interrupt(self, prefix: str, *, whole: bool = False) -> None:
+        """Cancel the tasks of this process whose id begins so (`whole`: is so), from any thread; they end their own
+        work first.
+        """
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._interrupt, prefix)
+                loop.call_soon_threadsafe(self._interrupt, prefix, whole)
 
     def standings(self, ids: Sequence[str]) -> dict[str, Standing]:
         """How tasks stand, whoever carries them out. Blocks; for threads."""
@@ -187,6 +199,20 @@ class Durable:
             for w in DBOS.list_workflows(workflow_ids=some, load_input=False, load_output=False):
                 found[w.workflow_id] = _STANDING.get(str(w.status), "ended")
         return found
+
+    async def assured(self) -> None:
+        """Return once it is sure that nobody has taken over the work of this process; who lost his task is cancelled
+        meanwhile. To be awaited before anything is begun or written that others see.
+        """
+        while not self._sure():
+            await asyncio.sleep(_UNSURE_S)
+            if not self.here:
+                raise asyncio.CancelledError
+
+    @property
+    def sure(self) -> bool:
+        """The same as a question, for threads: right before what cannot be taken back."""
+        return self._sure()
 
     @property
     def here(self) -> bool:
@@ -200,12 +226,32 @@ class Durable:
 
     # ---------------------------------------------------------------- for the engine
 
+    @property
+    def served(self) -> list[str]:
+        """The queues that this process takes tasks from."""
+        return list(self._slots)
+
+    @property
+    def running(self) -> list[str]:
+        """Ids of the tasks that run in this process."""
+        return list(self._running)
+
+    def assure(self, sure: Callable[[], bool]) -> None:
+        """Ask this whether the work of this process is still its own."""
+        self._sure = sure
+
+    def let_go(self, ids: Iterable[str]) -> None:
+        """Cancel tasks that are not this process's any more, from any thread."""
+        for id_ in ids:
+            self.interrupt(id_, whole=True)
+
     def declare(self) -> None:
         """Make the library know the functions; before it is launched."""
         from dbos import DBOS
 
         for name, function in self._functions.items():
-            self._workflows[name] = DBOS.workflow(name=name)(self._workflow(function))
+            workflow = self._workflow(function, self._elsewhere[name])
+            self._workflows[name] = DBOS.workflow(name=name)(workflow)
 
     def register_queues(self) -> None:
         """Tell the database of the queues; after the launch."""
@@ -243,9 +289,11 @@ class Durable:
 
     # ---------------------------------------------------------------- inside
 
-    def _workflow(self, function: Function) -> Callable[..., Coroutine[Any, Any, None]]:
+    def _workflow(self, function: Function, elsewhere: Function) -> Callable[..., Coroutine[Any, Any, None]]:
         async def run(id_: str, args: list[Any], queue: str, partition: str, priority: int) -> None:
-            await self._carry_out(function, Task(id_, "", tuple(args), queue, partition, priority))
+            here = not queue or queue in self._slots
+            task = Task(id_, "", tuple(args), queue, partition, priority)
+            await self._carry_out(function if here else elsewhere, task)
 
         return run
 
@@ -291,9 +339,10 @@ class Durable:
         from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
         slots = self._slots.get(task.queue)
+        waits = task.queue in self._known and slots is None
         call = (task.id, list(task.args), task.queue, task.partition, task.priority)
         workflow = self._workflows[task.name]
-        if slots is None or slots.reserve(task.id):
+        if not waits and (slots is None or slots.reserve(task.id)):
             try:
                 with SetWorkflowID(task.id):
                     await DBOS.start_workflow_async(workflow, *call)
@@ -311,9 +360,9 @@ class Durable:
         ):
             await DBOS.enqueue_workflow_async(task.queue, workflow, *call)
 
-    def _interrupt(self, prefix: str) -> None:
+    def _interrupt(self, prefix: str, whole: bool) -> None:
         for id_, task in list(self._running.items()):
-            if id_.startswith(prefix):
+            if id_ == prefix if whole else id_.startswith(prefix):
                 task.cancel()
 
 

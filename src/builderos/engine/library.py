@@ -36,6 +36,27 @@ def take_over(executor_id: str) -> None:
     DBOS._recover_pending_workflows([executor_id])  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  # no public form; pinned minor, tested
 
 
+def lost_of(ids: list[str], executor_id: str) -> set[str]:
+    """Those of these unfinished runs that are not this executor's any more."""
+    from dbos import DBOS
+
+    mine: set[str] = set()
+    for at in range(0, len(ids), 500):
+        some = ids[at : at + 500]
+        for w in DBOS.list_workflows(workflow_ids=some, load_input=False, load_output=False):
+            if w.status == "PENDING" and w.executor_id == executor_id:
+                mine.add(w.workflow_id)
+    return set(ids) - mine
+
+
+def look_often(interval_s: float) -> None:
+    """What is taken over waits in the library's own queue, at which every process looks once a second by itself."""
+    from dbos._dbos import _get_dbos_instance  # pyright: ignore[reportPrivateUsage]
+
+    queue = _get_dbos_instance()._registry.get_internal_queue()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+    queue._polling_interval_sec = interval_s  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  # pinned minor, tested
+
+
 def log_like_us() -> None:
     """The library prints for itself; its lines are to come out of the server's own log, in its own form."""
     theirs = logging.getLogger("dbos")

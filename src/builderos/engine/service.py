@@ -25,7 +25,7 @@ from builderos.core.problems import Problem
 from . import outbox
 from .durable import Durable
 from .lease import Lease
-from .library import attempts, log_like_us, owners_of_pending, take_over
+from .library import attempts, log_like_us, look_often, lost_of, owners_of_pending, take_over
 from .loop import Loop
 from .signals import Listener
 
@@ -39,6 +39,7 @@ ForOrg: TypeAlias = Callable[[Context, str], object]
 ForServer: TypeAlias = Callable[[Context], object]
 
 _POLL_S: Final = 5.0
+_TAKEN_S: Final = 0.25
 _THREADS: Final = 32
 _SESSIONS: Final = 10
 _KEPT: Final = timedelta(days=30)
@@ -198,7 +199,12 @@ class Engine:
         log_like_us()
         cron, self._deliver = self._workflows()
         self._durable.declare()
-        self._lease = Lease(self._rendered(), self._executor_id, owners_of_pending, take_over)
+        DBOS.listen_queues(self._durable.served)
+        look_often(_TAKEN_S)
+        self._lease = Lease(
+            self._rendered(), self._executor_id, owners_of_pending, take_over, regained=self._regained
+        )
+        self._durable.assure(lambda: self._lease is not None and self._lease.sure)
         self._loop = Loop()
         self._durable.open(self._loop.loop)  # before the launch, which may bring the first ones along
         self._loop.call(DBOS.launch)  # the library runs what waits on the loop that it is launched from
@@ -248,6 +254,13 @@ class Engine:
             self._loop = None
         if self._lease is not None:
             self._lease.stop()
+
+    def _regained(self) -> None:
+        """The lease was lost for a while: let go of what others have taken."""
+        lost = lost_of(self._durable.running, self._executor_id)
+        if lost:
+            log.warning("%d tasks were taken over by others", len(lost))
+            self._durable.let_go(lost)
 
     def _hear(self, word: str, about: str) -> None:
         if word in self._words:

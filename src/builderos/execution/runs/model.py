@@ -69,6 +69,7 @@ steps = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("claim", sa.Text),
     sa.Column("ready_at", sa.DateTime(timezone=True)),
     sa.Column("next_at", sa.DateTime(timezone=True)),
     sa.Column("started_at", sa.DateTime(timezone=True)),

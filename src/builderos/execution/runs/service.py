@@ -13,11 +13,11 @@ from .logs_follow import Tails
 from .reading import listed, show
 from .rows import NODE, QUEUE, UNDO
 from .starting import begin, start
-from .stepping import Callers, node
+from .stepping import Callers, elsewhere, node
 from .undoing import undo
 from .watching import Watch
 
 __all__ = [
     "APPROVE", "INTERRUPT", "NODE", "QUEUE", "UNDO", "WAKE", "Callers", "Followers", "LocalFiles", "Tails", "Watch", "begin",
-    "builtin", "builtin_gates", "facts_of", "listed", "local_files", "node", "on_verdict", "show", "start", "undo",
+    "builtin", "builtin_gates", "elsewhere", "facts_of", "listed", "local_files", "node", "on_verdict", "show", "start", "undo",
 ]  # fmt: skip

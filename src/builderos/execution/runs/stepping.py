@@ -7,6 +7,7 @@ import asyncio
 import functools
 import logging
 import random
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,10 +88,17 @@ async def node(context: Context, org_id: str, run_id: str, step_id: str, turn: i
     await patiently(context, functools.partial(me.end, begun.work, done))
 
 
+async def elsewhere(context: Context, org_id: str, run_id: str, step_id: str, turn: int) -> None:
+    """`node@1` in a process that does not serve its queue: another turn of the step, for those who do."""
+    me = Stepper(context, org_id, run_id, step_id, turn)
+    await patiently(context, me.hand_on)
+
+
 async def patiently(context: Context, work: Callable[[], T]) -> T:
     """Do it on a thread; while the database is away, again."""
     durable, tried = context.get(Durable), 0
     while True:
+        await durable.assured()
         try:
             return await durable.unit(work)
         except Problem as problem:
@@ -111,6 +119,8 @@ class Stepper:
         self._run_id = run_id
         self._step_id = step_id
         self._turn = turn
+        # Fencing: whoever carries the step out writes its word into the row; who finds another there writes nothing.
+        self._claim = secrets.token_hex(8)
 
     # ---------------------------------------------------------------- units, on a thread
 
@@ -132,7 +142,19 @@ class Stepper:
         """The attempt was cut off: its run is over or its time is."""
         perform(self._context, work.call, functools.partial(self._cut_off, work))
 
+    def hand_on(self) -> None:
+        """Have the step started anew."""
+        call = self._context.get(Callers).of(self._context, self._org_id, self._run_id)
+        perform(self._context, call, self._hand_on)
+
     # ---------------------------------------------------------------- verbs
+
+    def _hand_on(self, unit: Unit) -> None:
+        run, step = self._rows(unit)
+        if step is not None:
+            course = Course(unit, run)
+            course.retry(step, unit.now, reason="lost", error="the process that ran it is gone")
+            finish(unit, course)
 
     def _begin(self, unit: Unit) -> Begun | None:
         run, step = self._rows(unit)
@@ -164,8 +186,10 @@ class Stepper:
         tree = step.input_tree if again else input_of(unit, run, step, needs)
         number = step.attempt if again else step.attempt + 1
         work = work_of(unit, run, step, name, number, tree, needs)
-        if not again:
-            course.begin(step, input_tree=tree)
+        if again:
+            set_step(unit, step.id, claim=self._claim)
+        else:
+            course.begin(step, input_tree=tree, claim=self._claim)
         if action.in_unit is None:
             course.close()
             return Begun(work, action)
@@ -189,13 +213,13 @@ class Stepper:
 
     def _end(self, work: Work, done: Done, unit: Unit) -> None:
         run, step = self._rows(unit)
-        if step is None or step.attempt != work.attempt or step.status != "running":
+        if step is None or not self._is_mine(step, work):
             return
         self._record(unit, Course(unit, run), step, work, done)
 
     def _cut_off(self, work: Work, unit: Unit) -> None:
         run, step = self._rows(unit)
-        if step is None or step.attempt != work.attempt:
+        if step is None or not self._is_mine(step, work):
             return
         course = Course(unit, run)
         if course.stopping:
@@ -243,6 +267,10 @@ class Stepper:
             return False
         set_step(unit, step.id, **values)
         return gates.ask_next(unit, course, find_step(unit, step.id), work.node, -1)
+
+    def _is_mine(self, step: Row, work: Work) -> bool:
+        """Whether this is still the execution that counts: nobody has taken the step over."""
+        return step.status == "running" and step.attempt == work.attempt and step.claim == self._claim
 
     def _rows(self, unit: Unit) -> tuple[Row, Row | None]:
         """The run, locked, and the step; None where this turn of it has nothing to do any more."""
