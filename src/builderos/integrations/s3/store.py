@@ -195,6 +195,11 @@ class BucketStore:
                 reply = obstore.get(self.bucket, key, options={"range": (start, stop)})
         except FileNotFoundError:
             raise Missing(key) from None
+        except Problem:
+            size = self._size(key)  # a range beyond the end is no reason of its own to the client
+            if size is None or size >= stop:
+                raise
+            raise Missing(f"{key} has {size} bytes") from None
         return _streamed(reply)
 
     def _size(self, key: str) -> int | None:
