@@ -361,6 +361,36 @@ def test_who_leaves_has_no_part_in_what_is_undecided(team: Team) -> None:
     assert done["state"] == "approved"
 
 
+@pytest.mark.parametrize("ending", ["demoted", "grant ended"])
+def test_a_yes_counts_no_longer_than_the_right_to_give_it(team: Team, ending: str) -> None:
+    other = Team(team.lab)
+    other.lab.ok(other.owner.call("POST", "/v1/repos", name="shop"), 201)
+    builder, first, second, third = (other.join(r) for r in ("builder", "admin", "admin", "admin"))
+    rule = "{id: two, when: {action: [pull.merge]}, from: [Admin, Owner, Reviewer], count: 2}"
+    asked = other.lab.ok(
+        third.call("PUT", "/v1/policies", content=f"version: 1\napprovals:\n- {rule}\n", reason="x")
+    )
+    other.lab.ok(second.call("POST", f"/v1/approvals/{asked['approval_id']}", decision="approve"))
+    if ending == "grant ended":
+        other.lab.ok(other.owner.call("POST", f"/v1/members/{first.id}", role="viewer"))
+        repo = other.lab.ok(other.owner.call("GET", "/v1/repos"))["items"][0]["id"]
+        given = other.lab.ok(
+            other.owner.call("POST", "/v1/grants", member_id=first.id, place=repo, role="reviewer"), 201
+        )
+    request = ask_for_main(builder)
+    half = other.lab.ok(first.call("POST", f"/v1/approvals/{request}", decision="approve"))
+    assert half["state"] == "pending"
+    if ending == "grant ended":
+        other.lab.ok(other.owner.call("DELETE", f"/v1/grants/{given['id']}"))
+    else:
+        other.lab.ok(other.owner.call("POST", f"/v1/members/{first.id}", role="viewer"))
+    still = other.lab.ok(second.call("POST", f"/v1/approvals/{request}", decision="approve"))
+    assert still["state"] == "pending", "whoever may not decide has not decided"
+    assert [d.get("void") for d in still["decisions"]] == ["the right to approve ended", None]
+    done = other.lab.ok(third.call("POST", f"/v1/approvals/{request}", decision="approve"))
+    assert done["state"] == "approved"
+
+
 def ask_for_main(person: Person) -> str:
     """An open request to take a change of this member into main."""
     lab, http = person.team.lab, person.team.lab.world.http

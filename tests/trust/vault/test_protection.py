@@ -186,6 +186,19 @@ def test_a_push_with_a_credential_is_refused_even_where_a_later_commit_takes_it_
     assert "message of commit" in mine.push().err
 
 
+@pytest.mark.parametrize("author", ["{} <x@x.example>", "x <{}@x.example>"])
+def test_a_credential_in_the_name_of_an_author_is_refused(
+    lab: Lab, box: Sandbox, url: str, tmp_path: Path, author: str
+) -> None:
+    mine = clone(url, box.token, box.branch, tmp_path / "clone")
+    mine.commit({"a.txt": "a\n"})
+    mine.git("commit", "-q", "--amend", "--no-edit", "--author", author.format(OTHER))
+    pushed = mine.push()
+    assert not pushed.ok
+    assert "author of commit" in pushed.err
+    assert OTHER not in pushed.err
+
+
 def test_what_main_holds_may_come_along(lab: Lab, url: str, tmp_path: Path) -> None:
     box = lab.open_sandbox()
     allow(lab, refused(lab, box, path="held.py")["findings"][0]["fingerprint"])

@@ -100,7 +100,7 @@ def suspects_pushed(
     commits: Mapping[str, Commit],
     looking: "Looking",
 ) -> list[vault.Suspect]:
-    """Credentials in the files and messages of a push, those that a later commit of it takes out again included."""
+    """Credentials in the files, messages and names of a push, those that a later commit of it takes out again included."""
     found: list[vault.Suspect] = []
     for oid, _ in sizes:
         path = arrival.objects[oid]
@@ -111,7 +111,22 @@ def suspects_pushed(
         found += vault.suspects(
             keys, repo_id, f"message of commit {sha[:10]}", commit.message.encode(), tuple, looking.kept
         )
+        said = _said_of_itself(looking.batch.read(bytes.fromhex(sha))[1])
+        found += vault.suspects(keys, repo_id, f"author of commit {sha[:10]}", said, tuple, looking.kept)
     return found
+
+
+def _said_of_itself(commit: bytes) -> bytes:
+    """What a commit says of its makers and whatever else its maker wrote above the message. Ids and signatures are
+    left out: they look like credentials.
+    """
+    kept, signed = list[bytes](), False
+    for line in commit.partition(b"\n\n")[0].split(b"\n"):
+        if not line.startswith(b" "):  # else it goes on with the one before
+            signed = line.startswith((b"tree ", b"parent ", b"gpgsig"))
+        if not signed:
+            kept.append(line)
+    return b"\n".join(kept)
 
 
 @dataclass(frozen=True)

@@ -125,15 +125,18 @@ def end_what_no_longer_holds(unit: Unit, *, member_id: str | None = None, repo_i
             wanted = wanted.where(column == value)
     for row in unit.execute(wanted.distinct()).all():
         holder, repo = str(row.member_id), str(row.repo_id)
-        if _role_of(unit, holder, home_of(unit, repo).places(unit.org_id, repo)) in BUILDS:
+        if role_of(unit, holder, home_of(unit, repo).places(unit.org_id, repo)) in BUILDS:
             continue
         over = sa.update(credentials).where(live, c.member_id == holder, c.repo_id == repo)
         ended += unit.execute(over.values(revoked_at=unit.now)).rowcount
     return ended
 
 
-def _role_of(unit: Unit, member_id: str, places: tuple[str, ...]) -> Role:
-    role: Role = unit.execute(sa.select(members.c.role).where(members.c.id == member_id)).scalar_one()
+def role_of(unit: Unit, member_id: str, places: tuple[str, ...]) -> Role | None:
+    """The role that a member has there by now; None for one who left."""
+    role: Role | None = unit.execute(
+        sa.select(members.c.role).where(members.c.id == member_id)
+    ).scalar_one_or_none()
     held = tuple(Grant(r.id, r.place_id, r.environment, r.role) for r in grants_of(unit, member_id=member_id))
-    grant = deciding(held, places)
+    grant = deciding(held, places) if role is not None else None
     return role if grant is None else grant.role

@@ -32,11 +32,11 @@ from .force import InForce
 from .model import approvals
 from .risk import Risk
 from .schema import Resource
+from .standing import ROLE_NAMES, standing
 from .terms import lifetime, missing, required_by, rules_for
 
 State = Literal["pending", "approved", "denied", "expired", "cancelled"]
 MAX_DIFF_CHARS = 1_000_000
-_ROLE_NAMES: Final = {"owner": "Owner", "org_owner": "Owner", "admin": "Admin", "reviewer": "Reviewer"}
 _SCOPE_NAMES: Final = {"admin": "Admin", "approve": "Reviewer"}
 
 
@@ -178,7 +178,7 @@ def _refuse_others(unit: Unit, approval: Approval) -> None:
 
 def roles_of(actor: Actor) -> set[str]:
     """The roles, as approvals name them, that an actor decides with."""
-    roles = {_ROLE_NAMES[actor.role]} if actor.role in _ROLE_NAMES else set[str]()
+    roles = {ROLE_NAMES[actor.role]} if actor.role in ROLE_NAMES else set[str]()
     return roles | {
         _SCOPE_NAMES[scope] for scope in actor.scopes & _SCOPE_NAMES.keys() if actor.role == "api_key"
     }
@@ -186,7 +186,7 @@ def roles_of(actor: Actor) -> set[str]:
 
 def roles_named(role: str) -> str | None:
     """The role of a member as approvals name it; None where it decides about nothing."""
-    return _ROLE_NAMES.get(role)
+    return ROLE_NAMES.get(role)
 
 
 def find(unit: Unit, id_: str, *, lock: bool = False) -> Approval:
@@ -278,7 +278,7 @@ def decide_on(unit: Unit, body: DecideIn) -> Approval:
     }
     if "demands" in approval.required:  # each demand counts those who have its roles
         verdict["roles"] = sorted(roles_of(acting(unit, resource_of(unit, approval.id))))
-    decisions = [*approval.decisions, verdict]
+    decisions = [*standing(unit, approval.id, approval.required, approval.decisions), verdict]
     state: State = (
         "denied"
         if body.decision == "deny"
