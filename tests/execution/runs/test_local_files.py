@@ -1,12 +1,14 @@
 """Runs as files of their project, and rows put back from them."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from builderos.core.settings import Settings
 from builderos.execution.runs import local_files
@@ -103,11 +105,43 @@ def test_what_a_killed_process_did_not_write_is_written_by_the_schedule(ship: Sh
     assert local_files.catch_up(ship.context, ship.world.org_id) == 0
 
 
+def _log(ship: Ship, run: Json) -> Path:
+    return _file(ship, run).parents[1] / f"logs/{run['id']}/a.1.log"
+
+
+def test_on_several_machines_a_log_is_read_where_the_step_did_not_run(ship: Ship) -> None:
+    run = ship.done('steps:\n  - {id: a, run: "seq 1 2000"}\n')
+    settings, url = ship.context.get(Settings), f"/v1/steps/{ship.steps(run)['a']['id']}/logs"
+    read = ship.world.ok(ship.world.http.get(f"{url}?tail=3", headers=ship.box.headers))
+    log = _log(ship, run)
+    ship.context.put(Settings, settings.model_copy(update={"database_url": SecretStr("elsewhere")}))
+    try:
+        local_files.catch_up(ship.context, ship.world.org_id)
+        assert log.with_name(log.name + ".kept").exists()
+        shutil.rmtree(log.parent)  # as on a machine on which the step did not run
+        again = ship.world.ok(ship.world.http.get(f"{url}?tail=3", headers=ship.box.headers))
+    finally:
+        ship.context.put(Settings, settings)
+    assert again == read
+    assert again["text"] == "1998\n1999\n2000\n"
+    assert again["line"] == 1998
+    shutil.rmtree(log.parent)
+
+
+def test_a_log_that_is_nowhere_is_said_to_be_nowhere(ship: Ship) -> None:
+    run = ship.done(TWO)
+    shutil.rmtree(_log(ship, run).parent)
+    answer = ship.world.http.get(f"/v1/steps/{ship.steps(run)['a']['id']}/logs", headers=ship.box.headers)
+    read = ship.world.ok(answer)
+    assert (read["text"], read["size"], read["ended"]) == ("", 0, True)
+    assert "no log of this attempt on this server" in read["note"]
+
+
 def test_closing_writes_what_still_waits(ship: Ship) -> None:
     run = ship.done(TWO)
     _written(ship, run)
     _file(ship, run).unlink()
     files = LocalFiles(ship.context)
-    files._put(ship.world.org_id, run["id"])
+    files.put(ship.world.org_id, run["id"])
     files.close()
     assert _file(ship, run).exists()

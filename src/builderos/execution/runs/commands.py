@@ -15,7 +15,9 @@ from builderos.trust.vault import service as vault
 
 from . import outputs, workspace
 from .definition import Node
+from .local_files import LocalFiles
 from .logs import Sink
+from .logs_find import Attempt, ref_of
 from .records import environment_of
 
 _STATUS: Final[dict[str, Literal["succeeded", "failed", "timed_out"]]] = {
@@ -36,6 +38,7 @@ async def run_command(context: Context, work: Work) -> Done:
     await durable.unit(lay)
     with await durable.unit(functools.partial(_sink, context, work)) as sink:
         outcome = await compute.execute(context, _order(work, str(folder)), sink)
+    context.get(LocalFiles).note_log(work.call.actor.org_id, _log_of(work, sink))
     output: str | None = None
     kept: tuple[outputs.Output, ...] = ()
     if outcome.status == "success":
@@ -50,6 +53,11 @@ async def run_command(context: Context, work: Work) -> Done:
         output = await durable.unit(read_back)
     await durable.unit(functools.partial(workspace.remove, folder))
     return _done(outcome, output, kept)
+
+
+def _log_of(work: Work, sink: Sink) -> Attempt:
+    ref = ref_of(work.run_id, work.name, work.attempt)
+    return Attempt(work.run_id, work.step_id, work.name, work.attempt, ref, sink.path, ended=True)
 
 
 def _order(work: Work, folder: str) -> compute.Order:

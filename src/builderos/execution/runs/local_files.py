@@ -10,7 +10,6 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from builderos.core.clock import rfc3339
+from builderos.core.clock import rfc3339, utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.home import PROJECTS, project_state
@@ -30,24 +29,24 @@ from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
 
 from .events import run_events
+from .logs_find import Attempt, left_behind, put_away, shares
 from .model import runs, steps
 from .reading import as_step, provenance_of, summary
 
 log = logging.getLogger("builderos.runs")
 FORMAT: Final = 1
-_BEHIND_S: Final = 0.5
-_AT_ONCE: Final = 50
 _WAITING: Final = 10_000
+_PATIENCE_S: Final = 10.0
 _RECENT: Final = timedelta(days=3)
 _INSERTED: Final = 500
 
 
 class LocalFiles:
-    """Writes the files of runs that have ended, in a thread of its own that nobody waits for."""
+    """Writes the files of runs that have ended and puts their logs away, in a thread that nobody waits for."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._ended: queue.Queue[tuple[str, str] | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[tuple[str, str | Attempt] | None] = queue.Queue(_WAITING)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -55,56 +54,47 @@ class LocalFiles:
     def note(self, unit: Unit, run_id: str) -> None:
         """This run is over once the unit is durable."""
         org_id = unit.org_id
-        unit.after_commit(lambda: self._put(org_id, run_id))
+        unit.after_commit(lambda: self.put(org_id, run_id))
+
+    def note_log(self, org_id: str, found: Attempt) -> None:
+        """This log is whole: where there are other machines, it is put where they find it."""
+        if shares(self._context):
+            self.put(org_id, found)
 
     def close(self) -> None:
-        """Write what waits, then end the thread."""
+        """Do what waits, then end the thread."""
         with self._lock:
             self._closed = True
             thread = self._thread
         if thread is not None and thread.is_alive():
-            self._ended.put(None)
-            thread.join(10)
+            self._waiting.put(None)
+            thread.join(_PATIENCE_S)
 
-    def _put(self, org_id: str, run_id: str) -> None:
+    def put(self, org_id: str, what: str | Attempt) -> None:
+        """A run or a log to be written. What cannot be taken is found by the schedule."""
         with self._lock:
             if self._closed:
-                return  # the schedule finds it
+                return
             if self._thread is None:
                 self._thread = threading.Thread(target=self._main, name="run-files", daemon=True)
                 self._thread.start()
         try:
-            self._ended.put_nowait((org_id, run_id))
+            self._waiting.put_nowait((org_id, what))
         except queue.Full:
-            log.warning("the file of %s is written later: too many runs end at once", run_id)
+            log.warning("files of runs are written later: too many end at once")
 
     def _main(self) -> None:
-        while True:
-            first = self._ended.get()
-            if first is None:
-                return
-            if not self._closed:
-                time.sleep(_BEHIND_S)  # those that end at the same time are read together
-            found, over = self._taken(first)
-            for org_id, ids in found.items():
-                try:
-                    write(self._context, org_id, ids)
-                except (Problem, OSError) as error:
-                    log.warning("files of runs are written later: %s", error)
-            if over:
-                return
-
-    def _taken(self, first: tuple[str, str]) -> tuple[dict[str, list[str]], bool]:
-        found: dict[str, list[str]] = {first[0]: [first[1]]}
-        for _ in range(_AT_ONCE):
+        while (item := self._waiting.get()) is not None:
+            org_id, what = item
             try:
-                item = self._ended.get_nowait()
-            except queue.Empty:
-                break
-            if item is None:
-                return found, True
-            found.setdefault(item[0], []).append(item[1])
-        return found, False
+                if isinstance(what, str):
+                    write(self._context, org_id, [what])
+                else:
+                    put_away(self._context, org_id, what)
+            except (Problem, OSError) as error:
+                log.warning("files of runs are written later: %s", error)
+            except Exception:  # the next one may well go
+                log.exception("the file of a run could not be written")
 
 
 def write(context: Context, org_id: str, run_ids: Iterable[str]) -> None:
@@ -122,7 +112,10 @@ def path_of(home: Path, org_id: str, project_id: str | None, run_id: str) -> Pat
 
 
 def catch_up(context: Context, org_id: str) -> int:
-    """Write what is missing of the runs that ended in the last days; returns how many files."""
+    """Write what is missing of the runs that ended in the last days, and put their logs away.
+
+    Returns how many files of runs were written.
+    """
     home = context.get(Settings).home_dir
 
     def ended(unit: Unit) -> list[tuple[str, str | None]]:
@@ -133,6 +126,9 @@ def catch_up(context: Context, org_id: str) -> int:
     rows = as_system(context, org_id, ended, read_only=True)
     missing = [id_ for id_, project_id in rows if not path_of(home, org_id, project_id, id_).exists()]
     write(context, org_id, missing)
+    if shares(context):
+        for found in left_behind(context, org_id, (utcnow() - _RECENT).timestamp()):
+            put_away(context, org_id, found)
     return len(missing)
 
 

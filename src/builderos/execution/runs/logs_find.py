@@ -5,23 +5,28 @@ into the artifact store, and whoever is asked for it elsewhere takes a copy from
 folder, too, every log can be followed everywhere.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import sqlalchemy as sa
 
 from builderos.assets.artifacts import service as artifacts
 from builderos.assets.artifacts.ports import RunFacts, Runs
 from builderos.assets.artifacts.schema import ListIn
 from builderos.core.context import Context
-from builderos.core.home import project_state
+from builderos.core.home import PROJECTS, project_state
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.core.unit import Call, Unit, perform
+from builderos.core.unit import Unit, as_system
 
 from .logs import copied, end_of
+from .model import steps
 from .rows import ENDED, Row
 
 TYPE: Final = "log"
+_TEXT: Final = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True)
@@ -74,25 +79,54 @@ def ensure_here(unit: Unit, found: Attempt) -> bool:
     return True
 
 
-def put_away(context: Context, call: Call, found: Attempt) -> bool:
-    """Put the log of an ended attempt where every machine finds it; whether there was one. Safe to repeat.
+def kept_of(path: Path) -> Path:
+    """The file that is there once a log was put away."""
+    return path.with_name(path.name + ".kept")
+
+
+def put_away(context: Context, org_id: str, found: Attempt) -> bool:
+    """Put the log of an ended attempt where every machine finds it; whether it is there now. Safe to repeat.
 
     Where this machine is the only one, it stays where it is.
     """
-    if context.get(Settings).database_url is None or not end_of(found.path).exists():
-        return False
-    if found.path.stat().st_size == 0:
-        return False
-    ready = artifacts.prepare(
-        context, call.actor.org_id, found.path, path=found.ref, media_type="text/plain; charset=utf-8"
-    )
+    path = found.path
+    if not shares(context) or not end_of(path).exists() or kept_of(path).exists():
+        return kept_of(path).exists()
+    if path.stat().st_size:
+        ready = artifacts.prepare(context, org_id, path, path=found.ref, media_type=_TEXT)
 
-    def keep(unit: Unit) -> None:
-        facts = unit.get(Runs).find(unit, found.run_id) if Runs in context else None
-        artifacts.keep(
-            unit, ready, path=found.ref, run_id=found.run_id, step_id=found.step_id, type_=TYPE,
-            facts=facts or RunFacts(None, None, None),
-        )  # fmt: skip
+        def keep(unit: Unit) -> None:
+            facts = unit.get(Runs).find(unit, found.run_id)
+            artifacts.keep(
+                unit, ready, path=found.ref, run_id=found.run_id, step_id=found.step_id, type_=TYPE,
+                facts=facts or RunFacts(None, None, None),
+            )  # fmt: skip
 
-    perform(context, call, keep)
+        as_system(context, org_id, keep)
+    kept_of(path).touch(0o600)
     return True
+
+
+def shares(context: Context) -> bool:
+    """Whether other machines may work on the same database."""
+    return context.get(Settings).database_url is not None
+
+
+def left_behind(context: Context, org_id: str, since: float) -> Iterator[Attempt]:
+    """Logs on this machine that ended after `since` (seconds of the epoch) and were not put away."""
+    for path in (context.get(Settings).home_dir / PROJECTS / org_id).glob("*/logs/run_*/*.log"):
+        ended = end_of(path)
+        if kept_of(path).exists() or not ended.exists() or ended.stat().st_mtime < since:
+            continue
+        name, _, number = path.stem.rpartition(".")
+        found = as_system(
+            context, org_id, lambda unit, p=path, n=name: _step_of(unit, p.parent.name, n), read_only=True
+        )
+        if found is not None and number.isdecimal():
+            ref = ref_of(path.parent.name, name, int(number))
+            yield Attempt(path.parent.name, found, name, int(number), ref, path, ended=True)
+
+
+def _step_of(unit: Unit, run_id: str, name: str) -> str | None:
+    wanted = sa.select(steps.c.id).where(steps.c.run_id == run_id, steps.c.name == name)
+    return unit.execute(wanted).scalar_one_or_none()
