@@ -221,7 +221,7 @@ def _hold_against_the_ledger(unit: Unit, run: dict[str, Any]) -> None:
     """Anybody may have written the file; nobody the ledger. Raises `conflict`."""
     begun = ledger.lines_about(unit, run["id"], type_="run.started", limit=1)
     over = ledger.lines_about(unit, run["id"], type_="run.ended", limit=1)
-    said = begun[0]["payload"] if begun else {}
+    said: dict[str, Any] = begun[0]["payload"] if begun else {}
     same = (
         said.get("definition") == run["definition_digest"]
         and said.get("fingerprint") == run["input_fingerprint"]
