@@ -5,7 +5,20 @@ import sys
 import time
 from pathlib import Path
 
-from . import appending, audit, commits, jail, millions, policy, scale, secrets, start, trust, watching
+from . import (
+    appending,
+    audit,
+    commits,
+    jail,
+    looking,
+    millions,
+    policy,
+    scale,
+    secrets,
+    start,
+    trust,
+    watching,
+)
 from .report import Report
 from .stage import Home, Server, folder, make_source
 
@@ -43,6 +56,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "appending": lambda: appending.writers(report, small, 5 * full),
         "millions": lambda: millions.millions(report, small, server, 10_000_000 if full > 1 else 200_000),
         "watching": lambda: watching.overhead(report, small),
+        "looking": lambda: looking.runs(report, small, server, 40 * full),
         "jail": lambda: jail.starts(report, place, 60 * full),
     }
     try:
