@@ -209,6 +209,26 @@ def test_an_owner_whose_organisation_is_closing_can_keep_it_and_take_its_record_
     assert policy.decide(owner, "org.manage", RESOURCES["org"]).rules[0] == "closing-organisation"
 
 
+def beside_the_table(policy: Policy) -> dict[str, bool]:
+    """What no cell can say, and whether it holds."""
+    closing = actor("org_owner", scopes=EVERY_SCOPE, profile="closing")
+    refused = policy.decide(closing, "org.manage", RESOURCES["org"])
+    reading = actor("admin", scopes=frozenset({"read"}))
+    strange = Resource("org", "org_z", "org_z")
+    return {
+        "a closing organisation is closed": (refused.verdict, refused.rules[0]) == ("deny", "closing-organisation"),
+        "but for taking things along": policy.decide(closing, "me.read", RESOURCES["org"]).verdict == "allow",
+        "who administers may read who is there with a token for reading alone":
+            policy.decide(reading, "member.list", RESOURCES["org"]).verdict == "allow",
+        "an owner is a stranger elsewhere": policy.decide(actor("owner"), "org.read", strange).verdict == "deny",
+    }  # fmt: skip
+
+
+def test_what_no_cell_can_say_holds(policy: Policy) -> None:
+    held = beside_the_table(policy)
+    assert [what for what, holds in held.items() if not holds] == []
+
+
 def test_no_cell_is_allowed_across_organisations(policy: Policy) -> None:
     for who, anonymous_mode in ACTORS:
         stranger = Actor(**{**{name: getattr(who, name) for name in Actor.__slots__}, "org_id": "org_z"})

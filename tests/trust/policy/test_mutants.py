@@ -75,13 +75,7 @@ def is_noticed(text: str, rule: str) -> bool:
         return True
     if any(matrix.answer(policy, *cell[:3]) != cell[3] for cell in likely_first(rule)):
         return True
-    closing = matrix.actor("org_owner", scopes=matrix.EVERY_SCOPE, profile="closing")
-    told = policy.decide(closing, "org.manage", matrix.RESOURCES["org"])
-    if told.verdict != "deny" or told.rules[0] != "closing-organisation":
-        return True
-    owner = matrix.actor("owner")
-    strange = matrix.Resource("org", "org_z", "org_z")
-    return policy.decide(owner, "org.read", strange).verdict != "deny"
+    return not all(matrix.beside_the_table(policy).values())
 
 
 # A second rule stands behind each of these on purpose, so the table cannot see the first one weakened: same-repository
@@ -100,7 +94,7 @@ def test_every_small_change_to_a_rule_is_noticed_by_the_table() -> None:
     tried = list(mutants())
     assert len(tried) >= 150
     if not os.environ.get("BUILDEROS_SOAK"):
-        tried = random.Random().sample(tried, 30)
+        tried = random.Random(matrix.CEDAR).sample(tried, 30)  # the same rules: the same sample
     survivors = {(rule, what) for what, rule, text in tried if not is_noticed(text, rule)}
     assert {(rule, re.split(r"\W", what.lstrip("'"))[0]) for rule, what in survivors} <= DOUBLY_GUARDED, (
         survivors
