@@ -18,6 +18,7 @@ from builderos.assets.workspaces import delivery
 from builderos.core.operations import Operation
 from builderos.core.problems import RETRYABLE, STATUS
 from builderos.core.settings import Settings
+from builderos.execution.runs.definition.formats import SCHEMA as PIPELINE
 from builderos.interfaces.cli.catalogue import SECTIONS
 from builderos.interfaces.cli.main import root
 from builderos.trust.policy.file_schema import SCHEMA as POLICY
@@ -181,8 +182,8 @@ def _command(command: click.Command, words: list[str], parent: click.Context) ->
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schemas of the delivery files and of the policy file by name."""
-    return delivery.schemas() | {"policy": POLICY}
+    """The JSON Schemas of the delivery files, of the pipeline and of the policy file by name."""
+    return delivery.schemas() | {"pipeline": PIPELINE, "policy": POLICY}
 
 
 def _cell(text: str) -> str:

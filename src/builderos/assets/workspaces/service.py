@@ -5,7 +5,7 @@ from .content import file_at
 from .history import unified_diff
 from .lifecycle import age_sandboxes
 from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate
-from .promotion import on_verdict
+from .promotion import PromoteIn, on_verdict, promote
 from .pulls import add_comment, forget_words
 from .push import Command, accept, check, refusal
 from .results import Made, commit_result, revert_result
@@ -16,8 +16,10 @@ from .upload import Address, Reading, View, look, read
 from .witness import unlogged_commits
 
 __all__ = [
-    "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Made", "Place", "Reading", "View", "accept",
+    "SUBJECTS", "Address", "BranchIn", "BranchWriteIn", "Command", "Made", "Place", "PromoteIn", "Reading", "View",
+    "accept",
     "add_comment", "age_sandboxes", "back_up_daily", "branch_resource", "check", "commit_result", "export_weekly",
-    "file_at", "forget_words", "locate", "look", "on_verdict", "read", "refusal", "remembered", "settle_backups",
+    "file_at", "forget_words", "locate", "look", "on_verdict", "promote", "read", "refusal", "remembered",
+    "settle_backups",
     "revert_result", "sign_ledger", "touch", "unified_diff", "unlogged_commits",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from builderos.assets.workspaces import service as workspaces
 from builderos.core.ids import new_id
@@ -102,7 +103,7 @@ def publish(unit: Unit, body: PipelinePublishIn) -> Reply[PipelinePublished]:
 def listed(unit: Unit, body: PipelineListIn) -> PipelineList:
     """Published and shipped pipelines, by name."""
     policy.require(unit, "pipeline.read", policy.org_resource(unit))
-    key = list_key("pipelines", name=body.name)
+    key = list_key("pipelines", begins=body.name)
     after = decode_cursor(key, body.cursor)
     c, start = pipelines.c, (body.name or "")
     after_name = str(after[0]) if after else ""
@@ -110,7 +111,7 @@ def listed(unit: Unit, body: PipelineListIn) -> PipelineList:
         sa.select(pipelines, sa.func.count().over(partition_by=c.name).label("versions"))
         .where(c.name > after_name, c.name.startswith(start, autoescape=True))
         .order_by(c.name, c.rank.desc())
-        .distinct(c.name)
+        .ext(distinct_on(c.name))
         .limit(body.limit + 1)
     )
     found = {row.name: _summary(row) for row in unit.execute(newest)}

@@ -15,28 +15,28 @@ from .pipelines_schema import (
     PipelineValidateIn,
 )
 
-pipeline_routes = Operations("pipelines")
+routes = Operations("pipelines")
 
 
-@pipeline_routes.post("/v1/pipelines/validate", "validatePipeline", effect="read")
+@routes.post("/v1/pipelines/validate", "validatePipeline", effect="read")
 def validate_pipeline(unit: Unit, body: PipelineValidateIn) -> PipelineCheck:
     """Look a pipeline file over: every mistake with its line; nothing is kept."""
     return pipelines.validate(unit, body)
 
 
-@pipeline_routes.get("/v1/pipelines", "listPipelines")
+@routes.get("/v1/pipelines", "listPipelines")
 def list_pipelines(unit: Unit, body: PipelineListIn) -> PipelineList:
     """List the pipelines of your organisation and those that come with BuilderOS."""
     return pipelines.listed(unit, body)
 
 
-@pipeline_routes.post("/v1/pipelines", "publishPipeline", status=201)
+@routes.post("/v1/pipelines", "publishPipeline", status=201)
 def publish_pipeline(unit: Unit, body: PipelinePublishIn) -> Reply[PipelinePublished]:
     """Publish a version of a pipeline; it never changes afterwards."""
     return pipelines.publish(unit, body)
 
 
-@pipeline_routes.get("/v1/pipelines/{name}", "showPipeline")
+@routes.get("/v1/pipelines/{name}", "showPipeline")
 def show_pipeline(unit: Unit, body: PipelineIn) -> PipelineOut:
     """Show a pipeline with its file, steps, params and versions."""
     return pipelines.show(unit, body)

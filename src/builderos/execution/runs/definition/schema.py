@@ -231,6 +231,9 @@ class Node:
     matrix: Mapping[str, Value] = field(default_factory=dict[str, Value])
     prompt: str | None = None
     title: str = ""
+    replay: Mapping[str, Value] | None = (
+        None  # of a run that replays another one: what it is to do with this node
+    )
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON without defaults, from which `node_of` makes the same node again."""

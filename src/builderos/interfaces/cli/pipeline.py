@@ -1,0 +1,97 @@
+"""Pipelines: look a file over, publish it, see what is there."""
+
+from pathlib import Path
+
+import click
+
+from builderos.client.http import Json
+
+from .caller import Caller
+from .commands import Noun
+from .options import fields, on_branch, paged
+from .output import facts, table
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+LIST = (("name", "NAME"), ("version", "VERSION"), ("versions", "VERSIONS"), ("source.type", "FROM"),
+        ("description", "DESCRIPTION"))  # fmt: skip
+STEPS = (("id", "STEP"), ("action", "ACTION"), ("needs", "NEEDS"), ("lane", "LANE"), ("title", "TITLE"))
+_FIXED_NAME = "pipeline.yaml"
+
+
+@click.group("pipeline", cls=Noun)
+def command() -> None:
+    """Look over, publish, list and show pipelines."""
+
+
+@command.command()
+@click.argument("file", type=FILE)
+@click.pass_obj
+def validate(caller: Caller, file: Path) -> int:
+    """Look a pipeline file over; ends with 1 when there is a mistake in it."""
+    body = fields(content=file.read_text(encoding="utf-8"), name=_folder(file))
+    reply = caller.client().call("POST", "/v1/pipelines/validate", body)
+    if reply["valid"]:
+        said = f"{file}: {reply['name']}@{reply['version']}, {reply['steps']} steps, no mistake"
+        return caller.show(reply, said)
+    code = caller.show(reply, [line for error in reply["errors"] for line in _lines(file, error)])
+    return code or 1
+
+
+@command.command("list")
+@click.option("--name", help="Only names that begin so.")
+@paged
+@click.pass_obj
+def list_(caller: Caller, name: str | None, limit: int, cursor: str | None) -> int:
+    """List the pipelines of your organisation and those that come with BuilderOS."""
+    reply = caller.client().call("GET", "/v1/pipelines", fields(name=name, limit=limit, cursor=cursor))
+    for item in reply["items"]:
+        item["description"] = item["description"].strip().partition("\n")[0]
+    return caller.show(reply, table(reply["items"], LIST))
+
+
+@command.command()
+@click.argument("name")
+@click.option("--version", "version_", metavar="VERSION", help="A version; the newest by default.")
+@click.option("--file", "as_file", is_flag=True, help="Print the file alone.")
+@on_branch
+@click.pass_obj
+def show(
+    caller: Caller, name: str, version_: str | None, as_file: bool, repo: str | None, branch: str | None
+) -> int:
+    """Show a pipeline: of a branch where one is named, else the published or the shipped one."""
+    where = fields(version=version_, repo_name=repo, branch=branch)
+    reply = caller.client().call("GET", f"/v1/pipelines/{name}", where)
+    if as_file:
+        return caller.show(reply, str(reply["content"]).rstrip("\n"))
+    about = facts(reply, ("name", "version", "digest", "description", "published_by", "created_at"))
+    return caller.show(reply, [*about, "", table(reply["steps"], STEPS)])
+
+
+@command.command()
+@click.argument("what", metavar="FILE|NAME")
+@on_branch
+@click.pass_obj
+def publish(caller: Caller, what: str, repo: str | None, branch: str | None) -> int:
+    """Publish a file, or with --branch the pipeline of that name on it; a version never changes afterwards."""
+    where = fields(repo_name=repo, branch=branch)
+    path = Path(what)
+    if where:
+        body = where | {"name": what}
+    elif path.is_file():
+        body = fields(content=path.read_text(encoding="utf-8"), name=_folder(path))
+    else:
+        raise click.UsageError(f"there is no file {what}; name a branch with --branch to publish from there")
+    reply = caller.client().call("POST", "/v1/pipelines", body, once=True)
+    return caller.show(reply, [str(reply["message"]), *facts(reply, ("digest",))])
+
+
+def _folder(file: Path) -> str | None:
+    """The name that a file in `ship/<name>/pipeline.yaml` must have."""
+    inside = file.resolve()
+    return inside.parent.name if inside.name == _FIXED_NAME and inside.parent.parent.name == "ship" else None
+
+
+def _lines(file: Path, error: Json) -> list[str]:
+    where = f"{error['where']}: " if error["where"] else ""
+    said = f"{file}:{error['line']}:{error['column']}: {where}{error['message']}"
+    return [said, f"  {error['hint']}"] if error["hint"] else [said]
