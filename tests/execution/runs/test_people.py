@@ -141,6 +141,6 @@ def test_a_sandbox_reaches_no_run_of_another_one(ship: Ship) -> None:
     for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/pause"), ("POST", "/rerun")):
         call = {"json": {}} if method == "POST" else {}
         reply = ship.world.http.request(method, f"/v1/runs/{id_}{path}", headers=other.headers, **call)
-        ship.world.problem(reply, "forbidden_branch")
+        ship.world.problem(reply, "not_found")
     listed = ship.world.ok(ship.world.http.get("/v1/runs", headers=other.headers))
     assert listed["items"] == []

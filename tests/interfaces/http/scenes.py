@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import sqlalchemy as sa
+
 from builderos.core.actor import MemberRole, Profile, system_actor
 from builderos.core.clock import utcnow
 from builderos.core.ids import new_id
 from builderos.core.operations import Operation
 from builderos.core.unit import Call, Unit, as_system, perform
+from builderos.execution.runs.model import steps
 from builderos.interfaces.http.cookies import SESSION, Cookies
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.orgs import service as orgs
+from tests.support.uploads import begin, upload
 from tests.support.world import Json, Sandbox, World, make_repository
 
 from .calls import CALLS, numbers
@@ -39,6 +43,17 @@ SAME = {
     "cookie_admin": "admin", "cookie_org_owner": "org_owner", "cookie_reviewer": "reviewer",
 }  # fmt: skip
 SITE = "http://127.0.0.1"
+
+
+def ask_in(unit: Unit, run_id: str) -> None:
+    """Have the only step of a run ask, as its definition might."""
+    asked = {"kind": "question", "gate": -1, "message": "Well?", "choices": []}
+    later = unit.now + timedelta(days=1)
+    unit.execute(
+        sa.update(steps)
+        .where(steps.c.run_id == run_id)
+        .values(status="waiting_input", waiting=asked, next_at=later, started_at=unit.now)
+    )
 
 
 class Grounds:
@@ -293,16 +308,41 @@ class Scene:
         return self.world.ok(pinged)["id"]
 
     @cached_property
-    def run_id(self) -> str:
-        """A run on the sandbox's branch, which nobody carries out."""
+    def pipeline(self) -> str:
+        """A pipeline on the sandbox's branch."""
         text = "name: scene\nsteps:\n  - {id: only, action: noop}\n"
         self.sandbox.commit({"ship/scene/pipeline.yaml": text})
-        return self.sandbox.post("/v1/runs", pipeline="scene")["run_id"]
+        return "scene"
+
+    @cached_property
+    def run_id(self) -> str:
+        """A run on the sandbox's branch, which nobody carries out."""
+        return self.sandbox.post("/v1/runs", pipeline=self.pipeline)["run_id"]
+
+    def fresh_run(self, how: str) -> str:
+        """Another one, brought so far: as it was started, `paused`, `cancelled`, or `asking` a question."""
+        id_: str = self.sandbox.post("/v1/runs", pipeline=self.pipeline)["run_id"]
+        verb = {"paused": "pause", "cancelled": "cancel"}.get(how)
+        if verb is not None:
+            self.world.ok(self.world.as_owner("POST", f"/v1/runs/{id_}/{verb}", json={}))
+        if how == "asking":
+            as_system(self.world.context, self.world.org_id, lambda unit: ask_in(unit, id_))
+        return id_
 
     @cached_property
     def step_id(self) -> str:
         shown = self.world.as_owner("GET", f"/v1/runs/{self.run_id}")
         return self.world.ok(shown)["steps"][0]["id"]
+
+    @cached_property
+    def upload_id(self) -> str:
+        """An upload of the sandbox, of which nothing has come."""
+        return self.world.ok(begin(self.world, b"abc", "a.txt", self.sandbox.headers), 201)["id"]
+
+    @cached_property
+    def artifact_id(self) -> str:
+        """Something that the sandbox keeps."""
+        return upload(self.world, b"abc", "a.txt", self.sandbox.headers)["id"]
 
     @cached_property
     def alert_id(self) -> str:

@@ -6,7 +6,6 @@ from builderos.core.operations import Reply
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
-from builderos.trust.policy import service as policy
 from builderos.trust.policy.service import Approval
 from builderos.trust.vault import service as vault
 
@@ -14,7 +13,7 @@ from . import gates
 from .course import Course
 from .ending import finish
 from .model import steps
-from .reading import resource_of, shown
+from .reading import require, shown
 from .rows import OVER, Row, find_run, live
 from .schema import RunAnswerIn, RunControlIn, RunOut, RunRerunIn, RunStarted
 from .starting import again
@@ -68,7 +67,7 @@ def resume(unit: Unit, body: RunControlIn) -> Reply[RunOut]:
 def rerun(unit: Unit, body: RunRerunIn) -> Reply[RunStarted]:
     """Start a run like this one, from a step on. Raises `not_found`, `illegal_transition` while it still goes on."""
     run = find_run(unit, body.id)
-    policy.require(unit, "run.start", resource_of(unit, run))
+    require(unit, "run.start", run)
     if run.status not in OVER:
         raise _not_now(run, ["pause", "cancel"])
     run_id = again(unit, run, body.from_step)
@@ -79,7 +78,7 @@ def rerun(unit: Unit, body: RunRerunIn) -> Reply[RunStarted]:
 def answer(unit: Unit, body: RunAnswerIn) -> RunOut:
     """Answer what a run asks. Raises `not_found`, `validation_failed`, `illegal_transition`."""
     run = find_run(unit, body.id, lock=True)
-    decision = policy.require(unit, "run.answer", resource_of(unit, run))
+    decision = require(unit, "run.answer", run)
     c = steps.c
     wanted = sa.select(steps).where(c.run_id == run.id, c.status == "waiting_input").order_by(c.position)
     asking = unit.execute(wanted).all()
@@ -113,7 +112,7 @@ def on_verdict(unit: Unit, approval: Approval) -> None:
 
 def _locked(unit: Unit, run_id: str, over: frozenset[str]) -> tuple[Row, tuple[str, ...]]:
     run = find_run(unit, run_id, lock=True)
-    decision = policy.require(unit, "run.control", resource_of(unit, run))
+    decision = require(unit, "run.control", run)
     if run.status in over:
         raise _not_now(run, ["rerun"])
     return run, decision.rules

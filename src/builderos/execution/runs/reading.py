@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from builderos.assets.repositories import service as repositories
 from builderos.assets.workspaces import service as workspaces
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
+from builderos.core.problems import Problem
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
@@ -31,10 +32,20 @@ def resource_of(unit: Unit, run: Row) -> Resource:
     return workspaces.branch_resource(unit, repositories.branch_by_id(unit, run.branch_id))
 
 
+def require(unit: Unit, action: policy.Action, run: Row) -> policy.Decision:
+    """Ask the policy about a run. Of another one's sandbox nobody learns that it is there: `not_found`."""
+    try:
+        return policy.require(unit, action, resource_of(unit, run))
+    except policy.Refused as refused:
+        if refused.code != "forbidden_branch" or unit.actor.sandbox_id is None:
+            raise
+        raise Problem("not_found", "there is no such run", hint="List the runs first.") from None
+
+
 def show(unit: Unit, body: RunIn) -> RunOut:
     """One run with its steps and where it came from."""
     run = find_run(unit, body.id)
-    policy.require(unit, "run.read", resource_of(unit, run))
+    require(unit, "run.read", run)
     return _shown(unit, run)
 
 

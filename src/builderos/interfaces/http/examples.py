@@ -12,6 +12,13 @@ version: 1
 rules:
   - {id: no-env, scope: {project: "*"}, deny: {paths: ["**/.env"]}}
 """
+_PIPELINE: Final = """\
+name: build
+version: 1.0.0
+steps:
+  - {id: test, run: python3 -m unittest, timeout: 10m}
+  - {id: save, needs: [test], action: git.commit, inputs: {message: Build}}
+"""
 _PROJECT: Final[dict[str, Any]] = {
     **_HERE,
     "project_name": "Support bot",
@@ -174,6 +181,34 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "listRuntimes": {"repo_name": "ai-builder-lab"},
     "listProviders": {},
     "listSandboxRuns": {"provider": "local", "status": "success", "limit": 20},
+    "validatePipeline": {"content": _PIPELINE, "name": "build"},
+    "listPipelines": {"limit": 20},
+    "publishPipeline": {**_KEY, "content": _PIPELINE},
+    "showPipeline": {"name": "feature_pipeline"},
+    "createRun": {**_HERE, **_KEY, "pipeline": "feature_pipeline", "params": {"goal": "A parser for questions"}},
+    "listArtifacts": {"run_id": f"run_{_ID}", "limit": 20},
+    "startUpload": {
+        **_KEY, "path": "reports/junit.xml", "size": 18_204, "media_type": "application/xml", "type": "report",
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    },
+    "getUpload": {"id": f"upl_{_ID}"},
+    "dropUpload": {"id": f"upl_{_ID}"},
+    "getArtifactRules": {},
+    "setArtifactRules": {"pipeline": "nightly", "keep_days": 30},
+    "moveArtifacts": {"to": "s3://acme-artifacts/builderos?region=eu-central-1"},
+    "getArtifact": {"id": f"art_{_ID}"},
+    "deleteArtifact": {"id": f"art_{_ID}"},
+    "readArtifact": {"id": f"art_{_ID}"},
+    "listRuns": {"repo_name": "ai-builder-lab", "status": "running", "limit": 20},
+    "showRun": {"id": f"run_{_ID}"},
+    "cancelRun": {**_KEY, "id": f"run_{_ID}", "reason": "The goal has changed."},
+    "pauseRun": {**_KEY, "id": f"run_{_ID}"},
+    "resumeRun": {**_KEY, "id": f"run_{_ID}"},
+    "rerunRun": {**_KEY, "id": f"run_{_ID}", "from_step": "test"},
+    "answerStep": {**_KEY, "id": f"run_{_ID}", "answer": "blue"},
+    "startRun": {**_HERE, **_KEY, "pipeline": "feature_pipeline", "params": {"goal": "A parser for questions"}},
+    "runStatus": {**_HERE, "run_id": f"run_{_ID}"},
+    "answerRun": {**_HERE, **_KEY, "run_id": f"run_{_ID}", "answer": "blue"},
     "viewRun": {"id": f"run_{_ID}", "limit": 50},
     "followRun": {"id": f"run_{_ID}"},
     "runLogs": {"id": f"run_{_ID}", "tail": 20},
