@@ -18,8 +18,13 @@ MAX_NAME_BYTES: Final = 255
 MAX_DEPTH: Final = 100
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Marks that reorder or hide text: `a<RLO>gpj.exe` shows as `aexe.jpg`.
-_SPOOFING: Final = re.compile("[\u202a-\u202e\u2066-\u2069\ufeff]")
+# Marks that reorder text or show nothing: `a<RLO>gpj.exe` shows as `aexe.jpg`, `a<ZWSP>b` as `ab` (Unicode's
+# Default_Ignorable_Code_Point).
+_SPOOFING: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_VIRAMA: Final = 9  # combining class of what binds two consonants
 _WINDOWS: Final = re.compile(r'[<>:"|?*]')
 # Code points that HFS+ skips when it compares names (git: utf8.c, next_hfs_char).
 _IGNORED: Final = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
@@ -85,7 +90,7 @@ def _check_characters(path: str) -> None:
         _refuse(
             path, "control_character", "the path holds a control character", "Use visible characters only."
         )
-    if _SPOOFING.search(path):
+    if any(not _belongs(path, found.start()) for found in _SPOOFING.finditer(path)):
         _refuse(
             path,
             "hidden_character",
@@ -102,6 +107,26 @@ def _check_characters(path: str) -> None:
         _refuse(
             path, "not_nfc", "the path is not in Unicode normal form C", "Send composed characters (NFC)."
         )
+
+
+def _belongs(path: str, at: int) -> bool:
+    """Whether a mark does something where it stands: it makes one picture of symbols, or says how the letters of an
+    Arabic or Indic script join (Unicode UAX #31, contexts A and B).
+    """
+    mark, before = path[at], path[at - 1] if at else ""
+    if not before:
+        return False
+    if mark in "\ufe0e\ufe0f":
+        return unicodedata.category(before) in ("So", "Sk")
+    if mark == "\u200c":
+        return unicodedata.bidirectional(before) == "AL" or unicodedata.combining(before) == _VIRAMA
+    if mark == "\u200d":
+        return (
+            unicodedata.category(before) in ("So", "Sk")
+            or before == "\ufe0f"
+            or unicodedata.combining(before) == _VIRAMA
+        )
+    return False
 
 
 def _check_name(path: str, name: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.gitclients import clone
 from tests.support.lab import Lab
 from tests.support.live import live as serving
+from tests.support.teams import Team
 from tests.support.world import Json, Sandbox, make_repository
 
 SECRET = OTHER = CONFIG = ""  # other ones in each test, because an exception is for the whole repository
@@ -188,9 +189,12 @@ def test_a_push_with_a_credential_is_refused_even_where_a_later_commit_takes_it_
 
 @pytest.mark.parametrize("author", ["{} <x@x.example>", "x <{}@x.example>"])
 def test_a_credential_in_the_name_of_an_author_is_refused(
-    lab: Lab, box: Sandbox, url: str, tmp_path: Path, author: str
+    lab: Lab, url: str, tmp_path: Path, author: str
 ) -> None:
-    mine = clone(url, box.token, box.branch, tmp_path / "clone")
+    team = Team(lab)
+    lab.ok(team.owner.call("POST", "/v1/repos", name="shop"), 201)
+    opened = lab.ok(team.owner.call("POST", "/sandbox/init", repo_name="shop"))
+    mine = clone(url, opened["reuse_token"], opened["branch"], tmp_path / "clone", repo="shop")
     mine.commit({"a.txt": "a\n"})
     mine.git("commit", "-q", "--amend", "--no-edit", "--author", author.format(OTHER))
     pushed = mine.push()
