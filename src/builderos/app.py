@@ -67,7 +67,7 @@ from builderos.interfaces.http.actions import routes as action_routes
 from builderos.interfaces.http.behind import Behind
 from builderos.interfaces.http.cookies import Cookies
 from builderos.interfaces.http.gpt import add_chat
-from builderos.interfaces.http.health import add_health
+from builderos.interfaces.http.health import add_health, health_only
 from builderos.interfaces.http.live import Streams
 from builderos.interfaces.http.metrics import add_metrics
 from builderos.interfaces.http.oauth_consent import add_consent
@@ -420,10 +420,13 @@ def http_app(started: Started) -> ASGIApp:
     return wrap(api, started.app)
 
 
-def serve(settings: Settings) -> int:
-    """Run a server in this process until it is told to stop; returns the exit code."""
+def serve(settings: Settings, *, doors: bool = True) -> int:
+    """Run a server in this process until it is told to stop; returns the exit code.
+
+    Without `doors` it is a worker: its engine, and two addresses that tell how it is.
+    """
     logs.configure(settings)
-    home = settings.home_dir
+    home, what = settings.home_dir, "BuilderOS" if doors else "The worker"
     try:
         lock = process.acquire(home)
     except process.AlreadyRunning as running:
@@ -435,22 +438,26 @@ def serve(settings: Settings) -> int:
             settings = process.with_address(settings, sock)
             tracer = OtlpTracer.configured(settings)
             tracing.install(tracer)
+            if not doors:
+                _fit_for_work(settings)
             started = build(settings)
         except Problem as problem:
             print(f"{problem.detail}\n{problem.hint}", file=sys.stderr, flush=True)
             return 1
-        ensure_owner(started.app.context, ensure_default_org(started.app.context))
+        if doors:
+            ensure_owner(started.app.context, ensure_default_org(started.app.context))
         repositories.prepare(started.app.context)
         revive = None if settings.database_url else functools.partial(_revive, home)
         behind = Behind(started.app.context, build_engine(started), revive)
 
         def ready(url: str) -> None:
-            print(f"BuilderOS is serving at {url}", flush=True)
+            print(f"{what} is serving at {url}", flush=True)
             behind.start()
 
         try:
             traffic = started.app.context.get(Traffic)
-            process.run(http_app(started), settings, sock, traffic, ready, lambda: _cut_off(settings, behind))
+            asgi = http_app(started) if doors else health_only(started.app)
+            process.run(asgi, settings, sock, traffic, ready, lambda: _cut_off(settings, behind))
         finally:
             drained = behind.stop()
             started.app.context.get(SandboxProviders).close()
@@ -465,6 +472,22 @@ def serve(settings: Settings) -> int:
         # start.
         os._exit(0)
     return 0
+
+
+def _fit_for_work(settings: Settings) -> None:
+    """A worker shares database, secret key and store of the other machines. Raises `validation_failed`."""
+    missing = [
+        name
+        for name, value in (
+            ("BUILDEROS_DATABASE_URL", settings.database_url), ("BUILDEROS_SECRET_KEY", settings.secret_key),
+            ("BUILDEROS_ARTIFACT_URL", settings.artifact_url),
+        )
+        if value is None
+    ]  # fmt: skip
+    if missing or not settings.engine:
+        what = f"{', '.join(missing)} is not set" if missing else "BUILDEROS_ENGINE is off"
+        hint = "Give a worker the environment of the server that it works for, and a state folder of its own."
+        raise Problem("validation_failed", f"a worker cannot work so: {what}", hint=hint)
 
 
 def _revive(home: Path) -> None:
@@ -486,7 +509,7 @@ def _cut_off(settings: Settings, behind: Behind) -> None:
 
 
 def main() -> int:
-    """`python -m builderos.app`: the server that `builderos up` starts."""
+    """`python -m builderos.app`: the server that `builderos up` starts; with `worker`: what `builderos worker` does."""
     try:
         settings = load_settings()
     except ValidationError as error:
@@ -495,7 +518,7 @@ def main() -> int:
                 f"setting {'.'.join(map(str, item['loc'])) or 'combination'}: {item['msg']}", file=sys.stderr
             )
         return 2
-    return serve(settings)
+    return serve(settings, doors=sys.argv[1:] != ["worker"])
 
 
 if __name__ == "__main__":

@@ -73,3 +73,15 @@ git_pieces = sa.Table(
     sa.Column("covers", sa.BigInteger),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),
 )
+
+run_trees = sa.Table(
+    "run_trees",
+    metadata,
+    sa.Column("org_id", sa.Text, nullable=False),
+    sa.Column("store", sa.Text, primary_key=True),
+    sa.Column("tree", sa.Text, primary_key=True),
+    sa.Column("base", sa.Text, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+)

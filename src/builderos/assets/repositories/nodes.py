@@ -27,7 +27,7 @@ from builderos.core.unit import Unit
 from .branches import branch_by_id, main_branch
 from .disk import room_on_disk
 from .gitcli import run_git
-from .model import branches, git_journal, git_pieces
+from .model import branches, git_journal, git_pieces, run_trees
 from .objects import Batch, Oid, tag_name, write_loose
 from .schema import Branch
 from .store import RepositoryStore
@@ -297,7 +297,8 @@ def tidy(unit: Unit) -> int:
     place, gone = unit.get(Nodes).place, 0
     if place is None:
         return 0
-    known = set(unit.execute(sa.select(git_pieces.c.hash)).scalars())
+    named = sa.union(sa.select(git_pieces.c.hash), sa.select(run_trees.c.hash))
+    known = set(unit.execute(named).scalars())
     for found in place.listed(unit.org_id):
         if found.hash not in known and found.modified < unit.now - _GRACE:
             place.delete(unit.org_id, found.hash)

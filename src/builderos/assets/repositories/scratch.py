@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import pygit2
 
+from builderos.core.context import Context
 from builderos.core.problems import Problem
 
 from .merge import three_way
 from .objects import EMPTY_TREE, Batch, Oid, loose_stream, write_loose
 from .store import RepositoryStore
+from .travelling import Travels
 from .trees import SUBMODULE, Edit, Entry, diff_trees, edit_tree, lookup, parse_tree, walk
 
 
@@ -29,12 +31,15 @@ class File:
 class Scratch:
     """The trees of one repository's runs. Not shared between threads; cheap to make.
 
-    `below` is the folder of the branch's store that the run started from.
+    `below` is the folder of the branch's store that the run started from. Trees that another machine made are brought
+    when they are asked for, each by its id.
     """
 
     def __init__(
-        self, store: RepositoryStore, org_id: str, repo_id: str | None, below: str | None = None
-    ) -> None:
+        self, store: RepositoryStore, org_id: str, repo_id: str | None, below: str | None = None,
+        travels: Travels | None = None,
+    ) -> None:  # fmt: skip
+        self._travels = travels
         self._folder = f"{org_id}/{repo_id or 'none'}/runs.git"
         store.create(self._folder, head="refs/heads/none", refs={}, alternates=None)
         path = store.path(self._folder)
@@ -43,6 +48,26 @@ class Scratch:
         if below is not None:
             self._repo.odb.add_disk_alternate(str(store.path(below) / "objects"))
         self._batch = Batch(self._repo)
+
+    @classmethod
+    def of(cls, context: Context, org_id: str, repo_id: str | None, below: str | None) -> "Scratch":
+        """The trees of this machine, and of the others where there are some."""
+        travels = Travels.of(context, org_id, f"{org_id}/{repo_id or 'none'}/runs.git")
+        return cls(context.get(RepositoryStore), org_id, repo_id, below, travels)
+
+    def give(self, tree: str, base: str) -> None:
+        """Let other machines have a tree; `base` is the one that its run started from. Raises `unavailable`."""
+        if self._travels is not None:
+            self._travels.give(self._batch, tree, base)
+
+    def have(self, *trees: str) -> None:
+        """Bring those trees that are not here. Raises `unavailable`."""
+        if self._travels is None:
+            return
+        for tree in trees:
+            oid = bytes.fromhex(tree)
+            if oid != EMPTY_TREE and pygit2.Oid(raw=oid) not in self._repo:
+                self._travels.bring(self._objects, tree)
 
     @property
     def batch(self) -> Batch:
@@ -60,13 +85,17 @@ class Scratch:
         """Files and links of a tree (hex), in git's order; submodules are left out."""
         if bytes.fromhex(tree) == EMPTY_TREE:
             return
+        self.have(tree)
         for path, mode, oid in walk(self._batch, bytes.fromhex(tree)):
             if mode != SUBMODULE:
                 yield File(path, mode, oid)
 
     def entry(self, tree: str, path: str) -> Entry | None:
         """What a tree says of a path."""
-        return None if bytes.fromhex(tree) == EMPTY_TREE else lookup(self._batch, bytes.fromhex(tree), path)
+        if bytes.fromhex(tree) == EMPTY_TREE:
+            return None
+        self.have(tree)
+        return lookup(self._batch, bytes.fromhex(tree), path)
 
     def read(self, oid: Oid) -> bytes:
         """The content of a file. Raises `unavailable` where it is lost."""
@@ -84,6 +113,7 @@ class Scratch:
         """A tree of exactly these files, and of the submodules that `like` has; kept. Raises `invalid_path`."""
         edits: dict[str, Edit | None] = dict(files)
         if like is not None and bytes.fromhex(like) != EMPTY_TREE:
+            self.have(like)
             for path, mode, oid in walk(self._batch, bytes.fromhex(like)):
                 if mode == SUBMODULE and path not in edits:
                     edits[path] = Edit(oid, mode)
@@ -91,6 +121,7 @@ class Scratch:
 
     def verify(self, tree: str) -> None:
         """Hash all that a tree holds. Raises `hash_mismatch` for what is not what its name says, or is not there."""
+        self.have(tree)
         waiting, seen = [bytes.fromhex(tree)], set[Oid]()
         while waiting:
             oid = waiting.pop()
@@ -121,6 +152,7 @@ class Scratch:
             return ours
         if ours == base:
             return theirs
+        self.have(base, ours, theirs)
         mine = bytes.fromhex(ours)
         merged = three_way(self._batch, self._repo, bytes.fromhex(base), mine, bytes.fromhex(theirs))
         if not merged.clean:
@@ -129,8 +161,16 @@ class Scratch:
 
     def changes(self, base: str, tree: str) -> dict[str, tuple[Entry | None, Entry | None]]:
         """Paths that differ, with what was there and what is."""
+        self.have(base, tree)
         a, b = bytes.fromhex(base), bytes.fromhex(tree)
         return {path: (was, now) for path, was, now in diff_trees(self._batch, _or_none(a), _or_none(b))}
+
+    @staticmethod
+    def patch(path: str, was: bytes, now: bytes) -> tuple[str, int, int]:
+        """The unified diff of a text file, and how many lines it adds and deletes."""
+        made = pygit2.Patch.create_from(was, now, path, path)
+        _, added, deleted = made.line_stats
+        return made.data.decode("utf-8", "replace"), added, deleted
 
     def _kept(self, tree: Oid) -> str:
         for oid in self._batch:

@@ -4,6 +4,7 @@ import functools
 from dataclasses import asdict
 from typing import Final, Literal
 
+from builderos.assets.repositories import service as repositories
 from builderos.core.context import Context
 from builderos.core.home import project_state
 from builderos.core.settings import Settings
@@ -46,9 +47,10 @@ async def run_command(context: Context, work: Work) -> Done:
         apart = frozenset(found.path for found in kept)
 
         def read_back() -> str:
-            return workspace.written_back(
-                workspace.scratch_of(context, work, below), tree, folder, apart=apart
-            )
+            scratch = workspace.scratch_of(context, work, below)
+            made = workspace.written_back(scratch, tree, folder, apart=apart)
+            scratch.give(made, work.base_tree or repositories.EMPTY_TREE.hex())
+            return made
 
         output = await durable.unit(read_back)
     await durable.unit(functools.partial(workspace.remove, folder))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from builderos.assets.repositories import service as repositories
-from builderos.assets.repositories.service import RepositoryStore, Scratch
+from builderos.assets.repositories.service import Scratch
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
@@ -41,7 +41,7 @@ def scratch_of(unit: Unit, run: Row) -> Scratch:
         branch = repositories.branch_by_id(unit, run.branch_id)
         repositories.ready(unit, branch)
         below = branch.store
-    return Scratch(unit.get(RepositoryStore), unit.org_id, run.repo_id, below)
+    return Scratch.of(unit.context, unit.org_id, run.repo_id, below)
 
 
 def base_of(unit: Unit, run: Row) -> str:
@@ -127,4 +127,5 @@ class _Merging:
         merged = self._scratch.merge(base or start, ours or start, theirs or start)
         if isinstance(merged, list):
             raise Conflicting(merged)
+        self._scratch.give(merged, start)
         return merged

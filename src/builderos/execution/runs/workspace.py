@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from builderos.assets.repositories import service as repositories
-from builderos.assets.repositories.service import Edit, RepositoryStore, Scratch
+from builderos.assets.repositories.service import Edit, Scratch
 from builderos.core.context import Context
 from builderos.core.home import project_state
 from builderos.core.problems import Problem
@@ -32,7 +32,7 @@ def folder_of(context: Context, work: Work) -> Path:
 
 def scratch_of(context: Context, work: Work, below: str | None) -> Scratch:
     """The trees of the run's repository; `below`: the store of its branch."""
-    return Scratch(context.get(RepositoryStore), work.call.actor.org_id, work.repo_id, below)
+    return Scratch.of(context, work.call.actor.org_id, work.repo_id, below)
 
 
 def below(context: Context, work: Work) -> str | None:

@@ -21,6 +21,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("up", "server", "Serve in the foreground, or with --detach in the background", "up"),
             Entry("init", "start", "Bring a repository in and show the next five steps"),
             Entry("demo", "demo", "Run the main job on a real repository and verify it", "demo"),
+            Entry("worker", "server", "Carry out runs for servers on other machines", "worker"),
             Entry("self", "server", "Look at or stop the local server", "self_"),
             Entry("doctor", "doctor", "Check this installation and say what to mend"),
             Entry("selftest", "selftest", "Prove isolation, reuse, rollback, backup and memory here"),

@@ -40,6 +40,26 @@ def up(caller: Caller, port: int | None, host: str | None, detach: bool) -> int:
     return _attended(caller) if caller.json else become(local.command(), local.environment(home))
 
 
+@click.command(cls=Verb)
+@click.option("--queues", metavar="NAMES", help="Queues to take from, with commas.  [default: steps]")
+@click.option("--slots", type=click.IntRange(1, 1024), help="Commands to have run at once.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of /healthz and /readyz.  [default: a free one]")
+@click.pass_obj
+def worker(caller: Caller, queues: str | None, slots: int | None, port: int | None) -> NoReturn:
+    """Carry out runs that servers on other machines have started, until Ctrl-C.
+
+    It needs the environment of those servers (BUILDEROS_DATABASE_URL, BUILDEROS_ARTIFACT_URL, BUILDEROS_SECRET_KEY),
+    and a state folder of its own (BUILDEROS_HOME).
+    """
+    _only_here(caller)
+    os.environ["PORT"] = str(port or 0)
+    if queues is not None:
+        os.environ["BUILDEROS_QUEUES"] = queues
+    if slots is not None:
+        os.environ["BUILDEROS_RUN_SLOTS"] = str(slots)
+    become([*local.command(), "worker"], local.environment(configured_home()))
+
+
 def become(words: list[str], environment: dict[str, str]) -> NoReturn:
     """Go on as another program, with this process's number, signals and streams."""
     sys.stdout.flush()

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from builderos.core.application import Application
 from builderos.core.database import Database
 from builderos.core.problems import Problem
+from builderos.engine.durable import Durable
 from builderos.engine.service import Engine, State
 
 
@@ -60,6 +61,25 @@ def add_health(api: FastAPI, app: Application) -> None:
             path, handler, methods=["GET"], operation_id=name, summary=handler.__doc__, tags=["contract"],
             responses=responses, response_class=JSONResponse, response_model=None,
         )  # fmt: skip
+
+
+def health_only(app: Application) -> FastAPI:
+    """`/healthz` and `/readyz` of a process without doors: it is ready while its engine runs."""
+    api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    async def healthz() -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz() -> JSONResponse:
+        state, load = _engine_state(app), app.context.get(Durable).load
+        return JSONResponse(
+            {"status": "ready" if state == "running" else "unavailable", "engine": state, "load": load},
+            200 if state == "running" else 503,
+        )
+
+    api.add_api_route("/healthz", healthz, methods=["GET"], response_model=None)
+    api.add_api_route("/readyz", readyz, methods=["GET"], response_model=None)
+    return api
 
 
 def _engine_state(app: Application) -> State:

@@ -1,0 +1,167 @@
+"""Several machines of one installation: processes with state folders of their own, on one database and one store.
+
+Where it is allowed, each worker lives in a network namespace of its own, so that nothing but the database's socket and
+the shared folder connects it to the others.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from .databases import SECRET, FreshDatabase
+from .server import GONE_S, READY_S, Server, environment
+from .world import make_repository
+
+APART: Final = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
+
+
+def apart() -> tuple[str, ...]:
+    """The command that gives a process a network of its own; nothing where this user may not have one."""
+    tried = subprocess.run([*APART, "true"], capture_output=True, check=False)
+    return APART if tried.returncode == 0 else ()
+
+
+@dataclass
+class Machines:
+    """Machines by name. Each is started when it is first wanted."""
+
+    folder: Path
+    database: FreshDatabase
+    settings: dict[str, str] = field(default_factory=dict)
+    found: dict[str, Server] = field(default_factory=dict)
+
+    def start(self, name: str, *, doors: bool, program: str = "builderos.app", **settings: str) -> Server:
+        """Start a machine and wait until its engine runs; one that was killed may be started again."""
+        home = self.folder / name / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        env = environment(
+            home, BUILDEROS_DATABASE_URL=self.database.superuser_conninfo, BUILDEROS_SECRET_KEY=SECRET.decode(),
+            BUILDEROS_ARTIFACT_URL=f"file://{self.folder}/shared", PYTHONPATH=os.pathsep.join(filter(None, sys.path)),
+            **{**self.settings, **settings},
+        )  # fmt: skip
+        command = [
+            *(() if doors else apart()),
+            sys.executable,
+            "-m",
+            program,
+            *(() if doors else ("worker",)),
+        ]
+        log = home / "test-server.log"
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        made = self.found[name] = Server(process, home, env, log)
+        self._await(made)
+        return made
+
+    def _await(self, server: Server) -> None:
+        until = time.monotonic() + READY_S
+        while not self._runs(server):
+            assert server.process.poll() is None, server.log.read_text()[-3000:]
+            assert time.monotonic() < until, server.log.read_text()[-3000:]
+            time.sleep(0.02)
+
+    def _runs(self, server: Server) -> bool:
+        """Whether it has announced itself, and its engine holds a lease."""
+        try:
+            pid = json.loads((server.home / "server.json").read_text())["pid"]
+        except (FileNotFoundError, ValueError):
+            return False
+        leases = "select count(*) from pg_stat_activity where application_name = 'builderos-lease' and datname = %s"
+        (count,) = self.sql(leases, self.database.name)[0]
+        return pid == server.process.pid and int(str(count)) >= sum(
+            s.process.poll() is None for s in self.found.values()
+        )
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows, as nobody but an administrator of the database sees them."""
+        with psycopg.connect(self.database.superuser_conninfo, autocommit=True) as connection:
+            return connection.execute(query, parameters).fetchall()  # pyright: ignore[reportArgumentType]
+
+    def close(self) -> None:
+        """End all of them."""
+        for server in self.found.values():
+            if server.process.poll() is None:
+                server.process.send_signal(signal.SIGCONT)
+                server.process.kill()
+                server.process.wait(GONE_S)
+
+
+@dataclass
+class Fleet:
+    """Machines with a server, and a branch of a repository on which runs are started there."""
+
+    machines: Machines
+    server: Server
+    branch: str
+    token: str
+    count: int = 0
+
+    def commit(self, files: dict[str, str]) -> None:
+        """Commit files to the branch."""
+        for path, content in files.items():
+            body = {"file_path": path, "content": content, "message": f"Add {path}"}
+            self.server.client(self.token).call("POST", "/commit_and_log_output", body)
+
+    def start(self, pipeline: str, **body: Any) -> str:
+        """Publish a pipeline on the branch and start it; the run's id."""
+        self.count += 1
+        name = f"p{self.count}"
+        self.commit({f"ship/{name}/pipeline.yaml": f"name: {name}\n{pipeline}"})
+        return self.start_again(name, **body)
+
+    def start_again(self, name: str, **body: Any) -> str:
+        """Start a pipeline of the branch; the run's id."""
+        asked = {"pipeline": name, "repo_name": "lab", "branch": self.branch, **body}
+        return str(self.server.client(self.token).call("POST", "/v1/runs", asked)["run_id"])
+
+    def run(self, id_: str) -> dict[str, Any]:
+        """The run as the door shows it."""
+        return self.server.client(self.token).call("GET", f"/v1/runs/{id_}")
+
+    def until(self, id_: str, good: Callable[[dict[str, Any]], bool], within_s: float = 60) -> dict[str, Any]:
+        """The run once it is as wanted."""
+        until = time.monotonic() + within_s
+        while not good(found := self.run(id_)):
+            assert time.monotonic() < until, found
+            time.sleep(0.02)
+        return found
+
+    def over(self, id_: str, within_s: float = 60) -> dict[str, Any]:
+        """The run once it is over."""
+        return self.until(id_, lambda run: run["ended_at"] is not None, within_s)
+
+
+@contextmanager
+def fleet(database: FreshDatabase, **settings: str) -> Iterator[Fleet]:
+    """A server that takes no commands itself, with an open sandbox; workers are started by the test."""
+    folder = Path(tempfile.mkdtemp(prefix="bos-"))
+    folder.chmod(0o755)
+    machines = Machines(folder, database, settings)
+    try:
+        server = machines.start("server", doors=True, BUILDEROS_QUEUES="")
+        source = make_repository(folder / "source", {"README.md": "# Lab\n"})
+        server.owner().call("POST", "/v1/repos/import", {"source": str(source), "name": "lab"})
+        made = server.client().call("POST", "/sandbox/init", {"repo_name": "lab"})
+        yield Fleet(machines, server, made["branch"], made["reuse_token"])
+    finally:
+        machines.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def step(run: dict[str, Any], name: str) -> dict[str, Any]:
+    """A step by its name."""
+    return next(step for step in run["steps"] if step["name"] == name)
