@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from builderos.core.problems import Problem
-from builderos.execution.compute.carrying import unpacked
 from builderos.execution.compute.schema import Secret
+from builderos.execution.compute.service import unpacked
 from builderos.integrations.docker import service as docker
 from tests.support.dockers import IMAGE, Docker
 from tests.support.sandboxes import QUICK, Yard, docker_yard

@@ -269,7 +269,9 @@ class RemoteSandboxes:
                 seen = self._machine.look(name)
             except Problem as problem:
                 if problem.code == "not_found":
-                    self._settle(name, live, Result("lost", None, detail="it vanished from the other machine"))
+                    self._settle(
+                        name, live, Result("lost", None, detail="it vanished from the other machine")
+                    )
                     return
                 log.warning("%s: %s", name, problem.detail)
             else:

@@ -2,17 +2,30 @@
 
 from .approved import Approved, Listed
 from .beneath import Beneath
+from .carrying import packed_files, unpacked
 from .execution import execute, outcome_of, usage_of
-from .opening import runtime_of
 from .orders import Order, Outcome, SecretAsked
 from .providers import SandboxProviders
+from .remote import (
+    ACCOUNT,
+    HOME,
+    SECRETS,
+    WORKSPACE,
+    RemoteSandboxes,
+    Seen,
+    command_of,
+    environment_of,
+    packed_workspace,
+    short_name,
+)
 from .runtimes import ProviderFile, RuntimeFile, parse_provider, parse_runtimes
 from .tiers import require_tier
 from .views import soundness
 from .waiting import finished, run
 
 __all__ = [
-    "Approved", "Beneath", "Listed", "Order", "Outcome", "ProviderFile", "RuntimeFile", "SandboxProviders",
-    "SecretAsked", "execute", "finished", "outcome_of", "parse_provider", "parse_runtimes", "require_tier", "run",
-    "runtime_of", "soundness", "usage_of",
+    "ACCOUNT", "HOME", "SECRETS", "WORKSPACE", "Approved", "Beneath", "Listed", "Order", "Outcome", "ProviderFile",
+    "RemoteSandboxes", "RuntimeFile", "SandboxProviders", "SecretAsked", "Seen", "command_of", "environment_of",
+    "execute", "finished", "outcome_of", "packed_files", "packed_workspace", "parse_provider", "parse_runtimes",
+    "require_tier", "run", "short_name", "soundness", "unpacked", "usage_of",
 ]  # fmt: skip

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from builderos.core.problems import Problem
-from builderos.execution.compute.carrying import packed_files, unpacked
-from builderos.execution.compute.remote import (
+from builderos.execution.compute.schema import Probe, Spec, Use
+from builderos.execution.compute.service import (
     ACCOUNT,
     HOME,
     SECRETS,
@@ -21,10 +21,11 @@ from builderos.execution.compute.remote import (
     Seen,
     command_of,
     environment_of,
+    packed_files,
     packed_workspace,
     short_name,
+    unpacked,
 )
-from builderos.execution.compute.schema import Probe, Spec, Use
 
 _API: Final = "1.44"  # Docker 25 and later
 _TIMEOUT_S: Final = 60

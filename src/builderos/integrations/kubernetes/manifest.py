@@ -7,7 +7,8 @@ The Job's pod has three containers over one volume: `receive` waits until the wo
 import base64
 from typing import Any, Final
 
-from builderos.execution.compute.remote import (
+from builderos.execution.compute.schema import Spec
+from builderos.execution.compute.service import (
     ACCOUNT,
     HOME,
     SECRETS,
@@ -16,7 +17,6 @@ from builderos.execution.compute.remote import (
     environment_of,
     short_name,
 )
-from builderos.execution.compute.schema import Spec
 
 Manifest = dict[str, Any]
 COMMAND: Final = "command"

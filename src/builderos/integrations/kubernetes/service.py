@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from builderos.core.problems import Problem
-from builderos.execution.compute.carrying import unpacked
-from builderos.execution.compute.remote import (
+from builderos.execution.compute.schema import Probe, Reason, Spec, Use
+from builderos.execution.compute.service import (
     WORKSPACE,
     RemoteSandboxes,
     Seen,
     packed_workspace,
     short_name,
+    unpacked,
 )
-from builderos.execution.compute.schema import Probe, Reason, Spec, Use
 
 from . import manifest
 
@@ -51,6 +51,7 @@ class KubernetesMachine:
     def __init__(self, options: Mapping[str, str]) -> None:
         try:
             from kubernetes import client, stream  # an extra: builderos[kubernetes]
+            from kubernetes.client import rest
         except ImportError as error:
             raise Problem(
                 "unavailable",
@@ -66,6 +67,8 @@ class KubernetesMachine:
             )  # fmt: skip
         self._namespace = options.get("namespace", "default")
         self._refused: Any = client.ApiException
+        transport: Any = rest
+        self._broken: tuple[Any, ...] = (transport.urllib3.exceptions.HTTPError,)
         self._stream: Any = stream.stream
         self._options = options
         self._make: Any = client
@@ -264,13 +267,11 @@ class KubernetesMachine:
     @contextlib.contextmanager
     def _asked(self) -> Generator[None]:
         """The client's errors in our words."""
-        import urllib3
-
         try:
             yield
         except self._refused as error:
             raise _problem(error.status, str(error.body or error.reason)) from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (*self._broken, OSError) as error:
             raise Problem(
                 "unavailable", f"the cluster does not answer: {str(error)[:300]}",
                 hint="See that the provider's file leads to it.",
