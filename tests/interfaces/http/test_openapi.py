@@ -100,6 +100,7 @@ def test_every_operation_that_touches_a_repository_says_where(document: Json) ->
         "admin",
         "contract",
         "approvals",
+        "artifacts",
         "alerts",
         "audit",
         "orgs",
