@@ -32,6 +32,7 @@ class View:
     seccomp_fd: int
     status_fd: int
     block_fd: int | None
+    apart: bool = False
 
 
 def environment(spec: Spec, proxy: str | None, workspace: str, home: str, secrets: str) -> dict[str, str]:
@@ -55,7 +56,7 @@ def arguments(spec: Spec, view: View, env: dict[str, str]) -> list[str]:
     scratch = str(spec.limits.scratch)
     bind = "--bind" if spec.writable else "--ro-bind"
     words = [
-        *_namespaces(), *_system(view),
+        *_namespaces(apart=view.apart), *_system(view),
         "--proc", "/proc", *_masked_proc(),
         "--dev", "/dev", "--size", scratch, "--tmpfs", _DEV_SHM, "--remount-ro", "/dev",
         "--size", scratch, "--perms", "1777", "--tmpfs", _TMP, "--size", scratch, "--tmpfs", HOME,
@@ -80,10 +81,12 @@ def smallest() -> list[str]:
     return [*_namespaces(), "--ro-bind", "/usr", "/usr", *links, "--proc", "/proc", "--dev", "/dev"]
 
 
-def _namespaces() -> list[str]:
+def _namespaces(*, apart: bool = False) -> list[str]:
+    """`apart`: network, messages and host name are new already, and nobody in the jail has a right over them."""
+    new = ["--unshare-pid", "--unshare-cgroup-try"] if apart else ["--unshare-all", "--hostname", "sandbox"]
     return [
-        "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
-        "--uid", "1000", "--gid", "1000", "--hostname", "sandbox",
+        *new, "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "1000",
+        "--gid", "1000",
     ]  # fmt: skip
 
 

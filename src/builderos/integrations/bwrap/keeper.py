@@ -45,7 +45,7 @@ class Keeper:
     def __init__(self, sock: socket.socket, place: Place, cgroups: Cgroups | None, ahead: int) -> None:
         self._sock = sock
         self._place = place
-        self._seats = Seats(cgroups, ahead)
+        self._seats = Seats(cgroups, ahead, apart="strong" in place.walls and os.geteuid() == 0)
         self._rooms: dict[str, Room] = {}
         self._inbox = Inbox()
         self._loop = asyncio.get_running_loop()
@@ -88,7 +88,7 @@ class Keeper:
         rules = Rules(spec.hosts, networks_of(message["networks"]), spec.limits.network)
         try:
             room = Room(spec, message["folder"], rules, self._place, self._ended)
-            seat = self._seats.take()
+            seat = self._seats.take(apart=message["tier"] == "strong")
         except (Problem, OSError) as error:
             self._refuse(spec.id, error)
             return

@@ -3,9 +3,13 @@
 import ctypes
 import fcntl
 import os
+import socket
+import struct
 from typing import Final
 
 NEWNS, NEWUSER, NEWNET = 0x00020000, 0x10000000, 0x40000000
+NEWIPC, NEWUTS = 0x08000000, 0x04000000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _MS_BIND, _MS_REC, _MS_SLAVE, _MS_NOSUID, _MS_NODEV = 0x1000, 0x4000, 0x80000, 0x2, 0x4
 _MNT_DETACH: Final = 2
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
@@ -28,6 +32,16 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """Enter a namespace."""
     _call("setns", fd, kind)
+
+
+def stand_apart(hostname: str) -> None:
+    """Leave this machine's network, messages and name for new and empty ones, with nothing but a loopback."""
+    unshare(NEWNET | NEWIPC | NEWUTS)
+    socket.sethostname(hostname)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        asked = struct.pack("16sh22x", b"lo", 0)
+        flags = struct.unpack_from("16sh", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, asked))[1]
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | _IFF_UP))
 
 
 def owner_of(namespace: int) -> int:

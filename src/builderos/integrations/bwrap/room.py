@@ -81,7 +81,7 @@ class Room:
         try:
             hand_over(self._workspace, self._account if self.spec.writable else None)
             self._built = self._place.walls[tier].build(
-                self.spec, self._workspace, self._account, watched=seat.group is None
+                self.spec, self._workspace, self._account, watched=seat.group is None, apart=seat.apart
             )
             self._launch(self._built)
         except BaseException:

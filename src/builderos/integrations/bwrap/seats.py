@@ -1,7 +1,7 @@
 """Processes that wait, already under their limits, to become a command.
 
-Moving a process into a cgroup makes the kernel wait for all processors, 5 to 20 ms; and forking costs, too. Both are
-done ahead: a start then is one message and one exec.
+Moving a process into a cgroup makes the kernel wait for all processors, 5 to 20 ms; new namespaces cost some, and so
+does forking. All of it is done ahead: a start then is one message and one exec.
 """
 
 import array
@@ -21,7 +21,8 @@ from .cgroups import Cgroups, Group
 
 _HEAD: Final = struct.Struct(">I")
 _MAX_FDS: Final = 64
-_READY: Final = b"r"
+_READY, _APART = b"r", b"a"
+_HOSTNAME: Final = "sandbox"
 _NOT_STARTED: Final = 126
 _EXPENDABLE: Final = "500"
 
@@ -39,13 +40,15 @@ class Orders:
 
 @dataclass(slots=True)
 class Seat:
-    """A waiting process of ours; `pid` is the command's from `go` on."""
+    """A waiting process of ours; `pid` is the command's from `go` on. `apart`: its network, messages and host name are
+    its own already."""
 
     pid: int
     pidfd: int
     sock: socket.socket
     group: Group | None
     ready: bool = False
+    apart: bool = False
     waiting: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     def go(self, orders: Orders) -> None:
@@ -64,7 +67,7 @@ class Seat:
     def hear(self) -> None:
         """It said that it is ready, or died; either way whoever waits for it goes on."""
         with contextlib.suppress(OSError):
-            self.sock.recv(1)
+            self.apart = self.sock.recv(1) == _APART
         self.ready = True
         calls, self.waiting = self.waiting, []
         for call in calls:
@@ -79,24 +82,31 @@ class Seat:
 class Seats:
     """Makes seats, a few ahead."""
 
-    def __init__(self, cgroups: Cgroups | None, ahead: int) -> None:
+    def __init__(self, cgroups: Cgroups | None, ahead: int, *, apart: bool) -> None:
         self._cgroups = cgroups
+        self._apart = apart  # whether to give them namespaces ahead: only root can
         self._ahead = ahead
         self._parked: list[Seat] = []
         self._number = 0
         self._closed = False
 
-    def take(self) -> Seat:
-        """A seat, ready or about to be. Raises `OSError`."""
+    def take(self, *, apart: bool) -> Seat:
+        """A seat, ready or about to be; `apart` False: one that stands on the machine itself. Raises `OSError`."""
+        if self._apart and not apart:
+            return self._make(apart=False)
         for seat in self._parked:
             if seat.ready:
                 self._parked.remove(seat)
                 return seat
-        return self._parked.pop() if self._parked else self._make()
+        return self._parked.pop() if self._parked else self._make(apart=self._apart)
 
     def refill(self) -> list[Seat]:
         """Make what is missing; the new ones announce themselves on their `sock`."""
-        fresh = [self._make() for _ in range(self._ahead - len(self._parked))] if not self._closed else []
+        fresh = (
+            [self._make(apart=self._apart) for _ in range(self._ahead - len(self._parked))]
+            if not self._closed
+            else []
+        )
         self._parked += fresh
         return fresh
 
@@ -108,31 +118,39 @@ class Seats:
             seat.dismiss()
         return parked
 
-    def _make(self) -> Seat:
+    def _make(self, *, apart: bool) -> Seat:
         self._number += 1
         group = self._cgroups.make(f"r{self._number}") if self._cgroups else None
         here, there = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            _wait_in(there, group)
+            _wait_in(there, group, apart=apart)
         there.close()
         here.setblocking(False)
         return Seat(pid, os.pidfd_open(pid), here, group)
 
 
-def _wait_in(sock: socket.socket, group: Group | None) -> NoReturn:
+def _wait_in(sock: socket.socket, group: Group | None, *, apart: bool) -> NoReturn:
     """The seat's side: into the group, wait for orders, become the command. Leaves only by exec or exit."""
     try:
         fd = _alone_with(sock)
         _go_first()
         if group is not None:
             group.put(os.getpid())
-        sock.send(_READY)
+        sock.send(_APART if apart and _stood_apart() else _READY)
         orders, fds = _orders(sock)
         _become(orders, fds, fd)
     except BaseException:  # noqa: BLE001  a copy of the keeper must never run on as the keeper
         os._exit(_NOT_STARTED)
     os._exit(_NOT_STARTED)
+
+
+def _stood_apart() -> bool:
+    try:
+        kernel.stand_apart(_HOSTNAME)
+    except OSError:  # then bubblewrap does it, at the start
+        return False
+    return True
 
 
 def _alone_with(sock: socket.socket) -> int:

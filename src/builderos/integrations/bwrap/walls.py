@@ -74,9 +74,9 @@ class Built:
 class Walls(Protocol):
     """One tier."""
 
-    def build(self, spec: Spec, workspace: int, account: int | None, *, watched: bool) -> Built:
+    def build(self, spec: Spec, workspace: int, account: int | None, *, watched: bool, apart: bool) -> Built:
         """Prepare. `watched`: limits are not the kernel's, so the command must wait until they are set.
-        Raises `Problem` or `OSError`."""
+        `apart`: as its seat is. Raises `Problem` or `OSError`."""
         ...
 
     def kill(self, seat: int, init: int, root: int) -> None:
@@ -92,7 +92,7 @@ class Strong:
         self._program = program
         self._seccomp = seccomp
 
-    def build(self, spec: Spec, workspace: int, account: int | None, *, watched: bool) -> Built:
+    def build(self, spec: Spec, workspace: int, account: int | None, *, watched: bool, apart: bool) -> Built:
         """See `Walls`."""
         if len(spec.secrets) > _MAX_SECRETS:
             raise Problem("validation_failed", "there are too many secrets", hint=f"At most {_MAX_SECRETS}.")
@@ -111,7 +111,7 @@ class Strong:
             mounts=[(paths[f"m{at}"], mount.target) for at, mount in enumerate(spec.mounts)],
             secret_fds=[(secret.name, _FIRST_SECRET + at) for at, secret in enumerate(files)],
             etc=self._stage.etc, seccomp_fd=_FILTER, status_fd=_STATUS,
-            block_fd=_BLOCK if waits else None,
+            block_fd=_BLOCK if waits else None, apart=apart,
         )  # fmt: skip
         words = "\0".join(jail.arguments(spec, view, env)).encode() + b"\0"
         for fd in view_fds:
@@ -157,9 +157,9 @@ class Weak:
         self._stage = stage
         self._refused = list(refused)
 
-    def build(self, spec: Spec, workspace: int, account: int | None, *, watched: bool) -> Built:
+    def build(self, spec: Spec, workspace: int, account: int | None, *, watched: bool, apart: bool) -> Built:
         """See `Walls`."""
-        del watched  # its process waits in any case
+        del watched, apart  # its process waits in any case, on the machine itself
         if any(mount.source != mount.target for mount in spec.mounts):
             raise Problem(
                 "validation_failed", "the weak sandbox shows folders only where they are",
