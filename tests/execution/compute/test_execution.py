@@ -3,7 +3,10 @@
 import asyncio
 import dataclasses
 import itertools
+import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +17,12 @@ import pytest
 import sqlalchemy as sa
 
 from builderos.core.actor import Actor
+from builderos.core.ids import new_id
 from builderos.core.problems import Problem
-from builderos.core.unit import Call, as_system
+from builderos.core.unit import Call, Unit, as_system
+from builderos.execution.compute import execution
 from builderos.execution.compute.model import sandbox_runs
+from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.service import (
     Approved,
     Order,
@@ -25,6 +31,7 @@ from builderos.execution.compute.service import (
     SecretAsked,
     execute,
 )
+from builderos.integrations.bwrap.gaps import WEAK_GAPS
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.trust.quotas.service import metering
 from tests.support.databases import Databases
@@ -148,6 +155,67 @@ def test_what_cannot_start_leaves_no_row_and_may_be_tried_again(world: World, wo
     assert run(world, asked).status == "success"
 
 
+def test_a_server_that_died_before_it_wrote_the_end_down_finds_it(
+    world: World, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, log = order(world, workspace, "echo x >> count; echo said"), Lines()
+
+    def died(*_: object) -> None:
+        raise ConnectionError("as if the process had ended here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "close_row", died)
+        with pytest.raises(ConnectionError):
+            run(world, asked)
+    assert rows(world, asked)[0]["status"] == "running"
+    outcome = run(world, asked, log)
+    assert (outcome.status, outcome.exit_code) == ("success", 0)
+    assert (workspace / "count").read_text() == "x\n", "it was not run again"
+    assert log.data == b"said\n", "and its log is whole"
+
+
+def test_a_keeper_that_is_killed_loses_the_attempt_and_not_the_next(world: World, workspace: Path) -> None:
+    asked = order(world, workspace, "echo up > up; sleep 300")
+    provider = world.context.get(SandboxProviders).provider("local")
+
+    async def scene() -> Outcome:
+        task = asyncio.create_task(execute(world.context, asked))
+        await asyncio.to_thread(until, (workspace / "up").exists)
+        os.kill(_keeper(provider), signal.SIGKILL)
+        return await task
+
+    lost = asyncio.run(scene())
+    assert (lost.status, lost.reason) == ("failed", "lost")
+    assert run(world, dataclasses.replace(asked, script="true", attempt=2)).status == "success"
+
+
+def _keeper(provider: SandboxProvider) -> int:
+    assert isinstance(provider, LocalSandboxes)
+    claim = next(
+        (provider.folder / name / "claim.json") for name in os.listdir(provider.folder) if name != "stage"
+    )
+    return int(json.loads(claim.read_text())["pid"])
+
+
+def test_an_attempt_on_a_machine_that_is_gone_is_lost(world: World, workspace: Path) -> None:
+    asked = order(world, workspace, "true")
+    elsewhere = {"place": "another machine", "status": "running", "sandbox_id": asked.name, "id": new_id("sbr"),
+                 "name": asked.name, "run_id": asked.run_id, "step_id": "build", "attempt": 1, "provider": "local",
+                 "runtime": "local", "runtime_digest": "", "profile": "small", "created_by": "act_owner"}  # fmt: skip
+
+    def add(unit: Unit) -> None:
+        unit.add(sandbox_runs, org_id=unit.org_id, started_at=unit.now, **elsewhere)
+
+    as_system(world.context, world.org_id, add)
+    outcome = run(world, asked)
+    assert (outcome.status, outcome.reason, outcome.detail) == (
+        "failed",
+        "lost",
+        "the machine that ran it is gone",
+    )
+    assert rows(world, asked)[0]["finished_at"] is not None
+
+
 def test_names_with_odd_characters_stay_apart(world: World, workspace: Path) -> None:
     names = {
         order(world, workspace, "", step_id=step).name.split(".", 1)[1]
@@ -159,7 +227,9 @@ def test_names_with_odd_characters_stay_apart(world: World, workspace: Path) -> 
 
 def test_nothing_is_left_of_ended_executions(world: World, workspace: Path) -> None:
     run(world, order(world, workspace, "true"))
-    folders = [path for path in (world.home / "executions" / "local").iterdir() if path.name.startswith("run_")]
+    folders = [
+        path for path in (world.home / "executions" / "local").iterdir() if path.name.startswith("run_")
+    ]
     assert folders == []
 
 
@@ -352,6 +422,14 @@ def test_in_the_weak_sandbox_people_decide_about_each_command(
     asked = order(world, workspace, "echo ran > out")
     waits = refused(world, asked)
     assert waits.code == "approval_required"
+    (local,) = [i for i in world.ok(world.as_owner("GET", "/v1/providers"))["items"] if i["name"] == "local"]
+    assert local["tier"] == "weak"
+    assert {gap["id"] for gap in local["gaps"]} == {gap.id for gap in WEAK_GAPS}
+    checks = world.ok(world.as_owner("POST", "/v1/admin/doctor", json={}))["checks"]
+    (check,) = [check for check in checks if check["name"] == "commands"]
+    assert check["ok"] is False
+    assert all(gap.what in check["detail"] for gap in WEAK_GAPS)
+    assert "each command needs an approval" in check["detail"]
     approval = world.ok(world.as_owner("GET", f"/v1/approvals/{waits.extra['approval_id']}"))
     assert approval["action"] == "command.run_weak"
     assert "echo ran > out" in approval["diff"]

@@ -113,6 +113,11 @@ class LocalSandboxes:
         self._live: dict[str, _Live] = {}
         self._closed = False
 
+    @property
+    def folder(self) -> Path:
+        """Where each execution has a folder of its name until it is forgotten."""
+        return self._state
+
     # ------------------------------------------------------------ what can be had
 
     def probe(self) -> Probe:
