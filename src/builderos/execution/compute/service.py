@@ -4,6 +4,7 @@ from .approved import Approved, Listed
 from .beneath import Beneath
 from .carrying import packed_files, unpacked
 from .execution import execute, outcome_of, usage_of
+from .opening import runtime_of
 from .orders import Order, Outcome, SecretAsked
 from .providers import SandboxProviders
 from .remote import (
@@ -27,5 +28,5 @@ __all__ = [
     "ACCOUNT", "HOME", "SECRETS", "WORKSPACE", "Approved", "Beneath", "Listed", "Order", "Outcome", "ProviderFile",
     "RemoteSandboxes", "RuntimeFile", "SandboxProviders", "SecretAsked", "Seen", "command_of", "environment_of",
     "execute", "finished", "outcome_of", "packed_files", "packed_workspace", "parse_provider", "parse_runtimes",
-    "require_tier", "run", "short_name", "soundness", "unpacked", "usage_of",
+    "require_tier", "run", "runtime_of", "short_name", "soundness", "unpacked", "usage_of",
 ]  # fmt: skip
