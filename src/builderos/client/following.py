@@ -32,21 +32,37 @@ def follow(
     Where the connection breaks or the server ends the reply, it goes on behind the last event: none is lost, none comes
     twice. Raises `ClientError` when the server refuses, or stays away for about half a minute.
     """
-    failed = 0
+    way = _Way(client, path, query or {}, last)
     while True:
+        for said in way.reply():
+            yield said
+            if over(said):
+                return
+        time.sleep(min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(way.failed, 6)))
+
+
+class _Way:
+    """How far a client has come, and how often in a row it came nowhere."""
+
+    def __init__(self, client: Client, path: str, query: Mapping[str, Any], last: str | None) -> None:
+        self._client = client
+        self._path = path
+        self._query = query
+        self._last = last
+        self.failed = 0
+
+    def reply(self) -> Iterator[Said]:
+        """The events of one reply; ends also where the connection breaks. Raises what cannot be waited for."""
         try:
-            for said in _heard(client, path, query or {}, last):
-                failed, last = 0, said.id or last
+            for said in _heard(self._client, self._path, self._query, self._last):
+                self.failed, self._last = 0, said.id or self._last
                 yield said
-                if over(said):
-                    return
-            failed += 1
+            self.failed += 1
         except ClientError as error:
-            failed += 1
+            self.failed += 1
             away = error.__cause__ is not None or error.code in _STOPPING
-            if not away or failed > _PATIENCE:
+            if not away or self.failed > _PATIENCE:
                 raise
-        time.sleep(min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(failed, 6)))
 
 
 def _heard(client: Client, path: str, query: Mapping[str, Any], last: str | None) -> Iterator[Said]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 from pydantic import SecretStr
 
 from builderos.core.settings import Settings
@@ -42,7 +43,10 @@ def _forget(ship: Ship, run_id: str) -> None:
     with psycopg.connect(ship.database.superuser_conninfo, autocommit=True) as conn:
         conn.execute("set session_replication_role = replica")  # append-only tables, too
         for table, column in (("run_events", "run_id"), ("run_steps", "run_id"), ("runs", "id")):
-            conn.execute(f"delete from ops.{table} where {column} = %s", (run_id,))
+            gone = sql.SQL("delete from ops.{} where {} = %s").format(
+                sql.Identifier(table), sql.Identifier(column)
+            )
+            conn.execute(gone, (run_id,))
 
 
 def _events(ship: Ship, run_id: str) -> list[Json]:

@@ -83,24 +83,28 @@ class Followers:
         """
         channel = self._enter((org_id, run_id))
         try:
-            while True:
-                news = channel.news
-                events = await self._next(channel, after)
-                if events:
-                    after = events[-1].seq
-                    yield events
-                    if events[-1].type == ENDED:
-                        return
-                elif ended:  # what is held may be behind: what was said last may not have been heard yet
-                    last = await self._read(channel.key, after)
-                    if not last:
-                        return
-                    after = last[-1].seq
-                    yield last
-                elif not await _within(news, _RECHECK_S):
-                    self._doubt(channel)
+            async for events in self._batches(channel, after, ended=ended):
+                yield events
         finally:
             self._leave(channel)
+
+    async def _batches(self, channel: _Channel, after: int, *, ended: bool) -> AsyncGenerator[list[Event]]:
+        while True:
+            news = channel.news
+            events = await self._next(channel, after)
+            if (
+                not events and ended
+            ):  # what is held may be behind: what was said last may not have been heard yet
+                events = await self._read(channel.key, after)
+            if events:
+                after = events[-1].seq
+                yield events
+                if events[-1].type == ENDED:
+                    return
+            elif ended:
+                return
+            elif not await _within(news, _RECHECK_S):
+                self._doubt(channel)
 
     def _doubt(self, channel: _Channel) -> None:
         """A word may have been lost: look again, once for all who wait."""

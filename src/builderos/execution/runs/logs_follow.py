@@ -46,6 +46,14 @@ class _Watched:
     seen: _State = (-1, False)
     waiting: list[asyncio.Event] = field(default_factory=list[asyncio.Event])
 
+    def is_now(self, state: _State) -> None:
+        """Wake everybody where it has changed."""
+        if state == self.seen:
+            return
+        self.seen = state
+        for wake in self.waiting:
+            wake.set()
+
 
 class Tails:
     """The followed logs of one process. Belongs to the event loop that first follows something."""
@@ -91,10 +99,7 @@ class Tails:
             watched = list(self._watched.values())
             states = await anyio.to_thread.run_sync(_states, watched, limiter=self._threads)
             for one, state in zip(watched, states, strict=True):
-                if state != one.seen:
-                    one.seen = state
-                    for wake in one.waiting:
-                        wake.set()
+                one.is_now(state)
             await asyncio.sleep(LOOK_S)
 
 
@@ -265,10 +270,9 @@ class RunFollower:
             while True:
                 self._wake.clear()
                 sent = False
-                for part in [p for p in self._parts if not p.done]:
-                    async for made in self._of(part):
-                        sent = True
-                        yield made
+                async for made in self._round():
+                    sent = True
+                    yield made
                 self._parts = [p for p in self._parts if not p.done]
                 if self._told and not self._parts:
                     yield frame("end", str(self._place), {})
@@ -283,6 +287,12 @@ class RunFollower:
             for part in self._parts:
                 self._tails.leave(part.path, self._wake)
             await self._events.aclose()
+
+    async def _round(self) -> AsyncIterator[bytes]:
+        """What every open log has got since the last time."""
+        for part in list(self._parts):
+            async for made in self._of(part):
+                yield made
 
     async def _of(self, part: _Part) -> AsyncIterator[bytes]:
         chunk = await self._tails.read(part.path, part.offset, ended=part.over)

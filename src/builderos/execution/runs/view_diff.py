@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Final, Literal
 
-import pygit2
 import sqlalchemy as sa
 from pydantic import Field
 
@@ -53,7 +52,12 @@ def diff_of(unit: Unit, run: Row) -> RunDiff | None:
         tree = scratch.tree_of(run.commits[-1])
     assert tree is not None
     base = run.base_tree or (EMPTY if run.base_sha is None else scratch.tree_of(run.base_sha))
-    changes = scratch.changes(base, tree or base)
+    return compared(scratch, base, tree or base)
+
+
+def compared(scratch: repositories.Scratch, base: str, tree: str) -> RunDiff:
+    """The difference of two trees (hex), as much of it as a page shows."""
+    changes = scratch.changes(base, tree)
     files: list[ChangedFile] = []
     parts: list[str] = []
     room = CHARS
@@ -64,7 +68,7 @@ def diff_of(unit: Unit, run: Row) -> RunDiff | None:
         parts.append(text[: max(0, room)])
         room -= len(text)
     return RunDiff(
-        base_tree=base, result_tree=tree or base, files=files, files_total=len(changes), text="".join(parts),
+        base_tree=base, result_tree=tree, files=files, files_total=len(changes), text="".join(parts),
         truncated=room < 0 or len(changes) > FILES,
     )  # fmt: skip
 
@@ -91,7 +95,6 @@ def _compared(
     status: Literal["added", "modified", "deleted"] = "added" if new else "deleted" if gone else "modified"
     if was is None or now is None or b"\0" in was[:8000] or b"\0" in now[:8000]:
         return ChangedFile(path=path, status=status, added=0, deleted=0, binary=True), ""
-    patch = pygit2.Patch.create_from(was, now, path, path)
-    _, added, deleted = patch.line_stats
+    text, added, deleted = repositories.Scratch.patch(path, was, now)
     file = ChangedFile(path=path, status=status, added=added, deleted=deleted, binary=False)
-    return file, patch.data.decode("utf-8", "replace")
+    return file, text

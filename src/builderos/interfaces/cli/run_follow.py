@@ -39,22 +39,28 @@ def follow_run(caller: Caller, client: Client, run_id: str, *, wait: bool, last:
     """
     lively = sys.stdout.isatty() and not caller.json
     leave = frozenset[str]() if wait or lively else _WAITS
-    status = ""
     try:
         with _shown(caller, run_id, lively=lively) as show:
-            for said in _events(client, run_id, leave, last):
-                payload: Json = said.data.get("payload", {})
-                show(said.type, payload)
-                if said.type.startswith("run."):
-                    status = str(payload.get("status", status))
-                if said.type == "run.waiting":
-                    show("", {"text": "\n".join(_hints(client, run_id))})
+            status = _watch(client, run_id, _events(client, run_id, leave, last), show)
     except KeyboardInterrupt:
         click.echo(f"\nYou left; the run goes on. Come back: builderos run follow {run_id}", err=True)
         return INTERRUPTED
     run = client.call("GET", path_of(run_id))
     caller.show(run, closing(run))
     return code_of(str(run.get("status", status)))
+
+
+def _watch(client: Client, run_id: str, events: Iterator[Said], show: Callable[[str, Json], None]) -> str:
+    """Show events as they come; returns how the run stands after the last."""
+    status = ""
+    for said in events:
+        payload: Json = said.data.get("payload", {})
+        show(said.type, payload)
+        if said.type.startswith("run."):
+            status = str(payload.get("status", status))
+        if said.type == "run.waiting":
+            show("", {"text": "\n".join(_hints(client, run_id))})
+    return status
 
 
 def _events(client: Client, run_id: str, leave: frozenset[str], last: str | None) -> Iterator[Said]:
