@@ -171,7 +171,7 @@ def test_a_process_that_lives_takes_over_from_one_that_is_killed(
             dying.wait_running()
             survivor.wait_running()
             survivor.process.send_signal(signal.SIGSTOP)  # so that the other one gets the work
-            print("visit", file=dying.process.stdin, flush=True)
+            print("visit", file=dying.stdin, flush=True)
             assert dying.process.wait(30) == 9
             survivor.process.send_signal(signal.SIGCONT)
             until(lambda: finished(it.conninfo), 30)

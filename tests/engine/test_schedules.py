@@ -124,7 +124,7 @@ def test_what_a_dead_process_finished_is_not_repeated(tmp_path: Path, database: 
     dying = Worker(tmp_path / "home", database, log, dies_at=f"visit {orgs[2]}")
     with workers(dying):
         dying.wait_running()
-        print("visit", file=dying.process.stdin, flush=True)
+        print("visit", file=dying.stdin, flush=True)
         assert dying.process.wait(30) == 9
     heir = Worker(tmp_path / "home", database, log)
     with workers(heir):

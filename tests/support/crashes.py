@@ -1,12 +1,7 @@
-"""Processes that die at a chosen point of a commit, as if killed there.
+"""Processes that die at a chosen point of a commit, as if killed there: with status 9, in the midst of a call."""
 
-`python -m tests.support.crashes CONFIG` makes one commit through the HTTP door and ends with status 9 at the point.
-"""
-
-import json
 import os
-import subprocess
-import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +12,10 @@ from builderos.assets.workspaces import writing
 from builderos.core.database import DatabaseKeys
 
 from .databases import FreshDatabase
+from .forks import Forked
 from .world import Sandbox, World
 
+ROOT = Path(__file__).parents[2]
 POINTS = (
     "before the objects",
     "between the objects",
@@ -40,12 +37,12 @@ def commit_and_die(
 def _run(home: Path, database: FreshDatabase, **config: Any) -> None:
     fields = asdict(database)
     fields["keys"]["unit_key"] = database.keys.unit_key.hex()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.crashes", json.dumps({"home": str(home), "database": fields, **config})],
-        cwd=Path(__file__).parents[2], env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 9, f"{config['point']}: {done.returncode}\n{done.stderr[-3000:]}"
+    with tempfile.TemporaryFile() as said, Path(os.devnull).open("rb") as nothing:
+        streams = (nothing.fileno(), said.fileno(), said.fileno())
+        process = Forked(main, {"home": str(home), "database": fields, **config}, streams=streams, cwd=ROOT)
+        code = process.wait(120)
+        said.seek(0)
+        assert code == 9, f"{config['point']}: {code}\n{said.read()[-3000:].decode()}"
 
 
 def _die(*_args: Any, **_options: Any) -> Any:
@@ -106,7 +103,3 @@ def main(config: dict[str, Any]) -> None:
     world = World(Path(config["home"]), FreshDatabase(**{**fields, "keys": keys}))
     _arm(config["point"])
     Sandbox(world, "lab", config["branch"], config["token"]).commit(config["files"], "Burst")
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

@@ -1,12 +1,10 @@
 """Engines for tests: in this process, and in processes of their own that may be killed.
 
-`python -m tests.support.engines CONFIG` runs one until its standard input ends. What its functions do is one line each
-in the file `log`, written at once, so that a killed process has told what it did.
+`main` runs one until its standard input ends. What its functions do is one line each in the file `log`, written at
+once, so that a killed process has told what it did.
 """
 
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -27,6 +25,7 @@ from builderos.engine import outbox
 from builderos.engine.service import Engine
 
 from .databases import SECRET, FreshDatabase
+from .forks import Forked
 
 
 def assembled(home: Path, keys: DatabaseKeys) -> Context:
@@ -88,16 +87,16 @@ class Worker:
             "home": str(home), "url": database.keys.url, "unit_key": database.keys.unit_key.hex(),
             "engine_url": database.engine_url, "log": str(log), **options,
         }  # fmt: skip
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.engines", json.dumps(config)], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
+        (its_input, ours_in), (ours_out, its_output) = os.pipe(), os.pipe()
+        streams = (its_input, its_output, 2)
+        self.process = Forked(main, config, streams=streams, cwd=Path(__file__).parents[2])
+        os.close(its_input)
+        os.close(its_output)
+        self.stdin, self.stdout = os.fdopen(ours_in, "w"), os.fdopen(ours_out)
 
     def wait_running(self) -> None:
         """Return once its engine runs."""
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "running\n"
+        assert self.stdout.readline() == "running\n"
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -106,8 +105,7 @@ class Worker:
 
     def end(self) -> int:
         """Let it stop as a server does; its exit code."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.stdin.close()
         return self.process.wait(30)
 
 
@@ -178,7 +176,3 @@ def put(unit: Unit, *keys: str) -> None:
     """Messages for the handler `note`."""
     for key in keys:
         outbox.put(unit, "note", key, {"n": key})
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

@@ -23,6 +23,8 @@ import pytest
 
 from builderos.client.http import Client
 
+from .forks import Forked, module
+
 ROOT = Path(__file__).parents[2]
 READY_S = 90
 GONE_S = 60
@@ -50,7 +52,7 @@ def environment(home: Path, **settings: str) -> dict[str, str]:
 class Server:
     """A running server. `env` is what a command needs to find it."""
 
-    process: subprocess.Popen[bytes]
+    process: "subprocess.Popen[bytes] | Forked"
     home: Path
     env: dict[str, str]
     log: Path
@@ -94,14 +96,15 @@ class Server:
             raise
 
 
-def start(home: Path, program: str = "builderos.app", **settings: str) -> Server:
+def start(home: Path, program: str = "builderos.app", *, forked: bool = True, **settings: str) -> Server:
     """Start a server and wait until it answers. Environment variables may be given as `settings`.
 
-    A new home below the folder of the test run has its database already, see `prepare`.
+    A new home below the folder of the test run has its database already, see `prepare`; with `forked` the program was
+    imported already, see `forks`.
     """
     if not home.exists():
         prepare(home)
-    return _start(home, program, **settings)
+    return _start(home, program, forked=forked and program == "builderos.app", **settings)
 
 
 def prepare(home: Path) -> None:
@@ -123,13 +126,16 @@ def prepare(home: Path) -> None:
     )  # with the owners of the files
 
 
-def _start(home: Path, program: str = "builderos.app", **settings: str) -> Server:
+def _start(home: Path, program: str = "builderos.app", *, forked: bool = True, **settings: str) -> Server:
     home.mkdir(parents=True, exist_ok=True)
     env, log = environment(home, **settings), home / "test-server.log"
-    with log.open("ab") as out:
-        command = [sys.executable, "-m", program]
-        process = subprocess.Popen(
-            command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+    with log.open("ab") as out, Path(os.devnull).open("rb") as nothing:
+        process = (
+            Forked(module, program, streams=(nothing.fileno(), out.fileno(), out.fileno()), cwd=home, env=env)
+            if forked
+            else subprocess.Popen(
+                [sys.executable, "-m", program], env=env, cwd=home, stdin=nothing, stdout=out, stderr=out
+            )
         )
     server = Server(process, home, env, log)
     deadline = time.monotonic() + READY_S
