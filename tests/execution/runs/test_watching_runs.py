@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from builderos.core.home import project_state
@@ -262,3 +263,57 @@ def test_a_log_whose_writer_died_is_read_to_its_end(ship: Ship, url: str, chain:
         said = list(ear)
     assert said[-1].type == "end"
     path.with_name(path.name + ".end").touch()
+
+
+def test_nothing_secret_is_in_a_log_however_it_was_printed(ship: Ship) -> None:
+    value = "correct-horse-battery-42"
+    body = {"key_name": "PASSPHRASE", "value": value}
+    ship.world.ok(ship.world.as_owner("POST", "/v1/secrets", json=body), 201)
+    run = ship.done(
+        f"steps:\n  - id: leak\n    run: \"printf 'one {value[:9]}'; sleep 0.3; printf '{value[9:]} two '; "
+        "printf 'bos_rt_'; sleep 0.3; printf '%043d' 7; echo; echo " + f"'{value}' | base64\"\n"
+    )  # fmt: skip
+    assert run["status"] == "succeeded", run
+    text = str(_log(ship, ship.steps(run)["leak"]["id"])["text"])
+    assert text.startswith("one [secret removed] two [BuilderOS token removed]\n")
+    assert "Y29ycmVjdC1ob3JzZS" not in text
+    files = [
+        path for path in ship.world.home.glob("projects/**/*") if path.is_file() and run["id"] in str(path)
+    ]
+    assert files
+    assert not any(value.encode() in path.read_bytes() for path in files if "/logs/" in str(path))
+
+
+def test_a_listener_that_was_cut_off_misses_nothing(ship: Ship, url: str) -> None:
+    run_id = ship.start(ship.pipeline(SLOW))
+    with listening(url, f"/v1/runs/{run_id}/events", ship.box.token) as ear:
+        events = iter(ear)
+        heard = [next(events)]
+        with psycopg.connect(ship.database.superuser_conninfo, autocommit=True) as conn:
+            until = time.monotonic() + 10
+            while not conn.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name = 'builderos-listening' and datname = current_database()"
+            ).fetchall():
+                assert time.monotonic() < until
+        _let_go(ship, run_id)
+        heard += list(events)
+    assert [said.id for said in heard] == [str(n + 1) for n in range(len(heard))]
+    assert heard[-1].type == "run.ended"
+
+
+def test_a_page_tells_what_a_run_waits_for(ship: Ship) -> None:
+    run_id = ship.start(
+        ship.pipeline("steps:\n  - {id: ask, question: {message: Which colour?, choices: [red, blue]}}\n")
+    )
+    ship.until(run_id, "waiting_input")
+    view = ship.world.ok(ship.world.http.get(f"/v1/runs/{run_id}/view", headers=ship.box.headers))
+    gate = view["gates"][0]
+    assert (gate["kind"], gate["name"], gate["state"]) == ("question", "ask", "waiting")
+    assert gate["question"]["message"] == "Which colour?"
+    assert [step["name"] for step in view["now"]] == ["ask"]
+    answer = {"answer": "blue"}
+    ship.world.ok(ship.world.http.post(f"/v1/runs/{run_id}/answer", json=answer, headers=ship.box.headers))
+    assert ship.until(run_id)["status"] == "succeeded"
+    view = ship.world.ok(ship.world.http.get(f"/v1/runs/{run_id}/view", headers=ship.box.headers))
+    assert view["gates"] == []
