@@ -44,7 +44,7 @@ class Streams:
             raise Problem(
                 "rate_limited", "too many replies of this kind are open",
                 hint="Close one of them, or look from time to time instead of following.", retry_after_s=5,
-                limit=EACH, used=self._held[who],
+                limit=EACH, used=self._held[who], resets_at=None,
             )  # fmt: skip
         self._held[who] += 1
         try:
