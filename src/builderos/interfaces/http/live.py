@@ -1,4 +1,4 @@
-"""Replies that go on while something happens: Server-Sent Events, for many clients at once, for none of them for ever."""
+"""Replies that go on while something happens: Server-Sent Events, for many clients at once and for none for ever."""
 
 import asyncio
 import contextlib
