@@ -10,6 +10,7 @@ import pytest
 
 from builderos.execution.runs import logs
 from builderos.execution.runs.logs import BLOCK, Sink, index_of
+from builderos.execution.runs.logs_follow import Place
 from builderos.execution.runs.logs_read import Log, end, shown, whole_part
 from builderos.trust.secrets.service import REMOVED, Redactor
 
@@ -171,3 +172,25 @@ def test_a_piece_ends_between_characters_and_commands() -> None:
     assert whole_part(b"red: \x1b[3", more=True) == b"red: "
     assert whole_part(b"red: \x1b[3", more=False) == b"red: \x1b[3"
     assert whole_part(b"\xf0", more=True) == b"\xf0"
+
+
+def test_how_far_somebody_is_in_all_logs_of_a_run_fits_into_a_header() -> None:
+    place = Place()
+    for ordinal in [*range(1, 4000), *range(4001, 5000)]:
+        place.reached(ordinal, 77)
+        place.finished(ordinal)
+    place.reached(0, 5)
+    place.reached(4000, 9)
+    assert len(str(place)) < 60
+    again = Place.of(str(place))
+    assert [again.at(n) for n in (0, 1, 3999, 4000, 4001, 5000)] == [5, None, None, 9, None, 0]
+    again.finished(0)
+    assert (again.done, str(again)) == (4000, "4000;4001-4999:x,4000:9")
+    again.finished(4000)
+    assert str(again) == "5000;"
+
+
+@pytest.mark.parametrize("text", ["", "x", "1;a:b", "-1;", "1;2:-3", "1;5-:", "1;1-2-3:x"])
+def test_an_id_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        Place.of(text)

@@ -71,7 +71,9 @@ class Sink:
 
     def write(self, data: bytes) -> None:
         """Append output as it comes, cut anywhere."""
-        if not self._closed:
+        if self.dropped and not self._pass_over:  # nothing more is kept: nothing has to be looked at
+            self.dropped += len(data)
+        elif not self._closed:
             self._take(bytes(data) if self._cleaner is None else self._cleaner.feed(bytes(data)))
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ Whoever follows reads by offset when it is ready; followers at the same place sh
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ LOOK_S: Final = 0.1
 PIECE: Final = 32 * 1024
 _PATIENCE_S: Final = 1.0
 _SHARED: Final = 256
+_MOST: Final = 100_000  # attempts of one run that an id may speak of
 _THREADS: Final = 2
 _State = tuple[int, bool]
 """Bytes of a log, and whether it is whole."""
@@ -214,8 +215,9 @@ class Place:
         place = cls(int(head))
         for item in filter(None, rest.split(",")):
             ordinal, _, offset = item.partition(":")
+            first, _, last = ordinal.partition("-")
             if offset == "x":
-                place.apart.add(int(ordinal))
+                place.apart.update(range(int(first), min(int(last or first), _MOST) + 1))
             else:
                 place.offsets[int(ordinal)] = int(offset)
         if place.done < 0 or any(n < 0 for pair in place.offsets.items() for n in pair):
@@ -223,9 +225,8 @@ class Place:
         return place
 
     def __str__(self) -> str:
-        items = [f"{n}:x" for n in sorted(self.apart)] + [
-            f"{n}:{at}" for n, at in sorted(self.offsets.items())
-        ]
+        items = [f"{first}-{last}:x" for first, last in _ranges(self.apart)]
+        items += [f"{n}:{at}" for n, at in sorted(self.offsets.items())]
         return f"{self.done};{','.join(items)}"
 
     def at(self, ordinal: int) -> int | None:
@@ -245,6 +246,19 @@ class Place:
         while self.done in self.apart:
             self.apart.remove(self.done)
             self.done += 1
+
+
+def _ranges(numbers: set[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each row of numbers without a gap: thousands may be done while one goes on."""
+    first = last = -1
+    for number in sorted(numbers):
+        if number != last + 1:
+            if first >= 0:
+                yield first, last
+            first = number
+        last = number
+    if first >= 0:
+        yield first, last
 
 
 class RunFollower:

@@ -77,7 +77,7 @@ class RunLogIn(In):
     limit: Annotated[int, Field(ge=1, le=MOST, description="Bytes of logs in one reply.")] = PIECE
     follow: Annotated[bool, Field(description="Go on while they grow, as Server-Sent Events.")] = False
     cursor: str | None = None
-    last_event_id: Annotated[str | None, Field(max_length=2000, description="Go on behind this event.")] = (
+    last_event_id: Annotated[str | None, Field(max_length=8000, description="Go on behind this event.")] = (
         None
     )
 

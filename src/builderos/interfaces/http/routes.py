@@ -105,7 +105,7 @@ def _extra(operation: Operation) -> dict[str, Any]:
     }
     if "last_event_id" in operation.body.model_fields:
         words = "The id of the last event that was received: the reply goes on behind it."
-        schema = {"type": "string", "maxLength": 2000}
+        schema = {"type": "string", "maxLength": 8000}
         extra["parameters"] = [
             {"name": "Last-Event-ID", "in": "header", "description": words, "schema": schema}
         ]
