@@ -109,6 +109,15 @@ def test_what_a_killed_process_did_not_write_is_written_by_the_schedule(ship: Sh
     assert local_files.catch_up(ship.context, ship.world.org_id) == 0
 
 
+def test_a_file_names_what_the_run_kept(ship: Ship) -> None:
+    run = ship.done("steps:\n  - {id: a, run: 'echo kept > report.txt', outputs: [report.txt]}\n")
+    kept = _written(ship, run)["artifacts"]
+    assert [(item["path"], item["run_id"]) for item in kept] == [("report.txt", run["id"])]
+    assert kept[0]["hash"].startswith("sha256:")
+    view = ship.world.ok(ship.world.http.get(f"/v1/runs/{run['id']}/view", headers=ship.box.headers))
+    assert [item["id"] for item in view["artifacts"]["items"]] == [kept[0]["id"]]
+
+
 def _log(ship: Ship, run: Json) -> Path:
     return _file(ship, run).parents[1] / f"logs/{run['id']}/a.1.log"
 

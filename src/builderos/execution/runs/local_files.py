@@ -18,6 +18,8 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from builderos.assets.artifacts import service as artifacts
+from builderos.assets.artifacts.schema import ListIn
 from builderos.core.clock import rfc3339, utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
@@ -28,6 +30,7 @@ from builderos.core.tables import as_dict
 from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
 
+from . import receipts
 from .events import run_events
 from .logs_find import Attempt, left_behind, put_away, shares
 from .model import runs, steps
@@ -101,6 +104,7 @@ def write(context: Context, org_id: str, run_ids: Iterable[str]) -> None:
     """Write the files of these runs, whatever lies there. Raises `OSError`, `unavailable`."""
     home = context.get(Settings).home_dir
     for run_id in run_ids:
+        receipts.write(context, org_id, run_id)
         document = as_system(context, org_id, lambda unit, id_=run_id: document_of(unit, id_), read_only=True)
         if document is not None:
             _replace(path_of(home, org_id, document["project_id"], run_id), document)
@@ -133,7 +137,7 @@ def catch_up(context: Context, org_id: str) -> int:
 
 
 def document_of(unit: Unit, run_id: str) -> dict[str, Any] | None:
-    """A run as its file holds it: the words of the contract, its events, and every column for putting it back."""
+    """A run as its file holds it: the words of the contract, what it kept, its events, every column to put it back."""
     run = unit.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
     if run is None:
         return None
@@ -144,9 +148,22 @@ def document_of(unit: Unit, run_id: str) -> dict[str, Any] | None:
     return {
         **shown, "format": FORMAT, "params": run.params, "input_fingerprint": run.input_fingerprint,
         "steps": [as_step(row).model_dump(mode="json") for row in rows], "provenance": provenance_of(run),
+        "artifacts": _artifacts(unit, run_id),
         "events": [{"seq": r.seq, "at": rfc3339(r.at), "type": r.type, "payload": r.payload} for r in told],
         "rows": {"run": _plain(as_dict(run)), "steps": [_plain(as_dict(row)) for row in rows]},
     }  # fmt: skip
+
+
+def _artifacts(unit: Unit, run_id: str) -> list[dict[str, Any]]:
+    """What the run kept, by name and hash; the content lies in the artifact store."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = artifacts.reading.listed(unit, ListIn(run_id=run_id, limit=200, cursor=cursor))
+        found += [item.model_dump(mode="json") for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
