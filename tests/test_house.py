@@ -48,6 +48,7 @@ OWNERS = {
     "sandlock": ("builderos.integrations.bwrap",),
     "pygit2": ("builderos.assets",),  # trees and blobs are what these rooms are about
     "starlette": ("builderos.interfaces", "builderos.app"),
+    "vercel": ("builderos.integrations.vercel",),
     "uvicorn": ("builderos.interfaces", "builderos.app"),
 }
 

@@ -61,6 +61,7 @@ from builderos.integrations.otlp.service import OtlpTracer
 from builderos.integrations.s3.service import S3Carrier, open_store
 from builderos.integrations.sinks.service import FileCarrier, SyslogCarrier, WebhookCarrier
 from builderos.integrations.smtp import service as smtp
+from builderos.integrations.vercel import service as vercel
 from builderos.interfaces.git.routes import add_git
 from builderos.interfaces.http import idempotency, process
 from builderos.interfaces.http.actions import routes as action_routes
@@ -238,6 +239,9 @@ def _sandbox_providers(settings: Settings, approved: Approved) -> SandboxProvide
     providers.enrol("local", lambda: LocalSandboxes(state / "local"))
     for name, build in (("docker", docker.provider), ("kubernetes", kubernetes.provider)):
         providers.enrol(name, functools.partial(_remote, build, approved, name, state / name))
+    token = settings.vercel_token
+    on_vercel = functools.partial(vercel.provider, token=lambda: token.get_secret_value() if token else None)
+    providers.enrol("vercel", functools.partial(_remote, on_vercel, approved, "vercel", state / "vercel"))
     return providers
 
 

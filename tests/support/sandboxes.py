@@ -16,10 +16,12 @@ from builderos.execution.compute.schema import Limits, Probe, Sandbox, Spec, Tie
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.docker import service as docker
 from builderos.integrations.kubernetes import service as kubernetes
+from builderos.integrations.vercel import service as vercel
 
 from . import boxes
 from .clusters import HELPER, cluster_in
 from .dockers import IMAGE, docker_in
+from .vercels import PROJECT, TEAM, TOKEN, vercel_in
 
 QUICK = Limits(wall_s=20, grace_s=0.2)
 
@@ -116,6 +118,18 @@ def cluster_yard() -> Iterator[Yard]:
         yield Yard(folder, "remote", provider=provider, image=IMAGE, engine=cluster)
         provider.close()
         assert cluster.faults == [], "requests that the API does not know"
+
+
+@contextmanager
+def vercel_yard() -> Iterator[Yard]:
+    """A yard whose commands run in sandboxes of a project on loopback."""
+    boxes.needed()
+    with _walkable() as folder, vercel_in(folder / "machines") as project:
+        options = {"api": project.url, "team": TEAM, "project": PROJECT}
+        provider = vercel.provider(options, folder / "state", lambda: TOKEN)
+        yield Yard(folder, "remote", provider=provider, image=IMAGE, engine=project)
+        provider.close()
+        assert project.faults == [], "requests that the SDK does not make"
 
 
 @contextmanager

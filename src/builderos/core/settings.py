@@ -180,6 +180,9 @@ class Settings(BaseSettings):
         description="Folder with workbench/runtimes.yaml and providers/<name>/sandbox.yaml of this server, in ssot/; "
         "the home when unset.",
     )
+    vercel_token: SecretStr | None = Field(
+        None, description="Credential for the sandboxes of Vercel, where that provider is enabled."
+    )
     signing_key: Path | None = Field(None, description="SSH private key that signs the server's commits.")
 
     @model_validator(mode="after")

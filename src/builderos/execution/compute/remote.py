@@ -53,6 +53,7 @@ class Machine(Protocol):
     """The other side. All raise `not_found` for a name that is not there, `unavailable` where it does not answer."""
 
     name: str
+    holds_hosts: bool  # whether it can let a command reach listed hosts and no others
 
     def probe(self) -> Probe:
         """Whether it answers."""
@@ -132,7 +133,7 @@ class RemoteSandboxes:
     def start(self, spec: Spec) -> Sandbox:
         """See `SandboxProvider`."""
         spec.check()
-        _refuse_what_cannot_be(spec, self.name)
+        _refuse_what_cannot_be(spec, self.name, holds_hosts=self._machine.holds_hosts)
         mark = fingerprint(spec)
         with self._alone(spec.id):
             known = self._live.get(spec.id)
@@ -259,6 +260,13 @@ class RemoteSandboxes:
         ).start()
 
     def _watch(self, name: str, live: _Live) -> None:
+        try:
+            self._follow(name, live)
+        except Exception:  # whoever waits must hear of an end, whatever is wrong with us
+            log.exception("watching %s failed", name)
+            self._settle(name, live, Result("lost", None, detail="watching it failed; see the server's log"))
+
+    def _follow(self, name: str, live: _Live) -> None:
         """Follow its log to the end, then see how it ended. A connection that breaks is made anew."""
         while not self._stopping.is_set():
             try:
@@ -406,12 +414,12 @@ def canonical(data: object) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
 
-def _refuse_what_cannot_be(spec: Spec, provider: str) -> None:
+def _refuse_what_cannot_be(spec: Spec, provider: str, *, holds_hosts: bool) -> None:
     if spec.mounts:
         raise Problem(
             "validation_failed", f"{provider} cannot show folders of this machine", hint="Use an image."
         )
-    if spec.hosts:
+    if spec.hosts and not holds_hosts:
         raise Problem(
             "policy_denied", f"{provider} cannot hold a command to a list of hosts", policy_rule="remote-network",
             hint="Run it with the local provider, or without network.",

@@ -58,6 +58,7 @@ class DockerMachine:
     the environment's without it."""
 
     name: str = "docker"
+    holds_hosts: bool = False
 
     def __init__(self, options: Mapping[str, str]) -> None:
         try:

@@ -59,6 +59,7 @@ class KubernetesMachine:
                 hint="pip install 'builderos[kubernetes]'",
             ) from error
         self.name = "kubernetes"
+        self.holds_hosts = False
         self._helper = options.get("helper", "")
         if "@sha256:" not in self._helper:
             raise Problem(

@@ -1,0 +1,1 @@
+"""Commands in sandboxes of Vercel."""
