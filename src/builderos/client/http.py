@@ -14,6 +14,7 @@ from .errors import ClientError, no_server
 Json = dict[str, Any]
 CALL_S: Final = 60.0  # the server answers a call within 45 s or says that it takes longer
 _CHUNK: Final = 64 * 1024
+_BYTES: Final = "application/octet-stream"
 _ATTEMPTS: Final = 4
 _LONGEST_PAUSE_S: Final = 2.0
 _TRANSIENT: Final = (ConnectionError, http.client.BadStatusLine, http.client.IncompleteRead)
@@ -101,10 +102,20 @@ class Client:
             raise self._not_ours(f"{method} {path} did not answer with a JSON object")
         return reply  # pyright: ignore[reportUnknownVariableType]
 
-    def stream(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+    def send(self, path: str, data: bytes) -> Json:
+        """PUT mere bytes; returns the reply's JSON object. Raises `ClientError`."""
+        return self._read("PUT", path, self._send("PUT", path, {}, data, {"Content-Type": _BYTES}))
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[bytes]:
         """The bytes of a reply that is no JSON document, piece by piece. The first step raises `ClientError`."""
         sent = {name: value for name, value in (body or {}).items() if value is not None}
-        response = self._send(method, path, sent)
+        response = self._send(method, path, sent, headers=headers)
         while True:
             with self._transport():
                 piece = response.read1(_CHUNK)  # what has come: some replies go on for long
@@ -149,7 +160,7 @@ class Client:
         target, data = self._prefix + path, None
         if form is not None:
             data = form
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
         elif method in ("GET", "DELETE"):
             query = urlencode({name: _word(value) for name, value in sent.items()}, doseq=True)
             target += f"?{query}" if query else ""

@@ -147,6 +147,14 @@ def open_(unit: Unit, id_: str, start: int = 0, stop: int | None = None) -> Iter
     return opened(unit, row).read(start, row.size if stop is None else min(stop, row.size))
 
 
+def of_run(unit: Unit, run_id: str) -> list[Artifact]:
+    """All that a run has kept, in that order, for another room that has asked the policy itself."""
+    c = artifacts.c
+    wanted = sa.select(artifacts).where(c.org_id == unit.org_id, c.run_id == run_id).order_by(c.id)
+    held = limits(unit)
+    return [shown(row, held) for row in unit.execute(wanted)]
+
+
 def handle_of(unit: Unit, id_: str) -> "Handle":
     """The content of an artifact, for another room that has asked the policy itself. Raises `not_found`."""
     row = unit.execute(sa.select(artifacts).where(artifacts.c.id == id_)).one_or_none()

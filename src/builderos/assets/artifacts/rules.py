@@ -72,6 +72,8 @@ def change(unit: Unit, body: SetRulesIn) -> Rules:
         )
     if not sent:
         raise Problem("validation_failed", "nothing was said", hint="Say keep_days, redact or max_bytes.")
+    if "keep_days" in sent:
+        sent["keep_days"] = sent["keep_days"] or None
     values = {**sent, "set_by": unit.actor.id, "set_at": unit.now}
     wanted = insert(rules).values(org_id=unit.org_id, pipeline=body.pipeline or _WHOLE, **values)
     unit.execute(wanted.on_conflict_do_update(index_elements=["org_id", "pipeline"], set_=values))

@@ -124,9 +124,9 @@ class SetRulesIn(WriteIn):
     """What is left out stays as it is; null sets it back."""
 
     pipeline: Annotated[Line | None, Field(description="Only of this pipeline; only keep_days then.")] = None
-    keep_days: Annotated[int | None, Field(ge=1, le=36_500, description="Days; null: not limited here.")] = (
-        None
-    )
+    keep_days: Annotated[
+        int | None, Field(ge=0, le=36_500, description="Days; 0 or null: not limited here.")
+    ] = None
     redact: Annotated[
         Redaction | None, Field(description="From texts: all credentials, known secrets alone, or nothing.")
     ] = None

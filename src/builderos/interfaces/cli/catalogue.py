@@ -46,8 +46,13 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         (
             Entry("promote", "promote", "Propose your branch for main, or release it", "promote"),
             Entry("pull", "promote", "List, show, review and merge proposals", "pull"),
+            Entry("pipeline", "pipeline", "Look over, publish, list and show pipelines"),
             Entry("run", "run", "Start a pipeline, follow and steer its runs"),
+            Entry("replay", "replay", "Execute a run again from its records, and compare", "replay"),
+            Entry("receipt", "replay", "Print the signed receipt of a run", "receipt"),
+            Entry("verify-receipt", "replay", "Verify a receipt without any server", "verify_receipt"),
             Entry("logs", "run_logs", "Print or follow the log of a step, or of a run", "logs"),
+            Entry("artifacts", "artifacts", "Send, fetch and list what runs and people keep"),
             Entry("answer", "run", "Answer what a run asks", "answer"),
             Entry("approvals", "approvals", "List what waits for a decision", "approvals"),
             Entry("approve", "approvals", "Say yes to exactly one waiting change", "approve"),
