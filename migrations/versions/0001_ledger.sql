@@ -120,5 +120,30 @@ create function ops.ledger_piece(
          string_agg(body, E'\n'), string_agg(prev_hash, ''::bytea), string_agg(hash, ''::bytea)
     from (select body, prev_hash, hash from ops.ledger where seq > p_after and seq <= p_upto order by seq) as lines
 $$;
-revoke execute on function ops.ledger_append, ops.ledger_span, ops.ledger_piece from public;
-grant execute on function ops.ledger_append, ops.ledger_span, ops.ledger_piece to bos_app;
+-- Lines that are found by other words than those they hold: what stands beside a body to find it by, and the words of the
+-- index. The hashes cover bodies alone, and these are made from them again. It reads as its caller.
+create function ops.ledger_misplaced(p_limit int) returns table (seq bigint, what text)
+language sql stable set search_path = ops, pg_temp as $$
+  with lines as (
+    select l.*, l.body::jsonb as j from ops.ledger l
+  ), words as (
+    select l.seq, substr(sha256(convert_to(w.kind || x, 'UTF8')), 1, 8) as term
+      from lines l, (values ('path:', 'paths'), ('commit:', 'commits')) w (kind, member),
+           jsonb_array_elements_text(case jsonb_typeof(l.j -> 'payload' -> w.member)
+             when 'array' then l.j -> 'payload' -> w.member else '[]' end) x
+     where x is not null
+  )
+  (select l.seq, 'is not found by what it holds' from lines l
+    where (l.type, l.object, l.actor, l.at) is distinct from
+          (l.j ->> 'type', l.j ->> 'object', l.j ->> 'actor', (l.j ->> 'at')::timestamptz)
+       or l.branch is distinct from l.j -> 'payload' ->> 'branch' or l.code is distinct from l.j -> 'payload' ->> 'code'
+    limit p_limit)
+  union all
+  (select distinct w.seq, 'is not found by its files or commits' from words w
+    where not exists (select from ops.ledger_terms t where t.term = w.term and t.seq = w.seq) limit p_limit)
+  union all
+  (select distinct t.seq, 'is found by files or commits that it does not name' from ops.ledger_terms t
+    where not exists (select from words w where w.term = t.term and w.seq = t.seq) limit p_limit)
+$$;
+revoke execute on function ops.ledger_append, ops.ledger_span, ops.ledger_piece, ops.ledger_misplaced from public;
+grant execute on function ops.ledger_append, ops.ledger_span, ops.ledger_piece, ops.ledger_misplaced to bos_app;

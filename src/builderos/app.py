@@ -21,7 +21,7 @@ from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
-from builderos.assets.workspaces.ports import Examiners, GitHosts, Projection, Projections
+from builderos.assets.workspaces.ports import Examiners, GitHosts, Origins, Projection, Projections
 from builderos.assets.workspaces.routes import admin_routes, provenance_routes, sandbox_routes, task_routes
 from builderos.assets.workspaces.routes import routes as workspace_routes
 from builderos.core import logs, tracing
@@ -49,12 +49,13 @@ from builderos.execution.compute.service import Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
 from builderos.execution.runs import service as execution
 from builderos.execution.runs.pipelines_routes import routes as pipeline_routes
+from builderos.execution.runs.replay_routes import routes as replay_routes
 from builderos.execution.runs.routes import routes as run_routes
 from builderos.execution.runs.view_routes import routes as run_view_routes
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.docker import service as docker
-from builderos.integrations.kubernetes import service as kubernetes
 from builderos.integrations.embedded_postgres import service as embedded_postgres
+from builderos.integrations.kubernetes import service as kubernetes
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
 from builderos.integrations.otlp.service import OtlpTracer
@@ -93,6 +94,7 @@ from builderos.trust.orgs.routes import place_routes
 from builderos.trust.orgs.routes import routes as key_routes
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
+from builderos.trust.policy.service import witness as policy_witness
 from builderos.trust.quotas import service as quotas
 from builderos.trust.quotas.routes import routes as usage_routes
 from builderos.trust.quotas.service import Rates
@@ -124,6 +126,7 @@ GROUPS = [
     compute_routes,
     artifact_routes,
     run_routes,
+    replay_routes,
     pipeline_routes,
     run_view_routes,
 ]
@@ -193,6 +196,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     witnesses = Witnesses()
     witnesses.enrol("commits", workspaces.unlogged_commits)
     witnesses.enrol("accesses", audit.access.unsealed)
+    witnesses.enrol("index", ledger.misplaced)
+    witnesses.enrol("decisions", policy_witness.findings)
     context.put(Witnesses, witnesses)
     context.put(Signer, Signer(keys))
     context.put(Cookies, Cookies(keys, settings))
@@ -252,6 +257,14 @@ def _put_runs(context: Context, settings: Settings) -> None:
     execution.builtin_gates(gates)
     context.put(Actions, actions)
     context.put(Gates, gates)
+    origins = Origins()
+    for prefix, origin in execution.ORIGINS.items():
+        origins.enrol(prefix, origin)
+    context.put(Origins, origins)
+    variants = execution.Variants()
+    execution.builtin_variants(variants)
+    context.put(execution.Variants, variants)
+    context.put(execution.EffectHandlers, execution.EffectHandlers())
     context.put(execution.Callers, execution.Callers())
     context.put(execution.Followers, execution.Followers(context))
     context.put(execution.Tails, execution.Tails())
@@ -392,6 +405,7 @@ def build_engine(started: Started) -> Engine:
     engine.feed(audit.shipping.wake)
     watch, durable = execution.Watch(), context.get(Durable)
     engine.feed(watch.look)
+    engine.feed(execution.fire_triggers)
     engine.word(execution.INTERRUPT, durable.interrupt)
     engine.word(execution.WAKE, lambda _run_id: context.get(outbox.Bell).ring())
     engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))

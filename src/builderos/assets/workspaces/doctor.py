@@ -283,20 +283,40 @@ def _backups(unit: Unit) -> str:
 
 
 def _ledger(unit: Unit) -> str:
-    verdict = ledger.verify_stored(unit)
-    if not verdict.ok:
-        raise Unwell(f"line {verdict.first_bad}: {verdict.reason}")
-    return f"{verdict.lines} lines verify"
+    """Of every organisation: whoever asks answers for the whole server."""
+    lines = 0
+    for org_id in _organisations(unit):
+        verdict = as_system(unit.context, org_id, ledger.verify_stored, read_only=True)
+        if not verdict.ok:
+            raise Unwell(f"line {verdict.first_bad} of {org_id}: {verdict.reason}")
+        lines += verdict.lines
+    return f"{lines} lines verify"
 
 
 def _checkpoints(unit: Unit) -> str:
-    found = ledger.findings(unit, ledger.verify_stored(unit).lines)
-    if found:
-        raise Unwell(_named("things do not fit the signed record", found))
-    count, since = ledger.waiting(unit)
-    if count and since < rfc3339(unit.now - CHECKPOINT_AGE):
-        raise Unwell(f"{count} lines wait for a signed checkpoint, the first since {since}")
-    return f"every checkpoint fits; {count} lines wait for the next one"
+    waits = 0
+    for org_id in _organisations(unit):
+        found, count, since = as_system(unit.context, org_id, _signed, read_only=True)
+        if found:
+            raise Unwell(_named(f"things of {org_id} do not fit the signed record", found))
+        if count and since < rfc3339(unit.now - CHECKPOINT_AGE):
+            raise Unwell(f"{count} lines of {org_id} wait for a signed checkpoint, the first since {since}")
+        waits += count
+    return f"every checkpoint fits; {waits} lines wait for the next one"
+
+
+def _signed(unit: Unit) -> tuple[list[str], int, str]:
+    """What does not fit, and how many lines wait for a signature since when."""
+    return ledger.findings(unit, ledger.verify_stored(unit).lines), *ledger.waiting(unit)
+
+
+def _sign_all(unit: Unit) -> None:
+    for org_id in _organisations(unit):
+        ledger.extend_all(unit.context, org_id)
+
+
+def _organisations(unit: Unit) -> list[str]:
+    return unit.context.get(Database).organisations("doctor")
 
 
 def _erasures(unit: Unit) -> str:
@@ -345,7 +365,7 @@ CHECKS: Final = (
     Check("orphans", _orphans, repositories.set_aside),
     Check("backups", _backups, lambda unit: settle_backups(unit.context)),
     Check("ledger", _ledger),
-    Check("checkpoints", _checkpoints, lambda unit: ledger.extend_all(unit.context, unit.org_id)),
+    Check("checkpoints", _checkpoints, _sign_all),
     Check("erasures", _erasures, lambda unit: orgs.closing.erase_due(unit.context)),
     Check("engine", _engine),
     Check("outbox", _outbox),

@@ -81,6 +81,11 @@ def _piece(unit: Unit, after: int, upto: int) -> _Piece:
     return whole, (bodies or "").encode().split(b"\n"), before or b"", held or b""
 
 
+def misplaced(unit: Unit) -> list[str]:
+    """Lines that a search finds by other words than those they hold, in words, at most 100 of a kind."""
+    return [f"line {seq} {what}" for seq, what in unit.ask("ops.ledger_misplaced", 100)]
+
+
 def export_rows(unit: Unit, after: int, upto: int) -> str:
     """The lines behind `after` up to `upto` as rows of an export, each with its line break.
 

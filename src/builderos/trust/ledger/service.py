@@ -22,7 +22,7 @@ from builderos.core.unit import Unit
 
 from . import words
 from .checkpoints import STEP, Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
-from .lines import export_rows, line_of, scan, stored_head, verify_stored
+from .lines import export_rows, line_of, misplaced, scan, stored_head, verify_stored
 from .model import ledger, ledger_terms
 from .tally import Tally, tally
 
@@ -31,8 +31,8 @@ _FEW = 2000
 __all__ = [
     "STEP", "Altered", "Checkpoint", "Line", "Tally", "Verdict", "Wanted", "compose", "count_of",
     "export_rows", "extend", "extend_all", "findings", "latest", "leaf", "line_of", "line_of_commit",
-    "lines_about", "lines_of", "named_commits", "record", "scan", "search", "stored_head", "stored_tree",
-    "tally", "verify_stored", "waiting", "words",
+    "lines_about", "lines_of", "lines_typed", "misplaced", "named_commits", "record", "scan", "search", "stored_head",
+    "stored_tree", "tally", "verify_stored", "waiting", "words",
 ]  # fmt: skip
 
 
@@ -98,6 +98,12 @@ def lines_about(unit: Unit, object_: str, *, type_: str, limit: int | None = 100
     """Lines of a type about one object, oldest first."""
     wanted = _whole().where(ledger.c.object == object_, ledger.c.type == type_)
     return [_event(row) for row in unit.execute(wanted.order_by(ledger.c.seq).limit(limit))]
+
+
+def lines_typed(unit: Unit, type_: str) -> list[dict[str, Any]]:
+    """Every line of a type, oldest first."""
+    wanted = _whole().where(ledger.c.type == type_)
+    return [_event(row) for row in unit.execute(wanted.order_by(ledger.c.seq))]
 
 
 def line_of_commit(unit: Unit, sha: str) -> dict[str, Any] | None:

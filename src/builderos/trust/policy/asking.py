@@ -32,7 +32,8 @@ MAX_QUESTIONS: Final = 500
 _HERE: Final = "asked"
 # What an act is done to, by the first word of its name; single acts that differ from their like stand below.
 _KIND_OF: Final[Mapping[str, ResourceKind]] = {
-    "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch", "compute": "org",
+    "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch",
+    "compute": "org",
     "credential": "credential",
     "files": "branch", "git": "branch", "inbox": "org", "me": "org", "member": "org", "memory": "branch",
     "metrics": "branch", "network": "repo", "org": "org", "pipeline": "org", "policy": "org", "project": "org",
@@ -267,7 +268,9 @@ def _resource(action: Action, question: QuestionIn) -> Resource:
         facts["repo_id"] = _HERE
     if kind in ("branch", "pull"):
         facts |= {"branch_kind": "sandbox" if kind == "pull" else question.branch_kind}
-    if kind in ("artifact", "sandbox", "pull", "backup") or (kind == "branch" and question.branch_kind == "sandbox"):
+    if kind in ("artifact", "sandbox", "pull", "backup") or (
+        kind == "branch" and question.branch_kind == "sandbox"
+    ):
         facts["sandbox_id"] = sandbox
     if kind == "pull":
         facts["target_kind"] = "main" if question.branch_kind == "sandbox" else question.branch_kind

@@ -4,6 +4,7 @@ The process that activates a file knows at once; any other one within a second, 
 ever added, so a newer one seen once is never given up for an older one that a slow transaction still reads.
 """
 
+import hashlib
 import logging
 import threading
 import time
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from builderos.core.actor import Actor
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
+from builderos.trust.ledger import service as ledger
 
 from .document import Document, FileRule, Scope, read_document
 from .file_policy import FilePolicy
@@ -22,6 +24,7 @@ from .model import policies, policy_versions
 
 RECHECK_S: Final = 1.0
 UNREADABLE: Final = "unreadable-policy"
+ALTERED: Final = "altered-policy"
 _MOST: Final = 1024
 _REPLACERS: Final = frozenset({"admin", "org_owner", "owner"})
 _log = logging.getLogger(__name__)
@@ -91,7 +94,30 @@ class InForce:
             return known
         wanted = sa.select(policies.c.content, policies.c.digest).where(policies.c.id == row.policy_id)
         text = unit.execute(wanted).one()
+        if digest_of(text.content) != text.digest or not is_recorded(
+            unit, row.policy_id, row.version, text.digest
+        ):
+            _log.error(
+                "version %d of the policy of %s is not the one that was approved", row.version, unit.org_id
+            )
+            return Version(row.version, row.policy_id, text.digest, FilePolicy(_closed(ALTERED)))
         return Version(row.version, row.policy_id, text.digest, FilePolicy(_readable(text.content)))
+
+
+def digest_of(content: str) -> str:
+    """How a file is named in approvals and in the ledger."""
+    return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
+
+
+def is_recorded(unit: Unit, policy_id: str, version: int, digest: str) -> bool:
+    """Whether the ledger says that this text came into force as this version: its lines alone cannot be rewritten."""
+    lines = ledger.lines_about(unit, policy_id, type_="policy.activated")
+    return any((x["payload"]["version"], x["payload"]["digest"]) == (version, digest) for x in lines)
+
+
+def _closed(rule: str) -> Document:
+    """Denies everything but its own replacement."""
+    return Document((FileRule(rule, 1, Scope(), {}, {"tools": ("*",)}),))
 
 
 def _readable(content: str) -> Document:
@@ -100,4 +126,4 @@ def _readable(content: str) -> Document:
         return read_document(content)
     except Problem as problem:
         _log.error("the policy file in force cannot be read: %s", problem.detail)
-        return Document((FileRule(UNREADABLE, 1, Scope(), {}, {"tools": ("*",)}),))
+        return _closed(UNREADABLE)

@@ -21,7 +21,7 @@ from . import approvals
 from .decision import org_resource, require
 from .document import FILE_NAME, Document, read_document
 from .file_policy import FilePolicy
-from .force import InForce, Version
+from .force import InForce, Version, digest_of
 from .model import policies, policy_versions
 from .quorum import require_reachable
 from .rules import Policy
@@ -121,7 +121,7 @@ def propose(unit: Unit, body: PolicyIn) -> Reply[PolicyProposal]:
     document = checked(unit, body.content)
     current = _current(unit)
     old, base = (current.content, current.digest) if current is not None else ("", "")
-    digest = _digest(body.content)
+    digest = digest_of(body.content)
     if digest == base:
         raise Problem("conflict", "exactly this policy is in force", hint="Change the file first.")
     diff, stat = _diff(old, body.content)
@@ -160,7 +160,7 @@ def on_verdict(unit: Unit, approval: approvals.Approval) -> None:
     row = unit.execute(sa.select(policies).where(policies.c.approval_id == approval.id)).one()
     current = _current(unit)
     base = current.digest if current is not None else ""
-    sound = _digest(row.content) == row.digest and _bound(base, row.digest) == approval.diff_hash
+    sound = digest_of(row.content) == row.digest and _bound(base, row.digest) == approval.diff_hash
     if not sound:
         raise Problem(
             "conflict", "another policy has come into force since this one was proposed, so its approval is void",
@@ -196,10 +196,6 @@ def _current(unit: Unit) -> sa.Row[Any] | None:
     joined = policy_versions.join(policies, v.policy_id == p.id)
     wanted = sa.select(*columns).select_from(joined).order_by(v.version.desc()).limit(1)
     return unit.execute(wanted).first()
-
-
-def _digest(content: str) -> str:
-    return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 
 
 def _bound(base: str, digest: str) -> str:

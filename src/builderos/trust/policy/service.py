@@ -1,6 +1,6 @@
 """What other rooms may use of the policy room."""
 
-from . import approvals, parting, proposing, waiting
+from . import approvals, parting, proposing, waiting, witness
 from .actions import ACTIONS, Action
 from .applying import actions_on
 from .approvals import Approval, Verdicts
@@ -50,4 +50,5 @@ __all__ = [
     "require",
     "require_paths",
     "waiting",
+    "witness",
 ]
