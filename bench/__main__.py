@@ -10,9 +10,11 @@ from . import (
     audit,
     commits,
     jail,
+    keeping,
     looking,
     millions,
     policy,
+    replaying,
     scale,
     secrets,
     start,
@@ -57,6 +59,8 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "millions": lambda: millions.millions(report, small, server, 10_000_000 if full > 1 else 200_000),
         "watching": lambda: watching.overhead(report, small),
         "looking": lambda: looking.runs(report, small, server, 40 * full),
+        "replay": lambda: replaying.replays(report, place),
+        "artifacts": lambda: keeping.throughput(report, small, server, place, 5 * full),
         "jail": lambda: jail.starts(report, place, 60 * full),
     }
     try:
