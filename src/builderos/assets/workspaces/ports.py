@@ -93,3 +93,12 @@ class Projections(Registry[Projection]):
 
     def __init__(self) -> None:
         super().__init__("projection")
+
+
+class Origins(Registry[Callable[[Unit, str], list[tuple[str, str, str]]]]):
+    """Who tells where other things come from, by the prefix of their ids (`run`, `stp`, `art`): edges of subject,
+    relation and object. Raises `not_found`, also for what the caller may not see.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("origin")

@@ -25,17 +25,24 @@ from builderos.trust.policy.schema import Resource
 from .content import repository_of
 from .model import pulls, sandboxes
 from .places import branch_resource
+from .ports import Origins
 from .pulls import find_pull, pull_resource
 
 MAX_PROMOTIONS: Final = 500
 MAX_VERSION: Final = 200
+_KINDS: Final = {"run": "run", "stp": "step", "art": "artifact"}
 PROMPT_TRAILER: Final = "BuilderOS-Prompt-Version"
 
 
 class ProvenanceIn(In):
     """Of what."""
 
-    id: Annotated[Line, Field(description="A commit (40 hexadecimal digits), a promotion or an approval.")]
+    id: Annotated[
+        Line,
+        Field(
+            description="A commit (40 hexadecimal digits), a promotion, an approval, a run, a step or an artifact."
+        ),
+    ]
 
 
 class Act(Out):
@@ -139,11 +146,18 @@ class Found:
 
 
 def provenance(unit: Unit, body: ProvenanceIn) -> ProvenanceOut:
-    """Of a commit, a promotion or an approval. Raises `not_found`, also for what the caller may not read."""
+    """Of a commit, a promotion, an approval, a run, a step or an artifact.
+
+    Raises `not_found`, also for what the caller may not read.
+    """
     if body.id.startswith("apr_"):
         return _of_approval(unit, body.id)
     if body.id.startswith("pul_"):
         return _of_promotion(unit, body.id)
+    prefix = body.id.partition("_")[0]
+    if Origins in unit.context and prefix in (origins := unit.get(Origins)):
+        found = [Edge(subject=s, relation=r, object=o) for s, r, o in origins.get(prefix)(unit, body.id)]
+        return ProvenanceOut(id=body.id, kind=_KINDS[prefix], commit=None, promotions=[], edges=found)
     return told(unit, find_commit(unit, body.id))
 
 

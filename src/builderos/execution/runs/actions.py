@@ -11,6 +11,8 @@ from builderos.core.steps import Action, Actions, Done, Work
 from builderos.core.unit import Unit
 
 from .commands import run_command
+from .proposing import open_pr
+from .replay_steps import REPLAY, replay_step
 from .rows import QUEUE, find_run
 from .trees import base_of, scratch_of
 
@@ -20,7 +22,9 @@ MAX_MESSAGE = 2000
 def builtin(actions: Actions) -> None:
     """Enrol what this room can do itself."""
     actions.enrol("run", Action(outside=run_command, queue=QUEUE))
+    actions.enrol(REPLAY, Action(outside=replay_step, queue=QUEUE, lasting=False))
     actions.enrol("noop", Action(in_unit=nothing, lasting=False))
+    actions.enrol("git.open_pr", Action(in_unit=open_pr))
     actions.enrol("git.commit", Action(in_unit=commit, undo=take_back))
 
 

@@ -47,7 +47,7 @@ async def made(context: Context, action: Action, work: Work) -> Done:
 
 async def _made(context: Context, action: Action, work: Work) -> Done:
     assert action.outside is not None
-    if work.node.run is None:
+    if work.node.run is None or work.node.replay is not None:
         return await action.outside(context, work)
     known, served = await context.get(Durable).unit(functools.partial(cache.look, context, work))
     if served is not None:

@@ -316,7 +316,7 @@ def is_heavy(unit: Unit, spec: dict[str, Any]) -> bool:
 
 def action_of(spec: dict[str, Any]) -> str:
     """The name under which what a node does is enrolled."""
-    for kind in ("run", "actor", "agent", "approval", "question"):
+    for kind in ("replay", "run", "actor", "agent", "approval", "question"):
         if spec.get(kind) is not None:
             return kind
     return str(spec["action"])

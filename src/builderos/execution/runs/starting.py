@@ -19,9 +19,10 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.vault import service as vault
 
-from . import events, sources
+from . import events, groups, sources
 from .course import Course
 from .definition import Definition, Node, bind, expand, node_of
+from .ending import finish
 from .model import runs, steps
 from .rows import GOOD, Row, actor_json, call_of, find_run
 from .schema import RunStarted, RunStartIn
@@ -74,7 +75,7 @@ def begin(
     }  # fmt: skip
     facts = {"branch": values["branch"], "trigger": trigger.get("type"), "pipeline": definition.ref}
     nodes = expand(definition, params, facts=facts, resolve=sources.resolver(unit, branch))
-    return _insert(unit, values, _rows_of(nodes), definition.timeout_s)
+    return insert_run(unit, values, rows_of(nodes), definition.timeout_s)
 
 
 def again(unit: Unit, old: Row, from_step: str | None) -> str:
@@ -97,25 +98,31 @@ def again(unit: Unit, old: Row, from_step: str | None) -> str:
     values = {name: getattr(old, name) for name in taken}
     values |= {"lanes": old.definition.get("lanes", "fail_fast"), "rerun_of": old.id}
     values["trigger"] = {"type": "rerun", "by": unit.actor.id, "run_id": old.id, "from_step": from_step}
-    made = _rows_of([node_of(row.spec) for row in rows])
+    made = rows_of([node_of(row.spec) for row in rows])
     for row, new in zip(rows, made, strict=True):
         if row.name not in redo:
             new.update({name: getattr(row, name) for name in _KEPT}, ended_at=unit.now, started_at=unit.now)
             new["status"] = "skipped" if row.status == "skipped" else "cached"
         new["waiting_for"] = sum(need in redo for need in row.needs)
-    return _insert(unit, values, made, old.definition.get("timeout_s"))
+    return insert_run(unit, values, made, old.definition.get("timeout_s"))
 
 
-def _insert(unit: Unit, values: dict[str, Any], made: list[dict[str, Any]], timeout_s: float | None) -> str:
+def insert_run(
+    unit: Unit, values: dict[str, Any], made: list[dict[str, Any]], timeout_s: float | None
+) -> str:
+    """Write the rows of a run and of its steps (`rows_of`), and start what may run; returns its id."""
     run_id = new_id("run")
     ended = sum(new.get("ended_at") is not None for new in made)
     values |= {
         "id": run_id, "org_id": unit.org_id, "status": "queued", "detail": "", "actor": actor_json(unit.actor),
         "actor_id": unit.actor.id, "open_steps": len(made) - ended, "paused": False, "rollback": False,
-        "traceparent": tracing.headers().get("traceparent", ""), "commits": [], "approvals": [], "policy_digest": "",
+        "traceparent": tracing.headers().get("traceparent", ""), "commits": [], "approvals": [],
+        "policy_digest": unit.get(policy.InForce).of(unit).digest,
         "created_at": unit.now, "deadline_at": unit.now + timedelta(seconds=timeout_s or RUN_TIMEOUT_S),
     }  # fmt: skip
-    unit.execute(sa.insert(runs).values(**values))
+    group = groups.name_of(values["definition"])
+    held = group is not None and not _turn_of(unit, group, values["definition"])
+    unit.execute(sa.insert(runs).values(**values, group_name=group, held=held))
     for at in range(0, len(made), _AT_ONCE):
         rows = [
             _DEFAULTS | new | {"org_id": unit.org_id, "run_id": run_id} for new in made[at : at + _AT_ONCE]
@@ -127,7 +134,8 @@ def _insert(unit: Unit, values: dict[str, Any], made: list[dict[str, Any]], time
     course = Course(unit, run)
     c = steps.c
     first = unit.execute(sa.select(steps).where(c.run_id == run_id, c.waiting_for == 0, c.ended_at.is_(None)))
-    course.ready(sorted(first, key=lambda row: row.position))
+    if not held:
+        course.ready(sorted(first, key=lambda row: row.position))
     course.close()
     unit.get(Callers).remember(run_id, call_of(run))
     payload: dict[str, Any] = {
@@ -139,6 +147,16 @@ def _insert(unit: Unit, values: dict[str, Any], made: list[dict[str, Any]], time
         payload["base"] = values["base_sha"]
     ledger.record(unit, "run.started", run_id, payload)
     return run_id
+
+
+def _turn_of(unit: Unit, group: str, definition: dict[str, Any]) -> bool:
+    """Whether a new run of a group may begin at once. Those that wait make room for it where it is to replace them."""
+    if definition["concurrency"].get("replace"):
+        for run in groups.waiting(unit, group):
+            course = Course(unit, run)
+            course.stop("cancelled", "replaced by a newer run")
+            finish(unit, course)
+    return groups.has_room(unit, group, definition)
 
 
 _KEPT: Final = (
@@ -153,7 +171,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-def _rows_of(nodes: Sequence[Node]) -> list[dict[str, Any]]:
+def rows_of(nodes: Sequence[Node]) -> list[dict[str, Any]]:
+    """Rows of steps, as they are before anything has run."""
     needed_by: dict[str, list[str]] = {node.id: [] for node in nodes}
     for node in nodes:
         for need in node.needs:

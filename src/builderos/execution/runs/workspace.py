@@ -74,6 +74,9 @@ def lay_out(scratch: Scratch, tree: str, folder: Path) -> None:
         os.utime(path, (MOMENT, MOMENT))  # packers and compilers write it into what they make
     for path, target in links:  # last: nothing is ever written through one
         os.symlink(target, os.fsencode(path))
+        os.utime(path, (MOMENT, MOMENT), follow_symlinks=False)
+    for made, _, _ in os.walk(folder, topdown=False):
+        os.utime(made, (MOMENT, MOMENT))
     done.touch()
 
 

@@ -1,0 +1,234 @@
+"""Receipts of runs: made once a run has ended, signed with the server's key, kept byte for byte as they were signed."""
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from pydantic import Field
+from sqlalchemy.dialects.postgresql import insert
+
+from builderos.assets.artifacts import service as artifacts
+from builderos.core.context import Context
+from builderos.core.home import project_state
+from builderos.core.operations import Download
+from builderos.core.problems import Problem
+from builderos.core.schema import In, Line, Out
+from builderos.core.settings import Settings
+from builderos.core.unit import Unit, as_system
+from builderos.trust.ledger import service as ledger
+from builderos.trust.policy import service as policy
+from builderos.trust.signing.service import Signer
+
+from . import records
+from .effects import effects_of
+from .keys import canonical
+from .logs_find import TYPE as LOG
+from .model import steps
+from .receipts_page import page
+from .receipts_statement import PAYLOAD, Facts, Step, bare, statement
+from .records_model import receipts
+from .rows import OVER, Row, find_run
+from .seen import seen_run
+
+
+class ReceiptIn(In):
+    """Of which run."""
+
+    id: Line
+
+
+class SignatureOut(Out):
+    """One signature; `keyid` is the SHA-256 of the server's public key."""
+
+    keyid: str
+    sig: str
+
+
+class ReceiptOut(Out):
+    """A DSSE envelope around an in-toto Statement v1 with the predicate of SLSA provenance v1."""
+
+    payload: Annotated[str, Field(description="Base64 of the statement.")]
+    payloadType: str  # noqa: N815 - DSSE names it so
+    signatures: list[SignatureOut]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A receipt as it is kept."""
+
+    payload: bytes
+    key_id: str
+    signature: str
+
+    def envelope(self) -> dict[str, Any]:
+        """The DSSE envelope, plain JSON."""
+        sig = {"keyid": self.key_id, "sig": self.signature}
+        return {
+            "payload": base64.b64encode(self.payload).decode(),
+            "payloadType": PAYLOAD,
+            "signatures": [sig],
+        }
+
+
+def show(unit: Unit, body: ReceiptIn) -> ReceiptOut:
+    """The signed receipt. Raises `not_found` while the run goes on."""
+    return ReceiptOut.model_validate(_seen(unit, body).envelope())
+
+
+def show_page(unit: Unit, body: ReceiptIn) -> Download:
+    """The same as a page of Markdown for people."""
+    found = _seen(unit, body)
+    text = page(json.loads(found.payload), key_id=found.key_id).encode()
+    return Download(iter((text,)), "text/markdown; charset=utf-8", f"receipt-{body.id}.md", size=len(text))
+
+
+def _seen(unit: Unit, body: ReceiptIn) -> Receipt:
+    run = seen_run(unit, body.id)
+    if run.status not in OVER:
+        raise Problem("not_found", f"the run is {run.status}", hint="A receipt is made when a run has ended.")
+    found = _stored(unit, run.id)
+    if found is None:  # whoever ended the run was killed right after it
+        found = _made(unit, run)
+        unit.keep(lambda again, made=found: _store(again, body.id, made))
+    return found
+
+
+def write(context: Context, org_id: str, run_id: str) -> None:
+    """Make the receipt of a run that has ended, unless there is one, and write it beside the run's file. Blocks."""
+
+    def ensure(unit: Unit) -> tuple[Receipt, str | None] | None:
+        run = find_run(unit, run_id)
+        if run.status not in OVER:
+            return None
+        found = _stored(unit, run_id)
+        if found is None:
+            found = _made(unit, run)
+            _store(unit, run_id, found)
+        return found, run.project_id
+
+    made = as_system(context, org_id, ensure)
+    if made is not None:
+        receipt, project_id = made
+        _replace(path_of(context.get(Settings).home_dir, org_id, project_id, run_id), receipt)
+
+
+def path_of(home: Path, org_id: str, project_id: str | None, run_id: str) -> Path:
+    """Where the receipt of a run lies."""
+    return project_state(home, org_id, project_id) / "receipts" / f"{run_id}.json"
+
+
+def _replace(path: Path, receipt: Receipt) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(json.dumps(receipt.envelope()) + "\n")
+    draft.replace(path)
+
+
+def _stored(unit: Unit, run_id: str) -> Receipt | None:
+    c = receipts.c
+    wanted = sa.select(c.payload, c.key_id, c.signature).where(c.org_id == unit.org_id, c.run_id == run_id)
+    row = unit.execute(wanted).one_or_none()
+    return Receipt(bytes(row.payload), row.key_id, row.signature) if row is not None else None
+
+
+def _store(unit: Unit, run_id: str, made: Receipt) -> None:
+    values = {
+        "org_id": unit.org_id, "run_id": run_id, "payload": made.payload, "key_id": made.key_id,
+        "signature": made.signature, "made_at": unit.now,
+    }  # fmt: skip
+    unit.execute(insert(receipts).values(**values).on_conflict_do_nothing())
+
+
+def _made(unit: Unit, run: Row) -> Receipt:
+    signer = unit.get(Signer)
+    said = statement(gathered(unit, run), public_key=signer.public_key, key_id=signer.key_id)
+    signed = signer.envelope(PAYLOAD, canonical(said).encode())
+    return Receipt(canonical(said).encode(), signed.key_id, signed.signature)
+
+
+# -------------------------------------------------------------------- gathering
+
+
+def gathered(unit: Unit, run: Row) -> Facts:
+    """All that a receipt says of a run that has ended."""
+    rows = unit.execute(sa.select(steps).where(steps.c.run_id == run.id).order_by(steps.c.position)).all()
+    known = _records(unit, run.id)
+    names = {row.id: row.name for row in rows}
+    made_with = _made_with(known)
+    return Facts(
+        unit.org_id, run.id, run.kind, f"{run.pipeline}@{run.version}", run.definition_digest, run.input_fingerprint,
+        run.status, run.reason, run.params, {k: v for k, v in run.trigger.items() if v is not None}, run.actor_id,
+        run.repo_name or None, run.branch or None, run.base_sha, run.base_tree, run.policy_digest, run.created_at,
+        run.started_at, run.ended_at, [_step(row, known.get(row.id)) for row in rows], commits=tuple(run.commits),
+        artifacts=[
+            {"id": kept.id, "path": kept.path, "hash": kept.hash, "size": kept.size, "media_type": kept.media_type,
+             "step": names.get(kept.step_id or "", "")}
+            for kept in artifacts.reading.of_run(unit, run.id) if kept.type != LOG
+        ],
+        approvals=[_approval(unit, id_) for id_ in _approvals(run, rows)],
+        effects=[
+            {"kind": e.kind, "key": e.key, "state": e.state, "requestDigest": e.request_digest}
+            for e in effects_of(unit, run.id)
+        ],
+        agents={row.agent_id: "" for row in rows if row.agent_id}, ledger=_lines(unit, run.id), **made_with,
+    )  # fmt: skip
+
+
+def _records(unit: Unit, run_id: str) -> dict[str, records.Record]:
+    found: dict[str, records.Record] = {}
+    for id_, row in records.rows_of_run(unit, run_id).items():
+        try:
+            found[id_] = records.read(row)
+        except records.Damaged:  # the receipt tells what is sure; the cache raises the alert
+            continue
+    return found
+
+
+def _made_with(known: Mapping[str, records.Record]) -> dict[str, dict[str, str]]:
+    prompts: dict[str, str] = {}
+    tools: dict[str, str] = {}
+    runtimes: dict[str, str] = {}
+    for record in known.values():
+        tools |= record.ingredients.tools
+        if record.ingredients.runtime:
+            runtimes[record.runtime] = record.ingredients.runtime
+        if record.ingredients.prompt:
+            prompts[str(record.ingredients.definition.get("prompt", record.name))] = record.ingredients.prompt
+    return {"prompts": prompts, "tools": tools, "runtimes": runtimes}
+
+
+def _step(row: Row, record: records.Record | None) -> Step:
+    return Step(
+        row.name, row.id, row.action, row.status, row.reason, row.attempt, row.agent_id, row.cache_key,
+        record.source if record else None, row.input_tree, row.output_tree, record.runtime if record else None,
+        row.tier, record.log if record else None, row.started_at, row.ended_at,
+    )  # fmt: skip
+
+
+def _approvals(run: Row, rows: Any) -> list[str]:
+    return list(dict.fromkeys([*run.approvals, *(row.approval_id for row in rows if row.approval_id)]))
+
+
+def _approval(unit: Unit, id_: str) -> dict[str, Any]:
+    """Who said what to which change; their words are theirs."""
+    found = policy.approvals.find(unit, id_)
+    said = [{"who": d["who"], "when": d["when"], "verdict": d["verdict"]} for d in found.decisions]
+    return {
+        "id": id_, "action": found.action, "state": found.state, "diffHash": found.diff_hash,
+        "requestedBy": found.requested_by, "selfApproved": found.self_approved, "decisions": said,
+    }  # fmt: skip
+
+
+def _lines(unit: Unit, run_id: str) -> dict[str, Any]:
+    """Where in the ledger the run begins and ends."""
+    first = ledger.lines_about(unit, run_id, type_="run.started", limit=1)
+    last = ledger.lines_about(unit, run_id, type_="run.ended", limit=1)
+    if not first or not last:
+        return {}
+    return {"fromSeq": first[0]["seq"], "toSeq": last[0]["seq"], "hash": {"sha256": bare(last[0]["hash"])}}
