@@ -120,7 +120,7 @@ def insert_run(
         "policy_digest": unit.get(policy.InForce).of(unit).digest,
         "created_at": unit.now, "deadline_at": unit.now + timedelta(seconds=timeout_s or RUN_TIMEOUT_S),
     }  # fmt: skip
-    group = groups.name_of(values["definition"])
+    group = groups.name_of(values["definition"]) if values["kind"] != "replay" else None
     held = group is not None and not _turn_of(unit, group, values["definition"])
     unit.execute(sa.insert(runs).values(**values, group_name=group, held=held))
     for at in range(0, len(made), _AT_ONCE):
