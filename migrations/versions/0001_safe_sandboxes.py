@@ -27,6 +27,7 @@ def upgrade() -> None:
         "artifacts",
         "runs",
         "pipelines",
+        "triggers",
         "run_events",
         "compute",
         "nodes",

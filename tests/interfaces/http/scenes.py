@@ -310,9 +310,16 @@ class Scene:
     @cached_property
     def pipeline(self) -> str:
         """A pipeline on the sandbox's branch."""
-        text = "name: scene\nsteps:\n  - {id: only, action: noop}\n"
+        text = "name: scene\ntriggers: [manual, {after: other}]\nsteps:\n  - {id: only, action: noop}\n"
         self.sandbox.commit({"ship/scene/pipeline.yaml": text})
         return "scene"
+
+    @property
+    def trigger_id(self) -> str:
+        """A trigger that the owner has switched on."""
+        where = {"repo_name": self.sandbox.repo_name, "branch": self.sandbox.branch}
+        on = self.world.as_owner("POST", f"/v1/pipelines/{self.pipeline}/triggers", json=where)
+        return self.world.ok(on)["items"][0]["id"]
 
     @cached_property
     def run_id(self) -> str:

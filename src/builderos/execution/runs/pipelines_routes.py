@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import pipelines
+from . import pipelines, triggers
 from .pipelines_schema import (
     PipelineCheck,
     PipelineIn,
@@ -14,6 +14,7 @@ from .pipelines_schema import (
     PipelinePublishIn,
     PipelineValidateIn,
 )
+from .triggers_schema import TriggerIn, TriggerList, TriggerListIn, TriggerOff, TriggersOn, TriggersOnIn
 
 routes = Operations("pipelines")
 
@@ -40,3 +41,21 @@ def publish_pipeline(unit: Unit, body: PipelinePublishIn) -> Reply[PipelinePubli
 def show_pipeline(unit: Unit, body: PipelineIn) -> PipelineOut:
     """Show a pipeline with its file, steps, params and versions."""
     return pipelines.show(unit, body)
+
+
+@routes.post("/v1/pipelines/{name}/triggers", "switchOnTriggers", consequential=True)
+def switch_on_triggers(unit: Unit, body: TriggersOnIn) -> TriggersOn:
+    """Let the triggers of a branch's pipeline start runs from now on, on your behalf."""
+    return triggers.switch_on(unit, body)
+
+
+@routes.get("/v1/triggers", "listTriggers")
+def list_triggers(unit: Unit, body: TriggerListIn) -> TriggerList:
+    """List what starts runs by itself, newest first."""
+    return triggers.listed(unit, body)
+
+
+@routes.delete("/v1/triggers/{id}", "switchOffTrigger")
+def switch_off_trigger(unit: Unit, body: TriggerIn) -> TriggerOff:
+    """Switch a trigger off; runs that it has started go on."""
+    return triggers.switch_off(unit, body)

@@ -15,6 +15,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LIST = (("name", "NAME"), ("version", "VERSION"), ("versions", "VERSIONS"), ("source.type", "FROM"),
         ("description", "DESCRIPTION"))  # fmt: skip
 STEPS = (("id", "STEP"), ("action", "ACTION"), ("needs", "NEEDS"), ("lane", "LANE"), ("title", "TITLE"))
+TRIGGERS = (("id", "ID"), ("pipeline_id", "PIPELINE"), ("kind", "KIND"), ("branch", "BRANCH"), ("state", "STATE"),
+            ("next_at", "NEXT"), ("last_run_id", "LAST RUN"), ("detail", "DETAIL"))  # fmt: skip
 _FIXED_NAME = "pipeline.yaml"
 
 
@@ -46,7 +48,7 @@ def list_(caller: Caller, name: str | None, limit: int, cursor: str | None) -> i
     reply = caller.client().call("GET", "/v1/pipelines", fields(name=name, limit=limit, cursor=cursor))
     for item in reply["items"]:
         item["description"] = item["description"].strip().partition("\n")[0]
-    return caller.show(reply, table(reply["items"], LIST))
+    return caller.listing(reply, LIST, "There is no such pipeline.")
 
 
 @command.command()
@@ -83,6 +85,41 @@ def publish(caller: Caller, what: str, repo: str | None, branch: str | None) -> 
         raise click.UsageError(f"there is no file {what}; name a branch with --branch to publish from there")
     reply = caller.client().call("POST", "/v1/pipelines", body, once=True)
     return caller.show(reply, [str(reply["message"]), *facts(reply, ("digest",))])
+
+
+@command.group(cls=Noun)
+def triggers() -> None:
+    """Switch what starts runs by itself on and off."""
+
+
+@triggers.command("on")
+@click.argument("name")
+@on_branch
+@click.pass_obj
+def on(caller: Caller, name: str, repo: str | None, branch: str | None) -> int:
+    """Let the triggers of a branch's pipeline start runs from now on, on your behalf."""
+    body = fields(repo_name=repo, branch=branch)
+    reply = caller.client().call("POST", f"/v1/pipelines/{name}/triggers", body, once=True)
+    return caller.show(reply, [str(reply["message"]), table(reply["items"], TRIGGERS)])
+
+
+@triggers.command("list")
+@click.option("--pipeline", metavar="NAME", help="Only those of this pipeline.")
+@paged
+@click.pass_obj
+def list_triggers(caller: Caller, pipeline: str | None, limit: int, cursor: str | None) -> int:
+    """List what starts runs by itself."""
+    where = fields(pipeline=pipeline, limit=limit, cursor=cursor)
+    reply = caller.client().call("GET", "/v1/triggers", where)
+    return caller.listing(reply, TRIGGERS, "No trigger is on.")
+
+
+@triggers.command("off")
+@click.argument("id_", metavar="ID")
+@click.pass_obj
+def off(caller: Caller, id_: str) -> int:
+    """Switch a trigger off; runs that it has started go on."""
+    return caller.tell(caller.client().call("DELETE", f"/v1/triggers/{id_}"))
 
 
 def _folder(file: Path) -> str | None:

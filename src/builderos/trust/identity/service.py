@@ -24,8 +24,9 @@ from builderos.trust.secrets.service import Keyring
 
 from . import members, roles, visitors
 from .model import credentials, orgs
+from .standing import still
 
-__all__ = ["members", "roles", "visitors"]
+__all__ = ["members", "roles", "still", "visitors"]
 
 CredentialKind = Literal[
     "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite"

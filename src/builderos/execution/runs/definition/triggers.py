@@ -17,7 +17,7 @@ ENDS: Final = ("succeeded", "failed", "denied", "cancelled", "timed_out")
 _EVENT: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}\Z")
 _PATTERN: Final = re.compile(r"[^\s\x00-\x1f\\\[\]{}!]{1,400}\Z")
 _CRON_PART: Final = re.compile(r"(?:\*|[0-9]{1,2}(?:-[0-9]{1,2})?)(?:/[0-9]{1,2})?\Z")
-_CRON: Final = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+CRON: Final = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 
 
 class TriggerWords(Words):
@@ -101,9 +101,9 @@ class TriggerWords(Words):
 def cron_fault(text: str) -> str | None:
     """Why a text is no schedule of five fields; None: it is one."""
     fields = text.split()
-    if len(fields) != len(_CRON):
+    if len(fields) != len(CRON):
         return f"{len(fields)} fields where five are expected"
-    for field, (name, least, most) in zip(fields, _CRON, strict=True):
+    for field, (name, least, most) in zip(fields, CRON, strict=True):
         for part in field.split(","):
             if not _CRON_PART.match(part):
                 return f"{part[:20]!r} is no {name}"

@@ -1,0 +1,42 @@
+"""When a schedule of five fields comes next."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from .triggers import CRON
+
+_DAYS: Final = 4 * 366 + 1  # the 29th of February comes within that
+
+
+def next_after(schedule: str, after: datetime) -> datetime | None:
+    """The first minute after `after` (aware) that fits, in its zone; None where none does, e.g. the 31st of February.
+
+    Day and weekday: where both are restricted, one of them suffices, as in every cron.
+    """
+    fields = schedule.split()
+    minutes, hours, days, months, weekdays = (
+        set(_values(field, least, most)) for field, (_, least, most) in zip(fields, CRON, strict=True)
+    )
+    weekdays = {day % 7 for day in weekdays}
+    either = fields[2] != "*" and fields[4] != "*"
+    start = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    day = start.replace(hour=0, minute=0)
+    for _ in range(_DAYS):
+        of_month, of_week = day.day in days, day.isoweekday() % 7 in weekdays
+        if day.month in months and (of_month or of_week if either else of_month and of_week):
+            for hour in sorted(hours):
+                for minute in sorted(minutes):
+                    found = day.replace(hour=hour, minute=minute)
+                    if found >= start:
+                        return found
+        day += timedelta(days=1)
+    return None
+
+
+def _values(field: str, least: int, most: int) -> Iterator[int]:
+    for part in field.split(","):
+        head, _, step = part.partition("/")
+        ends = [int(end) for end in head.split("-")] if head != "*" else [least, most]
+        last = most if step and len(ends) == 1 else ends[-1]
+        yield from range(ends[0], last + 1, int(step or 1))
