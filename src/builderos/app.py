@@ -92,6 +92,7 @@ from builderos.trust.orgs import service as orgs
 from builderos.trust.orgs.ports import Alarm, Elsewhere, Holds, Providers, Subjects
 from builderos.trust.orgs.routes import place_routes
 from builderos.trust.orgs.routes import routes as key_routes
+from builderos.trust.policy.ports import Readings
 from builderos.trust.policy.routes import routes as approval_routes
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
 from builderos.trust.policy.service import witness as policy_witness
@@ -196,6 +197,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     witnesses = Witnesses()
     witnesses.enrol("commits", workspaces.unlogged_commits)
     witnesses.enrol("accesses", audit.access.unsealed)
+    context.put(Readings, Readings(lambda unit, *what: audit.access.note(unit, *what[:2], paths=what[2])))
     witnesses.enrol("index", ledger.misplaced)
     witnesses.enrol("decisions", policy_witness.findings)
     context.put(Witnesses, witnesses)

@@ -43,6 +43,19 @@ def findings(lab: Lab) -> list[str]:
     return lab.ok(lab.as_owner("GET", "/v1/audit/verify"))["findings"]
 
 
+def test_who_is_shown_a_diff_or_a_line_has_read_its_files(lab: Lab) -> None:
+    box = lab.open_sandbox()
+    box.commit({"d/one.txt": "1\n", "d/two.txt": "2\n"})
+    asked = box.post("/git/promote", title="Bring it")
+    pull = lab.ok(lab.as_owner("GET", f"/v1/approvals/{asked['approval_id']}"))["object"]
+    lab.ok(lab.as_owner("GET", f"/v1/pulls/{pull}"))
+    where = {"repo_name": "lab", "branch": box.branch, "path": "d/one.txt", "line": 1}
+    lab.ok(lab.as_owner("GET", "/v1/why", params=where))
+    for action, object_ in (("pull.read", pull), ("approval.read", asked["approval_id"])):
+        assert {r["path"] for r in reads(lab, action=action, object=object_)} >= {"d/one.txt", "d/two.txt"}
+    assert [r["path"] for r in reads(lab, action="why.read", branch=box.branch)] == ["d/one.txt"]
+
+
 def test_every_file_that_somebody_is_given_has_its_row(lab: Lab) -> None:
     box = lab.open_sandbox()
     box.commit({"a.txt": "1\n", "b.txt": "2\n"})

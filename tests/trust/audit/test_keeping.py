@@ -18,6 +18,7 @@ from builderos.trust.orgs import service as orgs
 from tests.support.databases import Databases
 from tests.support.lab import Lab, lab_in_temp
 from tests.support.receivers import NETWORKS, receiver
+from tests.support.teams import Team
 from tests.support.world import Json
 
 ASKED = "Bring what Bob Example wrote"
@@ -227,3 +228,20 @@ def test_an_organisation_that_is_held_is_not_erased(own: Lab) -> None:
     assert own.sql("select erased_at is null from ops.orgs where id = %s", other.id) == [(False,)]
     with own.world.context.get(Database).transaction(other.id) as transaction:
         assert transaction.driver.execute("select count(*) from ops.ledger").fetchone() != (0,)
+
+
+def test_titles_that_somebody_gave_from_a_workspace_are_erased_too(lab: Lab) -> None:
+    team = Team(lab)
+    lab.ok(team.owner.call("POST", "/v1/repos", name="shop"), 201)
+    builder = team.join("builder")
+    box = lab.ok(builder.call("POST", "/sandbox/init", repo_name="shop"))
+    bearer = {"Authorization": f"Bearer {box['reuse_token']}"}
+    change = {"message": "m", "files": [{"path": "n.txt", "content": "x"}]}
+    lab.ok(lab.world.http.post("/commit_and_log_output", json=change, headers=bearer))
+    asked = lab.ok(lab.world.http.post("/git/promote", json={"title": "Call Bob Miller"}, headers=bearer))
+    path = f"/v1/approvals/{asked['approval_id']}"
+    pull = lab.ok(team.owner.call("POST", path, decision="deny"))["object"]
+    assert lab.ok(team.owner.call("GET", f"/v1/pulls/{pull}"))["title"] == "Call Bob Miller"
+    erased = lab.ok(team.owner.call("POST", "/v1/audit/erase", subject=builder.id))
+    assert erased["elsewhere"]["promotions"] == 1
+    assert lab.ok(team.owner.call("GET", f"/v1/pulls/{pull}"))["title"] == ""

@@ -100,7 +100,7 @@ def suspects_pushed(
     commits: Mapping[str, Commit],
     looking: "Looking",
 ) -> list[vault.Suspect]:
-    """Credentials in the files, messages and names of a push, those that a later commit of it takes out again included."""
+    """Credentials in the files, messages and makers of a push, also those that a later commit of it takes out again."""
     found: list[vault.Suspect] = []
     for oid, _ in sizes:
         path = arrival.objects[oid]

@@ -16,6 +16,7 @@ from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Name, Out, Text, WriteIn
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
+from builderos.trust.audit.service import access
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
@@ -152,7 +153,9 @@ def forget_words(unit: Unit, who: str) -> int:
         left = [said for said in row.comments if said.get("who") != who]
         count += len(row.comments) - len(left)
         unit.execute(sa.update(pulls).where(pulls.c.id == row.id).values(comments=left))
-    titled = sa.update(pulls).where(pulls.c.created_by == who, pulls.c.state != "open", pulls.c.title != "")
+    # From a workspace, the program asks and the approval knows for whom.
+    whose = sa.or_(pulls.c.created_by == who, pulls.c.id.in_(policy.parting.objects_asked_by(unit, who)))
+    titled = sa.update(pulls).where(whose, pulls.c.state != "open", pulls.c.title != "")
     return count + unit.execute(titled.values(title="")).rowcount
 
 
@@ -169,7 +172,10 @@ def show(unit: Unit, body: PullIn) -> PullDetail:
     policy.require(unit, "pull.read", pull_resource(unit, row.id, source, target))
     at = replace(source, tip=row.head_sha), replace(target, tip=row.base_sha)
     found = preview(unit, *at)
-    text, _, _ = unified_diff(found.batch, found.base_tree, found.theirs.tree)
+    text, files, _ = unified_diff(found.batch, found.base_tree, found.theirs.tree)
+    if files:
+        paths = [file.path for file in files]
+        access.note(unit, "pull.read", row.id, repo=source.repo_name, branch=source.name, paths=paths)
     pull = as_pull(unit, row, source, target).model_dump()
     return PullDetail(**pull, diff=text[:MAX_DIFF_CHARS], truncated=len(text) > MAX_DIFF_CHARS)
 

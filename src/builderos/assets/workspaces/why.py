@@ -10,6 +10,7 @@ from builderos.assets.repositories.schema import MAIN, Branch
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Out, ToolOut
 from builderos.core.unit import Unit
+from builderos.trust.audit.service import access
 from builderos.trust.orgs import service as orgs
 
 from .content import tip_of
@@ -57,6 +58,9 @@ def why(unit: Unit, body: WhyIn) -> WhyOut:
     name = body.branch or unit.actor.branch or MAIN
     place = locate(unit, BranchIn(repo_name=body.repo_name, branch=name), "git.log")
     text = _line_of(unit, place.branch, body)
+    access.note(
+        unit, "why.read", place.branch.id, repo=place.repo_name, branch=place.branch.name, paths=[body.path]
+    )
     found = commit_at(unit, place.branch, blame(unit, place.branch, place.branch.tip, body.path, body.line))
     known = told(unit, found)
     assert known.commit is not None

@@ -126,6 +126,5 @@ def _stat(stat: dict[str, Any]) -> str:
 
 def _files(diff: str) -> list[str]:
     """Names of the first changed files of a diff."""
-    named = [line[6:] for line in diff.splitlines() if line.startswith(("+++ b/", "--- a/"))]
-    names = list(dict.fromkeys(named))
+    names = waiting.files_in(diff)
     return names[:_FILES] + (["…"] if len(names) > _FILES else [])

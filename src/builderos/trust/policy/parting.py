@@ -9,6 +9,12 @@ from .model import approvals
 from .terms import in_favour
 
 
+def objects_asked_by(unit: Unit, member_id: str) -> list[str]:
+    """Ids of what a member asked approvals for, in person or through a workspace."""
+    wanted = sa.select(approvals.c.object).where(approvals.c.requested_member == member_id)
+    return list(unit.execute(wanted.distinct()).scalars())
+
+
 def end_of(unit: Unit, member_id: str) -> int:
     """Take a member who leaves out of everything undecided: own requests are cancelled, and a yes to those of others
     counts no more. Returns how many were cancelled.

@@ -23,6 +23,7 @@ from .approvals import (
 )
 from .decision import acting, decide, require
 from .model import approvals
+from .ports import Readings
 from .terms import in_favour, missing
 
 
@@ -52,10 +53,18 @@ def show(unit: Unit, body: ApprovalIn) -> ApprovalShown:
     """One approval with its diff, and whether the caller may decide about it. Raises `not_found`."""
     require(unit, "approval.read", resource_of(unit, body.id))
     approval = find(unit, body.id)
+    if files := files_in(approval.diff):
+        unit.get(Readings).note(unit, "approval.read", approval.id, files)
     return ApprovalShown(
         **approval.model_dump(), quorum=quorum(approval), may_decide=may_decide(unit, approval),
         link=link_to(unit.settings, approval.id),
     )  # fmt: skip
+
+
+def files_in(diff: str) -> list[str]:
+    """The files that a comparison shows, in its order."""
+    named = (line[6:] for line in diff.splitlines() if line.startswith(("+++ b/", "--- a/")))
+    return list(dict.fromkeys(named))
 
 
 def for_reader(
