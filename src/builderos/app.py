@@ -230,13 +230,18 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
     _put_runs(context, settings)
+    _put_compute(context, settings)
+    return context
+
+
+def _put_compute(context: Context, settings: Settings) -> None:
+    """What is approved to run, who runs it, and what the doctor says of that."""
     approved = Approved(settings.ssot or settings.home_dir)
     context.put(Approved, approved)
     context.put(SandboxProviders, _sandbox_providers(settings, approved))
     examiners = Examiners()
     examiners.enrol("commands", compute_soundness)
     context.put(Examiners, examiners)
-    return context
 
 
 def _sandbox_providers(settings: Settings, approved: Approved) -> SandboxProviders:
