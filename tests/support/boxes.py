@@ -121,10 +121,8 @@ class Box:
         if self.process is None or self.exit_code is not None:
             return
         if number == signal.SIGKILL:
-            for pid in tree.descendants(self.process.pid)[
-                :1
-            ]:  # the first process of the namespace takes all others
-                tree.tell([pid], signal.SIGKILL)
+            below = tree.descendants(self.process.pid)  # the first process of the namespace takes all others
+            tree.tell(below[:1] or [self.process.pid], signal.SIGKILL)
         else:
             tree.tell(tree.descendants(self.process.pid)[1:], number)
 

@@ -24,38 +24,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from .boxes import SYSTEM, Box
+from .cluster_shapes import fault_in
 
 Json = dict[str, Any]
 HELPER = "registry.example/x/busybox@sha256:" + "c" * 64
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
-_META = {"name", "labels", "annotations", "ownerReferences"}
-# The members that are used of the objects in the published OpenAPI: path → names. "*" is any name.
-_SHAPES: dict[str, set[str]] = {
-    "": {"apiVersion", "kind", "metadata", "spec"},
-    "metadata": _META, "metadata.labels": {"*"}, "metadata.annotations": {"*"},
-    "spec": {"backoffLimit", "completions", "parallelism", "activeDeadlineSeconds", "template"},
-    "spec.template": {"metadata", "spec"}, "spec.template.metadata": {"labels"}, "spec.template.metadata.labels": {"*"},
-    "spec.template.spec": {
-        "restartPolicy", "automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds",
-        "hostname", "securityContext", "volumes", "initContainers", "containers",
-    },
-    "spec.template.spec.securityContext": {"runAsUser", "runAsGroup", "fsGroup", "runAsNonRoot", "seccompProfile"},
-    "spec.template.spec.securityContext.seccompProfile": {"type"},
-    "spec.template.spec.volumes": {"name", "emptyDir", "secret"},
-    "spec.template.spec.volumes.emptyDir": {"medium", "sizeLimit"},
-    "spec.template.spec.volumes.secret": {"secretName", "defaultMode"},
-}  # fmt: skip
-_CONTAINER: dict[str, set[str]] = {
-    "": {"name", "image", "command", "securityContext", "volumeMounts", "resources", "workingDir", "env"},
-    "securityContext": {"allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"},
-    "securityContext.capabilities": {"drop"}, "volumeMounts": {"name", "mountPath", "readOnly"},
-    "resources": {"limits", "requests"}, "resources.limits": {"cpu", "memory", "nvidia.com/gpu"},
-    "resources.requests": {"cpu", "memory", "nvidia.com/gpu"}, "env": {"name", "value"},
-}  # fmt: skip
-for _kind in ("initContainers", "containers"):
-    for _path, _names in _CONTAINER.items():
-        _SHAPES[".".join(filter(None, ("spec.template.spec", _kind, _path)))] = _names
 
 
 class Refusal(Exception):
@@ -165,7 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(200, {"apiVersion": "batch/v1", "kind": "JobList", "items": []})
 
     def create_job(self, _m: Json, _q: Json, body: Json) -> None:
-        _shaped(body, _SHAPES)
+        fault = fault_in(body)
+        if fault:
+            raise Refusal(400, fault)
         name = body["metadata"]["name"]
         if not _NAME.match(name):
             raise Refusal(400, f"{name!r} is no RFC 1123 label")
@@ -399,19 +375,6 @@ _ROUTES: list[tuple[str, str, set[str], _Verb]] = [
         _Handler.run,
     ),
 ]
-
-
-def _shaped(value: Any, shapes: dict[str, set[str]], path: str = "") -> None:
-    if isinstance(value, list):
-        for item in value:
-            _shaped(item, shapes, path)
-    if not isinstance(value, dict):
-        return
-    names = shapes.get(path, set())
-    for name, item in value.items():
-        if name not in names and "*" not in names:
-            raise Refusal(400, f'strict decoding error: unknown field "{path}.{name}"')
-        _shaped(item, shapes, f"{path}.{name}".lstrip("."))
 
 
 def _container(name: str, state: Json) -> Json:

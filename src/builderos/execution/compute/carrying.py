@@ -68,17 +68,19 @@ def unpacked(stream: IO[bytes], folder: Path, *, limit: int) -> None:
     try:
         _clear(root)
         with tarfile.open(fileobj=stream, mode="r|") as tar:
-            left = limit
-            for count, member in enumerate(tar):
-                if count > _MOST_ENTRIES or left < 0:
-                    raise _unfit("it holds more than the workspace may")
-                left -= _laid(root, tar, member)
-        if left < 0:
-            raise _unfit("it holds more than the workspace may")
+            _lay_all(root, tar, limit)
     except tarfile.TarError as error:
         raise _unfit(str(error)[:200]) from None
     finally:
         os.close(root)
+
+
+def _lay_all(root: int, tar: tarfile.TarFile, limit: int) -> None:
+    left = limit
+    for count, member in enumerate(tar):
+        left -= _laid(root, tar, member) if member.size <= left else member.size
+        if count > _MOST_ENTRIES or left < 0:
+            raise _unfit("it holds more than the workspace may")
 
 
 def _head(name: str, account: int, kind: bytes, mode: int) -> tarfile.TarInfo:

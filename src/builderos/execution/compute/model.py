@@ -13,15 +13,15 @@ def _texts(*names: str) -> list[sa.Column[str]]:
 
 
 def _number(name: str) -> sa.Column[float]:
-    return sa.Column(name, sa.Double, nullable=False, server_default=sa.text("0"))
+    return sa.Column(name, sa.Double, nullable=False)
 
 
 def _size(name: str) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, nullable=False, server_default=sa.text("0"))
+    return sa.Column(name, sa.BigInteger, nullable=False)
 
 
 def _list(name: str) -> sa.Column[Any]:
-    return sa.Column(name, JSONB, nullable=False, server_default=sa.text("'[]'"))
+    return sa.Column(name, JSONB, nullable=False)
 
 
 sandbox_runs = sa.Table(
@@ -36,10 +36,10 @@ sandbox_runs = sa.Table(
     *_texts("status"),
     sa.Column("reason", sa.Text),
     sa.Column("exit_code", sa.Integer),
-    sa.Column("detail", sa.Text, nullable=False, server_default=sa.text("''")),
+    sa.Column("detail", sa.Text, nullable=False),
     sa.Column("logs_ref", sa.Text),
     sa.Column("preview_url", sa.Text),
-    sa.Column("truncated", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    sa.Column("truncated", sa.Boolean, nullable=False),
     *(_number(name) for name in ("cpu_s", "wall_s")),
     *(_size(name) for name in ("memory_peak", "io_read", "io_written", "output_bytes")),
     *(_size(name) for name in ("network_sent", "network_received")),

@@ -1,32 +1,60 @@
 """What other rooms use of compute: running a step's command, and what may run at all."""
 
 from .approved import Approved, Listed
-from .beneath import Beneath
-from .carrying import packed_files, unpacked
-from .execution import execute, outcome_of, usage_of
-from .opening import runtime_of
-from .orders import Order, Outcome, SecretAsked
-from .providers import SandboxProviders
-from .remote import (
+from .away import (
     ACCOUNT,
     HOME,
     SECRETS,
     WORKSPACE,
-    RemoteSandboxes,
-    Seen,
     command_of,
     environment_of,
     packed_workspace,
     short_name,
 )
+from .beneath import Beneath
+from .carrying import packed_files, unpacked
+from .costs import credits_of
+from .execution import execute, outcome_of, usage_of
+from .opening import runtime_of
+from .orders import Order, Outcome, SecretAsked
+from .providers import SandboxProviders
+from .remote import RemoteSandboxes, Seen
 from .runtimes import ProviderFile, RuntimeFile, parse_provider, parse_runtimes
 from .tiers import require_tier
 from .views import soundness
 from .waiting import finished, run
 
 __all__ = [
-    "ACCOUNT", "HOME", "SECRETS", "WORKSPACE", "Approved", "Beneath", "Listed", "Order", "Outcome", "ProviderFile",
-    "RemoteSandboxes", "RuntimeFile", "SandboxProviders", "SecretAsked", "Seen", "command_of", "environment_of",
-    "execute", "finished", "outcome_of", "packed_files", "packed_workspace", "parse_provider", "parse_runtimes",
-    "require_tier", "run", "runtime_of", "short_name", "soundness", "unpacked", "usage_of",
+    "ACCOUNT",
+    "HOME",
+    "SECRETS",
+    "WORKSPACE",
+    "Approved",
+    "Beneath",
+    "Listed",
+    "Order",
+    "Outcome",
+    "ProviderFile",
+    "RemoteSandboxes",
+    "RuntimeFile",
+    "SandboxProviders",
+    "SecretAsked",
+    "Seen",
+    "command_of",
+    "credits_of",
+    "environment_of",
+    "execute",
+    "finished",
+    "outcome_of",
+    "packed_files",
+    "packed_workspace",
+    "parse_provider",
+    "parse_runtimes",
+    "require_tier",
+    "run",
+    "runtime_of",
+    "short_name",
+    "soundness",
+    "unpacked",
+    "usage_of",
 ]  # fmt: skip

@@ -143,7 +143,7 @@ class KubernetesMachine:
                 _preload_content=False,
             )
             try:
-                yield from reply.stream(_CHUNK, decode_content=False)
+                yield from iter(lambda: reply.read1(_CHUNK), b"")
             finally:
                 reply.release_conn()
 
