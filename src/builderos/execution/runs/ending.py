@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 
+from . import groups
 from .course import Course
 from .local_files import LocalFiles
 from .model import steps
@@ -19,6 +20,8 @@ def finish(unit: Unit, course: Course) -> None:
         unit.outlast()
         ended(unit, course)
         unit.get(LocalFiles).note(unit, course.run.id)
+        if course.run.group_name is not None:
+            groups.admit(unit, course.run.group_name)
 
 
 def ended(unit: Unit, course: Course) -> None:
@@ -33,7 +36,7 @@ def ended(unit: Unit, course: Course) -> None:
         .limit(500)
     )
     payload: dict[str, Any] = {
-        "pipeline": f"{run.pipeline}@{run.version}", "status": course.status,
+        "pipeline": f"{run.pipeline}@{run.version}", "kind": run.kind, "status": course.status,
         "steps": [{k: v for k, v in row._mapping.items() if v is not None} for row in rows],  # pyright: ignore[reportPrivateUsage]
         "commits": course.values.get("commits", run.commits),
     }  # fmt: skip

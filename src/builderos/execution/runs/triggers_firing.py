@@ -93,7 +93,7 @@ def _of_line(unit: Unit, seq: int, body: dict[str, Any], rows: list[sa.Row[Any]]
             if row.kind == "push" and _moved(row, payload):
                 about = {"type": "push", "branch": payload["branch"], "commit": body["object"], "seq": seq}
                 yield Occasion(row.id, str(seq), payload["branch"], about, seq)
-    elif body["type"] == "run.ended":
+    elif body["type"] == "run.ended" and payload.get("kind") != "replay":
         name = str(payload.get("pipeline", "")).partition("@")[0]
         after = [row for row in rows if row.kind == "after" and row.spec["pipeline"] == name]
         for row in after:
