@@ -28,14 +28,17 @@ FOLLOWERS, EVENTS = 200, 150
 def runs(report: Report, home: Home, server: Server, rounds: int) -> None:
     """All three, on runs that nobody carries out."""
     few, many = (_begin(home, count) for count in (FEW, MANY))
-    _page(report, home, few, many, rounds)
+    _page(report, home, (few, many), rounds, "one after the other")
+    _page(report, home, tuple(_begin(home, n, chain=False) for n in (FEW, MANY)), rounds, "side by side")
     _tail(report, home, few, many, rounds)
     _events(report, home, server, few)
 
 
-def _begin(home: Home, count: int) -> str:
-    """A run of so many steps, each after the one before."""
-    lines = [f"  - {{id: s{n}, action: noop{f', needs: [s{n - 1}]' if n else ''}}}" for n in range(count)]
+def _begin(home: Home, count: int, *, chain: bool = True) -> str:
+    """A run of so many steps, each after the one before or all at once."""
+    lines = [
+        f"  - {{id: s{n}, action: noop{f', needs: [s{n - 1}]' if n and chain else ''}}}" for n in range(count)
+    ]
     definition = parse(f"name: bench{count}\nsteps:\n" + "\n".join(lines) + "\n", name=f"bench{count}")
 
     def begin(unit: Unit) -> str:
@@ -44,13 +47,13 @@ def _begin(home: Home, count: int) -> str:
     return str(as_system(home.context, home.org_id, begin))
 
 
-def _page(report: Report, home: Home, few: str, many: str, rounds: int) -> None:
+def _page(report: Report, home: Home, ids: tuple[str, ...], rounds: int, what: str) -> None:
     def look(run_id: str) -> Case:
         return lambda _n: home.run("viewRun", home.owner, id=run_id)
 
-    ms = medians(interleave(rounds, {"few": look(few), "many": look(many)}))
+    ms = medians(interleave(rounds, {"few": look(ids[0]), "many": look(ids[1])}))
     report.at_most(
-        f"run page at {MANY:,} steps ÷ at {FEW}", ms["many"] / ms["few"], 1.5,
+        f"run page at {MANY:,} steps {what} ÷ at {FEW}", ms["many"] / ms["few"], 1.5,
         f"{ms['many']:.2f} ms ÷ {ms['few']:.2f} ms",
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy.service import approvals
 
-from .events import newest
+from .events import newest, read
 from .model import steps
 from .reading import as_step, provenance_of, summary
 from .rows import Row
@@ -30,6 +30,7 @@ _LIVE: Final = 50
 _FAILED: Final = 20
 _DECIDED: Final = 20
 _ARTIFACTS: Final = 50
+_GOING: Final = ("running", "retrying", "waiting_approval", "waiting_input")
 _BAD: Final = ("failed", "denied", "timed_out")
 
 
@@ -120,19 +121,25 @@ def view(unit: Unit, body: ViewIn) -> RunView:
 def _timeline(unit: Unit, run: Row, key: str, behind: int, limit: int) -> Timeline:
     rows = steps_of(unit, run.id, behind=behind, limit=limit + 1)
     page = rows[:limit]
-    last = (
-        sa.select(steps.c.position).where(steps.c.run_id == run.id).order_by(steps.c.position.desc()).limit(1)
-    )
-    total = unit.execute(last).scalar_one_or_none()
     return Timeline(
-        items=[as_step(row) for row in page], total=0 if total is None else total + 1, open=run.open_steps,
+        items=[as_step(row) for row in page], total=_total(unit, run), open=run.open_steps,
         next_cursor=encode_cursor(key, [page[-1].position]) if len(rows) > limit else None,
     )  # fmt: skip
 
 
+def _total(unit: Unit, run: Row) -> int:
+    """How many steps there are, as the first event of the run says it: nobody has to count them."""
+    begun = read(unit, run.id, limit=1)
+    if begun and isinstance(begun[0].payload.get("steps"), int):
+        return int(begun[0].payload["steps"])
+    return unit.execute(sa.select(sa.func.count()).where(steps.c.run_id == run.id)).scalar_one()
+
+
 def _live(unit: Unit, run: Row) -> list[Row]:
     c = steps.c
-    wanted = sa.select(steps).where(c.run_id == run.id, c.ready_at.is_not(None), c.ended_at.is_(None))
+    wanted = sa.select(steps).where(
+        c.run_id == run.id, c.ready_at.is_not(None), c.ended_at.is_(None), c.status.in_(_GOING)
+    )
     # What waits for people is found first, however many others there are.
     first = sa.case((c.status.in_(("waiting_approval", "waiting_input")), 0), else_=1)
     return list(unit.execute(wanted.order_by(first, c.position).limit(_LIVE)))

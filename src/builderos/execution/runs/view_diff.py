@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from pydantic import Field
 
 from builderos.assets.repositories import service as repositories
+from builderos.core.problems import Problem
 from builderos.core.schema import Out
 from builderos.core.unit import Unit
 
@@ -40,13 +41,24 @@ class RunDiff(Out):
 
 
 def diff_of(unit: Unit, run: Row) -> RunDiff | None:
-    """What the run has changed so far; None where no step has left anything.
+    """What the run has changed so far; None where no step has left anything, or where its branch is gone by now.
 
     The result is the tree of its last commit, else what the last step in the order of the definition left.
     """
     tree = _last_output(unit, run)
     if tree is None and not run.commits:
         return None
+    try:
+        return _changed(unit, run, tree)
+    except KeyError:
+        return None
+    except Problem as problem:
+        if problem.code != "unavailable":
+            raise
+        return None
+
+
+def _changed(unit: Unit, run: Row, tree: str | None) -> RunDiff:
     scratch = scratch_of(unit, run)
     if run.commits:
         tree = scratch.tree_of(run.commits[-1])
