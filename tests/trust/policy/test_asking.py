@@ -43,6 +43,14 @@ def test_an_answer_tells_who_decided_and_by_which_rule() -> None:
     assert ask(action="policy.write", role="owner", agent="unit-tester")[0] == "allow"
 
 
+def test_a_member_is_asked_about_as_signed_in_whole_unless_scopes_are_named() -> None:
+    assert ask(action="audit.read", role="admin")[0] == "allow"
+    assert ask(action="pull.review", role="reviewer", own=False)[0] == "allow"
+    assert ask(action="pull.read", role="viewer", own=False)[0] == "allow"
+    assert ask(action="pull.review", role="reviewer", own=False, scopes=["read"])[0] == "deny"
+    assert ask(action="git.push_main", role="admin", own=False)[0] == "needs_approval"
+
+
 def test_what_the_shipped_rules_deny_stays_denied_in_their_words() -> None:
     verdict, by, rules = ask(action="files.write", branch_kind="main", project="lab", paths=["x/.env"])
     assert (verdict, by, rules[0]) == ("deny", "shipped", "protected-branch")

@@ -1,7 +1,7 @@
 """Which role a member has where: the one in the organisation, or that of the most specific grant."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -12,6 +12,14 @@ from builderos.core.unit import Unit
 from .model import credentials, grants, members
 
 BUILDS = frozenset({"org_owner", "admin", "builder"})  # who may hold the token of a workspace
+SCOPES: Final = ("read", "write", "promote", "approve", "admin")
+SCOPES_OF_ROLE: Final[dict[Role, tuple[str, ...]]] = {  # what a whole sign-in of a member may do
+    "org_owner": SCOPES,
+    "admin": SCOPES,
+    "builder": ("read", "write", "promote"),
+    "reviewer": ("read", "approve"),
+    "viewer": ("read",),
+}
 _OF_WORKSPACES = ("reuse_token", "share")
 
 

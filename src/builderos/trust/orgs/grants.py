@@ -19,6 +19,7 @@ from builderos.core.actor import Role
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.identity import service as identity
+from builderos.trust.identity.service import roles
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
@@ -29,15 +30,9 @@ from .model import oauth_codes
 
 CODE: Final = "bos_ac_"
 LIFE: Final = timedelta(seconds=60)
-SCOPES: Final = ("read", "write", "promote", "approve", "admin")
+SCOPES: Final = roles.SCOPES
 USUAL: Final = ("read", "write", "promote")  # what a program gets that names none: to build, not to decide
-OF_ROLE: Final[dict[Role, tuple[str, ...]]] = {
-    "org_owner": SCOPES,
-    "admin": SCOPES,
-    "builder": USUAL,
-    "reviewer": ("read", "approve"),
-    "viewer": ("read",),
-}
+OF_ROLE: Final = roles.SCOPES_OF_ROLE
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 

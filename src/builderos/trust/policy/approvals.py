@@ -148,7 +148,8 @@ def request(
     if expires_s is not None:
         expires_at = min(expires_at, unit.now + timedelta(seconds=expires_s))
     unit.add(
-        approvals, id=id_, run_id=run_id, step_id=step_id, org_id=unit.org_id, action=action, object=object_, diff=diff[:MAX_DIFF_CHARS],
+        approvals, id=id_, run_id=run_id, step_id=step_id, org_id=unit.org_id, action=action, object=object_,
+        diff=diff[:MAX_DIFF_CHARS],
         diff_stat=diff_stat, diff_hash=diff_hash, reason=reason, risk=risk, risk_reasons=list(risk_reasons),
         requested_by=requested_by or unit.actor.id,
         requested_member=unit.actor.member_id, prompt_version=prompt_version, required=required, decisions=[],

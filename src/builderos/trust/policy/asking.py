@@ -31,6 +31,7 @@ from .terms import rules_for as approvals_for
 MAX_QUESTIONS: Final = 500
 _HERE: Final = "asked"
 # What an act is done to, by the first word of its name; single acts that differ from their like stand below.
+_OTHERWISE: Final = {"git.push_main": "pull.merge"}  # as policy files call it, too
 _KIND_OF: Final[Mapping[str, ResourceKind]] = {
     "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch",
     "compute": "org",
@@ -59,7 +60,13 @@ class QuestionIn(In):
         "sandbox-asked"
     )
     role: Annotated[Role, Field(description="Kind of credential or membership.")] = "sandbox"
-    scopes: Annotated[list[Line], Field(description="Scopes of an API key or token.", max_length=20)] = []
+    scopes: Annotated[
+        list[Line],
+        Field(
+            description="Scopes of an API key or token; a member without any is signed in whole.",
+            max_length=20,
+        ),
+    ] = []
     profile: Annotated[Profile, Field(description="Tool profile of the credential.")] = "standard"
     own: Annotated[bool, Field(description="Whether the workspace is the actor's own.")] = True
     project: Annotated[
@@ -192,13 +199,14 @@ def _no_cases(detail: str) -> Problem:
 
 def answer(rules: Rules, question: QuestionIn) -> Answer:
     """What the shipped rules, and then the file, say to a question."""
-    if question.action not in ACTIONS:
+    asked = _OTHERWISE.get(question.action, question.action)
+    if asked not in ACTIONS:
         raise Problem(
             "validation_failed",
             f"there is no action {question.action!r}",
             hint=f"Known: {', '.join(ACTIONS)}.",
         )
-    action: Action = question.action
+    action: Action = asked
     missing = {"network.reach": "host", "secret.use": "secret"}.get(action)
     if missing is not None and not getattr(question, missing):
         raise Problem(
@@ -254,8 +262,9 @@ def _of_file(
 
 def _actor(question: QuestionIn) -> Actor:
     bound = question.role in ("sandbox", "share")
+    scopes = question.scopes or roles.SCOPES_OF_ROLE.get(question.role, ())
     return Actor(
-        question.role, "act_asked", question.agent, _HERE, question.profile, frozenset(question.scopes),
+        question.role, "act_asked", question.agent, _HERE, question.profile, frozenset(scopes),
         repo_id=_HERE if bound else None, sandbox_id="own" if bound else None,
     )  # fmt: skip
 
