@@ -213,15 +213,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     _put_artifacts(context, settings)
     _enrol_sign_in(context, settings)
     context.put(Alarms, Alarms(notices.raise_alert))
-    carriers = Carriers()
-    for kind, carrier in (
-        ("webhook", WebhookCarrier),
-        ("syslog", SyslogCarrier),
-        ("file", FileCarrier),
-        ("s3", S3Carrier),
-    ):
-        carriers.enrol(kind, carrier(settings))
-    context.put(Carriers, carriers)
+    _put_carriers(context, settings)
     erasers = Erasers()
     erasers.enrol("approvals", approvals.forget_words)
     erasers.enrol("promotions", workspaces.forget_words)
@@ -232,6 +224,19 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     _put_runs(context, settings)
     _put_compute(context, settings)
     return context
+
+
+def _put_carriers(context: Context, settings: Settings) -> None:
+    """Where the record may be carried to."""
+    carriers = Carriers()
+    for kind, carrier in (
+        ("webhook", WebhookCarrier),
+        ("syslog", SyslogCarrier),
+        ("file", FileCarrier),
+        ("s3", S3Carrier),
+    ):
+        carriers.enrol(kind, carrier(settings))
+    context.put(Carriers, carriers)
 
 
 def _put_compute(context: Context, settings: Settings) -> None:
@@ -291,7 +296,9 @@ def _slots(settings: Settings) -> dict[str, int]:
     known = (execution.QUEUE,)
     if unknown := wanted.difference(known):
         raise Problem(
-            "validation_failed", f"there is no queue {', '.join(sorted(unknown))}", hint=f"There is {', '.join(known)}."
+            "validation_failed",
+            f"there is no queue {', '.join(sorted(unknown))}",
+            hint=f"There is {', '.join(known)}.",
         )
     return {name: settings.run_slots if name in wanted else 0 for name in known}
 
