@@ -36,6 +36,9 @@ def take(unit: Unit, branch: Branch, *, commits: int, files: int) -> None:
             limit, cost = settings.max_files_per_sandbox, files - branch.files
             limit = min(limit, file.files or limit)
             quotas.spend("files per sandbox", used=branch.files, cost=cost, limit=limit, near=near)
+        if commits:
+            counted, org_id = unit.get(quotas.budgets.Budgets), unit.org_id
+            unit.after_commit(lambda: counted.done(org_id, "commits"))
     except Problem as problem:
         told = detail | {"limit": problem.extra["limit"], "name": problem.extra["name"]}
         unit.keep(lambda later: notices.raise_alert(later, "quota_exceeded", branch.name, told))

@@ -103,10 +103,26 @@ class Budgets:
     def replace(self, standings: Iterable[Standing]) -> None:
         """Take over what the database says."""
         by_org: dict[str, list[Standing]] = {}
-        for standing in standings:
-            by_org.setdefault(standing.org_id, []).append(standing)
         with self._lock:
+            for standing in standings:
+                by_org.setdefault(standing.org_id, []).append(self._not_behind(standing))
             self._by_org = by_org
+
+    def _not_behind(self, standing: Standing) -> Standing:
+        """Commits are read off the ledger some time after they are done: what this process did counts already."""
+        if standing.meter != "commits":
+            return standing
+        known = (s.used for s in self._by_org.get(standing.org_id, []) if _same(s, standing))
+        return replace(standing, used=max(standing.used, *known, 0))
+
+    def done(self, org_id: str, meter: Meter) -> None:
+        """Count an act that is in the ledger by now."""
+        if org_id not in self._by_org:
+            return
+        with self._lock:
+            self._by_org[org_id] = [
+                replace(s, used=s.used + 1) if s.meter == meter else s for s in self._by_org.get(org_id, [])
+            ]
 
     def spend(self, org_id: str, used: Iterable[Meter]) -> None:
         """Count one call that uses these meters. Raises `budget_exceeded` where one of their budgets is used up."""
@@ -122,6 +138,10 @@ class Budgets:
             self._by_org[org_id] = [
                 replace(s, used=s.used + 1) if s.meter in counted else s for s in standings
             ]
+
+
+def _same(one: Standing, other: Standing) -> bool:
+    return (one.meter, one.period, one.since) == (other.meter, other.period, other.since)
 
 
 def refresh(context: Context) -> list[Standing]:
