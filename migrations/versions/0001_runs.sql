@@ -31,6 +31,7 @@ create table ops.runs (
   paused boolean not null default false,
   rollback boolean not null default false, -- what its steps did is taken back before it ends
   group_name text,
+  held boolean not null default false,     -- it waits until its group has room
   parent_step_id text,
   rerun_of text,
   traceparent text not null default '',

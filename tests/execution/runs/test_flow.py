@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from builderos.execution.runs.service import Callers
 from tests.support.databases import Databases
 from tests.support.runs import Ship, ship_in_temp
+from tests.support.servers import until
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +179,42 @@ steps:
     assert len(run["provenance"]["commits"]) == 1
     found = ship.box.post("/system/fetch_files", mode="batch", paths=["rolled.txt"])
     assert found["missing"] == ["rolled.txt"]
+
+
+def test_runs_of_one_group_take_turns_and_a_newer_one_replaces_those_that_wait(ship: Ship) -> None:
+    name = ship.pipeline("""
+concurrency: {group: deploys, max: 1, replace: true}
+steps:
+  - {id: ask, question: Go on?}
+""")
+    first, second, third = (ship.start(name) for _ in range(3))
+    ship.until(first, "waiting_input")
+    assert ship.until(second)["status"] == "cancelled"
+    assert ship.run(third)["status"] == "queued"
+    ship.box.post("/runs/answer", run_id=first, answer="yes")
+    ship.until(third, "waiting_input")
+    ship.box.post("/runs/answer", run_id=third, answer="yes")
+    assert ship.until(third)["status"] == "succeeded"
+
+
+def test_a_run_whose_credential_was_revoked_does_nothing_more(ship: Ship) -> None:
+    box = ship.world.open_sandbox()
+    other = Ship(ship.world, ship.database, ship.engine, box)
+    id_ = other.start(
+        other.pipeline("""
+steps:
+  - {id: ask, question: Go on?}
+  - {id: after, needs: [ask], action: noop}
+""")
+    )
+    other.until(id_, "waiting_input")
+    found = ship.world.ok(ship.world.as_owner("GET", "/v1/sandboxes?limit=200"))["items"]
+    sandbox_id = next(item["id"] for item in found if item["branch"] == box.branch)
+    ship.world.ok(ship.world.as_owner("POST", f"/v1/sandboxes/{sandbox_id}/token", json={"action": "revoke"}))
+    ship.context.put(Callers, Callers())  # as after two seconds
+    ship.world.ok(ship.world.as_owner("POST", f"/v1/runs/{id_}/answer", json={"answer": "yes"}))
+    until(lambda: ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{id_}"))["status"] == "failed")
+    run = ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{id_}"))
+    after = ship.steps(run)["after"]
+    assert (after["status"], after["reason"]) == ("failed", "policy")
+    assert "revoked" in after["error"]

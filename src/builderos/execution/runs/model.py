@@ -36,6 +36,7 @@ runs = sa.Table(
     sa.Column("paused", sa.Boolean, nullable=False),
     sa.Column("rollback", sa.Boolean, nullable=False),
     sa.Column("group_name", sa.Text),
+    sa.Column("held", sa.Boolean, nullable=False),
     sa.Column("parent_step_id", sa.Text),
     sa.Column("rerun_of", sa.Text),
     sa.Column("traceparent", sa.Text, nullable=False),

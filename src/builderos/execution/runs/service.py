@@ -1,7 +1,8 @@
 """What other rooms and doors may use of runs."""
 
-from . import local_files
+from . import leaving, local_files
 from .actions import builtin
+from .callers import Callers
 from .control import on_verdict
 from .course import INTERRUPT, WAKE
 from .effects import Handlers as EffectHandlers
@@ -17,7 +18,7 @@ from .replay import Variants
 from .replay import builtin as builtin_variants
 from .rows import NODE, QUEUE, UNDO
 from .starting import begin, start
-from .stepping import Callers, elsewhere, node
+from .stepping import elsewhere, node
 from .triggers_firing import look as fire_triggers
 from .undoing import undo
 from .watching import Watch
@@ -25,5 +26,5 @@ from .watching import Watch
 __all__ = [
     "APPROVE", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Callers", "EffectHandlers", "Followers",
     "LocalFiles", "Tails", "Variants", "Watch", "begin", "builtin", "builtin_gates", "builtin_variants", "elsewhere",
-    "facts_of", "fire_triggers", "listed", "local_files", "node", "on_verdict", "show", "start", "undo",
+    "facts_of", "fire_triggers", "leaving", "listed", "local_files", "node", "on_verdict", "show", "start", "undo",
 ]  # fmt: skip

@@ -20,13 +20,13 @@ from builderos.trust.policy import service as policy
 from builderos.trust.vault import service as vault
 
 from . import events, groups, sources
+from .callers import Callers
 from .course import Course
 from .definition import Definition, Node, bind, expand, node_of
 from .ending import finish
 from .model import runs, steps
 from .rows import GOOD, Row, actor_json, call_of, find_run
 from .schema import RunStarted, RunStartIn
-from .stepping import Callers
 
 RUN_TIMEOUT_S: Final = 6 * 3600.0
 _AT_ONCE: Final = 500

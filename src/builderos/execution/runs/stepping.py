@@ -8,9 +8,8 @@ import functools
 import logging
 import random
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -19,16 +18,18 @@ import sqlalchemy as sa
 from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.steps import Action, Actions, Done, Work
-from builderos.core.unit import Call, Unit, as_system, perform
+from builderos.core.unit import Unit, perform
 from builderos.engine.durable import Durable
+from builderos.execution.compute import service as compute
 from builderos.trust.quotas.service import budgets
 
 from . import attempt, gates
+from .callers import Callers
 from .course import Course, action_of
 from .definition import Retries, node_of
 from .ending import finish
 from .model import steps
-from .rows import GOOD, OVER, Row, call_of, find_run, find_step, seconds_left, set_step
+from .rows import GOOD, OVER, Row, find_run, find_step, seconds_left, set_step
 from .trees import base_of, input_of
 from .wanting import filled
 
@@ -38,29 +39,6 @@ STEP_TIMEOUT_S: Final = 600.0
 _LOST_AT_MOST: Final = 5
 _PAUSES_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 _PASSING: Final = frozenset({"unavailable", "busy", "storage_full"})
-
-
-class Callers:
-    """On whose behalf recent runs act, so that a unit can be opened without asking first. The row is the truth: it is
-    written once.
-    """
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[str, Call] = OrderedDict()
-
-    def remember(self, run_id: str, call: Call) -> None:
-        """Keep the last few thousand."""
-        self._known[run_id] = call
-        while len(self._known) > 5000:
-            self._known.popitem(last=False)
-
-    def of(self, context: Context, org_id: str, run_id: str) -> Call:
-        """Of this run. Raises `not_found`."""
-        call = self._known.get(run_id)
-        if call is None:
-            call = as_system(context, org_id, lambda unit: call_of(find_run(unit, run_id)), read_only=True)
-            self.remember(run_id, call)
-        return call
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +104,14 @@ class Stepper:
 
     def begin(self) -> Begun | None:
         """Begin the attempt, and end it in the same unit where it is short."""
-        call = self._context.get(Callers).of(self._context, self._org_id, self._run_id)
+        callers = self._context.get(Callers)
         try:
+            call = callers.of(self._context, self._org_id, self._run_id)
             return perform(self._context, call, self._begin, durable=False)
         except Problem as problem:
             if problem.code in _PASSING:
                 raise
+            call = callers.recorded(self._context, self._org_id, self._run_id)
             return perform(self._context, call, functools.partial(self._refused, problem))
 
     def end(self, work: Work, done: Done) -> None:
@@ -169,7 +149,8 @@ class Stepper:
             return None
         name = action_of(step.spec)
         node = node_of(step.spec)
-        unit.get(budgets.Budgets).spend(unit.org_id, ("cpu_seconds",))
+        unit.call = replace(unit.call, tool=f"{name}@1")
+        _spend(unit, run)
         if name in ("approval", "question"):
             needs = _needs(unit, step)
             gates.ask(
@@ -281,6 +262,20 @@ class Stepper:
         return run, step if step.status in ("pending", "running", "retrying") else None
 
 
+def _spend(unit: Unit, run: Row) -> None:
+    """Raise `budget_exceeded` where the organisation's budget, or the run's own, is used up."""
+    unit.get(budgets.Budgets).spend(unit.org_id, ("cpu_seconds",))
+    most = run.definition.get("budget_credits")
+    if most is None:
+        return
+    used = compute.credits_of(unit, run.id)
+    if used >= most:
+        raise Problem(
+            "budget_exceeded", f"the run has used {used:g} of its {most:g} credits",
+            hint="Raise the budget in the pipeline, and run it again from this step.", limit=most, used=used,
+        )  # fmt: skip
+
+
 def _needs(unit: Unit, step: Row) -> list[Row]:
     if not step.needs:
         return []
@@ -298,7 +293,8 @@ def work_of(
     node = node_of(step.spec)
     left = seconds_left(run, unit.now)
     return Work(
-        call=call_of(run, f"{action}@1"), run_id=run.id, step_id=step.id, name=step.name, action=action, attempt=number,
+        call=replace(unit.call, tool=f"{action}@1"), run_id=run.id, step_id=step.id, name=step.name, action=action,
+        attempt=number,
         node=filled(unit, run, node, step.spec), params=run.params, input_tree=tree,
         base_tree=base_of(unit, run) if node.run is not None else run.base_tree, base_sha=run.base_sha,
         repo_id=run.repo_id, branch_id=run.branch_id, repo_name=run.repo_name, branch=run.branch,

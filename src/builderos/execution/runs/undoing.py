@@ -9,11 +9,12 @@ from builderos.core.problems import Problem
 from builderos.core.steps import Actions
 from builderos.core.unit import Unit, perform
 
+from .callers import Callers
 from .course import Course, action_of
 from .ending import finish
 from .model import steps
 from .rows import GOOD, Row, find_run, set_step
-from .stepping import Callers, patiently, work_of
+from .stepping import patiently, work_of
 
 
 async def undo(context: Context, org_id: str, run_id: str) -> None:

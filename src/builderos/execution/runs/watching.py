@@ -13,6 +13,7 @@ from builderos.core.database import Database
 from builderos.core.unit import Unit, as_system
 from builderos.engine.durable import Durable, Task
 
+from . import groups
 from .course import Course, is_heavy
 from .ending import finish
 from .model import runs, steps
@@ -48,6 +49,8 @@ class Watch:
     def _visit(self, context: Context, org_id: str, *, whole: bool) -> None:
         for run_id in as_system(context, org_id, _overdue, read_only=True):
             as_system(context, org_id, lambda unit, run_id=run_id: time_out(unit, run_id))
+        for group in as_system(context, org_id, _held, read_only=True) if whole else ():
+            as_system(context, org_id, lambda unit, group=group: groups.admit(unit, group))
         found = as_system(context, org_id, lambda unit: _due(unit, whole=whole), read_only=True)
         if not found:
             return
@@ -72,6 +75,12 @@ def time_out(unit: Unit, run_id: str) -> None:
     course = Course(unit, run)
     course.stop("timed_out", "the time of the run was over")
     finish(unit, course)
+
+
+def _held(unit: Unit) -> list[str]:
+    c = runs.c
+    wanted = sa.select(c.group_name).where(c.org_id == unit.org_id, c.ended_at.is_(None), c.held).distinct()
+    return [str(name) for name in unit.execute(wanted).scalars()]
 
 
 def _overdue(unit: Unit) -> list[str]:
