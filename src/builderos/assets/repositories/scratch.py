@@ -120,7 +120,9 @@ class Scratch:
         return self._kept(edit_tree(self._batch, None, edits))
 
     def verify(self, tree: str) -> None:
-        """Hash all that a tree holds. Raises `hash_mismatch` for what is not what its name says, or is not there."""
+        """Hash all that a tree holds. Raises `hash_mismatch` for what is not what its name says, or is not there;
+        `unavailable` where another machine has it and cannot be asked."""
+        self.have(tree)
         self.have(tree)
         waiting, seen = [bytes.fromhex(tree)], set[Oid]()
         while waiting:
