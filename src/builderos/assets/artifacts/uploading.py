@@ -147,18 +147,25 @@ class Receiving:
     def abandon(self) -> None:
         """Forget what has come, and let the next one try."""
         self.part.drop()
-        free = sa.update(uploads).where(uploads.c.id == self.row.id, uploads.c.lease == self.lease)
-        perform(self.context, self.call, lambda unit: unit.execute(free.values(lease=None, leased_at=None)))
+        self._free()
 
     def end(self) -> Upload:
         """Acknowledge what has come: it is on disk from now on. Where it was the last, the artifact is made."""
-        self.part.close()
+        try:
+            self.part.close()
+        except BaseException:
+            self._free()
+            raise
         if self.summing is not None:
             self.context.get(Progress).give(self.row.id, self.summing)
         after = perform(self.context, self.call, self._note)
         if after.offset < after.size:
             return after
         return complete(self.context, self.call, self.row)
+
+    def _free(self) -> None:
+        free = sa.update(uploads).where(uploads.c.id == self.row.id, uploads.c.lease == self.lease)
+        perform(self.context, self.call, lambda unit: unit.execute(free.values(lease=None, leased_at=None)))
 
     def _note(self, unit: Unit) -> Upload:
         c = uploads.c
@@ -211,15 +218,18 @@ class _Nothing:
 def _part(context: Context, call: Call, row: sa.Row[Any], lease: str) -> Part:
     """Go on behind what has come; from the beginning where the store has lost that."""
     store = context.get(Stores).at(row.store)
+    mine_ = sa.update(uploads).where(uploads.c.id == row.id, uploads.c.lease == lease)
+    free = mine_.values(lease=None, leased_at=None)
     try:
         return store.part(row.org_id, row.id, row.received)
     except Missing:
-        mine_ = sa.update(uploads).where(uploads.c.id == row.id, uploads.c.lease == lease)
-        again = mine_.values(received=0, lease=None, leased_at=None)
-        perform(context, call, lambda unit: unit.execute(again))
+        perform(context, call, lambda unit: unit.execute(free.values(received=0)))
         raise Problem(
             "conflict", "what had come of this upload is lost", hint="Send it from the beginning.", offset=0
         ) from None
+    except BaseException:
+        perform(context, call, lambda unit: unit.execute(free))
+        raise
 
 
 def complete(context: Context, call: Call, row: sa.Row[Any]) -> Upload:
