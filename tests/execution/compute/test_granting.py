@@ -12,6 +12,7 @@ from builderos.core.unit import as_system
 from builderos.execution.compute.service import Approved, SandboxProviders, SecretAsked
 from builderos.integrations.bwrap.gaps import WEAK_GAPS
 from builderos.integrations.bwrap.service import LocalSandboxes
+from builderos.trust.quotas.service import metering
 from tests.support.databases import Databases
 from tests.support.sandboxes import needs_strong
 from tests.support.steps import Lines, order, refused, rows, run, write
@@ -132,6 +133,19 @@ def test_granted_secrets_and_hosts_reach_the_command_and_no_record(
     write(ssot, "providers/local/sandbox.yaml", "provider: local\nhosts: [other.example.com]\n")
     again = dataclasses.replace(asked, attempt=2)
     assert run(world, again).policy_events[0]["rule"] == "provider-hosts"
+
+
+def test_the_policy_file_bounds_processor_time(world: World, workspace: Path) -> None:
+    run(world, order(world, workspace, "true"))
+    budget = "version: 1\nlimits: {budget: {cpu_seconds: 5}}\n"
+    policy = _with_policy(world, budget)
+    next(policy)
+    assert run(world, order(world, workspace, "true")).status == "success"
+    add = {"cpu_s": 6.0}
+    as_system(world.context, world.org_id, lambda unit: metering.count_command(unit, "act_test", **add))
+    assert refused(world, order(world, workspace, "true")).code == "budget_exceeded"
+    assert list(policy) == []
+    assert run(world, order(world, workspace, "true")).status == "success"
 
 
 def test_hosts_are_those_that_the_policy_grants(world: World, workspace: Path) -> None:

@@ -47,7 +47,7 @@ def open_row(unit: Unit, order: Order) -> Opened:
     tier = tier_for(unit, order, probe, chosen.provider.tier)
     if tier not in ("strong", "weak", "remote"):
         return Opened(None, approval=tier)
-    unit.get(quotas.budgets.Budgets).spend(unit.org_id, ("cpu_seconds",))
+    quotas.budgets.spend_processor(unit, policy.document_in_force(unit).limits.cpu_seconds)
     where = _place_of(unit, order)
     hosts, events = _granted(unit, order, where, chosen.provider.hosts)
     spec = Spec(

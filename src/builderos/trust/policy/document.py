@@ -21,7 +21,9 @@ CLOSED: Final[frozenset[Kind]] = frozenset({"network", "secrets"})  # denied as 
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)  # from the widest to the most specific
 APPROVERS: Final = ("Owner", "Admin", "Reviewer")
 # Actions that wait for an approval on this server, by the names that a file may use.
-ASKED_FOR: Final = frozenset({"command.run_weak", "git.push_main", "git.release", "policy.activate", "pull.merge"})
+ASKED_FOR: Final = frozenset(
+    {"command.run_weak", "git.push_main", "git.release", "policy.activate", "pull.merge"}
+)
 FILE_NAME: Final = "builderos.policy.yaml"
 MAX_RULES: Final = 500
 MAX_PATTERNS: Final = 200
@@ -80,13 +82,17 @@ class ApprovalRule:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Counts of a sandbox, days until an unused one expires, calls in a minute; None: as the server's settings say."""
+    """Counts of a sandbox, days until an unused one expires, calls in a minute; None: as the server's settings say.
+
+    `cpu_seconds`: processor time that commands of runs may use in a month.
+    """
 
     files: int | None = None
     commits: int | None = None
     days: int | None = None
     per_token: int | None = None
     per_org: int | None = None
+    cpu_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +295,7 @@ class _DocumentReader(Reader):
                 counts[name] = self._rate(value, f"limits.rate.{name}")
         if "budget" in keys:
             for name, value in self.mapping(keys["budget"], "limits.budget", ("cpu_seconds",)).items():
-                self.number(value, f"limits.budget.{name}", 1, 100_000_000)
-            self._note(keys["budget"], "limits.budget", "no tool of this server spends it yet")
+                counts[name] = self.number(value, f"limits.budget.{name}", 1, 100_000_000)
         return Limits(**counts)
 
     def _rate(self, node: yaml.Node, path: str) -> int | None:

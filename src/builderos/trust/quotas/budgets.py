@@ -201,6 +201,19 @@ def _shown(unit: Unit, row: sa.Row[Any]) -> Budget:
     )  # fmt: skip
 
 
+def spend_processor(unit: Unit, limit: int | None) -> None:
+    """Raises `budget_exceeded` where commands used up the processor time of a budget, or the `limit` in seconds that
+    the policy file sets for a month."""
+    unit.get(Budgets).spend(unit.org_id, ("cpu_seconds",))
+    if limit is None:
+        return
+    since = unit.now.date().replace(day=1)
+    counted = sa.select(sa.func.coalesce(sa.func.sum(usage.c.cpu_ms), 0)).where(usage.c.day >= since)
+    used = int(unit.execute(counted).scalar_one()) // 1000
+    if used >= limit:
+        raise _exceeded(Standing(unit.org_id, "cpu_seconds", "month", limit, used, since))
+
+
 def _column(meter: Meter) -> sa.ColumnElement[Any]:
     return usage.c.cpu_ms / 1000 if meter == "cpu_seconds" else usage.c[meter]
 
