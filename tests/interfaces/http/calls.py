@@ -39,6 +39,12 @@ def _provider(s: "Scene") -> str:
     return world.ok(world.as_owner("POST", "/v1/identity-providers", json=_PROVIDER), 201)["id"]
 
 
+def _replay(s: "Scene") -> str:
+    """A replay of a run that is over."""
+    path = f"/v1/runs/{s.fresh_run('cancelled')}/replay"
+    return s.world.ok(s.world.http.post(path, json={}, headers=s.sandbox.headers), 202)["run_id"]
+
+
 CALLS: dict[str, Callable[["Scene"], Json]] = {
     "initSandbox": lambda s: {"repo_name": "lab"},
     "initBranch": lambda s: {"repo_name": "lab"},
@@ -246,10 +252,10 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "pauseRun": lambda s: {"id": s.fresh_run("noop")},
     "resumeRun": lambda s: {"id": s.fresh_run("paused")},
     "rerunRun": lambda s: {"id": s.fresh_run("cancelled")},
-    "replayRun": lambda s: {"id": s.ended_run},
-    "showReplay": lambda s: {"id": s.replay_id},
-    "showReceipt": lambda s: {"id": s.ended_run},
-    "showReceiptPage": lambda s: {"id": s.ended_run},
+    "replayRun": lambda s: {"id": s.fresh_run("cancelled")},
+    "showReplay": lambda s: {"id": _replay(s)},
+    "showReceipt": lambda s: {"id": s.fresh_run("cancelled")},
+    "showReceiptPage": lambda s: {"id": s.fresh_run("cancelled")},
     "answerStep": lambda s: {"id": s.fresh_run("asking"), "answer": "yes"},
     "startRun": lambda s: {**s.here, "pipeline": s.pipeline},
     "runStatus": lambda s: {**s.here, "run_id": s.run_id},

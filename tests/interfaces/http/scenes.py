@@ -337,17 +337,6 @@ class Scene:
         return id_
 
     @cached_property
-    def ended_run(self) -> str:
-        """A run that is over."""
-        return self.fresh_run("cancelled")
-
-    @cached_property
-    def replay_id(self) -> str:
-        """A replay of it."""
-        path = f"/v1/runs/{self.ended_run}/replay"
-        return self.world.ok(self.world.http.post(path, json={}, headers=self.sandbox.headers), 202)["run_id"]
-
-    @cached_property
     def step_id(self) -> str:
         shown = self.world.as_owner("GET", f"/v1/runs/{self.run_id}")
         return self.world.ok(shown)["steps"][0]["id"]
