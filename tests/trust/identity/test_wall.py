@@ -44,6 +44,10 @@ DEFINERS = {
     "ops.overview_errors": "answers in the server owner's organisation alone",
     "ops.overview_tools": "answers in the server owner's organisation alone",
     "ops.budget_states": "answers to the server alone",
+    "ops.orgs_with_runs": "answers to the server alone",
+    "ops.trigger_orgs": "answers to the server alone",
+    "ops.artifact_place": "where artifacts lie, which every organisation's rows say",
+    "ops.set_artifact_place": "answers to the server alone",
     "ops.ledger_append": "writes to the organisation of the transaction",
 }
 # Rows of theirs may belong to nobody yet: then only the functions above see them. `orgs` computes it from its key.
