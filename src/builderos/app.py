@@ -1,4 +1,4 @@
-"""The composition root: settings → keys, database, migrations, `assembly` → an `Application`, its engine, its process."""
+"""The composition root: settings → keys, database, `assembly` → an `Application`, its engine, its process."""
 
 import functools
 import logging

@@ -87,7 +87,9 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     witnesses = Witnesses()
     witnesses.enrol("commits", workspaces.unlogged_commits)
     witnesses.enrol("accesses", audit.access.unsealed)
-    context.put(Readings, Readings(lambda unit, *what: audit.access.note(unit, *what[:2], paths=what[2])))
+    context.put(
+        Readings, Readings(lambda unit, act, of, paths: audit.access.note(unit, act, of, paths=paths))
+    )
     witnesses.enrol("index", ledger.misplaced)
     witnesses.enrol("decisions", policy_witness.findings)
     context.put(Witnesses, witnesses)

@@ -378,8 +378,7 @@ def test_a_yes_counts_no_longer_than_the_right_to_give_it(team: Team, ending: st
             other.owner.call("POST", "/v1/grants", member_id=first.id, place=repo, role="reviewer"), 201
         )
     request = ask_for_main(builder)
-    half = other.lab.ok(first.call("POST", f"/v1/approvals/{request}", decision="approve"))
-    assert half["state"] == "pending"
+    other.lab.ok(first.call("POST", f"/v1/approvals/{request}", decision="approve"))
     if ending == "grant ended":
         other.lab.ok(other.owner.call("DELETE", f"/v1/grants/{given['id']}"))
     else:
