@@ -176,6 +176,8 @@ def test_every_code_and_command_in_the_guides_exists() -> None:
     guides = "\n".join(page.read_text("utf-8") for page in PAGES if "reference" not in page.parts)
     variables = {reference.variable(name) for name in Settings.model_fields} | {
         "BUILDEROS_TOKEN", "BUILDEROS_URL", "BUILDEROS_SOAK",
+        # what a step finds in its room
+        "BUILDEROS_RUN_ID", "BUILDEROS_STEP", "BUILDEROS_ATTEMPT", "BUILDEROS_SEED", "BUILDEROS_INPUTS",
     }  # fmt: skip
     assert set(re.findall(r"\bBUILDEROS_[A-Z_]+\b", guides)) <= variables
     assert set(re.findall(r"^(?:\.venv/bin/)?builderos (\w+)", guides, re.MULTILINE)) <= set(ENTRIES)

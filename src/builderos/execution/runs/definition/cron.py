@@ -21,16 +21,16 @@ def next_after(schedule: str, after: datetime) -> datetime | None:
     weekdays = {day % 7 for day in weekdays}
     either = fields[2] != "*" and fields[4] != "*"
     start = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    day = start.replace(hour=0, minute=0)
-    for _ in range(_DAYS):
+    midnight = start.replace(hour=0, minute=0)
+    times = [timedelta(hours=hour, minutes=minute) for hour in sorted(hours) for minute in sorted(minutes)]
+    for number in range(_DAYS):
+        day = midnight + timedelta(days=number)
         of_month, of_week = day.day in days, day.isoweekday() % 7 in weekdays
-        if day.month in months and (of_month or of_week if either else of_month and of_week):
-            for hour in sorted(hours):
-                for minute in sorted(minutes):
-                    found = day.replace(hour=hour, minute=minute)
-                    if found >= start:
-                        return found
-        day += timedelta(days=1)
+        if day.month not in months or not (of_month or of_week if either else of_month and of_week):
+            continue
+        found = next((day + time for time in times if day + time >= start), None)
+        if found is not None:
+            return found
     return None
 
 
