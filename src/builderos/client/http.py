@@ -120,6 +120,7 @@ class Client:
             with self._transport():
                 piece = response.read1(_CHUNK)  # what has come: some replies go on for long
             if not piece:
+                response.close()  # else the connection takes it for unread where a length was told
                 return
             yield piece
 

@@ -77,8 +77,11 @@ def test_an_upload_that_broke_off_goes_on(builder: Line, file: Path, monkeypatch
     made = transfer.send(client, begun["id"], file, lambda done, _all: seen.append(done))
     assert made["size"] == len(DATA)
     assert seen == sorted(seen)
-    with pytest.raises(ClientError):
+    transfer.fetch(client, made, file.with_name("back.bin"))
+    assert file.with_name("back.bin").read_bytes() == DATA
+    with pytest.raises(ClientError) as gone:
         transfer.send(client, begun["id"], file)
+    assert gone.value.code == "not_found", "the connection goes on"
 
 
 def test_terms_are_shown_and_changed(builder: Line) -> None:
