@@ -1,12 +1,15 @@
 """The action of a step with a command: lay out its tree, run the command where that is declared, read it back."""
 
+import asyncio
 import functools
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final, Literal
 
 from builderos.assets.repositories import service as repositories
 from builderos.core.context import Context
 from builderos.core.home import project_state
+from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.steps import Done, Work
 from builderos.core.unit import perform
@@ -21,6 +24,8 @@ from .logs import Sink
 from .logs_find import Attempt, ref_of
 from .records import environment_of
 
+_ATTEMPTS: Final = 10
+_PAUSE_S: Final = 0.2
 _STATUS: Final[dict[str, Literal["succeeded", "failed", "timed_out"]]] = {
     "success": "succeeded", "failed": "failed", "timeout": "timed_out",
 }  # fmt: skip
@@ -37,8 +42,7 @@ async def run_command(context: Context, work: Work) -> Done:
         workspace.lay_out(workspace.scratch_of(context, work, below), tree, folder)
 
     await durable.unit(lay)
-    with await durable.unit(functools.partial(_sink, context, work)) as sink:
-        outcome = await compute.execute(context, _order(work, str(folder)), sink)
+    outcome, sink = await _executed(context, work, folder)
     context.get(LocalFiles).note_log(work.call.actor.org_id, _log_of(work, sink))
     output: str | None = None
     kept: tuple[outputs.Output, ...] = ()
@@ -55,6 +59,21 @@ async def run_command(context: Context, work: Work) -> Done:
         output = await durable.unit(read_back)
     await durable.unit(functools.partial(workspace.remove, folder))
     return _done(outcome, output, kept)
+
+
+async def _executed(context: Context, work: Work, folder: Path) -> tuple[compute.Outcome, Sink]:
+    """How the command ended. Where the database goes away meanwhile, the command goes on and is found again."""
+    durable, tried = context.get(Durable), 0
+    while True:
+        with await durable.unit(functools.partial(_sink, context, work)) as sink:
+            try:
+                return await compute.execute(context, _order(work, str(folder)), sink), sink
+            except Problem as problem:
+                if problem.code not in ("unavailable", "busy") or tried == _ATTEMPTS:
+                    raise
+        tried += 1
+        await asyncio.sleep(_PAUSE_S)
+        await durable.assured()
 
 
 def _log_of(work: Work, sink: Sink) -> Attempt:

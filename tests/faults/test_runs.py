@@ -1,0 +1,112 @@
+"""What happens to a machine while runs go on: its database is killed, its clock is set back. They come to their end."""
+
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builderos.client.errors import ClientError
+from builderos.integrations.embedded_postgres import service as postgres
+from tests.support.server import ROOT, Server, start
+from tests.support.servers import pid_of, until
+from tests.support.world import make_repository
+
+PIPELINE = """name: all
+steps:
+  - {id: plan, run: "echo planned > plan.txt"}
+  - {id: a, needs: [plan], lane: a, run: "sleep 0.8; echo a > a.txt"}
+  - {id: b, needs: [plan], lane: b, run: "sleep 0.4; echo b > b.txt"}
+  - {id: c, needs: [b], lane: b, run: "sleep 0.4; echo c > c.txt"}
+  - {id: save, needs: [a, c], action: git.commit, inputs: {message: Build it}}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(run_folder: Path) -> Iterator[Path]:
+    path = run_folder / f"r{uuid.uuid4().hex[:8]}" / "home"
+    yield path
+    postgres.stop(path)
+
+
+class Work:
+    """A branch with a pipeline, and runs of it."""
+
+    def __init__(self, server: Server, source: Path) -> None:
+        owner = server.owner()
+        if not owner.call("GET", "/v1/repos")["items"]:
+            owner.call("POST", "/v1/repos/import", {"source": str(source), "name": "lab"})
+        made = server.client().call("POST", "/sandbox/init", {"repo_name": "lab"})
+        self.server, self.branch = server, made["branch"]
+        self.client = server.client(made["reuse_token"])
+        body = {"file_path": "ship/all/pipeline.yaml", "content": PIPELINE, "message": "Add a pipeline"}
+        self.client.call("POST", "/commit_and_log_output", body)
+
+    def start(self) -> str:
+        """Start a run; its id."""
+        body = {"pipeline": "all", "repo_name": "lab", "branch": self.branch}
+        return str(self.client.call("POST", "/v1/runs", body)["run_id"])
+
+    def run(self, id_: str) -> dict[str, Any] | None:
+        """The run, where the server can say."""
+        try:
+            return self.client.call("GET", f"/v1/runs/{id_}")
+        except ClientError as error:
+            if error.code not in ("unavailable", "busy"):
+                raise
+            return None
+
+    def reaches(self, id_: str, name: str, status: str) -> None:
+        """Return once a step has a status."""
+
+        def reached() -> bool:
+            run = self.run(id_) or {"steps": []}
+            return any(step["name"] == name and step["status"] == status for step in run["steps"])
+
+        until(reached)
+
+    def ends_well(self, id_: str) -> None:
+        """It succeeds, and its steps were recorded once."""
+        until(lambda: (self.run(id_) or {"ended_at": None})["ended_at"] is not None, 60)
+        run = self.run(id_)
+        assert run is not None
+        assert run["status"] == "succeeded", [(s["name"], s["status"], s["error"]) for s in run["steps"]]
+        assert {step["status"] for step in run["steps"]} <= {"succeeded", "cached"}
+        assert self.server.owner().call("GET", "/v1/audit/verify")["ok"]
+
+
+@contextmanager
+def working(home: Path, folder: Path, **settings: str) -> Iterator[Work]:
+    server = start(home, **settings)
+    try:
+        yield Work(server, make_repository(folder / "lab"))
+    finally:
+        server.stop()
+
+
+def test_runs_go_on_when_their_database_was_killed(home: Path, tmp_path: Path) -> None:
+    with working(home, tmp_path) as work:
+        id_ = work.start()
+        work.reaches(id_, "a", "running")
+        old = pid_of(home)
+        os.kill(old, signal.SIGKILL)
+        until(lambda: postgres.status(home).pid not in (None, old), 60)
+        work.ends_well(id_)
+
+
+def test_runs_go_on_when_the_clock_is_set_back(home: Path, tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    shifted = {"program": "tests.support.shifted", "SHIFTED_CLOCK": str(clock), "PYTHONPATH": path}
+    with working(home, tmp_path, **shifted) as work:
+        id_ = work.start()
+        work.reaches(id_, "a", "running")
+        clock.write_text("-3600")
+        work.ends_well(id_)
+        clock.write_text("0")
+        work.ends_well(work.start())
