@@ -78,8 +78,9 @@ def ship_in_temp(database: FreshDatabase, **settings: Any) -> Iterator[Ship]:
     with world_in_temp(database, **settings) as world:
         engine = root.build_engine(root.Started(world.app, database.engine_url))
         engine.start()
+        ship = Ship(world, database, engine, world.open_sandbox())
         try:
             assert engine.wait(30)
-            yield Ship(world, database, engine, world.open_sandbox())
+            yield ship
         finally:
-            engine.stop(5)
+            ship.engine.stop(5)  # a test may have put another one in its place

@@ -58,6 +58,9 @@ async def _made(context: Context, action: Action, work: Work) -> Done:
 
 def failure(problem: Problem) -> Done:
     """The outcome of an attempt that was refused."""
+    if problem.code in ("unavailable", "busy") and problem.retry_after_s is not None:
+        # The database was away: nobody knows how far the attempt came, and it is not the step's fault.
+        return Done("failed", "lost", problem.detail)
     reason = _REASONS.get(problem.code, "problem")
     text = f"{problem.detail} {problem.hint}".strip()
     return Done("failed", reason, text, retry=problem.code in _AGAIN, result=_told(problem))

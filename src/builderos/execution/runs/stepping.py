@@ -320,7 +320,8 @@ def retry_pause(step: Row, work: Work, done: Done) -> float | None:
     if done.status not in ("failed", "timed_out") or not done.retry:
         return None
     if done.reason == "lost":  # nobody's fault: it does not count
-        return 0.0 if step.attempt - step.tries <= _LOST_AT_MOST else None
+        lost = step.attempt - step.tries
+        return 0.1 * 2**lost if lost <= _LOST_AT_MOST else None
     retries: Retries = work.node.retries
     if step.tries >= retries.max:
         return None
