@@ -20,6 +20,7 @@ from builderos.integrations.embedded_postgres import service
 # Roles belong to the whole server and their passwords come from this key: every test of a run must use this one.
 SECRET = b"the secret key of every server that tests start"
 _TEMPLATE = "bos_template"
+EXTERNAL = os.environ.get("BUILDEROS_TEST_DATABASE_URL", "")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class Databases:
         return service.start(self.home, durable=self.durable, extra_settings=limits)
 
     def superuser(self, name: str = "postgres") -> str:
-        """The superuser's conninfo for a database."""
+        """The superuser's conninfo for a database; BUILDEROS_TEST_DATABASE_URL names another PostgreSQL."""
+        if EXTERNAL and not self.durable:
+            return make_conninfo(EXTERNAL, dbname=name)
         return make_conninfo(self.server().superuser_conninfo, dbname=name)
 
     @contextlib.contextmanager

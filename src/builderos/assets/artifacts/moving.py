@@ -21,6 +21,7 @@ from .hashing import Altered, Missing, Sum, Summing
 from .keeping import lock_space
 from .model import contents
 from .places import Stores
+from .ports import ArtifactStore
 from .schema import Moved, MoveIn
 
 PATIENCE_S: Final = 20.0  # of one call
@@ -105,6 +106,61 @@ def _move_one(context: Context, org_id: str, piece: _Piece, url: str, count: _Co
         as_system(context, org_id, lambda unit: _leave(unit, piece))
         count.moved += 1
         count.bytes += what.size
+
+
+def copy_all(context: Context, org_id: str, url: str) -> int:
+    """Copy what lies elsewhere into a store, and let the rows say so; nothing is removed. Returns how many there were.
+
+    For an installation that moves with its database: the rows are those of the new one. Raises `hash_mismatch`.
+    """
+    stores, after, count = context.get(Stores), b"", 0
+    while found := as_system(context, org_id, lambda unit, a=after: _next(unit, url, a), read_only=True):
+        for piece in found:
+            _copy_one(stores.at(piece.store), stores.at(url), org_id, piece.what)
+            as_system(context, org_id, lambda unit, p=piece: _turn(unit, p, url))
+            count, after = count + 1, piece.what.hash
+    return count
+
+
+def _copy_one(old: ArtifactStore, new: ArtifactStore, org_id: str, what: Sum) -> None:
+    if new.size_of(org_id, what.hash) == what.size:
+        return
+    draft, summing = new.draft(org_id), Summing()
+    try:
+        for chunk in old.read(org_id, what.hash, 0, what.size):
+            summing.update(chunk)
+            draft.write(chunk)
+        if summing.done().hash != what.hash:
+            raise Altered("it is not what was kept")
+        draft.keep(what)
+    except (Altered, Missing) as why:
+        raise _broken(what) from why
+    finally:
+        draft.drop()
+
+
+def verify_all(context: Context, org_id: str) -> int:
+    """Read all content and hash it; returns how many pieces there are. Raises `hash_mismatch`."""
+    stores, after, count = context.get(Stores), b"", 0
+    while found := as_system(context, org_id, lambda unit, a=after: _next(unit, "", a), read_only=True):
+        for piece in found:
+            what = piece.what
+            try:
+                read = stores.at(piece.store).read(org_id, what.hash, 0, what.size)
+                if Summing.over(read).done().hash != what.hash:
+                    raise Altered("it is not what was kept")
+            except (Altered, Missing) as why:
+                raise _broken(what) from why
+            count, after = count + 1, what.hash
+    return count
+
+
+def _broken(what: Sum) -> Problem:
+    return Problem(
+        "hash_mismatch",
+        f"the artifact {what.hash.hex()} is lost or was altered",
+        hint="Run `builderos doctor`.",
+    )
 
 
 def _turn(unit: Unit, piece: _Piece, url: str) -> bool:

@@ -100,7 +100,7 @@ def give_store(unit: Unit, branch: Branch) -> bool:
     packs = sorted(store.path(branch.store).glob("objects/pack/pack-*.pack"))
     for pack in packs:
         with pack.open("rb") as file:
-            _give(unit, branch, "pack", iter(lambda: file.read(_CHUNK), b""), tags, covers=earlier or 0)
+            _give(unit, branch, "pack", iter(lambda: file.read(_CHUNK), b""), tags, covers=earlier)
     if packs and earlier is not None:  # they are in the place of what lay there before
         gone = sa.delete(git_pieces).where(git_pieces.c.store == branch.store, git_pieces.c.id <= earlier)
         unit.execute(gone)

@@ -20,6 +20,7 @@ from .branches import (
 from .commits import Commit, Person, decode_commit, encode_commit, parents_of, parse_trailers
 from .gitcli import GitCommand, run_git
 from .journal import Torn, advance, mirror_ref, ready, sync_ref, unsettled
+from .leaving import give_all, open_all
 from .maintenance import checkpoint, tidy
 from .merge import Conflict, Merge, three_way
 from .nodes import Nodes, erase_elsewhere, give_packs, give_store, place_of
@@ -106,6 +107,7 @@ __all__ = [
     "fold",
     "fold_pending",
     "fresh_objects",
+    "give_all",
     "give_packs",
     "give_store",
     "holds",
@@ -117,6 +119,7 @@ __all__ = [
     "main_id_of",
     "mirror_ref",
     "misfits",
+    "open_all",
     "opening",
     "orphans",
     "parents_of",

@@ -1,13 +1,19 @@
 """What was used, budgets, and the owner's look at the whole server."""
 
+import sys
+from pathlib import Path
 from urllib.parse import quote
 
 import click
+
+from builderos.client import local
+from builderos.core.home import configured_home
 
 from .caller import Caller
 from .commands import Noun, Verb
 from .options import fields, paged
 from .output import facts, table
+from .server import become
 
 NUMBERS = (("requests", "REQUESTS"), ("writes", "WRITES"), ("refused", "REFUSED"), ("failed", "FAILED"),
            ("commits", "COMMITS"), ("merges", "MERGES"), ("sandboxes", "WORKSPACES"), ("commands", "COMMANDS"), ("cpu_ms", "CPU MS"))  # fmt: skip
@@ -86,6 +92,29 @@ def overview(caller: Caller, days: int) -> int:
     reply = caller.client().call("GET", "/v1/admin/overview", {"days": days})
     shown = [table(reply["orgs"], ORGS), "", table(reply["tools"], TOOLS), "", table(reply["errors"], ERRORS)]
     return caller.show(reply, shown)
+
+
+@admin.command()
+@click.option(
+    "--database", metavar="URL", required=True, help="An administrator's URL of an empty PostgreSQL database."
+)
+@click.option(
+    "--artifacts", metavar="URL", required=True, help="s3://bucket/prefix?region=…, or file:///folder."
+)
+@click.pass_obj
+def move(caller: Caller, database: str, artifacts: str) -> None:
+    """Move the stopped server of this machine to an external PostgreSQL and a store that many machines reach.
+
+    Everything is copied and verified there; the old one stays as it is. @FILE reads a URL from a file.
+    """
+    if caller.url:
+        raise click.UsageError("this is about the server of this machine; leave --url out")
+    urls = [
+        Path(url[1:]).read_text("utf-8").strip() if url.startswith("@") else url
+        for url in (database, artifacts)
+    ]
+    words = [sys.executable, "-P", "-m", "builderos.moving"]
+    become(words, local.environment(configured_home(), MOVE_DATABASE=urls[0], MOVE_ARTIFACTS=urls[1]))
 
 
 @admin.command()
