@@ -6,10 +6,11 @@ import cedarpy
 import pytest
 
 from builderos.core.problems import STATUS, Problem
+from builderos.trust.policy.rules import shipped
 from builderos.trust.policy.service import ACTIONS, Policy
 
 ROOM = files("builderos.trust.policy")
-CEDAR = (ROOM / "default.cedar").read_text("utf-8")
+CEDAR = shipped()
 SCHEMA = (ROOM / "schema.cedarschema").read_text("utf-8")
 PERMIT = '@id("all") permit (principal, action, resource);\n'
 FORBID = '@id("no") @code("policy_denied") @hint("Ask.") forbid (principal, action, resource)'

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from builderos.core.actor import Actor, Role, system_actor
+from builderos.trust.policy.rules import shipped
 from builderos.trust.policy.schema import RequestContext, Resource
 from builderos.trust.policy.service import ACTIONS, Action, Policy
 
 ORG, REPO, MINE, YOURS, TEAM = "org_a", "repo_a", "sbx_a", "sbx_b", "sbx_t"
 ROOM = files("builderos.trust.policy")
-CEDAR = (ROOM / "default.cedar").read_text("utf-8")
+CEDAR = shipped()
 SCHEMA = (ROOM / "schema.cedarschema").read_text("utf-8")
 TABLE = Path(__file__).with_name("matrix.txt").read_text("utf-8")
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from builderos.core.actor import Actor, Profile, Role
 from builderos.core.problems import Problem
 from builderos.trust.policy.narrowing import NarrowedSets
+from builderos.trust.policy.rules import shipped
 from builderos.trust.policy.schema import NO_CONTEXT, BranchKind, RequestContext, Resource, canonical_path
 from builderos.trust.policy.service import ACTIONS, Action, Policy, request_digest
 
 ROOM = files("builderos.trust.policy")
-CEDAR = (ROOM / "default.cedar").read_text("utf-8")
+CEDAR = shipped()
 SCHEMA = (ROOM / "schema.cedarschema").read_text("utf-8")
 PERMIT = '@id("all") permit (principal, action, resource);\n'
 OWNER = Actor(role="owner", id="act_owner", name="owner", org_id="org_a")

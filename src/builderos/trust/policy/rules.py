@@ -56,6 +56,12 @@ _ERROR: Final = Decision("deny", (ERROR,), "policy_denied", _ERROR_HINT, "")
 _log = logging.getLogger(__name__)
 
 
+def shipped() -> str:
+    """The rules that come with the product, as one text."""
+    room = files("builderos.trust.policy")
+    return "".join((room / name).read_text("utf-8") for name in ("default.cedar", "members.cedar"))
+
+
 class Policy:
     """An immutable, validated set of rules, safe to share between threads; see `from_text` and `default`.
 
@@ -88,9 +94,8 @@ class Policy:
     @classmethod
     def default(cls) -> "Policy":
         """The rules shipped with the product."""
-        room = files("builderos.trust.policy")
-        cedar, schema = room / "default.cedar", room / "schema.cedarschema"
-        return cls(cedar.read_text("utf-8"), schema.read_text("utf-8"))
+        schema = files("builderos.trust.policy") / "schema.cedarschema"
+        return cls(shipped(), schema.read_text("utf-8"))
 
     def decide(
         self,
