@@ -73,7 +73,9 @@ def trespasses(imports: Iterable[Import]) -> list[str]:
         if room is None or within(importer, room):
             continue
         part = imported.removeprefix(room + ".")
-        enrolling = (part in ENROLLED or part.endswith("_routes")) and any(within(importer, package) for package in ENROLLERS)
+        enrolling = (part in ENROLLED or part.endswith("_routes")) and any(
+            within(importer, package) for package in ENROLLERS
+        )
         if part not in MEETING_PLACES and not enrolling:
             found.append(f"{importer} -> {imported}")
     return sorted(found)

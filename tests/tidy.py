@@ -105,7 +105,8 @@ def async_functions(tree: ast.Module) -> Iterator[Finding]:
 _RUNS_SQL = {"execute", "executemany", "stream", "scalar", "scalars", "copy"}
 _RAW_SQL = {"exec_driver_sql", "literal_column", "sql.SQL", "sql.Composed"}
 _HARMLESS = re.compile(
-    r"\s*select\s+(?:1|(?:[\w*,\s]+\s+from\s+)?\w+\.\w+\((?:%s|::\w+(?:\[\])?|[\s,])*\))\s*\Z", re.IGNORECASE
+    r"\s*select\s+(?:1|(?:[\w*,\s]+\s+from\s+)?\w+\.\w+\((?:%s|::\w+(?:\[\])?|[\s,])*\))\s*\Z|GET\Z",  # of HTTP
+    re.IGNORECASE,
 )
 
 

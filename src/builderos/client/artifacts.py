@@ -48,15 +48,18 @@ def send(client: Client, upload: str, file: Path, note: Note = lambda _done, _al
             try:
                 state, failed = client.send(f"{address}?offset={state['offset']}", data), 0
             except ClientError as error:
-                failed += 1
-                again = (
-                    error.__cause__ is not None or error.problem.get("retryable") or "offset" in error.problem
-                )
-                if failed == _ATTEMPTS or not again:
-                    raise
+                failed = _once_more(failed + 1, error)
                 state = client.call("GET", address)
             if state["artifact"] is not None:
                 return state["artifact"]
+
+
+def _once_more(failed: int, error: ClientError) -> int:
+    """How often it has failed, where it may be tried again; else raises."""
+    again = error.__cause__ is not None or error.problem.get("retryable") or "offset" in error.problem
+    if failed == _ATTEMPTS or not again:
+        raise error
+    return failed
 
 
 def fetch(client: Client, artifact: Json, file: Path, note: Note = lambda _done, _all: None) -> None:

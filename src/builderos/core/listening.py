@@ -12,6 +12,11 @@ from .database import Database
 _CONNECT_S = 5
 
 
+def listen(channel: str) -> sql.Composed:
+    """The statement that makes a connection hear a channel."""
+    return sql.SQL("listen {}").format(sql.Identifier(channel))
+
+
 @asynccontextmanager
 async def listening(
     database: Database, channel: str, *, quiet_s: float
@@ -28,7 +33,7 @@ async def listening(
         keepalives_interval=2, keepalives_count=3,
     )  # fmt: skip
     async with connection:
-        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+        await connection.execute(listen(channel))
         yield _payloads(connection, quiet_s)
 
 

@@ -37,7 +37,9 @@ class Download:
     filename: str
     size: int | None = None
     etag: str | None = None
-    part: Callable[[int, int], Iterator[bytes]] | None = None  # bytes from, to (exclusive): it can be taken in parts
+    part: Callable[[int, int], Iterator[bytes]] | None = (
+        None  # bytes from, to (exclusive): it can be taken in parts
+    )
 
 
 @dataclass(frozen=True)

@@ -177,9 +177,7 @@ def perform(
     raise busy()
 
 
-def _attempt(
-    context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool, durable: bool
-) -> T:
+def _attempt(context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool, durable: bool) -> T:
     kept: list[Callable[[Unit], None]] = []
     try:
         with open_unit(context, call, read_only=read_only, durable=durable) as unit:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
+from builderos.core.listening import listen
 from builderos.core.unit import Unit
 
 log = logging.getLogger("builderos.engine")
@@ -64,7 +64,7 @@ class Listener:
             keepalives_idle=5, keepalives_interval=2, keepalives_count=3,
         ) as connection:  # fmt: skip
             self._connection = connection
-            connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+            connection.execute(listen(CHANNEL))
             self._back()
             while not self._stopping.is_set():
                 for notice in connection.notifies(timeout=_TURN_S):

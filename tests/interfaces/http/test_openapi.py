@@ -24,6 +24,10 @@ NAMED_OTHERWISE = {
     "importRepo": "makes the repository",
     "createRepo": "makes the repository",
     "listRepos": "lists repositories, shows nothing inside them",
+    "publishPipeline": "published ones belong to the organisation",
+    "validatePipeline": "a text, which lies nowhere yet",
+    "listPipelines": "published ones belong to the organisation",
+    "listTriggers": "belong to the organisation",
     "listSandboxes": "lists sandboxes of all repositories, shows nothing inside them",
 }
 

@@ -144,15 +144,17 @@ def verify_all(context: Context, org_id: str) -> int:
     stores, after, count = context.get(Stores), b"", 0
     while found := as_system(context, org_id, lambda unit, a=after: _next(unit, "", a), read_only=True):
         for piece in found:
-            what = piece.what
-            try:
-                read = stores.at(piece.store).read(org_id, what.hash, 0, what.size)
-                if Summing.over(read).done().hash != what.hash:
-                    raise Altered("it is not what was kept")
-            except (Altered, Missing) as why:
-                raise _broken(what) from why
-            count, after = count + 1, what.hash
+            _verify(stores.at(piece.store), org_id, piece.what)
+            count, after = count + 1, piece.what.hash
     return count
+
+
+def _verify(store: ArtifactStore, org_id: str, what: Sum) -> None:
+    try:
+        if Summing.over(store.read(org_id, what.hash, 0, what.size)).done().hash != what.hash:
+            raise Altered("it is not what was kept")
+    except (Altered, Missing) as why:
+        raise _broken(what) from why
 
 
 def _broken(what: Sum) -> Problem:

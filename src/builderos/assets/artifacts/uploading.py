@@ -207,12 +207,15 @@ class _Nothing:
 
     def write(self, _data: bytes, /) -> None:
         """No byte may follow: `Receiving.write` has seen to that."""
+        return
 
     def close(self) -> None:
         """There is nothing to do."""
+        return
 
     def drop(self) -> None:
         """There is nothing to do."""
+        return
 
 
 def _part(context: Context, call: Call, row: sa.Row[Any], lease: str) -> Part:

@@ -69,11 +69,16 @@ async def _executed(context: Context, work: Work, folder: Path) -> tuple[compute
             try:
                 return await compute.execute(context, _order(work, str(folder)), sink), sink
             except Problem as problem:
-                if problem.code not in ("unavailable", "busy") or tried == _ATTEMPTS:
-                    raise
+                _check_passing(problem, tried)
         tried += 1
         await asyncio.sleep(_PAUSE_S)
         await durable.assured()
+
+
+def _check_passing(problem: Problem, tried: int) -> None:
+    """Raise what does not pass by itself."""
+    if problem.code not in ("unavailable", "busy") or tried == _ATTEMPTS:
+        raise problem
 
 
 def _log_of(work: Work, sink: Sink) -> Attempt:

@@ -200,7 +200,9 @@ def _once(context: Context, call: Call, effect: Effect, handler: Handler) -> Map
         found = _asked(context, call, effect, handler)
     if found.standing == "done":
         return found.result or {}
-    if not context.get(Durable).sure:  # this process was frozen behind its claim: whoever took over asks outside first
+    if not context.get(
+        Durable
+    ).sure:  # this process was frozen behind its claim: whoever took over asks outside first
         raise Problem("unavailable", "others may have taken this step over", hint="It is looked at again.")
     try:
         result = handler.do(context, call, effect)

@@ -151,8 +151,9 @@ class BucketStore:
         """Remove its objects."""
         self._remove([item["path"] for item in self._items(f"{org_id}/{_UPLOADS}/{upload_id}/")])
 
-    def sweep(self, org_id: str, before: datetime) -> None:
+    def sweep(self, _org_id: str, _before: datetime, /) -> None:
         """Drafts lie in no bucket. What a broken multipart upload left is for the bucket's own rules to remove."""
+        return
 
     def erase(self, org_id: str) -> None:
         """Remove every object below the organisation's prefix."""

@@ -76,9 +76,16 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("audit", "audit", "List, verify and export the ledger; see who read what"),
             Entry("inbox", "inbox", "See what waits for you, and choose what comes by mail"),
             Entry("alert", "alert", "List and acknowledge alerts"),
-            Entry("providers", "providers", "Show where commands run and how firmly they are held", "providers"),
+            Entry(
+                "providers", "providers", "Show where commands run and how firmly they are held", "providers"
+            ),
             Entry("runtimes", "providers", "List what commands of runs may have", "runtimes"),
-            Entry("executions", "providers", "List commands that were executed, and what they used", "executions"),
+            Entry(
+                "executions",
+                "providers",
+                "List commands that were executed, and what they used",
+                "executions",
+            ),
             Entry("usage", "usage", "Show what was used, per day or per actor", "usage"),
             Entry("budget", "usage", "Look at budgets, set and remove them", "budget"),
             Entry("admin", "usage", "Look after the whole server", "admin"),

@@ -43,7 +43,9 @@ def up(caller: Caller, port: int | None, host: str | None, detach: bool) -> int:
 @click.command(cls=Verb)
 @click.option("--queues", metavar="NAMES", help="Queues to take from, with commas.  [default: steps]")
 @click.option("--slots", type=click.IntRange(1, 1024), help="Commands to have run at once.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port of /healthz and /readyz.  [default: a free one]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port of /healthz and /readyz.  [default: a free one]"
+)
 @click.pass_obj
 def worker(caller: Caller, queues: str | None, slots: int | None, port: int | None) -> NoReturn:
     """Carry out runs that servers on other machines have started, until Ctrl-C.

@@ -16,7 +16,8 @@ from .output import facts, table
 from .server import become
 
 NUMBERS = (("requests", "REQUESTS"), ("writes", "WRITES"), ("refused", "REFUSED"), ("failed", "FAILED"),
-           ("commits", "COMMITS"), ("merges", "MERGES"), ("sandboxes", "WORKSPACES"), ("commands", "COMMANDS"), ("cpu_ms", "CPU MS"))  # fmt: skip
+           ("commits", "COMMITS"), ("merges", "MERGES"), ("sandboxes", "WORKSPACES"),
+           ("commands", "COMMANDS"), ("cpu_ms", "CPU MS"))  # fmt: skip
 BUDGETS = (("meter", "METER"), ("period", "PERIOD"), ("used", "USED"), ("amount", "BUDGET"), ("percent", "PER CENT"),
            ("level", "STANDS"), ("resets_at", "RESETS"))  # fmt: skip
 ORGS = (("slug", "ORGANISATION"), ("members", "MEMBERS"), ("repositories", "REPOSITORIES"), ("sandboxes", "WORKSPACES"),

@@ -4,7 +4,7 @@ What arrived is acknowledged even where the connection broke in the middle: whoe
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
 
 import anyio
@@ -73,17 +73,8 @@ class Door:
 
     async def _take(self, request: Request, receiving: uploading.Receiving) -> Upload:
         try:
-            held = bytearray()
-            try:
-                async for chunk in request.stream():
-                    held += chunk
-                    if len(held) >= _PIECE:
-                        await self._thread(receiving.write, bytes(held))
-                        held.clear()
-            except ClientDisconnect:
-                pass  # the next part goes on behind what has come
-            if held:
-                await self._thread(receiving.write, bytes(held))
+            async for piece in _pieces(request):
+                await self._thread(receiving.write, piece)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._thread(receiving.abandon)
@@ -99,6 +90,21 @@ class Door:
 
     async def _thread(self, function: Callable[..., Any], *args: Any) -> Any:
         return await anyio.to_thread.run_sync(functools.partial(function, *args), limiter=self._threads)
+
+
+async def _pieces(request: Request) -> AsyncGenerator[bytes]:
+    """The body in pieces worth writing; of one that breaks off, what has come: the next part goes on behind it."""
+    held = bytearray()
+    try:
+        async for chunk in request.stream():
+            held += chunk
+            if len(held) >= _PIECE:
+                yield bytes(held)
+                held.clear()
+    except ClientDisconnect:
+        pass
+    if held:
+        yield bytes(held)
 
 
 def is_part(path: str, method: str) -> bool:
