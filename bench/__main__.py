@@ -9,6 +9,7 @@ from . import (
     appending,
     audit,
     commits,
+    engine,
     jail,
     keeping,
     looking,
@@ -61,6 +62,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "looking": lambda: looking.runs(report, small, server, 40 * full),
         "replay": lambda: replaying.replays(report, place),
         "artifacts": lambda: keeping.throughput(report, small, server, place, 5 * full),
+        "engine": lambda: engine.runs(report, place, 12 * full, full=full > 1),
         "jail": lambda: jail.starts(report, place, 60 * full),
     }
     try:

@@ -82,7 +82,7 @@ class Work:
 
 @contextmanager
 def working(home: Path, folder: Path, **settings: str) -> Iterator[Work]:
-    server = start(home, **settings)
+    server = start(home, **settings)  # pyright: ignore[reportArgumentType]
     try:
         yield Work(server, make_repository(folder / "lab"))
     finally:

@@ -66,9 +66,8 @@ def text(client: Any, path: str) -> str:
 def test_all_that_there_was_goes_on_at_the_new_place_and_the_old_one_is_whole(
     home: Path, external: str, tmp_path: Path
 ) -> None:
-    key = {"BUILDEROS_SECRET_KEY": SECRET.decode()}
     home.mkdir()  # with a database of its own: that of other tests has another key
-    server = start(home, **key)
+    server = start(home, BUILDEROS_SECRET_KEY=SECRET.decode())
     _, token, run_id = story(server, make_repository(tmp_path / "lab"))
     refused = moved(home, external, tmp_path / "store")
     assert refused.returncode == 1
@@ -84,11 +83,12 @@ def test_all_that_there_was_goes_on_at_the_new_place_and_the_old_one_is_whole(
     assert embedded_postgres.status(home).state == "stopped"
 
     there = {
-        "BUILDEROS_DATABASE_URL": external, "BUILDEROS_ARTIFACT_URL": f"file://{tmp_path}/store", **key,
+        "BUILDEROS_DATABASE_URL": external, "BUILDEROS_ARTIFACT_URL": f"file://{tmp_path}/store",
+        "BUILDEROS_SECRET_KEY": SECRET.decode(),
     }  # fmt: skip
     elsewhere = home.parent / f"{home.name}n"  # another machine, whose disk knows nothing
     elsewhere.mkdir()
-    new = start(elsewhere, **there)
+    new = start(elsewhere, **there)  # pyright: ignore[reportArgumentType]
     try:
         client = new.client(token)
         assert text(client, "made.txt") == "made\n"
@@ -105,7 +105,7 @@ def test_all_that_there_was_goes_on_at_the_new_place_and_the_old_one_is_whole(
     again = moved(home, external, tmp_path / "store")
     assert again.returncode == 1
     assert "not empty" in again.stderr
-    old = start(home, **key)
+    old = start(home, BUILDEROS_SECRET_KEY=SECRET.decode())
     try:
         assert text(old.client(token), "made.txt") == "made\n"
         assert old.client(token).call("GET", f"/v1/runs/{run_id}")["status"] == "waiting_input"

@@ -20,8 +20,10 @@ from typing import Any, Final
 
 import psycopg
 
+from builderos.execution.compute.service import SandboxProviders
+
 from .databases import SECRET, FreshDatabase
-from .server import GONE_S, READY_S, Server, environment
+from .server import GONE_S, READY_S, ROOT, Server, environment
 from .world import make_repository
 
 APART: Final = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
@@ -42,20 +44,26 @@ class Machines:
     settings: dict[str, str] = field(default_factory=dict)
     found: dict[str, Server] = field(default_factory=dict)
 
-    def start(self, name: str, *, doors: bool, program: str = "builderos.app", **settings: str) -> Server:
+    @property
+    def effects(self) -> Path:
+        """What runs have done on the outside, a key on each line."""
+        return self.folder / "effects"
+
+    def start(self, name: str, *, doors: bool, **settings: str) -> Server:
         """Start a machine and wait until its engine runs; one that was killed may be started again."""
         home = self.folder / name / "home"
         home.mkdir(parents=True, exist_ok=True)
+        path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
         env = environment(
             home, BUILDEROS_DATABASE_URL=self.database.superuser_conninfo, BUILDEROS_SECRET_KEY=SECRET.decode(),
-            BUILDEROS_ARTIFACT_URL=f"file://{self.folder}/shared", PYTHONPATH=os.pathsep.join(filter(None, sys.path)),
+            BUILDEROS_ARTIFACT_URL=f"file://{self.folder}/shared", PYTHONPATH=path, EFFECTS_LOG=str(self.effects),
             **{**self.settings, **settings},
         )  # fmt: skip
         command = [
             *(() if doors else apart()),
             sys.executable,
             "-m",
-            program,
+            "tests.support.shipping",
             *(() if doors else ("worker",)),
         ]
         log = home / "test-server.log"
@@ -91,6 +99,14 @@ class Machines:
         with psycopg.connect(self.database.superuser_conninfo, autocommit=True) as connection:
             return connection.execute(query, parameters).fetchall()  # pyright: ignore[reportArgumentType]
 
+    def place(self, name: str) -> str:
+        """What `ops.sandbox_runs` calls this machine."""
+        return SandboxProviders(self.found[name].home).place
+
+    def pid(self, name: str) -> int:
+        """Its process."""
+        return self.found[name].process.pid
+
     def close(self) -> None:
         """End all of them."""
         for server in self.found.values():
@@ -105,10 +121,14 @@ class Fleet:
     """Machines with a server, and a branch of a repository on which runs are started there."""
 
     machines: Machines
-    server: Server
     branch: str
     token: str
     count: int = 0
+
+    @property
+    def server(self) -> Server:
+        """The one with doors."""
+        return self.machines.found["server"]
 
     def commit(self, files: dict[str, str]) -> None:
         """Commit files to the branch."""
@@ -132,6 +152,11 @@ class Fleet:
         """The run as the door shows it."""
         return self.server.client(self.token).call("GET", f"/v1/runs/{id_}")
 
+    def attempts(self, id_: str, name: str) -> list[tuple[Any, ...]]:
+        """Place, status and reason of each attempt of a step with a command, as far as it began."""
+        query = "select place, status, reason from ops.sandbox_runs where run_id = %s and step_id = %s order by attempt"
+        return self.machines.sql(query, id_, name)
+
     def until(self, id_: str, good: Callable[[dict[str, Any]], bool], within_s: float = 60) -> dict[str, Any]:
         """The run once it is as wanted."""
         until = time.monotonic() + within_s
@@ -147,16 +172,16 @@ class Fleet:
 
 @contextmanager
 def fleet(database: FreshDatabase, **settings: str) -> Iterator[Fleet]:
-    """A server that takes no commands itself, with an open sandbox; workers are started by the test."""
+    """A server with an open sandbox; workers are started by the test."""
     folder = Path(tempfile.mkdtemp(prefix="bos-"))
     folder.chmod(0o755)
     machines = Machines(folder, database, settings)
     try:
-        server = machines.start("server", doors=True, BUILDEROS_QUEUES="")
+        server = machines.start("server", doors=True)
         source = make_repository(folder / "source", {"README.md": "# Lab\n"})
         server.owner().call("POST", "/v1/repos/import", {"source": str(source), "name": "lab"})
         made = server.client().call("POST", "/sandbox/init", {"repo_name": "lab"})
-        yield Fleet(machines, server, made["branch"], made["reuse_token"])
+        yield Fleet(machines, made["branch"], made["reuse_token"])
     finally:
         machines.close()
         shutil.rmtree(folder, ignore_errors=True)

@@ -20,14 +20,6 @@ def attempts(name: str) -> "StepOptions":
     }
 
 
-def owners_of_pending() -> set[str]:
-    """Executors with unfinished work."""
-    from dbos import DBOS
-
-    pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
-    return {w.executor_id for w in pending if w.executor_id}
-
-
 def take_over(executor_id: str) -> None:
     """Do the unfinished work of an executor that is gone."""
     from dbos import DBOS

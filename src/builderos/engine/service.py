@@ -25,7 +25,7 @@ from builderos.core.problems import Problem
 from . import outbox
 from .durable import Durable
 from .lease import Lease
-from .library import attempts, log_like_us, look_often, lost_of, owners_of_pending, take_over
+from .library import attempts, log_like_us, look_often, lost_of, take_over
 from .loop import Loop
 from .signals import Listener
 
@@ -39,7 +39,7 @@ ForOrg: TypeAlias = Callable[[Context, str], object]
 ForServer: TypeAlias = Callable[[Context], object]
 
 _POLL_S: Final = 5.0
-_TAKEN_S: Final = 0.25
+_TAKEN_S: Final = 0.5
 _THREADS: Final = 32
 _SESSIONS: Final = 10
 _KEPT: Final = timedelta(days=30)
@@ -201,9 +201,7 @@ class Engine:
         self._durable.declare()
         DBOS.listen_queues(self._durable.served)
         look_often(_TAKEN_S)
-        self._lease = Lease(
-            self._rendered(), self._executor_id, owners_of_pending, take_over, regained=self._regained
-        )
+        self._lease = Lease(self._rendered(), self._executor_id, None, take_over, regained=self._regained)
         self._durable.assure(lambda: self._lease is not None and self._lease.sure)
         self._loop = Loop()
         self._durable.open(self._loop.loop)  # before the launch, which may bring the first ones along
