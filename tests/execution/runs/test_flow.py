@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from builderos.core.steps import Action, Actions, Done, Work
+from builderos.core.unit import Unit
 from builderos.execution.runs.service import Callers
 from tests.support.databases import Databases
 from tests.support.runs import Ship, ship_in_temp
@@ -38,6 +40,18 @@ steps:
     bad, after = ship.steps(run)["bad"], ship.steps(run)["after"]
     assert (bad["status"], bad["reason"], bad["exit_code"]) == ("failed", "exit", 3)
     assert (after["status"], after["reason"]) == ("skipped", "stopped")
+
+
+def test_a_fault_of_an_action_is_the_end_of_its_step_and_not_of_the_engine(ship: Ship) -> None:
+    def broken(_unit: Unit, _work: Work) -> Done:
+        raise ValueError("what nobody thought of")
+
+    ship.context.get(Actions).enrol("test.broken", Action(in_unit=broken))
+    run = ship.done("steps:\n  - {id: bad, action: test.broken}")
+    assert run["status"] == "failed"
+    bad = ship.steps(run)["bad"]
+    assert (bad["status"], bad["reason"], bad["attempt"]) == ("failed", "problem", 1)
+    assert "ValueError: what nobody thought of" in bad["error"]
 
 
 def test_lanes_that_go_on_finish_beside_a_failed_one(ship: Ship) -> None:

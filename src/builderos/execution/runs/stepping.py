@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
+import psycopg
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from builderos.core.context import Context
+from builderos.core.database import Retry
 from builderos.core.problems import Problem
 from builderos.core.steps import Action, Actions, Done, Work
 from builderos.core.unit import Unit, perform
@@ -86,6 +89,19 @@ async def patiently(context: Context, work: Callable[[], T]) -> T:
             tried += 1
             if not durable.here:
                 raise asyncio.CancelledError from problem
+
+
+def _in_unit(act: Callable[[Unit, Work], Done], unit: Unit, work: Work) -> Done:
+    """Do it here. A fault of what the step was to do is the step's, as it is outside: else it would begin for ever."""
+    try:
+        return act(unit, work)
+    except (Problem, Retry, psycopg.Error, SQLAlchemyError):
+        raise
+    except Exception as error:
+        log.exception("the attempt %s failed", work.name_of_attempt)
+        raise Problem(
+            "internal", f"{type(error).__name__}: {error}"[:500], hint="See the server's log."
+        ) from error
 
 
 class Stepper:
@@ -176,7 +192,7 @@ class Stepper:
             return Begun(work, action)
         if action.lasting:
             unit.outlast()
-        done = action.in_unit(unit, work)
+        done = _in_unit(action.in_unit, unit, work)
         self._record(unit, course, step, work, done)
         return None
 
