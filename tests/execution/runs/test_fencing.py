@@ -78,7 +78,7 @@ def test_a_process_that_does_not_serve_the_queue_hands_the_step_on(ship: Ship) -
     stepper(ship, id_).begin()  # by a process that died
     stepper(ship, id_).hand_on()
     found = row(ship, id_, "make")
-    assert (found.status, found.reason, found.turn) == ("retrying", "lost", 1)
+    assert (found.status, found.attempt, found.turn) == ("running", 1, 1)
     tasks = ship.context.get(Durable).standings
     until(lambda: tasks([f"{id_}.make.1"]) == {f"{id_}.make.1": "waiting"})
     assert as_system(ship.context, ship.world.org_id, lambda u: find_step(u, found.id)).tries == 0

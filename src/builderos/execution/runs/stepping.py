@@ -149,7 +149,8 @@ class Stepper:
         run, step = self._rows(unit)
         if step is not None:
             course = Course(unit, run)
-            course.retry(step, unit.now, reason="lost", error="the process that ran it is gone")
+            # The same attempt, where one had begun: whoever goes on with it closes what the dead process left open.
+            course.retry(step, unit.now, status=step.status)
             finish(unit, course)
 
     def _begin(self, unit: Unit) -> Begun | None:
