@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -46,7 +46,7 @@ async def execute(context: Context, order: Order, sink: LogSink | None = None) -
     if row is None:
         raise _waits(context, opened.approval)
     if row.status in FINAL:
-        return outcome_of(row)
+        return replace(outcome_of(row), recorded=True)
     provider = await asyncio.to_thread(context.get(SandboxProviders).provider, row.provider)
     work = _Work(context, order.call, provider, opened, row, sink)
     try:

@@ -80,6 +80,8 @@ class Outcome:
     detail: str = ""
     truncated: bool = False
     policy_events: tuple[Mapping[str, Any], ...] = ()
+    # It had ended before it was asked for: what it left is where it was asked for first.
+    recorded: bool = field(default=False, compare=False)
 
 
 def _segment(text: str) -> str:

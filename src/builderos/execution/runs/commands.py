@@ -38,12 +38,17 @@ async def run_command(context: Context, work: Work) -> Done:
     below = await durable.unit(functools.partial(workspace.below, context, work))
     tree = work.input_tree or work.base_tree or ""
 
-    def lay() -> None:
+    def lay() -> bool:
+        there = workspace.marker_of(folder).exists()
         workspace.lay_out(workspace.scratch_of(context, work, below), tree, folder)
+        return there
 
-    await durable.unit(lay)
+    was_there = await durable.unit(lay)
     outcome, sink = await _executed(context, work, folder)
     context.get(LocalFiles).note_log(work.call.actor.org_id, _log_of(work, sink))
+    if outcome.recorded and outcome.status == "success" and not was_there:
+        await durable.unit(functools.partial(workspace.remove, folder))
+        return Done("failed", "lost", "what it made went with the process that ran it", tier=outcome.tier)
     output: str | None = None
     kept: tuple[outputs.Output, ...] = ()
     if outcome.status == "success":

@@ -53,7 +53,7 @@ def lay_out(scratch: Scratch, tree: str, folder: Path) -> None:
     """Write a tree into a fresh folder. One that was laid out whole before a crash is left as it is: a command that
     still runs there is found again.
     """
-    done = folder.with_name(folder.name + ".laid")
+    done = marker_of(folder)
     if done.exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -105,7 +105,12 @@ def written_back(scratch: Scratch, before: str, folder: Path, *, apart: Containe
     return scratch.tree(files, like=before)
 
 
+def marker_of(folder: Path) -> Path:
+    """The file that says that a folder was laid out whole."""
+    return folder.with_name(folder.name + ".laid")
+
+
 def remove(folder: Path) -> None:
     """Forget the folder of an attempt that is recorded."""
+    marker_of(folder).unlink(missing_ok=True)  # first: half of a folder does not count as laid out
     shutil.rmtree(folder, ignore_errors=True)
-    folder.with_name(folder.name + ".laid").unlink(missing_ok=True)
