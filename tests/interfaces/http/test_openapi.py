@@ -105,6 +105,7 @@ def test_every_operation_that_touches_a_repository_says_where(document: Json) ->
         "contract",
         "approvals",
         "artifacts",
+        "compute",
         "alerts",
         "audit",
         "orgs",

@@ -35,7 +35,11 @@ WITHIN_S = 5
 GARBAGE = "bos_rt_" + "0" * 43
 _numbers = count()
 # Whose test stands elsewhere, because the room that raises it has its own doors.
-ELSEWHERE: dict[str, str] = {"sink_failing": "tests/trust/audit"}
+ELSEWHERE: dict[str, str] = {
+    "sink_failing": "tests/trust/audit",
+    "artifact_altered": "tests/assets/artifacts",
+    "record_altered": "tests/execution/runs",
+}
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def require(unit: Unit, action: policy.Action, run: Row) -> policy.Decision:
     try:
         return policy.require(unit, action, resource_of(unit, run))
     except policy.Refused as refused:
-        if refused.code != "forbidden_branch" or unit.actor.sandbox_id is None:
+        if refused.code not in ("forbidden_branch", "not_found") or unit.actor.sandbox_id is None:
             raise
         raise Problem("not_found", "there is no such run", hint="List the runs first.") from None
 

@@ -45,8 +45,13 @@ def find_step(unit: Unit, step_id: str) -> Row:
     """The row of a step; raises `not_found`. Lock its run before you change it."""
     row = unit.execute(sa.select(steps).where(steps.c.id == step_id)).one_or_none()
     if row is None:
-        raise Problem("not_found", "there is no such step", hint="Look at its run first.")
+        raise unknown_step()
     return row
+
+
+def unknown_step() -> Problem:
+    """The same for a step that there is not and for one that the caller may not know of."""
+    return Problem("not_found", "there is no such step", hint="Look at its run first.")
 
 
 def set_run(unit: Unit, run_id: str, **values: Any) -> None:

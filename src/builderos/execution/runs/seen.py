@@ -10,7 +10,7 @@ from builderos.trust.policy import service as policy
 
 from .model import runs, steps
 from .reading import resource_of
-from .rows import Row, find_step
+from .rows import Row, find_step, unknown_step
 
 _LEAN: Final = [column for column in runs.c if column.name != "definition"]
 
@@ -26,7 +26,7 @@ def seen_run(unit: Unit, run_id: str) -> Row:
     try:
         policy.require(unit, "run.read", resource_of(unit, run))
     except policy.Refused as refused:
-        if refused.code != "forbidden_branch":
+        if refused.code not in ("forbidden_branch", "not_found"):
             raise
         raise _unknown() from None
     return run
@@ -35,7 +35,12 @@ def seen_run(unit: Unit, run_id: str) -> Row:
 def seen_step(unit: Unit, step_id: str) -> tuple[Row, Row]:
     """The rows of a step that the actor may see, and of its run. Raises `not_found`."""
     step = find_step(unit, step_id)
-    return seen_run(unit, step.run_id), step
+    try:
+        return seen_run(unit, step.run_id), step
+    except Problem as problem:
+        if problem.code == "not_found":
+            raise unknown_step() from None
+        raise
 
 
 def _unknown() -> Problem:
