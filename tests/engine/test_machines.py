@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -214,7 +215,8 @@ def test_a_worker_without_the_servers_settings_says_what_is_missing(crew: Fleet)
     env = {k: v for k, v in server.env.items() if k != "BUILDEROS_SECRET_KEY"}
     env |= {"BUILDEROS_HOME": str(server.home.parent / "other")}
     said = subprocess.run(
-        ["builderos", "worker"], env=env, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "builderos.interfaces.cli.main", "worker"],
+        env=env, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert said.returncode == 1
     assert "BUILDEROS_SECRET_KEY is not set" in said.stderr

@@ -15,6 +15,7 @@ from builderos.execution.compute.service import unpacked
 from builderos.integrations.docker import service as docker
 from tests.support.dockers import IMAGE, Docker
 from tests.support.sandboxes import QUICK, Yard, docker_yard
+from tests.support.servers import until
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_a_container_is_as_narrow_as_the_spec(yard: Yard, daemon: Docker) -> Non
 
 def test_another_server_finds_what_runs_and_brings_it_home(yard: Yard, daemon: Docker) -> None:
     workspace = yard.workspace()
-    script = "echo up; trap 'echo made > out; exit 4' TERM; while :; do sleep 0.02; done"
+    script = "trap 'echo made > out; exit 4' TERM; echo up; while :; do sleep 0.02; done"
     spec = yard.spec("sh", "-c", script, workspace=workspace, limits=dataclasses.replace(QUICK, grace_s=15))
     crashed = docker.provider({"host": daemon.host}, yard.folder / "crashed")
     crashed.start(spec)
@@ -57,6 +58,7 @@ def test_another_server_finds_what_runs_and_brings_it_home(yard: Yard, daemon: D
     assert yard.provider.attach(spec.id).state == "running"
     again = docker.provider({"host": daemon.host}, yard.folder / "again")
     assert again.start(spec).state == "running", "the same name and command is the same execution"
+    until(lambda: b"up" in again.logs(spec.id).data)  # before that it may not have heard of TERM
     again.kill(spec.id)
     done = again.wait(spec.id, 20)
     assert done.result is not None
