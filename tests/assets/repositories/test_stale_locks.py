@@ -31,7 +31,7 @@ def test_a_young_lock_is_somebody_s_and_an_old_one_is_nobody_s(lock: str) -> Non
 
 
 def test_a_lock_from_before_this_process_is_nobody_s(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_STARTED", time.time() + 5)
+    monkeypatch.setattr(store, "_started", time.time() + 5)
     assert stale(lock)
 
 
@@ -39,7 +39,7 @@ def test_a_lock_from_before_this_process_is_nobody_s(lock: str, monkeypatch: pyt
 def test_after_a_jump_of_the_clock_only_watching_tells(
     lock: str, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
-    monkeypatch.setattr(store, "_OFFSET", store._OFFSET - hours * 3600)  # as if the clock had jumped by that
+    monkeypatch.setattr(store, "_offset", store._offset - hours * 3600)  # as if the clock had jumped by that
     aged(lock, 3600)
     assert not stale(lock)
     ticks = time.monotonic()
@@ -52,3 +52,16 @@ def test_after_a_jump_of_the_clock_only_watching_tells(
     assert not stale(lock)
     monkeypatch.setattr(store.time, "monotonic", lambda: ticks + 2 * store.STALE_LOCK_S + 3)
     assert stale(lock)
+
+
+def test_a_process_that_was_forked_off_begins_when_it_does() -> None:
+    before = store._started
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writing, repr(store._started).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert float(os.read(reading, 64)) > before
+    for end in (reading, writing):
+        os.close(end)

@@ -35,8 +35,8 @@ _CONFIG: Final = """[core]
 _OPEN_PER_THREAD: Final = 64
 STALE_LOCK_S: Final = 30.0
 # One server holds a home at a time: a lock file from before this process was left by one that was killed.
-_STARTED: Final = time.time()
-_OFFSET: Final = _STARTED - time.monotonic()
+_started = time.time()
+_offset = _started - time.monotonic()
 _JUMP_S: Final = 2.0
 _MOST_WATCHED: Final = 1000
 _watched: dict[str, tuple[tuple[int, int] | None, float]] = {}
@@ -266,13 +266,23 @@ def _break_stale(lock: str) -> None:
         pass
 
 
+def _begin() -> None:
+    """A process that was forked off begins now, whenever its parent did."""
+    global _started, _offset
+    _started = time.time()
+    _offset = _started - time.monotonic()
+
+
+os.register_at_fork(after_in_child=_begin)
+
+
 def _is_stale(lock: str, found: os.stat_result) -> bool:
     """Whether a lock is nobody's any more. After a jump of the clock its own time tells nothing: then only a lock that
     was looked at for long enough, and stayed the same, is.
     """
     now, ticks = time.time(), time.monotonic()
-    if abs(now - ticks - _OFFSET) < _JUMP_S:
-        return found.st_mtime < _STARTED or now - found.st_mtime > STALE_LOCK_S
+    if abs(now - ticks - _offset) < _JUMP_S:
+        return found.st_mtime < _started or now - found.st_mtime > STALE_LOCK_S
     mark = (found.st_ino, found.st_mtime_ns)
     seen, since = _watched.get(lock, (None, ticks))
     if seen != mark:
