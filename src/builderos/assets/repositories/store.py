@@ -268,7 +268,7 @@ def _break_stale(lock: str) -> None:
 
 def _begin() -> None:
     """A process that was forked off begins now, whenever its parent did."""
-    global _started, _offset
+    global _started, _offset  # noqa: PLW0603  # of this process
     _started = time.time()
     _offset = _started - time.monotonic()
 
