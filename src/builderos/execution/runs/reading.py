@@ -7,14 +7,13 @@ import sqlalchemy as sa
 from builderos.assets.repositories import service as repositories
 from builderos.assets.workspaces import service as workspaces
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
-from builderos.core.problems import Problem
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
 from .model import runs, steps
-from .rows import Row, find_run
+from .rows import Row, find_run, unknown_run
 from .schema import RunIn, RunList, RunListIn, RunOut, RunSummary, StepOut
 
 SHOWN: Final = 200
@@ -39,7 +38,7 @@ def require(unit: Unit, action: policy.Action, run: Row) -> policy.Decision:
     except policy.Refused as refused:
         if refused.code not in ("forbidden_branch", "not_found") or unit.actor.sandbox_id is None:
             raise
-        raise Problem("not_found", "there is no such run", hint="List the runs first.") from None
+        raise unknown_run() from None
 
 
 def show(unit: Unit, body: RunIn) -> RunOut:

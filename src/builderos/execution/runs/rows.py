@@ -37,7 +37,7 @@ def find_run(unit: Unit, run_id: str, *, lock: bool = False) -> Row:
     wanted = sa.select(runs).where(runs.c.id == run_id)
     row = unit.execute(wanted.with_for_update() if lock else wanted).one_or_none()
     if row is None:
-        raise Problem("not_found", "there is no such run", hint="List the runs first.")
+        raise unknown_run()
     return row
 
 
@@ -47,6 +47,11 @@ def find_step(unit: Unit, step_id: str) -> Row:
     if row is None:
         raise unknown_step()
     return row
+
+
+def unknown_run() -> Problem:
+    """The same for a run that there is not and for one that the caller may not know of."""
+    return Problem("not_found", "there is no such run", hint="List the runs first.")
 
 
 def unknown_step() -> Problem:

@@ -10,7 +10,7 @@ from builderos.trust.policy import service as policy
 
 from .model import runs, steps
 from .reading import resource_of
-from .rows import Row, find_step, unknown_step
+from .rows import Row, find_step, unknown_run, unknown_step
 
 _LEAN: Final = [column for column in runs.c if column.name != "definition"]
 
@@ -22,13 +22,13 @@ def seen_run(unit: Unit, run_id: str) -> Row:
     """
     run = unit.execute(sa.select(*_LEAN).where(runs.c.id == run_id)).one_or_none()
     if run is None:
-        raise _unknown()
+        raise unknown_run()
     try:
         policy.require(unit, "run.read", resource_of(unit, run))
     except policy.Refused as refused:
         if refused.code not in ("forbidden_branch", "not_found"):
             raise
-        raise _unknown() from None
+        raise unknown_run() from None
     return run
 
 
@@ -41,10 +41,6 @@ def seen_step(unit: Unit, step_id: str) -> tuple[Row, Row]:
         if problem.code == "not_found":
             raise unknown_step() from None
         raise
-
-
-def _unknown() -> Problem:
-    return Problem("not_found", "there is no such run", hint="List the runs first.")
 
 
 def steps_of(unit: Unit, run_id: str, *, behind: int, limit: int) -> list[Row]:
