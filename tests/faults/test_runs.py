@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from builderos.client.errors import ClientError
@@ -96,6 +97,27 @@ def test_runs_go_on_when_their_database_was_killed(home: Path, tmp_path: Path) -
         old = pid_of(home)
         os.kill(old, signal.SIGKILL)
         until(lambda: postgres.status(home).pid not in (None, old), 60)
+        work.ends_well(id_)
+
+
+def test_an_end_that_the_database_forgot_is_come_to_again(home: Path, tmp_path: Path) -> None:
+    """The commit that told of the end was not on the disk when the database was killed."""
+    with working(home, tmp_path) as work:
+        id_ = work.start()
+        work.ends_well(id_)
+        with psycopg.connect(
+            postgres.start(home).superuser_conninfo, autocommit=True
+        ) as session:
+            name = f"{id_}.plan.0"
+            changed = (
+                "update dbos.workflow_status set status = 'PENDING', output = null where workflow_uuid = %s"
+            )
+            assert session.execute(changed, [name]).rowcount == 1
+            session.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'builderos-lease'"
+            )
+            status = "select status from dbos.workflow_status where workflow_uuid = %s"
+            until(lambda: session.execute(status, [name]).fetchone() == ("SUCCESS",))
         work.ends_well(id_)
 
 

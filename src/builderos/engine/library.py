@@ -41,6 +41,27 @@ def lost_of(ids: list[str], executor_id: str) -> set[str]:
     return set(ids) - mine
 
 
+def forgotten(executor_id: str) -> set[str]:
+    """Unfinished runs of this executor that this process does not carry out: their end was not kept."""
+    from dbos import DBOS
+    from dbos._dbos import _get_dbos_instance  # pyright: ignore[reportPrivateUsage]
+
+    unfinished = DBOS.list_workflows(
+        status="PENDING", executor_id=executor_id, load_input=False, load_output=False
+    )
+    active = _get_dbos_instance()._active_workflows_set.activeList()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  # pinned minor, tested
+    return {w.workflow_id for w in unfinished} - set(active)
+
+
+def do_again(workflow_id: str, executor_id: str) -> None:
+    """Put an unfinished run of this executor back into its queue; nothing happens where it is not one any more."""
+    from dbos._dbos import _get_dbos_instance  # pyright: ignore[reportPrivateUsage]
+    from dbos._utils import INTERNAL_QUEUE_NAME
+
+    log.warning("the end of %s was not kept; it is done again", workflow_id)
+    _get_dbos_instance()._sys_db.reenqueue_for_recovery(workflow_id, [executor_id], INTERNAL_QUEUE_NAME)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  # pinned minor, tested
+
+
 def look_often(interval_s: float) -> None:
     """What is taken over waits in the library's own queue, at which every process looks once a second by itself."""
     from dbos._dbos import _get_dbos_instance  # pyright: ignore[reportPrivateUsage]

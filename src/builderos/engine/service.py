@@ -24,6 +24,7 @@ from builderos.core.problems import Problem
 
 from . import outbox
 from .durable import Durable
+from .forgotten import Forgotten
 from .lease import Lease
 from .library import attempts, log_like_us, look_often, lost_of, take_over
 from .loop import Loop
@@ -92,6 +93,7 @@ class Engine:
         self._idle = threading.Condition()
         self._active = 0
         self._lease: Lease | None = None
+        self._forgotten = Forgotten(self._executor_id)
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
         self.cron("engine-purge", "17 4 * * *", lambda _context: self._purge(), each_org=False)
 
@@ -259,6 +261,8 @@ class Engine:
         if lost:
             log.warning("%d tasks were taken over by others", len(lost))
             self._durable.let_go(lost)
+        self._forgotten.doubt()
+        self._context.get(outbox.Bell).ring()
 
     def _hear(self, word: str, about: str) -> None:
         if word in self._words:
@@ -280,9 +284,10 @@ class Engine:
             try:
                 for item in outbox.due(self._context):
                     self._start_round(item)
+                self._forgotten.resume()
             except Exception as error:  # noqa: BLE001  # the database is away: the messages wait in it
                 log.warning("the outbox cannot be read: %s", type(error).__name__)
-            bell.wait(_POLL_S)
+            bell.wait(self._forgotten.pause_s or _POLL_S)
 
     def _take_from(self, feed: ForServer) -> None:
         """What fails is left where it lies, and keeps nobody else waiting."""
