@@ -236,7 +236,7 @@ def test_architecture_is_short_and_names_what_exists() -> None:
     assert len(text.splitlines()) < 200
     floors = [
         ROOT / "src/builderos" / floor
-        for floor in ("interfaces", "integrations", "execution", "assets", "trust")
+        for floor in ("interfaces", "integrations", "workloads", "execution", "assets", "trust")
     ]
     rooms = {p.name for floor in floors for p in floor.iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert {room for room in rooms if f"`{room}" not in text} == set()

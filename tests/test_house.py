@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 Import = tuple[str, str]  # importer, imported
 
-ROOM_FLOORS = ("builderos.execution", "builderos.assets", "builderos.trust")
+ROOM_FLOORS = ("builderos.workloads", "builderos.execution", "builderos.assets", "builderos.trust")
 MEETING_PLACES = frozenset({"service", "schema", "ports"})
 ENROLLED = frozenset(
     {"routes", "steps"}
