@@ -73,7 +73,8 @@ class Spec:
     `workspace` is a folder of this machine, the command's working folder (`cwd` names one below it). `hosts` are those
     the command may reach by HTTPS: `example.com`, `*.example.com`, `example.com:8443`; none by default. Nothing of the
     server's environment is inherited. `tier`: the weakest that will do. `image`, pinned by its digest, is what a remote
-    provider starts.
+    provider starts. `serves`: the port of the command's own loopback at which the server that started it may call;
+    nobody else can. The strong tier of `local` alone knows it.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Spec:
     tier: Tier = "strong"
     image: str = ""
     gpu: int = 0
+    serves: int = 0
 
     def check(self) -> None:
         """Raise `validation_failed` for what no provider could run, before anything is made."""

@@ -1,4 +1,4 @@
-"""Opens a listening socket inside a jail's network, from outside.
+"""Makes sockets inside a jail's network, from outside: one that listens, or some that dial.
 
 Entering another user namespace is a one-way street and only open to a process with a single thread: each door is
 opened by a short-lived child of a process that does nothing else.
@@ -16,6 +16,7 @@ _ASK: Final = struct.Struct(">iH")
 _ADDRESS: Final = "127.0.0.1"
 _FREEBIND: Final = 15  # the jail may not have raised its loopback device yet
 _BACKLOG: Final = 128
+_DIALLING: Final = 16
 
 
 class Doorman:
@@ -30,12 +31,20 @@ class Doorman:
 
     def open(self, pid: int, port: int) -> socket.socket:
         """A socket listening at 127.0.0.1:`port` in the network of process `pid`. Raises `OSError`."""
+        return self._ask(pid, port)[0]
+
+    def dialling(self, pid: int) -> list[socket.socket]:
+        """Sockets in the network of process `pid` that are connected to nothing yet. Raises `OSError`."""
+        return self._ask(pid, 0)
+
+    def _ask(self, pid: int, port: int) -> list[socket.socket]:
         self._sock.sendall(_ASK.pack(pid, port))
-        _, rights, _, _ = self._sock.recvmsg(1, socket.CMSG_SPACE(4))
+        _, rights, _, _ = self._sock.recvmsg(1, socket.CMSG_SPACE(4 * _DIALLING))
         if not rights:
             raise OSError(f"no door to the network of process {pid}")
-        fds = array.array("i", rights[0][2][:4])
-        return socket.socket(fileno=fds[0])
+        fds = array.array("i")
+        fds.frombytes(rights[0][2][: len(rights[0][2]) // fds.itemsize * fds.itemsize])
+        return [socket.socket(fileno=fd) for fd in fds]
 
     def close(self) -> None:
         """Send it home."""
@@ -62,11 +71,13 @@ def _open(sock: socket.socket, pid: int, port: int) -> NoReturn:
         if os.geteuid() != 0:
             kernel.setns(kernel.owner_of(network), kernel.NEWUSER)
         kernel.setns(network, kernel.NEWNET)
-        door = socket.socket()
-        door.setsockopt(socket.SOL_IP, _FREEBIND, 1)
-        door.bind((_ADDRESS, port))
-        door.listen(_BACKLOG)
-        sock.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [door.fileno()]))])
+        made = [socket.socket() for _ in range(1 if port else _DIALLING)]
+        if port:
+            made[0].setsockopt(socket.SOL_IP, _FREEBIND, 1)
+            made[0].bind((_ADDRESS, port))
+            made[0].listen(_BACKLOG)
+        fds = array.array("i", [one.fileno() for one in made])
+        sock.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
     except BaseException:  # noqa: BLE001  a copy of the doorman must never run on as the doorman
         os._exit(1)
     os._exit(0)

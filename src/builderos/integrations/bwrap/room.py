@@ -21,6 +21,7 @@ from .output import Output
 from .seats import Orders, Seat
 from .stage import Stage, hand_over
 from .walls import Built, Walls
+from .way_in import WayIn
 
 _TICK_S: Final = 0.1
 _CLOSE_TICK_S: Final = 0.03  # where nobody but us holds memory back
@@ -57,6 +58,7 @@ class Room:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._proxy: Proxy | None = None
+        self._way: WayIn | None = None
         self._cause: Reason | None = None
         self._detail = ""
         self._timers: list[asyncio.TimerHandle] = []
@@ -169,17 +171,29 @@ class Room:
                 self._proxy = Proxy(replace(self._rules, password=self._built.password))
                 door = self._built.door or self._place.doorman.open(pid, self._built.port)
                 self._loop.create_task(self._open_door(door))
-                return
+            if self.spec.serves:
+                self._way = WayIn(self._place.doorman, pid, self.spec.serves)
+                self._loop.create_task(self._open_way(self._way))
         except OSError as error:
-            self._detail = f"the sandbox could not be set up: {error}"
-            self.end("lost")
+            self._fail(error)
             return
-        self._built.release()
+        if not self.spec.hosts:
+            self._built.release()
+
+    def _fail(self, error: OSError) -> None:
+        self._detail = f"the sandbox could not be set up: {error}"
+        self.end("lost")
 
     async def _open_door(self, door: socket.socket) -> None:
         assert self._proxy is not None
         await self._proxy.serve(door)
         self._built.release()
+
+    async def _open_way(self, way: WayIn) -> None:
+        try:
+            await way.open(self.folder)
+        except OSError as error:
+            self._fail(error)
 
     def _pump(self) -> None:
         if not self._output.pump():
@@ -274,8 +288,9 @@ class Room:
             self._loop.remove_reader(self._built.status)
             self._built.close()
         self._output.end()
-        if self._proxy is not None:
-            self._proxy.close()
+        for line in (self._proxy, self._way):
+            if line is not None:
+                line.close()
         os.close(self._workspace)
         if self._pidfd >= 0:
             os.close(self._pidfd)

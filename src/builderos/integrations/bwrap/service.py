@@ -21,6 +21,7 @@ from builderos.execution.compute.service import require_tier
 from . import tree
 from .gaps import WEAK_GAPS
 from .system import digest
+from .way_in import NAME
 from .wire import Message, messages, packed
 
 _AHEAD: Final = 4
@@ -235,6 +236,10 @@ class LocalSandboxes:
         except FileNotFoundError:
             data = b""
         return LogChunk(data, offset + len(data), ended and len(data) < limit)
+
+    def door(self, sandbox_id: str) -> Path:
+        """The socket at which what `Spec.serves` names is reached while it runs; it is there soon after the start."""
+        return self._state / sandbox_id / NAME
 
     def remove(self, sandbox_id: str) -> None:
         """See `SandboxProvider`."""

@@ -1,0 +1,105 @@
+"""The way to a server inside a jail: a socket file outside, each connection carried on to the jail's own loopback.
+
+A TCP socket stays in the network that it was made in, whoever connects it. So a few are made inside at once, by the
+doorman, and each is connected from here: nothing in the jail has to help, and nothing of it is listened to.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from typing import Final
+
+from .doorman import Doorman
+
+NAME: Final = "door"
+_CHUNK: Final = 65536
+_MOST: Final = 512
+_LOOPBACK: Final = "127.0.0.1"
+
+
+class WayIn:
+    """The connections to one port in the network of process `pid`."""
+
+    def __init__(self, doorman: Doorman, pid: int, port: int) -> None:
+        self._doorman = doorman
+        self._pid = pid
+        self._port = port
+        self._spare: deque[socket.socket] = deque()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self, folder: str) -> None:
+        """Listen at `folder`/door. Raises `OSError`."""
+        door = _listener(folder)
+        try:
+            self._server = await asyncio.start_unix_server(self._one, sock=door, backlog=128)
+        except BaseException:
+            door.close()
+            raise
+
+    def close(self) -> None:
+        """Cut all lines."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        while self._spare:
+            self._spare.popleft().close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # a callback of a server runs as a task
+        self._tasks.add(task)
+        try:
+            if len(self._tasks) <= _MOST:
+                await self._carry(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            return  # nobody listens inside, or one side went away: the other one sees its line end
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._spare:
+            self._spare.extend(self._doorman.dialling(self._pid))
+        inside = self._spare.popleft()
+        try:
+            inside.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(inside, (_LOOPBACK, self._port))
+            there, back = await asyncio.open_connection(sock=inside)
+        except BaseException:
+            inside.close()
+            raise
+        lanes = [asyncio.create_task(_pass_on(reader, back)), asyncio.create_task(_pass_on(there, writer))]
+        try:
+            await asyncio.gather(*lanes)
+        finally:
+            for lane in lanes:
+                lane.cancel()
+            back.close()
+
+
+async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(_CHUNK):
+        sink.write(data)
+        await sink.drain()
+    if sink.can_write_eof():
+        sink.write_eof()
+
+
+def _listener(folder: str) -> socket.socket:
+    """Bound by way of an open folder: the path of a socket may have 107 bytes, that of a folder more."""
+    held = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    door = socket.socket(socket.AF_UNIX)
+    try:
+        place = f"/proc/self/fd/{held}/{NAME}"
+        door.bind(place)
+        os.chmod(place, 0o600)
+        door.setblocking(False)
+    except BaseException:
+        door.close()
+        raise
+    finally:
+        os.close(held)
+    return door
