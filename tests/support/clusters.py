@@ -14,31 +14,19 @@ import struct
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from .boxes import SYSTEM, Box
 from .cluster_shapes import fault_in
+from .loopback import Door, Double, Json, Refusal, Route
 
-Json = dict[str, Any]
 HELPER = "registry.example/x/busybox@sha256:" + "c" * 64
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
-
-
-class Refusal(Exception):
-    """A reply with an error."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 @dataclass
@@ -57,25 +45,14 @@ class Job:
         return self.body["metadata"]["name"]
 
 
-class Cluster:
+class Cluster(Double):
     """One namespace of one cluster."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, _Handler)
         self.jobs: dict[str, Job] = {}
         self.objects: dict[str, dict[str, Json]] = {"secrets": {}, "networkpolicies": {}}
-        self.faults: list[str] = []
-        self.gone = threading.Event()
-        self.lock = threading.Lock()
-        cluster = self
-
-        class Handler(_Handler):
-            cluster_of = cluster
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        self.host = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.host = f"http://{self.address}"
 
     def job(self, name: str) -> Job:
         if name not in self.jobs:
@@ -98,47 +75,24 @@ class Cluster:
         job.ready = True
         job.box.start(command["command"], env, command["workingDir"], writable=not mount["readOnly"])
 
-    def close(self) -> None:
-        self.gone.set()
-        self._server.shutdown()
-        self._server.server_close()
-        for job in self.jobs.values():
-            job.box.close()
+    def boxes(self) -> list[Box]:
+        return [job.box for job in self.jobs.values()]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    cluster_of: Cluster
+class _Handler(Door[Cluster]):
+    def routes(self) -> list[Route]:
+        return _ROUTES
 
-    def _serve(self) -> None:
-        parts = urlsplit(self.path)
-        query = parse_qs(parts.query)
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        try:
-            for method, pattern, allowed, verb in _ROUTES:
-                match = re.fullmatch(pattern, parts.path)
-                if method == self.command and match:
-                    if unknown := set(query) - allowed:
-                        raise Refusal(400, f"{method} {parts.path}: unknown parameters {sorted(unknown)}")
-                    verb(self, match.groupdict(), query, json.loads(body) if body else {})
-                    return
-            raise Refusal(404, f"the server could not find the requested resource: {parts.path}")
-        except Refusal as refusal:
-            if refusal.status == 400:
-                self.cluster_of.faults.append(refusal.message)
-            self._json(refusal.status, {"kind": "Status", "status": "Failure", "message": refusal.message})
-
-    do_GET = do_POST = do_DELETE = _serve  # noqa: N815  as the base class has them
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
+    def error(self, message: str) -> Json:
+        return {"kind": "Status", "status": "Failure", "message": message}
 
     # ------------------------------------------------------------ verbs
 
-    def list_jobs(self, _m: Json, _q: Json, _b: Json) -> None:
-        self._json(200, {"apiVersion": "batch/v1", "kind": "JobList", "items": []})
+    def list_jobs(self, _m: Json, _q: Json, _b: bytes) -> None:
+        self.json(200, {"apiVersion": "batch/v1", "kind": "JobList", "items": []})
 
-    def create_job(self, _m: Json, _q: Json, body: Json) -> None:
+    def create_job(self, _m: Json, _q: Json, raw: bytes) -> None:
+        body = json.loads(raw)
         fault = fault_in(body)
         if fault:
             raise Refusal(400, fault)
@@ -149,33 +103,35 @@ class _Handler(BaseHTTPRequestHandler):
         for container in (*pod["initContainers"], *pod["containers"]):
             if "@sha256:" not in container["image"]:
                 raise Refusal(400, f"{container['image']} is not pinned")
-        with self.cluster_of.lock:
-            if name in self.cluster_of.jobs:
+        with self.double.lock:
+            if name in self.double.jobs:
                 raise Refusal(409, f'jobs.batch "{name}" already exists')
-            box = Box(self.cluster_of.folder / name)
+            box = Box(self.double.folder / name)
             (box.root / "control").mkdir()
             if os.geteuid() == 0:
                 for place in ("workspace", "control"):
                     os.chown(box.root / place, 1000, 1000)
-            job = self.cluster_of.jobs[name] = Job(body, box)
-        self._json(201, self._job(job))
+            job = self.double.jobs[name] = Job(body, box)
+        self.json(201, self._job(job))
 
-    def read_job(self, match: Json, _q: Json, _b: Json) -> None:
-        self._json(200, self._job(self.cluster_of.job(match["name"])))
+    def read_job(self, match: Json, _q: Json, _b: bytes) -> None:
+        self.json(200, self._job(self.double.job(match["name"])))
 
-    def delete_job(self, match: Json, query: Json, body: Json) -> None:
-        policy = query.get("propagationPolicy", [body.get("propagationPolicy")])[0]
+    def delete_job(self, match: Json, query: Json, raw: bytes) -> None:
+        body: Json = json.loads(raw) if raw else {}
+        policy = query.get("propagationPolicy", body.get("propagationPolicy"))
         if policy != "Background":
             raise Refusal(400, "its pods and secrets would stay behind")
-        job = self.cluster_of.job(match["name"])
-        del self.cluster_of.jobs[job.name]
-        for kind in self.cluster_of.objects.values():
+        job = self.double.job(match["name"])
+        del self.double.jobs[job.name]
+        for kind in self.double.objects.values():
             for name in [n for n, o in kind.items() if o["metadata"]["ownerReferences"][0]["uid"] == job.uid]:
                 del kind[name]
         job.box.close()
-        self._json(200, {"kind": "Status", "status": "Success"})
+        self.json(200, {"kind": "Status", "status": "Success"})
 
-    def create_object(self, match: Json, _q: Json, body: Json) -> None:
+    def create_object(self, match: Json, _q: Json, raw: bytes) -> None:
+        body = json.loads(raw)
         kinds = {"secrets": {"apiVersion", "kind", "type", "metadata", "data"},
                  "networkpolicies": {"apiVersion", "kind", "metadata", "spec"}}  # fmt: skip
         if unknown := set(body) - kinds[match["kind"]]:
@@ -183,37 +139,27 @@ class _Handler(BaseHTTPRequestHandler):
         owner = body["metadata"]["ownerReferences"][0]
         if (
             set(owner) != {"apiVersion", "kind", "name", "uid"}
-            or self.cluster_of.job(owner["name"]).uid != owner["uid"]
+            or self.double.job(owner["name"]).uid != owner["uid"]
         ):
             raise Refusal(400, "it belongs to no Job")
         for value in body.get("data", {}).values():
             base64.b64decode(value, validate=True)
-        self.cluster_of.objects[match["kind"]][body["metadata"]["name"]] = body
-        self._json(201, body)
+        self.double.objects[match["kind"]][body["metadata"]["name"]] = body
+        self.json(201, body)
 
-    def list_pods(self, _m: Json, query: Json, _b: Json) -> None:
-        name = query["labelSelector"][0].partition("=")[2]
-        found = [self._pod(job) for job in self.cluster_of.jobs.values() if job.name == name]
-        self._json(200, {"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": found})
+    def list_pods(self, _m: Json, query: Json, _b: bytes) -> None:
+        name = query["labelSelector"].partition("=")[2]
+        found = [self._pod(job) for job in self.double.jobs.values() if job.name == name]
+        self.json(200, {"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": found})
 
-    def log(self, match: Json, query: Json, _b: Json) -> None:
-        if query.get("container") != ["command"] or query.get("follow") not in (["true"], ["True"]):
+    def log(self, match: Json, query: Json, _b: bytes) -> None:
+        if query.get("container") != "command" or query.get("follow") not in ("true", "True"):
             raise Refusal(400, f"the log of {query}")
-        job = self.cluster_of.job(match["name"].removesuffix("-pod"))
-        self.send_response(200)
-        self.send_header("content-type", "text/plain")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-        try:
-            for data in job.box.follow(self.cluster_of.gone):
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-                self.wfile.flush()
-            self.wfile.write(b"0\r\n\r\n")
-        except OSError:  # whoever followed is gone
-            self.close_connection = True
+        job = self.double.job(match["name"].removesuffix("-pod"))
+        self.stream("text/plain", job.box.follow(self.double.gone))
 
-    def run(self, match: Json, query: Json, _b: Json) -> None:
-        job = self.cluster_of.job(match["name"].removesuffix("-pod"))
+    def run(self, match: Json, query: Json, _b: bytes) -> None:
+        job = self.double.job(match["name"].removesuffix("-pod"))
         if self.headers.get("upgrade", "").lower() != "websocket":
             raise Refusal(400, "exec is a websocket")
         key = self.headers["sec-websocket-key"] + _GUID
@@ -227,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         code = self._executed(
-            job, query["container"][0], query["command"], stdin=query["stdin"][0].lower() == "true"
+            job, query["container"], self.repeated["command"], stdin=query["stdin"].lower() == "true"
         )
         status: Json = {"metadata": {}, "status": "Success"}
         if code:
@@ -263,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._frame(b"\x01" + data)
         code = process.wait()
         if container == "receive" and (root / "control" / "ready").exists():
-            self.cluster_of.begin(job)
+            self.double.begin(job)
         return code
 
     def _feed(self, process: "subprocess.Popen[bytes]") -> None:
@@ -337,19 +283,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(bytes([0x80 | opcode]) + head + data)
         self.wfile.flush()
 
-    def _json(self, status: int, body: Json) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
 
-
-_Verb = Callable[[_Handler, Json, Json, Json], None]
 _JOBS = "/apis/batch/v1/namespaces/steps/jobs"
 _PODS = "/api/v1/namespaces/steps/pods"
-_ROUTES: list[tuple[str, str, set[str], _Verb]] = [
+_ROUTES: list[Route] = [
     ("GET", _JOBS, {"limit"}, _Handler.list_jobs),
     ("POST", _JOBS, set(), _Handler.create_job),
     ("GET", f"{_JOBS}/(?P<name>[a-z0-9-]+)", set(), _Handler.read_job),

@@ -8,20 +8,17 @@ import json
 import re
 import signal
 import struct
-import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from .boxes import Box
+from .loopback import Door, Double, Json, Refusal, Route
 
-Json = dict[str, Any]
 IMAGE = "registry.example/x/py@sha256:" + "a" * 64
 _NEVER = "0001-01-01T00:00:00Z"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
@@ -41,15 +38,6 @@ _HOST: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
-class Refusal(Exception):
-    """A reply with an error."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 @dataclass
 class Container:
     """One of them."""
@@ -62,27 +50,16 @@ class Container:
     order: Json = field(default_factory=dict[str, Any])
 
 
-class Docker:
+class Docker(Double):
     """The daemon. `oom` names containers that are said to have run out of memory."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, _Handler)
         self.containers: dict[str, Container] = {}
         self.images: set[str] = set()
         self.pulled: list[str] = []
-        self.faults: list[str] = []
-        self.gone = threading.Event()
         self.oom = False
-        self.lock = threading.Lock()
-        daemon = self
-
-        class Handler(_Handler):
-            docker = daemon
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        self.host = f"tcp://127.0.0.1:{self._server.server_address[1]}"
+        self.host = f"tcp://{self.address}"
 
     def find(self, name: str) -> Container:
         for container in self.containers.values():
@@ -90,63 +67,42 @@ class Docker:
                 return container
         raise Refusal(404, f"No such container: {name}")
 
-    def close(self) -> None:
-        self.gone.set()
-        self._server.shutdown()
-        self._server.server_close()
-        for container in self.containers.values():
-            container.box.close()
+    def boxes(self) -> list[Box]:
+        return [container.box for container in self.containers.values()]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    docker: Docker
+class _Handler(Door[Docker]):
+    def routes(self) -> list[Route]:
+        return _ROUTES
 
-    def _serve(self) -> None:
-        parts = urlsplit(self.path)
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        body = self._body()
-        try:
-            if not parts.path.startswith("/v1.44/"):
-                raise Refusal(400, f"the client asks for {parts.path}")
-            path = unquote(parts.path).removeprefix("/v1.44")
-            for method, pattern, allowed, verb in _ROUTES:
-                match = re.fullmatch(pattern, path)
-                if method == self.command and match:
-                    if unknown := set(query) - allowed:
-                        raise Refusal(400, f"{method} {path}: unknown parameters {sorted(unknown)}")
-                    verb(self, match.groupdict(), query, body)
-                    return
-            raise Refusal(404, f"page not found: {self.command} {path}")
-        except Refusal as refusal:
-            if refusal.status == 400:
-                self.docker.faults.append(refusal.message)
-            self._json(refusal.status, {"message": refusal.message})
+    def admit(self, path: str, query: Json) -> str:
+        del query
+        if not path.startswith("/v1.44/"):
+            raise Refusal(400, f"the client asks for {path}")
+        return path.removeprefix("/v1.44")
 
-    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  as the base class has them
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
+    def error(self, message: str) -> Json:
+        return {"message": message}
 
     # ------------------------------------------------------------ verbs
 
     def info(self, _m: Json, _q: Json, _b: bytes) -> None:
-        self._json(
+        self.json(
             200, {"MemoryLimit": True, "PidsLimit": True, "CpuCfsQuota": True, "ServerVersion": "double"}
         )
 
     def image(self, match: Json, _q: Json, _b: bytes) -> None:
-        if match["name"] not in self.docker.images:
+        if match["name"] not in self.double.images:
             raise Refusal(404, f"No such image: {match['name']}")
-        self._json(200, {"Id": "sha256:" + "b" * 64, "RepoDigests": [match["name"]]})
+        self.json(200, {"Id": "sha256:" + "b" * 64, "RepoDigests": [match["name"]]})
 
     def pull(self, _m: Json, query: Json, _b: bytes) -> None:
         name = f"{query['fromImage']}@{query['tag']}" if query.get("tag") else query["fromImage"]
         if "@sha256:" not in name:
             raise Refusal(400, f"an image without a digest is pulled: {name}")
-        self.docker.images.add(name)
-        self.docker.pulled.append(name)
-        self._stream(200, "application/json", iter([b'{"status":"done"}\n']))
+        self.double.images.add(name)
+        self.double.pulled.append(name)
+        self.stream("application/json", iter([b'{"status":"done"}\n']))
 
     def create(self, _m: Json, query: Json, body: bytes) -> None:
         config = json.loads(body)
@@ -154,65 +110,65 @@ class _Handler(BaseHTTPRequestHandler):
         _typed("HostConfig", config["HostConfig"], _HOST)
         if not _NAME.match(query["name"]):
             raise Refusal(400, f"{query['name']!r} is no container name")
-        if config["Image"] not in self.docker.images:
+        if config["Image"] not in self.double.images:
             raise Refusal(404, f"No such image: {config['Image']}")
         if not all("=" in word for word in config["Env"]):
             raise Refusal(400, "the environment is no list of NAME=value")
-        with self.docker.lock:
-            if any(c.name == query["name"] for c in self.docker.containers.values()):
+        with self.double.lock:
+            if any(c.name == query["name"] for c in self.double.containers.values()):
                 raise Refusal(409, f"Conflict. The container name {query['name']} is already in use")
             id_ = uuid.uuid4().hex * 2
-            box = Box(self.docker.folder / id_[:12])
-            self.docker.containers[id_] = Container(id_, query["name"], config, box)
-        self._json(201, {"Id": id_, "Warnings": []})
+            box = Box(self.double.folder / id_[:12])
+            self.double.containers[id_] = Container(id_, query["name"], config, box)
+        self.json(201, {"Id": id_, "Warnings": []})
 
     def put(self, match: Json, query: Json, body: bytes) -> None:
-        container = self.docker.find(match["id"])
+        container = self.double.find(match["id"])
         if container.box.folder(query["path"]) is None or not container.box.put(
             query["path"], io.BytesIO(body)
         ):
             raise Refusal(403, "container rootfs is marked read-only")
-        self._json(200, {})
+        self.json(200, {})
 
     def start(self, match: Json, _q: Json, _b: bytes) -> None:
-        container = self.docker.find(match["id"])
+        container = self.double.find(match["id"])
         config = container.config
         env = dict(word.split("=", 1) for word in config["Env"])
         container.box.start(config["Entrypoint"] + config["Cmd"], env, config["WorkingDir"] or "/")
         container.status = "running"
-        self._empty(204)
+        self.empty(204)
 
     def inspect(self, match: Json, _q: Json, _b: bytes) -> None:
-        container = self.docker.find(match["id"])
+        container = self.double.find(match["id"])
         box = container.box
         if container.status == "running" and box.exit_code is not None:
             container.status = "exited"
         ended = container.status == "exited"
         state = {
             "Status": container.status, "Running": container.status == "running",
-            "OOMKilled": self.docker.oom and ended, "ExitCode": box.exit_code or 0, "Error": "",
+            "OOMKilled": self.double.oom and ended, "ExitCode": box.exit_code or 0, "Error": "",
             "StartedAt": _time(box.began), "FinishedAt": _time(box.ended),
         }  # fmt: skip
-        self._json(
+        self.json(
             200, {"Id": container.id, "Name": f"/{container.name}", "State": state, "Config": container.config,
                   "Image": "sha256:" + "b" * 64},
         )  # fmt: skip
 
     def logs(self, match: Json, query: Json, _b: bytes) -> None:
-        container = self.docker.find(match["id"])
+        container = self.double.find(match["id"])
         if query.get("follow") != "1" or query.get("stdout") != "1" or query.get("stderr") != "1":
             raise Refusal(400, f"logs of {query}")
         frames = (
-            struct.pack(">BxxxI", 1, len(data)) + data for data in container.box.follow(self.docker.gone)
+            struct.pack(">BxxxI", 1, len(data)) + data for data in container.box.follow(self.double.gone)
         )
-        self._stream(200, "application/vnd.docker.multiplexed-stream", frames)
+        self.stream("application/vnd.docker.multiplexed-stream", frames)
 
     def stats(self, match: Json, query: Json, _b: bytes) -> None:
         if set(query) != {"stream", "one-shot"}:
             raise Refusal(400, f"stats of {query}")
-        box = self.docker.find(match["id"]).box
+        box = self.double.find(match["id"]).box
         running = box.exit_code is None
-        self._json(
+        self.json(
             200, {
                 "cpu_stats": {"cpu_usage": {"total_usage": int(box.cpu_s * 1e9) if running else 0}},
                 "memory_stats": {"usage": box.peak} if running else {},
@@ -220,72 +176,33 @@ class _Handler(BaseHTTPRequestHandler):
         )  # fmt: skip
 
     def kill(self, match: Json, query: Json, _b: bytes) -> None:
-        container = self.docker.find(match["id"])
+        container = self.double.find(match["id"])
         if container.box.exit_code is not None or container.status != "running":
             raise Refusal(409, f"container {container.name} is not running")
         container.box.signal(signal.Signals[query["signal"]])
-        self._empty(204)
+        self.empty(204)
 
     def archive(self, match: Json, query: Json, _b: bytes) -> None:
-        container = self.docker.find(match["id"])
+        container = self.double.find(match["id"])
         if container.box.folder(query["path"]) is None:
             raise Refusal(404, f"Could not find the file {query['path']} in container")
-        self._stream(
-            200,
+        self.stream(
             "application/x-tar",
             container.box.get(query["path"]),
             {"X-Docker-Container-Path-Stat": "e30="},
         )
 
     def delete(self, match: Json, query: Json, _b: bytes) -> None:
-        container = self.docker.find(match["id"])
+        container = self.double.find(match["id"])
         if query != {"v": "True", "link": "False", "force": "True"} and query.get("v") not in ("1", "True"):
             raise Refusal(400, f"volumes would stay behind: {query}")
         container.box.close()
-        del self.docker.containers[container.id]
-        self._empty(204)
-
-    # ------------------------------------------------------------ the wire
-
-    def _body(self) -> bytes:
-        if self.headers.get("transfer-encoding") == "chunked":
-            data = b""
-            while size := int(self.rfile.readline(), 16):
-                data += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return data
-        return self.rfile.read(int(self.headers.get("content-length") or 0))
-
-    def _json(self, status: int, body: Any) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _empty(self, status: int) -> None:
-        self.send_response(status)
-        self.end_headers()
-
-    def _stream(self, status: int, kind: str, chunks: Iterator[bytes], headers: Json | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"content-type": kind, "transfer-encoding": "chunked", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        try:
-            for data in chunks:
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-                self.wfile.flush()
-            self.wfile.write(b"0\r\n\r\n")
-        except OSError:  # whoever followed is gone
-            self.close_connection = True
+        del self.double.containers[container.id]
+        self.empty(204)
 
 
-_Verb = Callable[[_Handler, Json, Json, bytes], None]
 _ID = r"/containers/(?P<id>[a-zA-Z0-9_.-]+)"
-_ROUTES: list[tuple[str, str, set[str], _Verb]] = [
+_ROUTES: list[Route] = [
     ("GET", "/info", set(), _Handler.info),
     ("GET", "/images/(?P<name>.+)/json", set(), _Handler.image),
     ("POST", "/images/create", {"fromImage", "tag", "platform"}, _Handler.pull),

@@ -10,33 +10,20 @@ import re
 import signal
 import subprocess
 import tarfile
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from .boxes import SYSTEM, Box
+from .loopback import Door, Double, Json, Refusal, Route
 
-Json = dict[str, Any]
 TOKEN, TEAM, PROJECT = "vercel-token-of-the-tests", "team_tests", "prj_tests"
 _CREATE = {"projectId", "name", "image", "timeout", "resources", "persistent", "networkPolicy", "tags"}
 _COMMAND = {"command", "args", "cwd", "env", "sudo", "timeout", "wait", "logs"}
 _HOME = "/vercel/sandbox"
-
-
-class Refusal(Exception):
-    """A reply with an error."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 @dataclass
@@ -68,24 +55,13 @@ class Sandbox:
         return self.body["name"]
 
 
-class Vercel:
+class Vercel(Double):
     """One project of one team."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder, _Handler)
         self.sandboxes: dict[str, Sandbox] = {}
-        self.faults: list[str] = []
-        self.gone = threading.Event()
-        self.lock = threading.Lock()
-        project = self
-
-        class Handler(_Handler):
-            vercel = project
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://{self.address}"
 
     def of_session(self, session: str) -> Sandbox:
         for sandbox in self.sandboxes.values():
@@ -93,50 +69,29 @@ class Vercel:
                 return sandbox
         raise Refusal(404, "session not found")
 
-    def close(self) -> None:
-        self.gone.set()
-        self._server.shutdown()
-        self._server.server_close()
-        for sandbox in self.sandboxes.values():
-            sandbox.box.close()
+    def boxes(self) -> list[Box]:
+        return [sandbox.box for sandbox in self.sandboxes.values()]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    vercel: Vercel
+class _Handler(Door[Vercel]):
+    def routes(self) -> list[Route]:
+        return _ROUTES
 
-    def _serve(self) -> None:
-        parts = urlsplit(self.path)
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        body = self._body()
-        try:
-            if self.headers.get("authorization") != f"Bearer {TOKEN}" or query.pop("teamId", "") != TEAM:
-                raise Refusal(403, "Not authorized")
-            for method, pattern, allowed, verb in _ROUTES:
-                match = re.fullmatch(pattern, parts.path)
-                if method == self.command and match:
-                    if unknown := set(query) - allowed:
-                        raise Refusal(400, f"{method} {parts.path}: unknown parameters {sorted(unknown)}")
-                    verb(self, match.groupdict(), body)
-                    return
-            raise Refusal(404, f"not found: {self.command} {parts.path}")
-        except Refusal as refusal:
-            if refusal.status == 400:
-                self.vercel.faults.append(refusal.message)
-            self._json(refusal.status, {"error": {"code": "bad_request", "message": refusal.message}})
+    def admit(self, path: str, query: Json) -> str:
+        if self.headers.get("authorization") != f"Bearer {TOKEN}" or query.pop("teamId", "") != TEAM:
+            raise Refusal(403, "Not authorized")
+        return path
 
-    do_GET = do_POST = do_DELETE = _serve  # noqa: N815  as the base class has them
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
+    def error(self, message: str) -> Json:
+        return {"error": {"code": "bad_request", "message": message}}
 
     # ------------------------------------------------------------ sandboxes
 
-    def query(self, _m: Json, _b: bytes) -> None:
-        listed = [self._sandbox(sandbox)["sandbox"] for sandbox in self.vercel.sandboxes.values()]
-        self._json(200, {"sandboxes": listed, "pagination": {"count": len(listed), "next": None}})
+    def query(self, _m: Json, _q: Json, _b: bytes) -> None:
+        listed = [self._sandbox(sandbox)["sandbox"] for sandbox in self.double.sandboxes.values()]
+        self.json(200, {"sandboxes": listed, "pagination": {"count": len(listed), "next": None}})
 
-    def create(self, _m: Json, raw: bytes) -> None:
+    def create(self, _m: Json, _q: Json, raw: bytes) -> None:
         body = json.loads(raw)
         if unknown := set(body) - _CREATE:
             raise Refusal(400, f"sandboxes have no {sorted(unknown)}")
@@ -146,29 +101,29 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(400, "it would stay for ever")
         if body["networkPolicy"] != {"mode": "deny-all"} and not body["networkPolicy"].get("allow"):
             raise Refusal(400, f"the network policy {body['networkPolicy']}")
-        with self.vercel.lock:
-            if body["name"] in self.vercel.sandboxes:
+        with self.double.lock:
+            if body["name"] in self.double.sandboxes:
                 raise Refusal(409, "a sandbox of this name exists")
-            box = Box(self.vercel.folder / body["name"])
+            box = Box(self.double.folder / body["name"])
             (box.root / "home").mkdir()
             if os.geteuid() == 0:
                 os.chown(box.root / "home", 1000, 1000)
-            sandbox = self.vercel.sandboxes[body["name"]] = Sandbox(body, box)
-        self._json(200, self._sandbox(sandbox))
+            sandbox = self.double.sandboxes[body["name"]] = Sandbox(body, box)
+        self.json(200, self._sandbox(sandbox))
 
-    def read(self, match: Json, _b: bytes) -> None:
-        self._json(200, self._sandbox(self._named(match["name"])))
+    def read(self, match: Json, _q: Json, _b: bytes) -> None:
+        self.json(200, self._sandbox(self._named(match["name"])))
 
-    def destroy(self, match: Json, _b: bytes) -> None:
+    def destroy(self, match: Json, _q: Json, _b: bytes) -> None:
         sandbox = self._named(match["name"])
-        del self.vercel.sandboxes[sandbox.name]
+        del self.double.sandboxes[sandbox.name]
         sandbox.box.close()
-        self._json(200, self._sandbox(sandbox, "stopped"))
+        self.json(200, self._sandbox(sandbox, "stopped"))
 
     def _named(self, name: str) -> Sandbox:
-        if name not in self.vercel.sandboxes:
+        if name not in self.double.sandboxes:
             raise Refusal(404, "sandbox not found")
-        return self.vercel.sandboxes[name]
+        return self.double.sandboxes[name]
 
     def _sandbox(self, sandbox: Sandbox, status: str = "running") -> Json:
         body = sandbox.body
@@ -185,8 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     # ------------------------------------------------------------ commands
 
-    def run(self, match: Json, raw: bytes) -> None:
-        sandbox, body = self.vercel.of_session(match["session"]), json.loads(raw)
+    def run(self, match: Json, _q: Json, raw: bytes) -> None:
+        sandbox, body = self.double.of_session(match["session"]), json.loads(raw)
         if unknown := set(body) - _COMMAND:
             raise Refusal(400, f"commands have no {sorted(unknown)}")
         if body.get("wait"):
@@ -195,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         command = Command(body, sandbox.box)
         sandbox.commands[command.id] = command
         sandbox.box.start([body["command"], *body["args"]], body.get("env", {}), "/")
-        self._json(200, {"command": self._command(sandbox, command)})
+        self.json(200, {"command": self._command(sandbox, command)})
 
     def _ran(self, sandbox: Sandbox, body: Json) -> None:
         command, root = Command(body, None), sandbox.box.root
@@ -207,33 +162,33 @@ class _Handler(BaseHTTPRequestHandler):
         command.code = done.returncode
         sandbox.commands[command.id] = command
         logs = [{"stream": "stderr", "data": done.stderr}] if done.stderr else []
-        self._ndjson(iter([first, *logs, {"command": self._command(sandbox, command)}]))
+        self._ndjson([first, *logs, {"command": self._command(sandbox, command)}])
 
-    def list_commands(self, match: Json, _b: bytes) -> None:
-        sandbox = self.vercel.of_session(match["session"])
-        self._json(
+    def list_commands(self, match: Json, _q: Json, _b: bytes) -> None:
+        sandbox = self.double.of_session(match["session"])
+        self.json(
             200, {"commands": [self._command(sandbox, command) for command in sandbox.commands.values()]}
         )
 
-    def read_command(self, match: Json, _b: bytes) -> None:
+    def read_command(self, match: Json, _q: Json, _b: bytes) -> None:
         sandbox, command = self._found(match)
-        self._json(200, {"command": self._command(sandbox, command)})
+        self.json(200, {"command": self._command(sandbox, command)})
 
-    def kill(self, match: Json, raw: bytes) -> None:
+    def kill(self, match: Json, _q: Json, raw: bytes) -> None:
         sandbox, command = self._found(match)
         if command.exit_code is not None:
             raise Refusal(410, "the command has ended")
         sandbox.box.signal(signal.Signals(json.loads(raw)["signal"]))
-        self._json(200, {"command": self._command(sandbox, command)})
+        self.json(200, {"command": self._command(sandbox, command)})
 
-    def logs(self, match: Json, _b: bytes) -> None:
+    def logs(self, match: Json, _q: Json, _b: bytes) -> None:
         _, command = self._found(match)
         assert command.box is not None
-        chunks = command.box.follow(self.vercel.gone)
+        chunks = command.box.follow(self.double.gone)
         self._ndjson({"stream": "stdout", "data": data.decode("utf-8", "replace")} for data in chunks)
 
     def _found(self, match: Json) -> tuple[Sandbox, Command]:
-        sandbox = self.vercel.of_session(match["session"])
+        sandbox = self.double.of_session(match["session"])
         if match["id"] not in sandbox.commands:
             raise Refusal(404, "command not found")
         return sandbox, sandbox.commands[match["id"]]
@@ -246,8 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     # ------------------------------------------------------------ files
 
-    def write(self, match: Json, raw: bytes) -> None:
-        sandbox = self.vercel.of_session(match["session"])
+    def write(self, match: Json, _q: Json, raw: bytes) -> None:
+        sandbox = self.double.of_session(match["session"])
         if self.headers["x-cwd"] != "/" or self.headers["content-type"] != "application/gzip":
             raise Refusal(400, "files come as a gzipped tar of absolute paths")
         with tarfile.open(fileobj=io.BytesIO(raw), mode="r:gz") as tar:
@@ -257,10 +212,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if source is None or not place.startswith(f"{_HOME}/"):
                     raise Refusal(400, f"{place} is written to")
                 (sandbox.box.root / "home" / place.removeprefix(f"{_HOME}/")).write_bytes(source.read())
-        self._json(200, {})
+        self.json(200, {})
 
-    def fetch(self, match: Json, raw: bytes) -> None:
-        sandbox, path = self.vercel.of_session(match["session"]), json.loads(raw)["path"]
+    def fetch(self, match: Json, _q: Json, raw: bytes) -> None:
+        sandbox, path = self.double.of_session(match["session"]), json.loads(raw)["path"]
         file = sandbox.box.root / "home" / path.removeprefix(f"{_HOME}/")
         if not file.exists():
             raise Refusal(404, f"{path} not found")
@@ -271,46 +226,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    # ------------------------------------------------------------ the wire
-
-    def _body(self) -> bytes:
-        if self.headers.get("transfer-encoding") == "chunked":
-            data = b""
-            while size := int(self.rfile.readline(), 16):
-                data += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return data
-        return self.rfile.read(int(self.headers.get("content-length") or 0))
-
-    def _ndjson(self, records: Iterator[Json]) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "application/x-ndjson")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-        try:
-            for record in records:
-                data = json.dumps(record).encode() + b"\n"
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-                self.wfile.flush()
-            self.wfile.write(b"0\r\n\r\n")
-        except OSError:  # whoever followed is gone
-            self.close_connection = True
-
-    def _json(self, status: int, body: Json) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+    def _ndjson(self, records: Iterable[Json]) -> None:
+        self.stream("application/x-ndjson", (json.dumps(record).encode() + b"\n" for record in records))
 
 
-_Verb = Callable[[_Handler, Json, bytes], None]
 _NAMED = "/v2/sandboxes/(?P<name>[a-z0-9-]+)"
 _SESSION = "/v2/sandboxes/sessions/(?P<session>ses_[0-9a-f]+)"
 _CMD = f"{_SESSION}/cmd/(?P<id>cmd_[0-9a-f]+)"
-_ROUTES: list[tuple[str, str, set[str], _Verb]] = [
+_ROUTES: list[Route] = [
     ("GET", "/v2/sandboxes", {"project", "limit"}, _Handler.query),
     ("POST", "/v3/sandboxes", set(), _Handler.create),
     ("GET", _NAMED, {"projectId", "resume"}, _Handler.read),
