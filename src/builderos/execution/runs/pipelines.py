@@ -17,12 +17,14 @@ from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.steps import Actions
 from builderos.core.unit import Unit
+from builderos.core.versions import rank_of
+from builderos.core.yamlwords import error_of
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.vault import service as vault
 
 from . import shipped
-from .definition import Definition, error_of, expand, parse, read
+from .definition import Definition, expand, parse, read
 from .pipelines_model import pipelines
 from .pipelines_schema import (
     PipelineCheck,
@@ -226,16 +228,6 @@ def _row(unit: Unit, name: str, version: str | None) -> sa.Row[Any] | None:
     if version is not None:
         wanted = wanted.where(c.version == version)
     return unit.execute(wanted.order_by(c.rank.desc()).limit(1)).one_or_none()
-
-
-def rank_of(version: str) -> str:
-    """A text whose order is that of semantic versions: 1.9.0 before 1.10.0-rc.1 before 1.10.0."""
-    numbers, _, early = version.partition("-")
-    rank = ".".join(f"{int(number):010}" for number in numbers.split("."))
-    if not early:
-        return f"{rank}~"
-    parts = [f"0{int(part):064}" if part.isdigit() else f"1{part}" for part in early.split(".")]
-    return f"{rank}-{' '.join(parts)}"
 
 
 def _asks(definition: Definition) -> bool:

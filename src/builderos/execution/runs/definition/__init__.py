@@ -6,10 +6,23 @@ from .deciding import Decision, decide, fill, wanted
 from .expanding import expand
 from .expressions import Result
 from .matching import any_fits, fits
-from .schema import Approval, Definition, Gate, Node, Parameter, Question, Retries, Step, Trigger, node_of
-from .service import error_of, parse, read, refused
+from .schema import (
+    PAYLOAD,
+    Approval,
+    Definition,
+    Gate,
+    Node,
+    Parameter,
+    Question,
+    Retries,
+    Step,
+    Trigger,
+    node_of,
+)
+from .service import parse, read
 
 __all__ = [
+    "PAYLOAD",
     "Approval",
     "Decision",
     "Definition",
@@ -24,7 +37,6 @@ __all__ = [
     "any_fits",
     "bind",
     "decide",
-    "error_of",
     "expand",
     "fill",
     "fits",
@@ -32,6 +44,5 @@ __all__ = [
     "node_of",
     "parse",
     "read",
-    "refused",
     "wanted",
 ]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from builderos.core.problems import Problem
+from builderos.core.yamlwords import ID
 
 from . import expressions
 from .binding import bind
 from .expressions import asks_for_status, read
-from .reading import ID
 from .schema import MAX_NODES, Definition, Expression, Gate, Matrix, Node, Step, Value
 from .steps import MAX_AXIS
 from .templates import as_text, settle

@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
+from builderos.core.yamlwords import ID, MAX_TEXT
+
 from .expressions import MAX_CHARS
-from .reading import ID, MAX_TEXT, SPAN
+from .reading import SPAN
 from .schema import MAX_NODES
 from .service import LANES, MAX_PARAMS, PARAM_TYPES
 from .steps import ACTION, APPROVERS, ENTRY, ENV, GLOB, HOST, KINDS, MAX_AXIS, NAME_AT, ON_FAIL, SECRET, USES

@@ -7,8 +7,9 @@ from typing import Any, Final, cast
 
 import yaml
 
-from builderos.core.problems import Problem
+from builderos.core.versions import SEMVER
 from builderos.core.yamlnodes import Enough, Issue
+from builderos.core.yamlwords import refused
 
 from .binding import fault_of, pattern_fault
 from .checking import check
@@ -28,12 +29,7 @@ LANES: Final = ("fail_fast", "continue")
 FIRST_VERSION: Final = "1.0.0"
 MAX_PARAMS: Final = 100
 MAX_RUN_S: Final = 400 * 86_400
-_SEMVER: Final = re.compile(
-    r"(?=.{5,64}\Z)(?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){2}"
-    r"(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?\Z"
-)
 _PARAM: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
-_SHOWN: Final = 100
 
 
 def parse(text: str, *, name: str | None = None, actions: Collection[str] | None = None) -> Definition:
@@ -59,25 +55,6 @@ def read(
             check(reader, found, actions)
     issues = sorted(reader.issues, key=lambda issue: (issue.line, issue.column))
     return (None if issues else found), issues
-
-
-def refused(name: str, issues: list[Issue]) -> Problem:
-    """The problem that says what is wrong with a file."""
-    first = issues[0]
-    more = f" ({len(issues) - 1} more)" if len(issues) > 1 else ""
-    where = f"{first.path}: " if first.path else ""
-    return Problem(
-        "validation_failed", f"{name}:{first.line}:{first.column}: {where}{first.message}{more}",
-        hint=first.hint or "Correct the file.", errors=[error_of(issue) for issue in issues[:_SHOWN]],
-    )  # fmt: skip
-
-
-def error_of(issue: Issue) -> dict[str, Any]:
-    """One mistake as callers see it."""
-    return {
-        "line": issue.line, "column": issue.column, "where": issue.path, "message": issue.message,
-        "hint": issue.hint, "code": issue.code,
-    }  # fmt: skip
 
 
 class _PipelineWords(StepWords, TriggerWords):
@@ -111,7 +88,7 @@ class _PipelineWords(StepWords, TriggerWords):
         return found
 
     def _top(self, keys: Mapping[str, yaml.Node]) -> dict[str, Any]:
-        version = (_SEMVER, "a version", "Write three numbers: 1.0.0.")
+        version = (SEMVER, "a version", "Write three numbers: 1.0.0.")
         readers: dict[str, Callable[[yaml.Node, str], Any]] = {
             "version": lambda n, p: self.fitting(n, p, *version),
             "description": self.long,
@@ -156,7 +133,7 @@ class _PipelineWords(StepWords, TriggerWords):
             "max": lambda n, p: self.real(n, p, -1e15, 1e15),
             "description": self.short,
         }
-        found = self._read(keys, path, readers)
+        found = self.read_keys(keys, path, readers)
         for key, field in (("min", "least"), ("max", "most")):
             if key in found:
                 found[field] = found.pop(key)
@@ -207,7 +184,7 @@ class _PipelineWords(StepWords, TriggerWords):
             "max": lambda n, p: self.number(n, p, 1, 1_000),
             "replace": self.switch,
         }
-        found = self._read(keys, path, readers)
+        found = self.read_keys(keys, path, readers)
         return Concurrency(found.pop("group", ""), **found)
 
     def _budget(self, node: yaml.Node, path: str) -> float | None:

@@ -6,7 +6,9 @@ from typing import Any, Final, cast
 
 import yaml
 
-from .reading import ID, Words
+from builderos.core.yamlwords import ID
+
+from .reading import Words
 from .schema import Approval, Gate, GateKind, Matrix, OnFail, Question, Retries, Step, Value
 from .templates import OPEN
 
@@ -108,7 +110,7 @@ class StepWords(Words):
             "question": self.question,
             "action": lambda n, p: self.fitting(n, p, *word),
         }
-        return self._read(keys, path, readers)
+        return self.read_keys(keys, path, readers)
 
     def _own(self, keys: Mapping[str, yaml.Node], path: str) -> dict[str, Any]:
         """The keys that only a step has."""
@@ -126,7 +128,7 @@ class StepWords(Words):
             "when": self.condition,
             "matrix": self.matrix,
         }
-        return self._read(keys, path, readers)
+        return self.read_keys(keys, path, readers)
 
     def _common(self, keys: Mapping[str, yaml.Node], path: str) -> dict[str, Any]:
         """The keys that `defaults` has, too."""
@@ -144,19 +146,10 @@ class StepWords(Words):
             "secrets": lambda n, p: self.listed(n, p, 100, lambda i, w: self.fitting(i, w, *secret)),
             "env": self.env,
         }
-        found = self._read(keys, path, readers)
+        found = self.read_keys(keys, path, readers)
         if "timeout" in found:
             found["timeout_s"] = found.pop("timeout")
         return found
-
-    def _read(
-        self,
-        keys: Mapping[str, yaml.Node],
-        path: str,
-        readers: Mapping[str, Callable[[yaml.Node, str], Any]],
-    ) -> dict[str, Any]:
-        found = {name: read(keys[name], f"{path}.{name}") for name, read in readers.items() if name in keys}
-        return {name: value for name, value in found.items() if value is not None}
 
     def name_or_hole(self, node: yaml.Node, path: str) -> str | None:
         """A name, or an expression that gives one when the run is started."""
@@ -196,7 +189,7 @@ class StepWords(Words):
             "jitter": lambda n, p: self.real(n, p, 0, 1),
             "longest": lambda n, p: self.span(n, p, 86_400),
         }
-        found = self._read(keys, path, readers)
+        found = self.read_keys(keys, path, readers)
         for name, field in (("backoff", "backoff_s"), ("longest", "most_s")):
             if name in found:
                 found[field] = found.pop(name)
@@ -233,7 +226,7 @@ class StepWords(Words):
             "count": lambda n, p: self.number(n, p, 1, 10),
             "expires": lambda n, p: self.span(n, p, MAX_WAIT_S),
         }
-        found = self._read(keys, path, readers)
+        found = self.read_keys(keys, path, readers)
         for name, field in (("from", "approvers"), ("expires", "expires_s")):
             if name in found:
                 found[field] = found.pop(name)
@@ -250,7 +243,7 @@ class StepWords(Words):
             "choices": lambda n, p: self.listed(n, p, 50, lambda i, w: self.short(i, w, 200)),
             "expires": lambda n, p: self.span(n, p, MAX_WAIT_S),
         }
-        found = self._read(keys, path, readers)
+        found = self.read_keys(keys, path, readers)
         if "expires" in found:
             found["expires_s"] = found.pop("expires")
         return Question(**found) if "message" in found else None

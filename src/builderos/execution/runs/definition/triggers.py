@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import yaml
 
-from .reading import ID, Words
+from builderos.core.yamlwords import ID
+
+from .reading import Words
 from .schema import Trigger
 from .templates import OPEN
 
