@@ -49,6 +49,7 @@ from builderos.interfaces.http.actions import routes as action_routes
 from builderos.interfaces.http.behind import Behind
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health, health_only
+from builderos.interfaces.http.hooks import add_hooks
 from builderos.interfaces.http.metrics import add_metrics
 from builderos.interfaces.http.oauth_consent import add_consent
 from builderos.interfaces.http.oauth_tokens import add_oauth
@@ -111,6 +112,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     add_chat,
     add_mcp,
     add_uploads,
+    add_hooks,
 )
 
 

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import pipelines, triggers
+from . import hooks, pipelines, triggers
 from .pipelines_schema import (
     PipelineCheck,
     PipelineIn,
@@ -14,7 +14,16 @@ from .pipelines_schema import (
     PipelinePublishIn,
     PipelineValidateIn,
 )
-from .triggers_schema import TriggerIn, TriggerList, TriggerListIn, TriggerOff, TriggersOn, TriggersOnIn
+from .triggers_schema import (
+    TriggerIn,
+    TriggerList,
+    TriggerListIn,
+    TriggerOff,
+    TriggerSecret,
+    TriggerSecretIn,
+    TriggersOn,
+    TriggersOnIn,
+)
 
 routes = Operations("pipelines")
 
@@ -43,7 +52,7 @@ def show_pipeline(unit: Unit, body: PipelineIn) -> PipelineOut:
     return pipelines.show(unit, body)
 
 
-@routes.post("/v1/pipelines/{name}/triggers", "switchOnTriggers", consequential=True)
+@routes.post("/v1/pipelines/{name}/triggers", "switchOnTriggers", consequential=True, secret_reply=True)
 def switch_on_triggers(unit: Unit, body: TriggersOnIn) -> TriggersOn:
     """Let the triggers of a branch's pipeline start runs from now on, on your behalf."""
     return triggers.switch_on(unit, body)
@@ -53,6 +62,12 @@ def switch_on_triggers(unit: Unit, body: TriggersOnIn) -> TriggersOn:
 def list_triggers(unit: Unit, body: TriggerListIn) -> TriggerList:
     """List what starts runs by itself, newest first."""
     return triggers.listed(unit, body)
+
+
+@routes.post("/v1/triggers/{id}/secret", "rotateTriggerSecret", consequential=True, secret_reply=True)
+def rotate_trigger_secret(unit: Unit, body: TriggerSecretIn) -> TriggerSecret:
+    """Give a webhook that starts runs a new secret; the one so far counts, too, while its sender is changed."""
+    return hooks.rotate(unit, body)
 
 
 @routes.delete("/v1/triggers/{id}", "switchOffTrigger")

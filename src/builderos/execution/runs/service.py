@@ -1,22 +1,29 @@
 """What other rooms and doors may use of runs."""
 
-from . import leaving, local_files
+from . import hooks, leaving, local_files, workspace
 from .actions import builtin
 from .callers import Callers
 from .control import on_verdict
 from .course import INTERRUPT, WAKE
+from .definition import Definition, parse
+from .definition.matching import any_fits, fits
 from .effects import Handlers as EffectHandlers
 from .events_follow import Followers
 from .gates import ACTION as APPROVE
 from .gates import builtin as builtin_gates
 from .keepsakes import facts_of
+from .keys import Ingredients, canonical, definition_of, digest
 from .local_files import LocalFiles
+from .logs import Sink
+from .logs_find import Attempt, ref_of
 from .logs_follow import Tails
 from .origins import ORIGINS
 from .reading import listed, show
+from .records import Material
 from .replay import Variants
 from .replay import builtin as builtin_variants
 from .rows import NODE, QUEUE, UNDO
+from .seen import seen_run, seen_step
 from .starting import begin, start
 from .stepping import elsewhere, node
 from .triggers_firing import look as fire_triggers
@@ -24,7 +31,9 @@ from .undoing import undo
 from .watching import Watch
 
 __all__ = [
-    "APPROVE", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Callers", "EffectHandlers", "Followers",
-    "LocalFiles", "Tails", "Variants", "Watch", "begin", "builtin", "builtin_gates", "builtin_variants", "elsewhere",
-    "facts_of", "fire_triggers", "leaving", "listed", "local_files", "node", "on_verdict", "show", "start", "undo",
+    "APPROVE", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Attempt", "Callers", "Definition",
+    "EffectHandlers", "Followers", "Ingredients", "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch",
+    "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "canonical", "definition_of", "digest",
+    "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "leaving", "listed", "local_files", "node", "on_verdict",
+    "parse", "ref_of", "seen_run", "seen_step", "show", "start", "undo", "workspace",
 ]  # fmt: skip

@@ -6,8 +6,8 @@ The run, the mark of its occasion and the trigger's next time are one transactio
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -34,8 +34,9 @@ from .triggers_model import firings, triggers
 log = logging.getLogger("builderos.runs")
 DOOR: Final = "trigger"
 _AT_ONCE: Final = 500  # lines of the ledger in one look
+_READERS: Final = ("push", "after")  # kinds that learn from the ledger
 _MOVES: Final = frozenset({"push", "merge", "commit"})
-_GONE: Final = "who switched it on may not act any more"
+GONE: Final = "who switched it on may not act any more"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class Occasion:
     about: dict[str, Any]
     seq: int | None = None
     at: datetime | None = None
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stamp: int | None = None
+    digest: str | None = None
 
 
 def look(context: Context) -> None:
@@ -68,7 +72,7 @@ def _due(unit: Unit) -> tuple[list[Occasion], int | None]:
     c = triggers.c
     rows = unit.execute(sa.select(triggers).where(c.state == "active").order_by(c.id)).all()
     found = [_tick(row) for row in rows if row.next_at is not None and row.next_at <= unit.now]
-    watching = [row for row in rows if row.kind != "schedule"]
+    watching = [row for row in rows if row.kind in _READERS]
     head, _ = ledger.stored_head(unit)
     after = min((row.seq for row in watching), default=head)
     if after >= head:
@@ -125,16 +129,16 @@ def _fire(context: Context, org_id: str, occasion: Occasion) -> bool:
     try:
         actor = as_system(context, org_id, lambda unit: _actor(unit, occasion), read_only=True)
         if actor is None:
-            as_system(context, org_id, lambda unit: _note(unit, occasion, _GONE, stop=True))
+            as_system(context, org_id, lambda unit: note(unit, occasion, GONE, stop=True))
             return True
         call = Call(actor, "valid", request_id=occasion.trigger_id, tool="trigger", door=DOOR)
-        perform(context, call, lambda unit: _start(unit, occasion))
+        perform(context, call, lambda unit: start(unit, occasion))
     except Problem as problem:
         if problem.retryable:
             return False
         said = problem.detail
         log.info("the trigger %s started no run: %s", occasion.trigger_id, problem.code)
-        as_system(context, org_id, lambda unit: _note(unit, occasion, said, stop=False))
+        as_system(context, org_id, lambda unit: note(unit, occasion, said, stop=False))
     return True
 
 
@@ -143,17 +147,24 @@ def _actor(unit: Unit, occasion: Occasion) -> Any:
     return identity.still(unit, actor_of(row.actor)) if row is not None else None
 
 
-def _start(unit: Unit, occasion: Occasion) -> None:
-    """As who switched it on: asks the policy, marks the occasion, starts the run."""
+def start(unit: Unit, occasion: Occasion) -> str | None:
+    """As who switched it on: asks the policy, marks the occasion, starts the run and returns its id.
+
+    None where the trigger is off, or another process has settled this occasion.
+    """
     row = _held(unit, occasion)
     if row is None:
-        return
+        return None
     branch = _branch(unit, row, occasion)
     policy.require(unit, "pipeline.trigger", policy.org_resource(unit))
     policy.require(unit, "run.start", workspaces.branch_resource(unit, branch))
     trigger = {"by": unit.actor.id, "trigger_id": row.id, **occasion.about}
-    run_id = starting.begin(unit, parse(row.content), row.spec.get("params", {}), branch, trigger)
+    definition = parse(row.content)
+    declared = {parameter.name for parameter in definition.params}
+    brought = {name: value for name, value in occasion.params.items() if name in declared}
+    run_id = starting.begin(unit, definition, {**row.spec.get("params", {}), **brought}, branch, trigger)
     _settle(unit, row, occasion, run_id, "")
+    return run_id
 
 
 def _branch(unit: Unit, row: sa.Row[Any], occasion: Occasion) -> Branch:
@@ -176,13 +187,18 @@ def _held(unit: Unit, occasion: Occasion) -> sa.Row[Any] | None:
     return None if unit.execute(known).first() is not None else row
 
 
-def _note(unit: Unit, occasion: Occasion, detail: str, *, stop: bool) -> None:
+def note(unit: Unit, occasion: Occasion, detail: str, *, stop: bool, settle: bool = True) -> None:
+    """Write down why an occasion has started no run. One that is not settled may come again."""
     row = _held(unit, occasion)
     if row is None:
         return
-    _settle(unit, row, occasion, "", detail[:500])
+    mine = sa.update(triggers).where(triggers.c.id == row.id)
+    if settle:
+        _settle(unit, row, occasion, "", detail[:500])
+    else:
+        unit.execute(mine.values(detail=detail[:500], last_at=unit.now))
     if stop:
-        unit.execute(sa.update(triggers).where(triggers.c.id == row.id).values(state="stopped"))
+        unit.execute(mine.values(state="stopped"))
     payload = {"occasion": occasion.about, "detail": detail[:500], "stopped": stop}
     ledger.record(unit, "pipeline.trigger_failed", row.id, payload)
 
@@ -192,7 +208,13 @@ def _settle(unit: Unit, row: sa.Row[Any], occasion: Occasion, run_id: str, detai
     if occasion.at is not None:  # what was missed while no server ran is made up for by one run
         values["next_at"] = next_after(row.spec["schedule"], unit.now)
     mark = insert(firings).values(
-        org_id=unit.org_id, trigger_id=row.id, occasion=occasion.key, run_id=run_id, at=unit.now
+        org_id=unit.org_id,
+        trigger_id=row.id,
+        occasion=occasion.key,
+        run_id=run_id,
+        at=unit.now,
+        stamp=occasion.stamp,
+        digest=occasion.digest,
     )
     unit.execute(mark.on_conflict_do_nothing())
     unit.execute(sa.update(triggers).where(triggers.c.id == row.id).values(**values))
@@ -201,4 +223,4 @@ def _settle(unit: Unit, row: sa.Row[Any], occasion: Occasion, run_id: str, detai
 def _looked(unit: Unit, upto: int) -> None:
     """Go on behind this line next time."""
     c = triggers.c
-    unit.execute(sa.update(triggers).where(c.kind != "schedule", c.seq < upto).values(seq=upto))
+    unit.execute(sa.update(triggers).where(c.kind.in_(_READERS), c.seq < upto).values(seq=upto))

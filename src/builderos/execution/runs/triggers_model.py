@@ -27,6 +27,9 @@ triggers = sa.Table(
     sa.Column("last_at", sa.DateTime(timezone=True)),
     sa.Column("last_run_id", sa.Text),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("secret", sa.LargeBinary),
+    sa.Column("old_secret", sa.LargeBinary),
+    sa.Column("old_until", sa.DateTime(timezone=True)),
 )
 
 firings = sa.Table(
@@ -37,4 +40,6 @@ firings = sa.Table(
     sa.Column("occasion", sa.Text, primary_key=True),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("stamp", sa.BigInteger),
+    sa.Column("digest", sa.Text),
 )

@@ -16,11 +16,13 @@ class TriggersOnIn(BranchWriteIn):
 
 
 class TriggerOut(Out):
-    """What starts runs of a pipeline. `actor`: on whose behalf, with what they may do at that time."""
+    """What starts runs of a pipeline. `actor`: on whose behalf, with what they may do at that time. `hook`: the path
+    that a webhook is called at.
+    """
 
     id: str
     pipeline_id: str
-    kind: Literal["schedule", "push", "after"]
+    kind: Literal["schedule", "push", "after", "webhook"]
     spec: dict[str, Any]
     repo_name: str
     branch: str
@@ -31,12 +33,20 @@ class TriggerOut(Out):
     last_at: datetime | None
     last_run_id: str | None
     created_at: datetime
+    hook: str | None = None
+    old_secret_until: datetime | None = None
+
+
+class TriggerOn(TriggerOut):
+    """A trigger that was switched on. `secret`: of a webhook that is new; it is shown only here."""
+
+    secret: str | None = None
 
 
 class TriggersOn(Out):
     """What is on now, in the order of the file."""
 
-    items: list[TriggerOut]
+    items: list[TriggerOn]
     message: str
 
 
@@ -59,6 +69,25 @@ class TriggerIn(WriteIn):
     """Which trigger."""
 
     id: Line
+
+
+class TriggerSecretIn(WriteIn):
+    """How long the secret so far counts, too."""
+
+    id: Line
+    overlap_hours: Annotated[
+        int, Field(description="Hours in which both secrets count; 0 ends the old one now.", ge=0, le=168)
+    ] = 24
+
+
+class TriggerSecret(Out):
+    """A webhook with a fresh secret; it is shown only here."""
+
+    id: str
+    hook: str
+    secret: str
+    old_secret_until: datetime | None
+    message: str
 
 
 class TriggerOff(Out):

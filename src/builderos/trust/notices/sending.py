@@ -1,10 +1,5 @@
-"""Sends deliveries, signed as the Standard Webhooks specification has it (https://www.standardwebhooks.com).
+"""Sends deliveries, each signed with the secrets of its webhook."""
 
-The signature is HMAC-SHA-256 over `id.timestamp.body`; while a secret is rotated there is one of each.
-"""
-
-import base64
-import hmac
 import random
 import threading
 from collections import Counter
@@ -25,7 +20,8 @@ from builderos.trust.secrets.service import redact
 
 from .alerts import raise_alert
 from .model import attempts, deliveries, webhooks
-from .webhooks import SECRET, secrets_of
+from .signatures import SECRET, sign
+from .webhooks import secrets_of
 
 GIVE_UP: Final = timedelta(hours=24)
 DISABLE: Final = timedelta(days=3)
@@ -68,13 +64,6 @@ class _Job:
     body: bytes
     headers: dict[str, str]
     secrets: list[str]
-
-
-def sign(secrets: list[str], id_: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`: one `v1,<base64>` for each secret."""
-    said = f"{id_}.{timestamp}.".encode() + body
-    keys = (base64.b64decode(secret.removeprefix(SECRET)) for secret in secrets)
-    return " ".join("v1," + base64.b64encode(hmac.digest(key, said, "sha256")).decode() for key in keys)
 
 
 def send(context: Context, message: outbox.Message) -> None:

@@ -1,6 +1,6 @@
 """What other rooms may use of the notices."""
 
-from . import deliveries, feed, inbox, mail, sending, watch
+from . import deliveries, feed, inbox, mail, sending, signatures, watch
 from .alerts import acknowledge, list_alerts, raise_alert
 from .schema import Rule
 
@@ -14,5 +14,6 @@ __all__ = [
     "mail",
     "raise_alert",
     "sending",
+    "signatures",
     "watch",
 ]

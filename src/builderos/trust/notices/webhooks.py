@@ -1,8 +1,6 @@
 """Outbound webhooks: who wants to hear of which events, and the secrets that prove that we speak."""
 
-import base64
 import re
-import secrets
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -20,9 +18,9 @@ from builderos.trust.policy import service as policy
 from builderos.trust.secrets.service import Keyring
 
 from .model import webhooks
+from .signatures import new_secret
 
 MAX_WEBHOOKS: Final = 20
-SECRET: Final = "whsec_"
 PING: Final = "webhook.ping"
 _PATTERN: Final = re.compile(r"\*|[a-z_]+(\.[a-z_]+)*(\.\*)?")
 
@@ -137,7 +135,7 @@ def create(unit: Unit, body: WebhookIn) -> NewWebhook:
             "quota_exceeded", f"an organisation has at most {MAX_WEBHOOKS} webhooks",
             hint="Delete one that nobody needs.", limit=MAX_WEBHOOKS, used=used, resets_at=None,
         )  # fmt: skip
-    id_, secret = new_id("whk"), _new_secret()
+    id_, secret = new_id("whk"), new_secret()
     values: dict[str, Any] = {
         "id": id_, "url": body.url, "description": body.description, "events": sorted(set(body.events)),
         "repo": body.repo or None, "branch": body.branch or None, "state": "active", "created_by": unit.actor.id,
@@ -189,7 +187,7 @@ def rotate(unit: Unit, body: WebhookSecretIn) -> NewWebhook:
     """Give a webhook a new secret; the one so far signs, too, for as long as the receiver needs."""
     decision = policy.require(unit, "webhook.manage", policy.org_resource(unit))
     row = find(unit, body.id, lock=True)
-    secret, until = _new_secret(), unit.now + timedelta(hours=body.overlap_hours)
+    secret, until = new_secret(), unit.now + timedelta(hours=body.overlap_hours)
     kept = (
         {"old_secret": row.secret, "old_until": until}
         if body.overlap_hours
@@ -243,10 +241,6 @@ def origin_of(url: str) -> str:
 
 def _purpose(unit: Unit, id_: str) -> str:
     return f"webhook|{unit.org_id}|{id_}"
-
-
-def _new_secret() -> str:
-    return SECRET + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _fit(unit: Unit, url: str) -> None:

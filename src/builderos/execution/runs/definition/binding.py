@@ -13,7 +13,7 @@ from .schema import Definition, Parameter, Value
 from .templates import as_text
 
 _re2: Final = cast("Any", re2)
-MAX_TEXT: Final = 20_000
+MAX_TEXT: Final = 64 * 1024  # in UTF-8: a variable of a process has at most twice as much
 MAX_LIST: Final = 256
 _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "list": (list,),
@@ -70,8 +70,8 @@ def fault_of(parameter: Parameter, value: Value) -> tuple[str, str] | None:
 
 
 def _text_fault(parameter: Parameter, value: str) -> tuple[str, str] | None:
-    if len(value) > MAX_TEXT or "\x00" in value:
-        return f"longer than {MAX_TEXT} characters, or with a NUL in it", "Put it into a file of the branch."
+    if len(value.encode("utf-8", "replace")) > MAX_TEXT or "\x00" in value:
+        return f"longer than {MAX_TEXT} bytes, or with a NUL in it", "Put it into a file of the branch."
     if parameter.pattern is not None and _re2.compile(parameter.pattern, _quiet()).fullmatch(value) is None:
         return "does not fit the pattern", f"It must fit {parameter.pattern}."
     return _size_fault(parameter, len(value), " characters")

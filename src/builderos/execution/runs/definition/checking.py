@@ -7,7 +7,7 @@ from builderos.core.yamlnodes import Issue, Reader, nearest
 
 from .binding import faults_of
 from .expressions import read, steps_of, walk
-from .schema import Definition, Expression, Parameter, Step, Trigger, Value
+from .schema import PAYLOAD, Definition, Expression, Parameter, Step, Trigger, Value
 from .templates import expressions_in
 
 REGISTERED: Final = ("run", "actor", "agent")  # kinds that a registry of actions may lack
@@ -183,6 +183,8 @@ class _Checker:
         if trigger.kind == "manual" or self._reader.issues:
             return
         given: Mapping[str, Value] = trigger.params
+        if trigger.kind == "webhook" and PAYLOAD in self._params:  # what the call brings
+            given = {PAYLOAD: "{}", **given}
         for name, message, hint in faults_of(self._definition, given):
             self.fault(trigger, f"{where}.{name}", message, f"{hint} (params of the trigger)", "param")
 

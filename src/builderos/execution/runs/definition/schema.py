@@ -21,6 +21,7 @@ TriggerKind: TypeAlias = Literal["manual", "schedule", "webhook", "push", "after
 ParameterType: TypeAlias = Literal["string", "integer", "number", "boolean", "list"]
 
 MAX_NODES: Final = 5_000
+PAYLOAD: Final = "payload"  # the parameter in which a webhook's call arrives, as text
 DAY_S: Final = 86_400
 
 
