@@ -32,6 +32,7 @@ def upgrade() -> None:
         "compute",
         "nodes",
         "effects",
+        "agents",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)

@@ -41,6 +41,9 @@ class Work:
     needs: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict[str, Mapping[str, Any]]
     )  # their results
+    said: Mapping[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  # what it left when it last waited, and the answer
 
     @property
     def name_of_attempt(self) -> str:
@@ -49,11 +52,23 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What a person has to answer before the step can go on. Another attempt finds the answer in `Work.said`, beside
+    the `result` that came with the question, as `answer` and `answered_by`.
+    """
+
+    message: str
+    choices: tuple[str, ...] = ()
+    expires_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """How an attempt ended. `output_tree` None: as the input was. `retry`: whether another attempt may help.
 
     `result` is what later steps read; `usage`, `tier` and `sandbox_run_id` tell of a command. `artifacts` are its
-    outputs, each with `path` and what its keeper needs; `record` is for whoever records the attempt.
+    outputs, each with `path` and what its keeper needs; `record` is for whoever records the attempt. With a `question`
+    it has not ended: the step waits for the answer.
     """
 
     status: Literal["succeeded", "failed", "timed_out", "denied", "cached"] = "succeeded"
@@ -70,6 +85,7 @@ class Done:
     retry: bool = True
     artifacts: tuple[Any, ...] = ()
     record: Any = None
+    question: Question | None = None
 
 
 InUnit: TypeAlias = Callable[[Unit, Work], Done]

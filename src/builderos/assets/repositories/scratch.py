@@ -4,7 +4,7 @@ One store per repository, `runs.git`; for runs without one, one per organisation
 here, so that two steps with equal output share it and nothing is kept twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pygit2
@@ -118,6 +118,11 @@ class Scratch:
                 if mode == SUBMODULE and path not in edits:
                     edits[path] = Edit(oid, mode)
         return self._kept(edit_tree(self._batch, None, edits))
+
+    def edit(self, tree: str, edits: Mapping[str, Edit | None]) -> str:
+        """A tree with these paths changed (None: deleted); kept. Raises `invalid_path`."""
+        self.have(tree)
+        return self._kept(edit_tree(self._batch, _or_none(bytes.fromhex(tree)), edits))
 
     def verify(self, tree: str) -> None:
         """Hash all that a tree holds. Raises `hash_mismatch` for what is not what its name says, or is not there;

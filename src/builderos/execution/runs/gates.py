@@ -17,6 +17,7 @@ from builderos.assets.workspaces import service as workspaces
 from builderos.core.clock import rfc3339
 from builderos.core.problems import Problem
 from builderos.core.steps import Done, GateResult, Gates, Work
+from builderos.core.steps import Question as Ask
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.service import Approval, approvals
@@ -120,6 +121,16 @@ def _ask(unit: Unit, course: Course, step: Row, asked: Asked | Question | None, 
     park_on(unit, course, step, approval_id, waiting)
 
 
+def ask_in_work(unit: Unit, course: Course, step: Row, asked: Ask) -> None:
+    """Let a step wait for an answer in the middle of its work."""
+    expires_at = unit.now + timedelta(seconds=asked.expires_s)
+    waiting = {
+        "kind": "question", "message": asked.message, "choices": list(asked.choices),
+        "asked_at": rfc3339(unit.now), "expires_at": rfc3339(expires_at),
+    }  # fmt: skip
+    course.park(step, "waiting_input", waiting=waiting, next_at=expires_at)
+
+
 def park_on(unit: Unit, course: Course, step: Row, approval_id: str, waiting: Mapping[str, Any]) -> None:
     """Let a step wait for an approval that has been asked for."""
     approval = approvals.find(unit, approval_id)
@@ -189,8 +200,8 @@ def on_verdict(unit: Unit, course: Course, step: Row, approval: Approval) -> Non
 def go_on(unit: Unit, course: Course, step: Row, waiting: Mapping[str, Any], said: Mapping[str, Any]) -> None:
     """Somebody said yes, or answered: the step asks the next one, does its work, or is done."""
     gate = waiting.get("gate")
-    if gate is None:  # the work itself waits: it is tried again, and finds what was approved
-        course.wake(step, waiting=None, next_at=None)
+    if gate is None:  # the work itself waits: it is tried again, and finds what was approved or said
+        course.wake(step, waiting=None, next_at=None, result={**step.result, **said})
         return
     node = filled(unit, course.run, node_of(step.spec), step.spec)
     if gate < 0 or not ask_next(unit, course, step, node, int(gate)):

@@ -259,6 +259,10 @@ class Stepper:
             waiting = {"kind": "approval", "message": done.error, "approval_id": approval_id}
             gates.park_on(unit, course, step, approval_id, waiting)
             return True
+        if done.question is not None and not course.stopping:
+            set_step(unit, step.id, **values)
+            gates.ask_in_work(unit, course, find_step(unit, step.id), done.question)
+            return True
         if done.status not in GOOD or course.stopping:
             return False
         if not any(gate.kind in gates.HUMAN for gate in work.node.gates):
@@ -316,7 +320,7 @@ def work_of(
         base_tree=base_of(unit, run) if node.run is not None else run.base_tree, base_sha=run.base_sha,
         repo_id=run.repo_id, branch_id=run.branch_id, repo_name=run.repo_name, branch=run.branch,
         project_id=run.project_id, timeout_s=max(0.0, min(node.timeout_s or STEP_TIMEOUT_S, left)),
-        needs={need.name: need.result for need in needs},
+        needs={need.name: need.result for need in needs}, said=step.result,
     )  # fmt: skip
 
 

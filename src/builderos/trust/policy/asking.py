@@ -40,7 +40,7 @@ _KIND_OF: Final[Mapping[str, ResourceKind]] = {
     "metrics": "branch", "network": "repo", "org": "org", "pipeline": "org", "policy": "org", "project": "org",
     "pull": "pull",
     "repo": "repo", "run": "branch", "sandbox": "sandbox", "schedule": "schedule",
-    "secret": "repo", "server": "org", "task": "branch", "token": "credential", "tools": "org",
+    "secret": "repo", "server": "org", "task": "branch", "token": "credential", "tool": "branch", "tools": "org",
     "usage": "org", "budget": "org", "webhook": "org",
 }  # fmt: skip
 _KIND_OF_ONE: Final[Mapping[str, ResourceKind]] = {

@@ -21,7 +21,7 @@ PERMIT: Final = '@id(":file")\npermit (principal, action, resource);\n'
 # all of it.
 CHANGES: Final = frozenset({
     "backup.restore", "files.write", "git.promote", "git.push", "git.release", "git.rollback", "memory.write",
-    "pull.merge", "sandbox.reset", "sandbox.scaffold", "task.write",
+    "pull.merge", "sandbox.reset", "sandbox.scaffold", "task.write", "tool.use",
 })  # fmt: skip
 # What of an act is absent where it has no such thing; in this order the act's names are handed over.
 ATTRIBUTES: Final[dict[Kind, str]] = {

@@ -24,6 +24,7 @@ APPROVERS: Final = ("Owner", "Admin", "Reviewer")
 ASKED_FOR: Final = frozenset(
     {"command.run_weak", "git.push_main", "git.release", "policy.activate", "pull.merge"}
 )
+TOOL: Final = "tool."  # an agent's tool, e.g. tool.run_shell; tool.verb is any verb, tool.mcp whatever a server offers
 FILE_NAME: Final = "builderos.policy.yaml"
 MAX_RULES: Final = 500
 MAX_PATTERNS: Final = 200
@@ -256,7 +257,7 @@ class _DocumentReader(Reader):
                 self.fault(item, where, f"{text!r} is not an action", "Write for example git.push_main.")
             elif text is not None:
                 found.append(text)
-                if text not in ASKED_FOR:
+                if text not in ASKED_FOR and not text.startswith(TOOL):
                     self._note(item, where, f"nothing asks for an approval of {text} yet")
         return tuple(found)
 

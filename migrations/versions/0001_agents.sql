@@ -1,0 +1,66 @@
+-- Agents: the sessions of steps, the journal of what models and tools did in them, and what people said meanwhile.
+set role bos_owner;
+
+-- A session goes on through crashes, approvals and questions; another attempt of a step that failed gets another one.
+create table ops.agent_sessions (
+  org_id text not null references ops.orgs,
+  step_id text not null,
+  number int not null check (number > 0),
+  run_id text not null references ops.runs,
+  agent text not null,
+  spec jsonb not null,                     -- agent, prompt, model and tools as they were when it began
+  tree text not null,                      -- that it began with
+  state text not null check (state in ('open', 'ended')),
+  interrupted_by text,                     -- who stopped it to say something
+  attempt int,                             -- that ended it, with its outcome: asked again, it answers the same
+  outcome jsonb,
+  model_calls int not null default 0,
+  tool_calls int not null default 0,
+  input_tokens bigint not null default 0,
+  output_tokens bigint not null default 0,
+  cost double precision not null default 0,
+  started_at timestamptz not null,
+  ended_at timestamptz,
+  primary key (org_id, step_id, number)
+);
+create index on ops.agent_sessions (org_id, run_id);
+
+-- Written before a call, and again after it. What has a result is never called again.
+create table ops.agent_calls (
+  org_id text not null references ops.orgs,
+  step_id text not null,
+  session int not null,
+  n int not null check (n > 0),            -- in the order of the session
+  run_id text not null references ops.runs,
+  kind text not null check (kind in ('model', 'tool')),
+  name text not null,                      -- of the model, or the tool
+  digest text not null,                    -- of what was asked
+  request jsonb not null,                  -- arguments of a tool; what people had said before a call of a model
+  status text not null check (status in ('begun', 'waiting', 'done', 'failed', 'refused')),
+  response jsonb,
+  tree text,                               -- the workspace after a tool that changed it
+  usage jsonb not null default '{}',
+  decision jsonb not null default '{}',
+  begun_at timestamptz not null,
+  ended_at timestamptz,
+  primary key (org_id, step_id, session, n),
+  check ((status in ('done', 'failed', 'refused')) = (response is not null))
+);
+create index on ops.agent_calls (org_id, run_id);
+
+create table ops.agent_messages (
+  org_id text not null references ops.orgs,
+  id bigint generated always as identity,
+  step_id text not null,
+  run_id text not null references ops.runs,
+  author text not null,
+  body text not null,
+  said_at timestamptz not null,
+  session int,                             -- and the call of a model that heard it first
+  n int,
+  primary key (org_id, id)
+);
+create index on ops.agent_messages (org_id, step_id, id);
+call ops.wall('agent_sessions', 'agent_calls', 'agent_messages');
+revoke delete on ops.agent_sessions, ops.agent_calls, ops.agent_messages from bos_app;
+reset role;

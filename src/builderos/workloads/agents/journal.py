@@ -1,0 +1,226 @@
+"""The journal of a session: what a model said and a tool did, so that no finished call is made twice.
+
+The loop is carried out again from its beginning after every interruption. Each call it makes has the number that it had
+before; where the journal has the result, that is the result, and nothing else happens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+
+from builderos.core.problems import Problem
+from builderos.core.steps import Work
+from builderos.core.unit import Unit
+from builderos.execution.runs import service as runs
+from builderos.trust.vault import service as vault
+
+from .model import calls, messages, sessions
+
+Kind = Literal["model", "tool"]
+Status = Literal["begun", "waiting", "done", "failed", "refused"]
+ENDED: Final = frozenset({"done", "failed", "refused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session of a step. `outcome` where attempt `attempt` has ended it."""
+
+    step_id: str
+    run_id: str
+    number: int
+    agent: str
+    spec: Mapping[str, Any]
+    tree: str
+    state: str
+    attempt: int | None
+    outcome: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """What calls of this session are named after."""
+        return f"{self.step_id}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One call. `response` is JSON: of a model its reply, of a tool `{"text": …}` and what else it tells."""
+
+    n: int
+    kind: Kind
+    name: str
+    digest: str
+    request: Mapping[str, Any]
+    status: Status
+    response: Mapping[str, Any] | None = None
+    tree: str | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    decision: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a result."""
+        return self.status in ENDED
+
+
+def newest(unit: Unit, step_id: str) -> Session | None:
+    """The latest session of a step."""
+    c = sessions.c
+    wanted = sa.select(sessions).where(c.org_id == unit.org_id, c.step_id == step_id)
+    row = unit.execute(wanted.order_by(c.number.desc()).limit(1)).one_or_none()
+    return None if row is None else _session(row)
+
+
+def _session(row: Any) -> Session:
+    return Session(
+        row.step_id, row.run_id, row.number, row.agent, row.spec, row.tree, row.state, row.attempt, row.outcome
+    )
+
+
+def begin(unit: Unit, work: Work, agent: str, spec: Mapping[str, Any], number: int) -> Session:
+    """Open a session."""
+    tree = work.input_tree or work.base_tree or ""
+    unit.execute(
+        sa.insert(sessions).values(
+            org_id=unit.org_id, step_id=work.step_id, number=number, run_id=work.run_id, agent=agent, spec=dict(spec),
+            tree=tree, state="open", model_calls=0, tool_calls=0, input_tokens=0, output_tokens=0, cost=0.0,
+            started_at=unit.now,
+        )
+    )  # fmt: skip
+    return Session(work.step_id, work.run_id, number, agent, dict(spec), tree, "open", None, None)
+
+
+def end(unit: Unit, session: Session, attempt: int, outcome: Mapping[str, Any]) -> None:
+    """Close a session: this attempt has an outcome."""
+    values = {"state": "ended", "attempt": attempt, "outcome": dict(outcome), "ended_at": unit.now}
+    unit.execute(sa.update(sessions).where(*_is(session), sessions.c.state == "open").values(**values))
+
+
+def entries(unit: Unit, session: Session) -> list[Entry]:
+    """All calls of a session, in their order."""
+    c = calls.c
+    wanted = sa.select(calls).where(
+        c.org_id == unit.org_id, c.step_id == session.step_id, c.session == session.number
+    )
+    return [entry_of(row) for row in unit.execute(wanted.order_by(c.n))]
+
+
+def entry_of(row: Any) -> Entry:
+    """The entry of a row."""
+    return Entry(
+        row.n, row.kind, row.name, row.digest, row.request, row.status, row.response, row.tree, row.usage, row.decision
+    )
+
+
+def note(unit: Unit, session: Session, entry: Entry) -> None:
+    """Write an entry that was not there, e.g. right before the call."""
+    over = unit.now if entry.is_over else None
+    unit.execute(
+        sa.insert(calls).values(
+            org_id=unit.org_id, step_id=session.step_id, session=session.number, n=entry.n, run_id=session.run_id,
+            kind=entry.kind, name=entry.name, digest=entry.digest, request=dict(entry.request), status=entry.status,
+            response=None if entry.response is None else dict(entry.response), tree=entry.tree,
+            usage=dict(entry.usage), decision=dict(entry.decision), begun_at=unit.now, ended_at=over,
+        )
+    )  # fmt: skip
+    if entry.is_over:
+        _count(unit, session, entry)
+
+
+def change(unit: Unit, session: Session, entry: Entry) -> None:
+    """Write how a call stands now. What has a result keeps it: raises `conflict` for a second one."""
+    c = calls.c
+    values: dict[str, Any] = {
+        "status": entry.status, "response": None if entry.response is None else dict(entry.response),
+        "tree": entry.tree, "usage": dict(entry.usage), "decision": dict(entry.decision),
+        "ended_at": unit.now if entry.is_over else None,
+    }  # fmt: skip
+    done = unit.execute(
+        sa.update(calls)
+        .where(
+            c.org_id == unit.org_id, c.step_id == session.step_id, c.session == session.number, c.n == entry.n,
+            c.status.in_(["begun", "waiting"]),
+        )
+        .values(**values)
+    )  # fmt: skip
+    if not done.rowcount:
+        raise Problem("conflict", f"call {entry.n} of {session.name} has ended already", hint="Look at the run.")
+    if entry.is_over:
+        _count(unit, session, entry)
+
+
+def _count(unit: Unit, session: Session, entry: Entry) -> None:
+    c, usage = sessions.c, entry.usage
+    counted: dict[str, Any] = {f"{entry.kind}_calls": c[f"{entry.kind}_calls"] + 1}
+    if usage:
+        counted |= {
+            "input_tokens": c.input_tokens + int(usage.get("input_tokens", 0)),
+            "output_tokens": c.output_tokens + int(usage.get("output_tokens", 0)),
+            "cost": c.cost + float(usage.get("cost", 0.0)),
+        }
+    unit.execute(sa.update(sessions).where(*_is(session)).values(**counted))
+
+
+def used_by_run(unit: Unit, run_id: str) -> tuple[int, float]:
+    """Tokens and cost of all sessions of a run."""
+    c = sessions.c
+    tokens = sa.func.coalesce(sa.func.sum(c.input_tokens + c.output_tokens), 0)
+    cost = sa.func.coalesce(sa.func.sum(c.cost), 0.0)
+    row = unit.execute(sa.select(tokens, cost).where(c.org_id == unit.org_id, c.run_id == run_id)).one()
+    return int(row[0]), float(row[1])
+
+
+# -------------------------------------------------------------------- people
+
+
+def say(unit: Unit, step_id: str, run_id: str, body: str) -> None:
+    """Leave a message for the agent of a step: it hears it before its next turn."""
+    unit.execute(
+        sa.insert(messages).values(
+            org_id=unit.org_id, step_id=step_id, run_id=run_id, author=unit.actor.member_id or unit.actor.id,
+            body=vault.clean_text(unit, body), said_at=unit.now,
+        )
+    )  # fmt: skip
+
+
+def hear(unit: Unit, session: Session, n: int) -> list[str]:
+    """What was said since the last turn; from now on it belongs to call `n`."""
+    c = messages.c
+    unheard = sa.update(messages).where(
+        c.org_id == unit.org_id, c.step_id == session.step_id, c.session.is_(None)
+    )
+    rows = unit.execute(unheard.values(session=session.number, n=n).returning(c.id, c.body)).all()
+    return [row.body for row in sorted(rows, key=lambda row: row.id)]
+
+
+def interrupt(unit: Unit, step_id: str) -> bool:
+    """Have the open session of a step stop before its next call; False where there is none."""
+    who = unit.actor.member_id or unit.actor.id
+    c = sessions.c
+    found = sa.update(sessions).where(c.org_id == unit.org_id, c.step_id == step_id, c.state == "open")
+    return bool(unit.execute(found.values(interrupted_by=who)).rowcount)
+
+
+def interrupted(unit: Unit, session: Session) -> str | None:
+    """Who wants the session to stop."""
+    wanted = sa.select(sessions.c.interrupted_by).where(*_is(session))
+    return unit.execute(wanted).scalar_one_or_none()
+
+
+def go_on(unit: Unit, session: Session) -> None:
+    """Nobody wants the session to stop any more."""
+    unit.execute(sa.update(sessions).where(*_is(session)).values(interrupted_by=None))
+
+
+def _is(session: Session) -> Sequence[sa.ColumnElement[bool]]:
+    return (
+        sessions.c.org_id == sa.func.ops.org(),
+        sessions.c.step_id == session.step_id,
+        sessions.c.number == session.number,
+    )
+
+
+def digest_of(name: str, request: Mapping[str, Any]) -> str:
+    """`sha256:…` of what is asked of whom. Raises `ValueError` for what is no JSON."""
+    return runs.digest({"name": name, "request": dict(request)})
