@@ -33,6 +33,8 @@ def upgrade() -> None:
         "nodes",
         "effects",
         "agents",
+        "gateway",
+        "memory",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp
 from builderos.assembly import assemble
 from builderos.assets.artifacts import service as artifacts
 from builderos.assets.artifacts.routes import routes as artifact_routes
+from builderos.assets.memory import service as memory
+from builderos.assets.memory.items_routes import routes as memory_item_routes
 from builderos.assets.memory.routes import routes as memory_routes
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
@@ -81,6 +83,7 @@ GROUPS = [
     workspace_routes,
     task_routes,
     memory_routes,
+    memory_item_routes,
     action_routes,
     sandbox_routes,
     repository_routes,
@@ -216,6 +219,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("org-erasure", "47 * * * *", orgs.closing.erase_due, each_org=False)
     engine.cron("artifact-tidy", "17 * * * *", artifacts.tidy, catch_up=True)
     engine.cron("rewrap-keys", "*/20 * * * *", lambda c, org: as_system(c, org, vault.rewrap), catch_up=True)
+    engine.cron("memory-tidy", "*/10 * * * *", memory.tidying.tidy, catch_up=True)
     engine.cron("findings-sweep", "43 3 * * *", lambda c, org: as_system(c, org, vault.findings.sweep))
     engine.cron("usage-sweep", "33 3 * * *", lambda c, org: as_system(c, org, quotas.metering.sweep))
     engine.cron(
@@ -283,6 +287,7 @@ def serve(settings: Settings, *, doors: bool = True) -> int:
             drained = behind.stop()
             started.app.context.get(SandboxProviders).close()
             started.app.context.get(execution.LocalFiles).close()
+            started.app.context.get(memory.Files).close()
             started.app.context.get(Database).close()
             if settings.database_url is None:
                 embedded_postgres.stop(home)

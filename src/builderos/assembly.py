@@ -8,6 +8,8 @@ from pathlib import Path
 
 from builderos.assets.artifacts import service as artifacts
 from builderos.assets.artifacts.ports import Runs
+from builderos.assets.memory import service as memory
+from builderos.assets.memory.ports import Embedding, NGrams
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
@@ -110,11 +112,14 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     erasers.enrol("approvals", approvals.forget_words)
     erasers.enrol("promotions", workspaces.forget_words)
     erasers.enrol("deliveries", notices.deliveries.forget)
+    erasers.enrol("memory", memory.tidying.forget_person)
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
     _put_runs(context, settings)
     _put_compute(context, settings)
+    context.put(Embedding, Embedding(NGrams()))
+    context.put(memory.Files, memory.Files(context))
     return context
 
 

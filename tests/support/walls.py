@@ -18,7 +18,7 @@ TABLES = "select relname from pg_class where relnamespace = 'ops'::regnamespace 
 _MADE_UP: dict[str, Any] = {
     "integer": 1, "bigint": 1, "smallint": 1, "boolean": False, "timestamp with time zone": "2026-01-01Z",
     "jsonb": "{}", "ARRAY": "{}", "double precision": 1, "numeric": 1, "date": "2026-01-01",
-    "interval": "1 day", "real": 1, "uuid": f"{7:032x}",
+    "interval": "1 day", "real": 1, "USER-DEFINED": "[1]", "uuid": f"{7:032x}",
 }  # fmt: skip
 
 

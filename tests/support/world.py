@@ -15,6 +15,7 @@ from unittest import mock
 from anyio.from_thread import start_blocking_portal
 
 from builderos import app as root
+from builderos.assets.memory.service import Files
 from builderos.core.application import Application
 from builderos.core.context import Context
 from builderos.core.database import Database
@@ -118,6 +119,7 @@ class World:
         """End the event loop and give the connections back."""
         self._running.close()
         self.context.get(SandboxProviders).close()
+        self.context.get(Files).close()
         self.context.get(Database).close()
 
     @staticmethod

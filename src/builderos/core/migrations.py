@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from psycopg import conninfo, sql
 
 from .database import DatabaseKeys
+from .problems import Problem
 
+VECTORS = (0, 8)  # of pgvector: what looks on behind a filter came with it
 HEAD = "0001"
 _LOCK = 0x62756964  # serialises several servers that start on one database
 
@@ -43,6 +45,7 @@ def migrate(admin: str, secret: bytes) -> Migrated:
         conn.execute("select pg_advisory_lock(%s)", (_LOCK,))
         if _version(conn) != HEAD:
             _roles(conn, secret)
+            _vectors(conn)
             _upgrade(admin)
         row = conn.execute("select k from priv.unit_key").fetchone()
         assert row is not None
@@ -87,6 +90,42 @@ def _roles(conn: psycopg.Connection[Any], secret: bytes) -> None:
     conn.execute("revoke all on schema public from public")
     conn.execute("create schema if not exists dbos authorization bos_engine")
     conn.execute(sql.SQL("grant create on database {} to bos_engine").format(database))
+
+
+def _vectors(conn: psycopg.Connection[Any]) -> None:
+    """The extension for vectors, in a schema of its own or where it lies already.
+
+    Raises `unavailable` where this PostgreSQL does not have it (docs/decisions/0013).
+    """
+    at = "select n.nspname, e.extversion from pg_extension e join pg_namespace n on n.oid = e.extnamespace "
+    mine = sql.SQL(at + "where e.extname = 'vector'")
+    found = conn.execute(mine).fetchone()
+    if found is None:
+        try:
+            conn.execute("create schema if not exists vectors")
+            conn.execute("create extension vector schema vectors")
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile) as error:
+            raise _no_vectors("does not have the extension pgvector") from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise _no_vectors("does not let this role create the extension pgvector") from error
+        found = conn.execute(mine).fetchone()
+        assert found is not None
+    schema, version = found
+    if tuple(int(part) for part in str(version).split(".")[:2]) < VECTORS:
+        raise _no_vectors(f"has pgvector {version}")
+    for role in ("bos_owner", "bos_definer", "bos_app"):
+        conn.execute(
+            sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(schema), sql.Identifier(role))
+        )
+
+
+def _no_vectors(what: str) -> Problem:
+    least = ".".join(map(str, VECTORS))
+    return Problem(
+        "unavailable", f"this PostgreSQL {what}",
+        hint=f"Install pgvector {least} or later there (`create extension vector` as an administrator), or leave "
+        "BUILDEROS_DATABASE_URL unset: the bundled PostgreSQL has it.",
+    )  # fmt: skip
 
 
 def _is_superuser(conn: psycopg.Connection[Any]) -> bool:

@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     max_body: int = Field(8 * 1024 * 1024, description="Bytes of one request body.")
     large_diff_lines: int = Field(400, description="Changed lines that raise the alert large_diff.")
     memory_reply: int = Field(16_000, description="Bytes of one memory reply.")
+    max_memory_items: int = Field(1_000_000, description="Things that an organisation may keep in mind.")
+    embedding_model: str | None = Field(
+        None,
+        description="Model for the vectors of the memory, as the gateway knows it (provider/model); hashed pieces of "
+        "words, without any model, when unset.",
+    )
 
     rate_per_token: int = Field(60, ge=1, description="Requests per token and minute.")
     rate_per_org: int = Field(600, ge=1, description="Requests per organisation and minute.")

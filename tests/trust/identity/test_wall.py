@@ -48,6 +48,7 @@ DEFINERS = {
     "ops.trigger_orgs": "answers to the server alone",
     "ops.artifact_place": "where artifacts lie, which every organisation's rows say",
     "ops.set_artifact_place": "answers to the server alone",
+    "ops.recall": "ids of items of the organisation of the transaction",
     "ops.ledger_append": "writes to the organisation of the transaction",
 }
 # Rows of theirs may belong to nobody yet: then only the functions above see them. `orgs` computes it from its key.
@@ -125,6 +126,7 @@ def test_every_function_that_runs_as_somebody_else_has_been_read(walled: Walled)
 ARGUMENTS = {
     "text": THEIRS, "bytea": "theirs", "text[]": "{}", "timestamp with time zone": "2026-01-01Z", "date": "2026-01-01",
     "interval": "1 day", "bigint": "1", "jsonb": "{}", "boolean": "true", "integer": "1",
+    "real": "1",
 }  # fmt: skip
 # Their labels are kinds of things, a closed list but for rows that are made up.
 SUMS = {"ops.numbers": "sums over the whole server, nothing of any one organisation"}
