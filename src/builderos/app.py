@@ -16,6 +16,8 @@ from builderos.assets.artifacts.routes import routes as artifact_routes
 from builderos.assets.memory import service as memory
 from builderos.assets.memory.items_routes import routes as memory_item_routes
 from builderos.assets.memory.routes import routes as memory_routes
+from builderos.assets.prompts import service as prompts
+from builderos.assets.prompts.routes import routes as prompt_routes
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.routes import routes as repository_routes
 from builderos.assets.workspaces import service as workspaces
@@ -103,6 +105,7 @@ GROUPS = [
     run_routes,
     replay_routes,
     pipeline_routes,
+    prompt_routes,
     run_view_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
@@ -233,6 +236,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("ledger-checkpoint", "*/10 * * * *", workspaces.sign_ledger)
     engine.cron("access-seal", "*/10 * * * *", audit.access.seal_all)
     engine.cron("retention", "53 3 * * *", audit.keeping.forget_old, catch_up=True)
+    engine.cron("prompt-files", "24 * * * *", prompts.local_files.catch_up, catch_up=True)
     engine.cron("run-files", "27 * * * *", execution.local_files.catch_up, catch_up=True)
     engine.cron("git-tidy", "41 3 * * *", repositories.tidy, each_org=False, catch_up=True)
     context.put(Engine, engine)

@@ -10,6 +10,7 @@ from builderos.assets.artifacts import service as artifacts
 from builderos.assets.artifacts.ports import Runs
 from builderos.assets.memory import service as memory
 from builderos.assets.memory.ports import Embedding, NGrams
+from builderos.assets.prompts import service as prompts
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
@@ -82,6 +83,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     verdicts.enrol("git.release", workspaces.on_verdict)
     verdicts.enrol(execution.APPROVE, execution.on_verdict)
     verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
+    verdicts.enrol(prompts.PROMOTE, prompts.on_verdict)
     context.put(Verdicts, verdicts)
     hosts = GitHosts()
     hosts.enrol(LocalForge.name, LocalForge())
@@ -104,6 +106,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     holds = Holds()
     holds.enrol("legal hold", audit.keeping.held)
     context.put(Holds, holds)
+    context.put(prompts.Gates, prompts.Gates())
+    context.put(prompts.Scorers, prompts.Scorers())
     _put_artifacts(context, settings)
     _enrol_sign_in(context, settings)
     context.put(Alarms, Alarms(notices.raise_alert))
@@ -179,6 +183,7 @@ def _put_runs(context: Context, settings: Settings) -> None:
     context.put(execution.Tails, execution.Tails())
     context.put(execution.LocalFiles, execution.LocalFiles(context))
     projections = Projections()
+    projections.enrol("prompts", Projection(prompts.local_files.missing, prompts.local_files.rebuild))
     projections.enrol("runs", Projection(execution.local_files.missing, execution.local_files.rebuild))
     context.put(Projections, projections)
     durable = Durable(context, _slots(settings))

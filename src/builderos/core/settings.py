@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     idle_days: int = Field(14, description="Days without a change after which a sandbox counts as idle.")
     grace_days: int = Field(30, description="Days after expiry in which a sandbox can be renewed.")
     idempotency_hours: int = Field(24, description="How long an idempotency key is remembered.")
+    protected_labels: str = Field(
+        "prod,production,stable",
+        description="Labels of prompts that move with a permission of their own, or with an approval.",
+    )
     approval_hours: int = Field(24, description="How long an approval request stays open.")
     backup_daily: int = Field(30, description="Daily backups of main that are kept.")
     backup_monthly: int = Field(12, description="Monthly backups of main that are kept.")
@@ -186,6 +190,15 @@ class Settings(BaseSettings):
         description="Folder with workbench/runtimes.yaml and providers/<name>/sandbox.yaml of this server, in ssot/; "
         "the home when unset.",
     )
+    ai_model: str | None = Field(
+        None, description="The model that `default` means, e.g. openai/some-model; as the server's file says when unset."
+    )
+    ai_networks: str = Field(
+        "", description="Networks of this server's own in which providers of models may be, e.g. 10.1.0.0/16."
+    )
+    ai_anonymous: bool = Field(
+        False, description="Whether workspaces that nobody signed in for may use models."
+    )
     vercel_token: SecretStr | None = Field(
         None, description="Credential for the sandboxes of Vercel, where that provider is enabled."
     )
@@ -201,7 +214,7 @@ class Settings(BaseSettings):
             )
         return self
 
-    @field_validator("webhook_networks", "oidc_networks")
+    @field_validator("webhook_networks", "oidc_networks", "ai_networks")
     @classmethod
     def _networks(cls, text: str) -> str:
         networks_of(text)

@@ -1,7 +1,7 @@
 """What other rooms may use of the workspaces."""
 
 from . import remembered
-from .content import file_at
+from .content import TreeFiles, file_at, tip_of
 from .history import unified_diff
 from .lifecycle import age_sandboxes
 from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate
@@ -25,6 +25,7 @@ __all__ = [
     "Place",
     "PromoteIn",
     "Reading",
+    "TreeFiles",
     "View",
     "accept",
     "add_comment",
@@ -46,6 +47,7 @@ __all__ = [
     "revert_result",
     "settle_backups",
     "sign_ledger",
+    "tip_of",
     "touch",
     "unified_diff",
     "unlogged_commits",

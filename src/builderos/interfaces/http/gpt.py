@@ -1,17 +1,16 @@
 """For chat models: a trimmed contract that GPT Actions accept, and the instructions that go with it (SPEC §16)."""
 
-import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, TypeAdapter
 
+from builderos.assets.prompts import service as prompts
+from builderos.assets.prompts.service import PromptVersion
 from builderos.core.application import Application
 from builderos.core.operations import Operation
 from builderos.core.settings import Settings
@@ -33,32 +32,11 @@ _PROBLEM: Final[Json] = {
 }
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """A versioned prompt (SPEC §9)."""
-
-    name: str
-    version: str
-    changelog: str
-    tags: tuple[str, ...]
-    template: str
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the template's bytes."""
-        return hashlib.sha256(self.template.encode()).hexdigest()
-
-
-@cache
-def chat_pod() -> Prompt:
+def chat_pod() -> PromptVersion:
     """The instructions of a chat pod, as shipped."""
-    import yaml
-
-    text = files("builderos.interfaces.http").joinpath("prompts/chat_pod.yaml").read_text("utf-8")
-    found = yaml.safe_load(text)
-    return Prompt(
-        found["name"], found["version"], found["changelog"], tuple(found["tags"]), found["template"]
-    )
+    found = prompts.shipped.find("chat_pod")
+    assert found is not None
+    return found
 
 
 def tools(app: Application) -> Iterator[Operation]:
@@ -204,8 +182,8 @@ def add_chat(api: FastAPI, app: Application) -> None:
         }
         accepted = request.headers.get("accept", "")
         if "application/json" in accepted and "text/markdown" not in accepted:
-            body = {"name": prompt.name, "version": prompt.version, "changelog": prompt.changelog,
-                    "tags": list(prompt.tags), "sha256": prompt.sha256, "template": prompt.template}  # fmt: skip
+            body = {"name": prompt.name, "version": prompt.version, "changelog": prompt.spec.changelog,
+                    "tags": list(prompt.spec.tags), "sha256": prompt.sha256, "template": prompt.template}  # fmt: skip
             return JSONResponse(body, headers=headers)
         return Response(prompt.template, headers=headers, media_type="text/markdown")
 

@@ -144,7 +144,9 @@ def _no_of_file(unit: Unit, action: Action, resource: Resource, paths: tuple[str
     file = unit.get(InForce).of(unit).file
     if file is None:
         return None
-    return file.judge(Asked(action, _tool(unit), paths), _scene(unit, resource))
+    # A model is a tool that is called model:provider/name.
+    tool = f"model:{resource.id}" if resource.kind == "model" else _tool(unit)
+    return file.judge(Asked(action, tool, paths), _scene(unit, resource))
 
 
 def _scene(unit: Unit, resource: Resource) -> Scene:

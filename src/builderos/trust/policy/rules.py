@@ -37,6 +37,7 @@ _TYPES: Final[dict[ResourceKind, str]] = {
     "credential": "Credential",
     "ledger": "Ledger",
     "member": "Member",
+    "model": "Model",
     "org": "Org",
     "project": "Project",
     "pull": "Pull",

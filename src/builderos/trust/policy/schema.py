@@ -9,7 +9,7 @@ from builderos.core.actor import Role
 from builderos.core.problems import Problem
 
 ResourceKind = Literal[
-    "alert", "approval", "artifact", "backup", "branch", "credential", "ledger", "member",
+    "alert", "approval", "artifact", "backup", "branch", "credential", "ledger", "member", "model",
     "org", "project", "pull", "repo", "sandbox", "schedule", "tool", "workspace",
 ]  # fmt: skip
 BranchKind = Literal["archive", "backup", "base", "dev", "main", "sandbox"]

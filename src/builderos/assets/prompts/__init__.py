@@ -1,0 +1,1 @@
+"""PromptOS: prompts as files with versions that never change, one registry for an organisation."""
