@@ -37,6 +37,7 @@ create table ops.runs (
   traceparent text not null default '',
   commits text[] not null default '{}',
   approvals text[] not null default '{}',
+  preview_url text,                        -- where the last preview that it deployed is looked at
   policy_digest text not null default '',
   created_at timestamptz not null,
   started_at timestamptz,

@@ -39,6 +39,8 @@ from builderos.engine.durable import Durable
 from builderos.engine.service import Engine
 from builderos.execution.compute.routes import routes as compute_routes
 from builderos.execution.compute.service import SandboxProviders
+from builderos.execution.gateway import service as gateway
+from builderos.execution.gateway.routes import routes as model_routes
 from builderos.execution.runs import service as execution
 from builderos.execution.runs.pipelines_routes import routes as pipeline_routes
 from builderos.execution.runs.replay_routes import routes as replay_routes
@@ -78,6 +80,8 @@ from builderos.trust.quotas import service as quotas
 from builderos.trust.quotas.routes import routes as usage_routes
 from builderos.trust.vault import service as vault
 from builderos.trust.vault.routes import routes as vault_routes
+from builderos.workloads.deployments import service as deployments
+from builderos.workloads.deployments.routes import routes as deployment_routes
 
 log = logging.getLogger("builderos.app")
 CUT_OFF_S = 5.0
@@ -107,6 +111,8 @@ GROUPS = [
     pipeline_routes,
     prompt_routes,
     run_view_routes,
+    deployment_routes,
+    model_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
     add_health,
@@ -215,6 +221,10 @@ def build_engine(started: Started) -> Engine:
     watch, durable = execution.Watch(), context.get(Durable)
     engine.feed(watch.look)
     engine.feed(execution.fire_triggers)
+    care = context.get(deployments.Care)
+    engine.feed(care.look)
+    engine.word(deployments.WORD, care.heard)
+    engine.cron("deployment-tidy", "13 * * * *", deployments.tidy, catch_up=True)
     engine.word(execution.INTERRUPT, durable.interrupt)
     engine.word(execution.WAKE, lambda _run_id: context.get(outbox.Bell).ring())
     engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))
@@ -237,6 +247,8 @@ def build_engine(started: Started) -> Engine:
     engine.cron("access-seal", "*/10 * * * *", audit.access.seal_all)
     engine.cron("retention", "53 3 * * *", audit.keeping.forget_old, catch_up=True)
     engine.cron("prompt-files", "24 * * * *", prompts.local_files.catch_up, catch_up=True)
+    engine.cron("ai-overdue", "*/5 * * * *", lambda c, org: as_system(c, org, gateway.sweep), catch_up=True)
+    engine.cron("ai-usage-sweep", "49 3 * * *", lambda c, org: as_system(c, org, gateway.forget))
     engine.cron("run-files", "27 * * * *", execution.local_files.catch_up, catch_up=True)
     engine.cron("git-tidy", "41 3 * * *", repositories.tidy, each_org=False, catch_up=True)
     context.put(Engine, engine)
@@ -289,8 +301,10 @@ def serve(settings: Settings, *, doors: bool = True) -> int:
             process.run(asgi, settings, sock, traffic, ready, lambda: _cut_off(settings, behind))
         finally:
             drained = behind.stop()
+            started.app.context.get(deployments.Care).close()
             started.app.context.get(SandboxProviders).close()
             started.app.context.get(execution.LocalFiles).close()
+            started.app.context.get(gateway.Gateway).close()
             started.app.context.get(memory.Files).close()
             started.app.context.get(Database).close()
             if settings.database_url is None:

@@ -30,12 +30,16 @@ from builderos.engine.durable import Durable
 from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.service import Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
+from builderos.execution.gateway import service as gateway
+from builderos.execution.gateway.ports import ModelProvider
 from builderos.execution.runs import service as execution
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.docker import service as docker
 from builderos.integrations.kubernetes import service as kubernetes
+from builderos.integrations.local_deploy.service import LocalDeployer
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
+from builderos.integrations.openai.service import OpenAIProvider
 from builderos.integrations.s3.service import S3Carrier, open_store
 from builderos.integrations.sinks.service import FileCarrier, SyslogCarrier, WebhookCarrier
 from builderos.integrations.vercel import service as vercel
@@ -58,6 +62,9 @@ from builderos.trust.quotas.service import Rates
 from builderos.trust.secrets.service import Box, Keyring
 from builderos.trust.signing.service import Signer
 from builderos.trust.vault import service as vault
+from builderos.workloads.agents import service as agents
+from builderos.workloads.deployments import service as deployments
+from builderos.workloads.deployments.ports import Deployers
 
 
 def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Context:
@@ -82,6 +89,9 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     verdicts.enrol("pull.merge", workspaces.on_verdict)
     verdicts.enrol("git.release", workspaces.on_verdict)
     verdicts.enrol(execution.APPROVE, execution.on_verdict)
+    verdicts.enrol("deploy.prod", execution.on_verdict)
+    for tool in agents.APPROVALS:
+        verdicts.enrol(tool, execution.on_verdict)
     verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
     verdicts.enrol(prompts.PROMOTE, prompts.on_verdict)
     context.put(Verdicts, verdicts)
@@ -122,6 +132,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Directory, Directory(orgs.members.address_of))
     _put_runs(context, settings)
     _put_compute(context, settings)
+    _put_deployers(context)
+    _put_models(context, settings)
     context.put(Embedding, Embedding(NGrams()))
     context.put(memory.Files, memory.Files(context))
     return context
@@ -163,15 +175,43 @@ def _sandbox_providers(settings: Settings, approved: Approved) -> SandboxProvide
     return providers
 
 
+def _put_models(context: Context, settings: Settings) -> None:
+    """Who answers for models. Nothing is built, and no library loaded, before the first request."""
+    networks = networks_of(settings.ai_networks)
+    files = gateway.AiFiles(settings.ssot or settings.home_dir, settings.ai_model)
+
+    def build(_name: str, entry: gateway.Provider) -> ModelProvider:
+        return OpenAIProvider(entry, networks)
+
+    context.put(gateway.Gateway, gateway.Gateway(context, files, build))
+
+
+def _put_deployers(context: Context) -> None:
+    """Who serves what is deployed. Nothing is built before the first deployment."""
+
+    def jail() -> LocalSandboxes:
+        provider = context.get(SandboxProviders).provider("local")
+        assert isinstance(provider, LocalSandboxes)
+        return provider
+
+    deployers = Deployers()
+    deployers.enrol(LocalDeployer.name, lambda: LocalDeployer(jail))
+    context.put(Deployers, deployers)
+    context.put(deployments.Care, deployments.Care(context))
+
+
 def _put_runs(context: Context, settings: Settings) -> None:
     """What runs are carried out with, and what their steps can do."""
     actions, gates = Actions(), Gates()
     execution.builtin(actions)
+    deployments.builtin(actions)
+    agents.builtin(actions)
+    context.put(agents.Models, agents.GatewayModels())  # type: ignore[type-abstract]
     execution.builtin_gates(gates)
     context.put(Actions, actions)
     context.put(Gates, gates)
     origins = Origins()
-    for prefix, origin in execution.ORIGINS.items():
+    for prefix, origin in {**execution.ORIGINS, **deployments.ORIGINS}.items():
         origins.enrol(prefix, origin)
     context.put(Origins, origins)
     variants = execution.Variants()

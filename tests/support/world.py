@@ -22,7 +22,9 @@ from builderos.core.database import Database
 from builderos.core.keys import ServerKeys
 from builderos.core.settings import Settings, load_settings
 from builderos.execution.compute.service import SandboxProviders
+from builderos.execution.gateway.service import Gateway
 from builderos.trust.policy.rules import Policy
+from builderos.workloads.deployments.service import Care
 
 from .databases import SECRET, FreshDatabase
 from .inprocess import InProcess
@@ -118,7 +120,9 @@ class World:
     def close(self) -> None:
         """End the event loop and give the connections back."""
         self._running.close()
+        self.context.get(Care).close()
         self.context.get(SandboxProviders).close()
+        self.context.get(Gateway).close()
         self.context.get(Files).close()
         self.context.get(Database).close()
 

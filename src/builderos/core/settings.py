@@ -179,6 +179,9 @@ class Settings(BaseSettings):
     run_slots: int = Field(
         4, ge=1, le=1024, description="Commands of runs that this process has run at once."
     )
+    max_deployments: int = Field(
+        20, ge=1, le=1000, description="Environments of one repository, previews included, that are live at once."
+    )
     queues: str = Field(
         "steps",
         description="Queues from which this process takes commands of runs; none when empty: then other processes on "

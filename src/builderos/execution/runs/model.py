@@ -42,6 +42,7 @@ runs = sa.Table(
     sa.Column("traceparent", sa.Text, nullable=False),
     sa.Column("commits", ARRAY(sa.Text), nullable=False),
     sa.Column("approvals", ARRAY(sa.Text), nullable=False),
+    sa.Column("preview_url", sa.Text),
     sa.Column("policy_digest", sa.Text, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("started_at", sa.DateTime(timezone=True)),

@@ -247,6 +247,8 @@ class Stepper:
                 course.stop("failed", done.error)
         if done.commit_sha is not None:
             course.values["commits"] = [*course.run.commits, done.commit_sha]
+        if done.result.get("preview_url"):
+            course.values["preview_url"] = done.result["preview_url"]
         finish(unit, course)
 
     def _parked(

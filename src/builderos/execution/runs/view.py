@@ -92,6 +92,9 @@ class RunView(Out):
     artifacts: ArtifactPage | None
     provenance: dict[str, Any] | None
     gates: list[Gate] | None
+    preview_url: Annotated[
+        str | None, Field(description="Where the preview that the run deployed last is looked at.")
+    ] = None
     last_event: Annotated[int, Field(description="Follow the events from here on: Last-Event-ID.")]
 
 
@@ -114,7 +117,7 @@ def view(unit: Unit, body: ViewIn) -> RunView:
         run=summary(run), params=run.params, timeline=timeline, now=[_brief(row) for row in live],
         failed=[_brief(row) for row in _failed(unit, run)], diff=diff_of(unit, run),
         artifacts=artifacts.reading.listed(unit, ListIn(run_id=run.id, limit=_ARTIFACTS)),
-        provenance=_provenance(unit, run), gates=_gates(unit, run, live), last_event=seen,
+        provenance=_provenance(unit, run), gates=_gates(unit, run, live), preview_url=run.preview_url, last_event=seen,
     )  # fmt: skip
 
 

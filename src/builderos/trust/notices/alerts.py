@@ -39,6 +39,7 @@ SEVERITY: Final[dict[Rule, Severity]] = {
     "sink_failing": "critical",
     "artifact_altered": "critical",
     "record_altered": "critical",
+    "deploy_unhealthy": "critical",
 }
 
 

@@ -11,6 +11,7 @@ Rule = Literal[
     "tool_failed", "write_not_verified", "memory_invalid", "large_diff", "token_abuse", "quota_near", "quota_exceeded",
     "rate_limited", "backup_failed", "ledger_altered", "budget_exceeded", "webhook_failing", "webhook_disabled",
     "sink_failing", "artifact_altered", "record_altered",
+    "deploy_unhealthy",
 ]  # fmt: skip
 Severity = Literal["info", "warning", "critical"]
 State = Literal["open", "acked", "resolved"]

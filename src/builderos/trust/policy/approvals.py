@@ -208,17 +208,17 @@ def approval_of(row: sa.Row[Any], now: datetime) -> Approval:
     return Approval(**values)
 
 
+def granted(unit: Unit, *, action: str, object_: str, diff_hash: str) -> str | None:
+    """The approval of exactly this diff of this object whose yes still holds; None where there is none."""
+    c = approvals.c
+    asked = (c.action == action, c.object == object_, c.diff_hash == diff_hash)
+    wanted = sa.select(c.id).where(*asked, c.state == "approved", c.expires_at > unit.now)
+    return unit.execute(wanted).scalars().first()
+
+
 def is_approved(unit: Unit, *, action: str, object_: str, diff_hash: str) -> bool:
     """Whether exactly this diff of this object has a yes that still holds."""
-    c = approvals.c
-    wanted = sa.select(c.id).where(
-        c.action == action,
-        c.object == object_,
-        c.diff_hash == diff_hash,
-        c.state == "approved",
-        c.expires_at > unit.now,
-    )
-    return unit.execute(wanted).first() is not None
+    return granted(unit, action=action, object_=object_, diff_hash=diff_hash) is not None
 
 
 def listed(unit: Unit, body: ApprovalListIn) -> ApprovalList:

@@ -185,3 +185,17 @@ def require(
     if decision.verdict != "allow":
         raise Refused(decision, action, resource, context.paths)
     return decision
+
+
+def named_by_file(unit: Unit, action: Action, resource: Resource) -> tuple[str, ...]:
+    """The rules of the policy file that allow the unit's actor this act by its name, among its tools, as the level that
+    decides; empty where none does, or one denies it. So an organisation says yes beforehand to what the server may do.
+    """
+    file = unit.get(InForce).of(unit).file
+    if file is None:
+        return ()
+    scene = _scene(unit, resource)
+    found = file.in_scene(scene).merged.allows.get("tools")
+    if found is None or action not in found.patterns or file.judge(Asked(action, action), scene) is not None:
+        return ()
+    return found.rules

@@ -22,9 +22,19 @@ LEVELS: Final[tuple[Level, ...]] = get_args(Level)  # from the widest to the mos
 APPROVERS: Final = ("Owner", "Admin", "Reviewer")
 # Actions that wait for an approval on this server, by the names that a file may use.
 ASKED_FOR: Final = frozenset(
-    {"command.run_weak", "deploy.prod", "git.push_main", "git.release", "policy.activate", "prompt.promote", "pull.merge"}
+    {
+        "command.run_weak",
+        "deploy.prod",
+        "git.push_main",
+        "git.release",
+        "policy.activate",
+        "prompt.promote",
+        "pull.merge",
+    }
 )
-TOOL: Final = "tool."  # an agent's tool, e.g. tool.run_shell; tool.verb is any verb, tool.mcp whatever a server offers
+TOOL: Final = (
+    "tool."  # an agent's tool, e.g. tool.run_shell; tool.verb is any verb, tool.mcp whatever a server offers
+)
 FILE_NAME: Final = "builderos.policy.yaml"
 MAX_RULES: Final = 500
 MAX_PATTERNS: Final = 200

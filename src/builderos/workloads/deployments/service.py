@@ -1,0 +1,9 @@
+"""What other rooms and doors may use of deployments."""
+
+from .actions import builtin
+from .care import Care
+from .origins import ORIGINS
+from .rows import WORD
+from .tidying import tidy
+
+__all__ = ["ORIGINS", "WORD", "Care", "builtin", "tidy"]
