@@ -59,7 +59,11 @@ class Answer:
 
 
 class Unreachable(Exception):
-    """No answer; the text says why and holds nothing of the server's own network."""
+    """No answer; the text says why and holds nothing of the server's own network. `unsent`: there was no connection."""
+
+    def __init__(self, why: str, *, unsent: bool = False) -> None:
+        super().__init__(why)
+        self.unsent = unsent
 
 
 def networks_of(text: str) -> tuple[IpNetwork, ...]:
@@ -150,7 +154,7 @@ def ask(
         target = target_of(url, networks)
         addresses = public_addresses(target.host, target.port, networks)
         if not target.tls:
-            _inside(addresses, networks)
+            check_plain(addresses, networks)
     except Problem as problem:
         raise Unreachable(problem.detail) from problem
     began = time.monotonic()
@@ -235,8 +239,8 @@ def _literal(host: str) -> IpAddress | None:
         return None
 
 
-def _inside(addresses: Sequence[str], networks: Sequence[IpNetwork]) -> None:
-    """Plain HTTP is for the owner's own networks alone."""
+def check_plain(addresses: Sequence[str], networks: Sequence[IpNetwork]) -> None:
+    """Plain HTTP is for the owner's own networks alone. Raises `validation_failed` for addresses elsewhere."""
     if not all(_within(_carried(ipaddress.ip_address(a.partition("%")[0])), networks) for a in addresses):
         raise _unfit("the address must begin with https://")
 

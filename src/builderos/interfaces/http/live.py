@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Generator
 from typing import Final
@@ -96,7 +97,7 @@ class _Lasting(Response):
 
     async def _pump(self, send: Send) -> None:
         frames = self._live.frames()
-        until = asyncio.get_running_loop().time() + LAST_S
+        until = asyncio.get_running_loop().time() + (LAST_S if self._live.resumable else math.inf)
         coming: asyncio.Future[bytes | None] | None = None
         try:
             await _pass(send, _RETRY)

@@ -90,7 +90,7 @@ class Standing:
     @property
     def resets_at(self) -> datetime:
         """When the next period begins."""
-        return _end(self.period, self.since)
+        return end_of(self.period, self.since)
 
 
 class Budgets:
@@ -218,7 +218,8 @@ def _column(meter: Meter) -> sa.ColumnElement[Any]:
     return usage.c.cpu_ms / 1000 if meter == "cpu_seconds" else usage.c[meter]
 
 
-def _end(period: Period, since: date) -> datetime:
+def end_of(period: str, since: date) -> datetime:
+    """When the next day or month begins."""
     over = since + timedelta(days=1) if period == "day" else (since + timedelta(days=32)).replace(day=1)
     return datetime.combine(over, time(), UTC)
 

@@ -1,0 +1,273 @@
+"""One answer on its way: passed on as it comes, bounded, counted, and settled however it ends."""
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from builderos.core import tracing
+from builderos.core.problems import Problem
+
+from . import counting, faults
+from .ports import Answer, NoAnswer
+from .reserving import Reservation
+from .routing import Candidate
+from .schema import About, Counts, Json, Kind, State
+from .settling import Settlement
+
+_FOLD: Final = 1024 * 1024
+_BEGINS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+_OVER: Final = re.compile(
+    rb'\[DONE\]|"finish_reason"\s*:\s*"|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed))"|"error"'
+)
+_NO_CHOICE: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
+_TAIL: Final = 16 * 1024
+
+
+@dataclass(slots=True)
+class Job:
+    """A request that was let through: what is sent, who may answer, what is held for it."""
+
+    kind: Kind
+    body: Json
+    stream: bool
+    about: About
+    found: list[Candidate]
+    reservation: Reservation
+    began: float
+    hide_usage: bool = False
+    attempts: int = 0
+    spent: bool = False  # somebody may have worked on it, and nobody knows how much
+    settled: bool = False
+    span: Any = None
+
+
+class Relay:
+    """The bytes of one answer, as OpenAI has them. Iterate `chunks`, then `close`: both settle, once."""
+
+    def __init__(
+        self, job: Job, candidate: Candidate, answer: Answer, coming: AsyncIterator[bytes], first: bytes,
+        settle: Callable[..., Any],
+    ) -> None:  # fmt: skip
+        self.job = job
+        self.candidate = candidate
+        self.label = answer.label
+        self.counts = Counts()
+        self.cost = 0
+        self._answer = answer
+        self._coming = coming
+        self._first = first
+        self._settle = settle
+        self._seen: list[bytes] = [first]
+        self._size = len(first)
+        self._kept = len(first)
+        self._folded = 0
+        self._first_ms = round((time.monotonic() - job.began) * 1000)
+
+    @property
+    def id(self) -> str:
+        """Of the row in the ledger of usage."""
+        return self.job.reservation.id
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The stream. What goes wrong on the way becomes its last event: the status has been sent long since."""
+        state: State = "aborted"
+        code = ""
+        try:
+            async for chunk in self._aligned() if self.job.hide_usage else self._bounded():
+                yield chunk
+            if not self._has_end():
+                raise NoAnswer("the stream ended in the middle")
+            state = "done"
+        except NoAnswer as error:
+            problem = faults.broken(self.candidate.provider, str(error))
+            state, code = "failed", problem.code
+            yield error_event(problem)
+        finally:
+            self._end(state, code)
+
+    async def whole(self) -> bytes:
+        """The whole body of an answer that is no stream. Raises `upstream_failed` where it is none."""
+        state: State = "aborted"
+        code = ""
+        try:
+            parts = [chunk async for chunk in self._bounded()]
+            body = b"".join(parts)
+            self._check(body)
+            self._seen = [body]
+            state = "done"
+            return body
+        except NoAnswer as error:
+            problem = faults.broken(self.candidate.provider, str(error))
+            state, code = "failed", problem.code
+            raise problem from error
+        finally:
+            self._end(state, code)
+
+    def close(self) -> None:
+        """Let go of an answer that nobody reads to its end."""
+        self._end("aborted", "")
+
+    def fail(self, code: str) -> None:
+        """Let go of an answer that cannot be understood."""
+        self._end("failed", code)
+
+    async def _bounded(self) -> AsyncIterator[bytes]:
+        entry = self.candidate.entry
+        until = self.job.began + entry.total_s
+        if self._first:
+            yield self._first
+        async for chunk in self._coming:
+            self._size += len(chunk)
+            self._kept += len(chunk)
+            self._seen.append(chunk)
+            if self._kept > _FOLD:
+                self._fold()
+            yield chunk
+            if self._size > entry.max_bytes:
+                raise NoAnswer(f"sent more than {entry.max_bytes} bytes and was cut off")
+            if time.monotonic() > until:
+                raise NoAnswer(f"took more than {entry.total_s:.0f} s and was cut off")
+
+    async def _aligned(self) -> AsyncIterator[bytes]:
+        """Whole events, without the one that tells the usage: who did not ask for it may not expect it."""
+        rest = b""
+        async for chunk in self._bounded():
+            data = rest + chunk if rest else chunk
+            if not data.endswith((b"\n\n", b"\r\n\r\n")):
+                cut = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
+                cut = cut if cut > 3 else 0
+                data, rest = data[:cut], data[cut:]
+            else:
+                rest = b""
+            if _NO_CHOICE.search(data):
+                data = _without_usage(data)
+            if data:
+                yield data
+        if rest:
+            yield rest
+
+    def _fold(self) -> None:
+        """Count the older part of a long answer, and let its bytes go."""
+        data = b"".join(self._seen)
+        cut = data.rfind(b"\n\n", 0, len(data) - _TAIL) + 2
+        if not self.job.stream or cut < 2:
+            return
+        self._folded += counting.relayed([data[:cut]])
+        self._seen = [data[cut:]]
+        self._kept = len(data) - cut
+
+    def _has_end(self) -> bool:
+        return _OVER.search(b"".join(self._seen)[-_TAIL:]) is not None
+
+    def _check(self, body: bytes) -> None:
+        try:
+            found: Any = json.loads(body)
+        except (ValueError, RecursionError):
+            raise NoAnswer("answered with what is no JSON") from None
+        wanted = {"chat": "choices", "embeddings": "data", "responses": "output"}[self.job.kind]
+        if not isinstance(found, dict) or wanted not in found:
+            raise NoAnswer(f"answered without `{wanted}`")
+
+    def _end(self, state: State, code: str) -> None:
+        """Settle, once; never waits and never raises."""
+        self._answer.close()
+        if self.job.settled:
+            return
+        self.counts = self._counted(state)
+        counts = self.counts
+        self.cost = self.candidate.facts.cost(counts.input, counts.output, counts.cached)
+        settlement = settlement_of(
+            self.job, self.candidate, state, code, counts, self.cost, self.label, self._first_ms
+        )
+        self._settle(self.job, settlement)
+
+    def _counted(self, state: State) -> Counts:
+        held = self.job.reservation
+        told = counting.usage_in(self._seen)
+        if told is not None and state == "done":
+            return told
+        if not self.job.stream and state != "done":
+            # It may have been worked out to its end, and nobody saw how long it was.
+            return Counts(held.input, held.output, 0, estimated=True)
+        passed = self._folded + counting.relayed(self._seen) if self.job.stream else held.output
+        if told is None:
+            return Counts(held.input, passed, 0, estimated=True)
+        return Counts(told.input or held.input, max(told.output, passed), told.cached, estimated=True)
+
+
+def settlement_of(
+    job: Job,
+    candidate: Candidate,
+    state: State,
+    code: str,
+    counts: Counts,
+    cost: int,
+    label: Any,
+    first_ms: int | None,
+) -> Settlement:
+    """How a request ended, for its row."""
+    return Settlement(
+        job.reservation.id, job.reservation.org_id, candidate.provider, candidate.model, label, state, code, counts,
+        cost, job.attempts, first_ms, round((time.monotonic() - job.began) * 1000),
+    )  # fmt: skip
+
+
+def looks_like_events(first: bytes) -> bool:
+    """Whether an answer begins as Server-Sent Events do."""
+    head = first.lstrip(b"\xef\xbb\xbf\r\n ")
+    return any(head.startswith(begin) or begin.startswith(head) for begin in _BEGINS)
+
+
+def error_event(problem: Problem) -> bytes:
+    """How OpenAI's clients are told of what went wrong within a stream."""
+    told = problem.as_dict("")
+    error = {"message": told["detail"], "type": "api_error", "param": None, "code": problem.code}
+    return f"data: {json.dumps({'error': error})}\n\n".encode()
+
+
+def _without_usage(data: bytes) -> bytes:
+    separator = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
+    kept = [
+        event for event in data.split(separator) if not (_NO_CHOICE.search(event) and _USAGE.search(event))
+    ]
+    return separator.join(kept)
+
+
+async def first_of(coming: AsyncIterator[bytes]) -> bytes:
+    """The first bytes of an answer. Raises `NoAnswer` where there are none."""
+    async for chunk in coming:
+        return chunk
+    raise NoAnswer("answered with nothing")
+
+
+async def end(coming: AsyncIterator[bytes]) -> None:
+    """Close an iterator that is not read to its end."""
+    close = getattr(coming, "aclose", None)
+    if close is not None:
+        with contextlib.suppress(asyncio.CancelledError, NoAnswer):
+            await close()
+
+
+def span_of(job: Job) -> Any:
+    """The span of a request to a model, entered; it holds nothing of what was said."""
+    if not tracing.on():
+        return None
+    first = job.found[0]
+    attributes: dict[str, tracing.Value] = {
+        "gen_ai.operation.name": "embeddings" if job.kind == "embeddings" else "chat",
+        "gen_ai.provider.name": first.provider, "gen_ai.request.model": first.model,
+        "builderos.usage.id": job.reservation.id,
+    }  # fmt: skip
+    named = {
+        "builderos.run.id": job.about.run_id, "builderos.prompt.ref": job.about.prompt,
+        "gen_ai.agent.name": job.about.agent,
+    }  # fmt: skip
+    attributes |= {name: value for name, value in named.items() if value}
+    entered = tracing.span(f"model {job.kind}", attributes)
+    return entered, entered.__enter__()

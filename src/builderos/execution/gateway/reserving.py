@@ -1,0 +1,126 @@
+"""Before a request leaves: the most that it can cost is held in every budget that is about it, in a row that stands."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+import sqlalchemy as sa
+
+from builderos.core.clock import rfc3339
+from builderos.core.ids import new_id
+from builderos.core.problems import Problem
+from builderos.core.unit import Unit
+from builderos.trust.notices import service as notices
+from builderos.trust.quotas import service as quotas
+
+from .model import ai_usage
+from .schema import About, Kind
+
+MARGIN: Final = timedelta(minutes=2)
+SWEEP: Final = 500
+_ORG: Final = "org"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The row that a request has, with the most that it can come to."""
+
+    id: str
+    org_id: str
+    input: int
+    output: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be held, and for whom."""
+
+    kind: Kind
+    asked: str
+    provider: str
+    model: str
+    about: About
+    input: int
+    output: int
+    cost: int
+    within: timedelta
+
+
+def subjects(unit: Unit, about: About) -> list[str]:
+    """Pairs: the name of a budget that is about this request, the name of the counter that it is held against."""
+    key = f"key:{unit.actor.credential_id or unit.actor.id}"
+    pairs = [_ORG, _ORG, "each-key", key, key, key]
+    if about.agent:
+        agent = f"agent:{about.agent}"
+        pairs += [agent, agent]
+    if about.run_id:
+        run = f"run:{about.run_id}"
+        pairs += ["each-run", run, run, run]
+    return pairs
+
+
+def reserve(unit: Unit, wanted: Wanted) -> Reservation:
+    """Write the row. Raises `budget_exceeded` where a budget that is about it has nothing left."""
+    id_, tokens = new_id("aiu"), wanted.input + wanted.output
+    row = {
+        "id": id_, "org_id": unit.org_id, "kind": wanted.kind, "door": unit.call.door,
+        "request_id": unit.call.request_id, "actor": unit.actor.id, "credential_id": unit.actor.credential_id,
+        "run_id": wanted.about.run_id, "step_id": wanted.about.step_id, "agent": wanted.about.agent,
+        "prompt": wanted.about.prompt, "asked": wanted.asked, "provider": wanted.provider, "model": wanted.model,
+        "label": "live", "held_tokens": tokens, "held_cost": wanted.cost,
+        "reserved_at": unit.now, "expires_at": unit.now + wanted.within + MARGIN,
+    }  # fmt: skip
+    refusals = unit.ask("ops.ai_reserve", orjson.dumps(row).decode(), subjects(unit, wanted.about))
+    if refusals:
+        problem = _exceeded(*refusals[0])
+        subject = str(problem.extra["name"])
+        unit.keep(lambda kept: notices.raise_alert(kept, "budget_exceeded", subject, {"budget": subject}))
+        raise problem
+    return Reservation(id_, unit.org_id, wanted.input, wanted.output, wanted.cost)
+
+
+def _exceeded(subject: str, period: str, meter: str, amount: int, used: int, since: date) -> Problem:
+    name = f"{meter} of {subject} per {period}"
+    resets = None if period == "total" else quotas.budgets.end_of(period, since)
+    unit_of = 10**9 if meter == "cost" else 1
+    return Problem(
+        "budget_exceeded", f"the budget for {name} is used up",
+        hint="Wait until it begins anew, or ask an owner or admin for a larger one.", name=name,
+        limit=amount / unit_of if meter == "cost" else amount, used=used / unit_of if meter == "cost" else used,
+        resets_at=rfc3339(resets) if resets is not None else None,
+    )  # fmt: skip
+
+
+def settle(unit: Unit, rows: list[dict[str, Any]]) -> int:
+    """Put what requests did cost in the place of what was held; returns how many had not been settled before."""
+    return int(unit.ask("ops.ai_settle", orjson.dumps(rows).decode(), unit.now)[0][0])
+
+
+def sweep(unit: Unit) -> int:
+    """Settle what nobody will settle any more at the most that it can have cost; returns how many.
+
+    Their process ended, or their client was gone before the answer began.
+    """
+    c = ai_usage.c
+    overdue = sa.select(c.id, c.provider, c.model, c.label, c.held_tokens, c.held_cost)
+    overdue = (
+        overdue.where(c.state == "reserved", c.expires_at < unit.now).order_by(c.expires_at).limit(SWEEP)
+    )
+    rows = [
+        {
+            "id": row.id, "provider": row.provider, "model": row.model, "label": row.label, "state": "expired",
+            "code": "unavailable", "estimated": True, "input_tokens": 0, "cached_tokens": 0,
+            "output_tokens": row.held_tokens, "cost": row.held_cost, "attempts": 0,
+        }
+        for row in unit.execute(overdue)
+    ]  # fmt: skip
+    return settle(unit, rows) if rows else 0
+
+
+def forget(unit: Unit) -> int:
+    """Forget rows that are older than the usage is kept; returns how many."""
+    before: datetime = unit.now - quotas.metering.KEPT
+    gone = sa.delete(ai_usage).where(ai_usage.c.reserved_at < before, ai_usage.c.state != "reserved")
+    return unit.execute(gone).rowcount
