@@ -24,11 +24,12 @@ def read(ship: Ship, *paths: str) -> dict[str, str]:
     return {file["path"]: file["content"] for file in found}
 
 
-def test_three_pipelines_come_along_and_say_what_they_do() -> None:
+def test_four_pipelines_come_along_and_say_what_they_do() -> None:
     found = [shipped.find(name) for name in shipped.names()]
 
     assert [item.definition.name for item in found if item] == [
         "data_pipeline",
+        "deploy_pipeline",
         "feature_pipeline",
         "hotfix_pipeline",
     ]
@@ -42,8 +43,10 @@ def test_a_feature_is_planned_made_tested_committed_and_proposed(ship: Ship) -> 
     run = ship.until(ship.start("feature_pipeline", params={"goal": "Add numbers\nand $(rm -rf /) `quotes`"}))
 
     assert run["status"] == "succeeded", run
-    assert list(ship.statuses(run)) == ["plan", "generate", "test", "save", "pr", "verify"]
-    assert run["pipeline_id"] == "feature_pipeline@1.0.0"
+    made = ["plan", "generate", "test", "save", "pr", "verify", "look"]
+    skipped = ["deploy_preview", "probe"]
+    assert ship.statuses(run) == dict.fromkeys(made, "succeeded") | dict.fromkeys(skipped, "skipped")
+    assert run["pipeline_id"] == "feature_pipeline@1.1.0"
     files = read(ship, "app.py", "docs/plan.md")
     assert files["docs/plan.md"] == "# Plan\n\nAdd numbers\nand $(rm -rf /) `quotes`\n"
     pull = ship.steps(run)["pr"]["result"]

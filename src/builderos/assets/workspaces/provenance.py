@@ -30,7 +30,7 @@ from .pulls import find_pull, pull_resource
 
 MAX_PROMOTIONS: Final = 500
 MAX_VERSION: Final = 200
-_KINDS: Final = {"run": "run", "stp": "step", "art": "artifact"}
+_KINDS: Final = {"run": "run", "stp": "step", "art": "artifact", "dep": "deployment"}
 PROMPT_TRAILER: Final = "BuilderOS-Prompt-Version"
 
 
@@ -40,7 +40,8 @@ class ProvenanceIn(In):
     id: Annotated[
         Line,
         Field(
-            description="A commit (40 hexadecimal digits), a promotion, an approval, a run, a step or an artifact."
+            description="A commit (40 hexadecimal digits), a promotion, an approval, a run, a step, an artifact or a "
+            "deployment."
         ),
     ]
 
