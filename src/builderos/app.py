@@ -64,6 +64,7 @@ from builderos.interfaces.http.sign_in import add_sign_in
 from builderos.interfaces.http.traffic import Traffic
 from builderos.interfaces.http.uploads import add_uploads
 from builderos.interfaces.mcp.door import add_mcp
+from builderos.interfaces.openai.door import add_openai
 from builderos.trust.audit import service as audit
 from builderos.trust.audit.routes import routes as audit_routes
 from builderos.trust.identity import service as identity
@@ -124,6 +125,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     add_chat,
     add_mcp,
     add_uploads,
+    add_openai,
     add_hooks,
 )
 

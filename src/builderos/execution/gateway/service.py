@@ -13,6 +13,7 @@ from .reserving import forget, sweep
 from .routing import allowed, candidates, listed
 from .schema import DEFAULT, About, ChatIn, ChatOut, Event, Vectors
 from .settling import Settlement
+from .views import usable
 
 __all__ = [
     "AiFile",
@@ -32,6 +33,7 @@ __all__ = [
     "listed",
     "stream",
     "sweep",
+    "usable",
 ]
 
 

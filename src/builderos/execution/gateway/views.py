@@ -173,6 +173,11 @@ def models(unit: Unit, _body: ModelListIn) -> ModelList:
     return ModelList(items=rows, default=file.default)
 
 
+def usable(unit: Unit) -> list[str]:
+    """Names of the models that the caller may use."""
+    return [row.name for row in models(unit, ModelListIn()).items]
+
+
 def may_use(unit: Unit, name: str) -> bool:
     """Whether the policy lets the caller use a model."""
     return policy.decide(unit, "model.use", routing.resource_of(unit, name)).verdict == "allow"
