@@ -21,7 +21,10 @@ def use(*calls: tuple[str, Mapping[str, Any]], said: str = "") -> Json:
          "function": {"name": name, "arguments": json.dumps(dict(args))}}
         for number, (name, args) in enumerate(calls)
     ]  # fmt: skip
-    return {"message": {"role": "assistant", "content": said or None, "tool_calls": asked}, "finish_reason": "tool_calls"}
+    return {
+        "message": {"role": "assistant", "content": said or None, "tool_calls": asked},
+        "finish_reason": "tool_calls",
+    }
 
 
 def say(text: str) -> Json:

@@ -176,7 +176,8 @@ def gathered(unit: Unit, run: Row) -> Facts:
             {"kind": e.kind, "key": e.key, "state": e.state, "requestDigest": e.request_digest}
             for e in effects_of(unit, run.id)
         ],
-        agents={row.agent_id: "" for row in rows if row.agent_id}, ledger=_lines(unit, run.id), **made_with,
+        agents={row.agent_id: _model_of(known.get(row.id)) for row in rows if row.agent_id},
+        ledger=_lines(unit, run.id), **made_with,
     )  # fmt: skip
 
 
@@ -201,6 +202,12 @@ def _made_with(known: Mapping[str, records.Record]) -> dict[str, dict[str, str]]
         if record.ingredients.prompt:
             prompts[str(record.ingredients.definition.get("prompt", record.name))] = record.ingredients.prompt
     return {"prompts": prompts, "tools": tools, "runtimes": runtimes}
+
+
+def _model_of(record: records.Record | None) -> str:
+    """The model that answered to an agent."""
+    model = record.ingredients.model if record is not None else None
+    return str(model["name"]) if model is not None else ""
 
 
 def _step(row: Row, record: records.Record | None) -> Step:

@@ -12,7 +12,7 @@ from .events_follow import Followers
 from .gates import ACTION as APPROVE
 from .gates import builtin as builtin_gates
 from .keepsakes import facts_of
-from .keys import Ingredients, canonical, definition_of, digest
+from .keys import FIXED, Ingredients, canonical, definition_of, digest, ingredients_of
 from .local_files import LocalFiles
 from .logs import Sink
 from .logs_find import Attempt, ref_of
@@ -31,9 +31,10 @@ from .undoing import undo
 from .watching import Watch
 
 __all__ = [
-    "APPROVE", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Attempt", "Callers", "Definition",
+    "APPROVE", "FIXED", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Attempt", "Callers", "Definition",
     "EffectHandlers", "Followers", "Ingredients", "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch",
     "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "canonical", "definition_of", "digest",
-    "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "leaving", "listed", "local_files", "node", "on_verdict",
+    "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
+    "leaving", "listed", "local_files", "node", "on_verdict",
     "parse", "ref_of", "seen_run", "seen_step", "show", "start", "undo", "workspace",
 ]  # fmt: skip

@@ -319,7 +319,7 @@ def work_of(
         call=replace(unit.call, tool=f"{action}@1"), run_id=run.id, step_id=step.id, name=step.name, action=action,
         attempt=number,
         node=filled(unit, run, node, step.spec), params=run.params, input_tree=tree,
-        base_tree=base_of(unit, run) if node.run is not None else run.base_tree, base_sha=run.base_sha,
+        base_tree=base_of(unit, run) if node.run or node.agent else run.base_tree, base_sha=run.base_sha,
         repo_id=run.repo_id, branch_id=run.branch_id, repo_name=run.repo_name, branch=run.branch,
         project_id=run.project_id, timeout_s=max(0.0, min(node.timeout_s or STEP_TIMEOUT_S, left)),
         needs={need.name: need.result for need in needs}, said=step.result,

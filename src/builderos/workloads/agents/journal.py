@@ -74,7 +74,15 @@ def newest(unit: Unit, step_id: str) -> Session | None:
 
 def _session(row: Any) -> Session:
     return Session(
-        row.step_id, row.run_id, row.number, row.agent, row.spec, row.tree, row.state, row.attempt, row.outcome
+        row.step_id,
+        row.run_id,
+        row.number,
+        row.agent,
+        row.spec,
+        row.tree,
+        row.state,
+        row.attempt,
+        row.outcome,
     )
 
 
@@ -94,7 +102,7 @@ def begin(unit: Unit, work: Work, agent: str, spec: Mapping[str, Any], number: i
 def end(unit: Unit, session: Session, attempt: int, outcome: Mapping[str, Any]) -> None:
     """Close a session: this attempt has an outcome."""
     values = {"state": "ended", "attempt": attempt, "outcome": dict(outcome), "ended_at": unit.now}
-    unit.execute(sa.update(sessions).where(*_is(session), sessions.c.state == "open").values(**values))
+    unit.execute(sa.update(sessions).where(*_is(unit, session), sessions.c.state == "open").values(**values))
 
 
 def entries(unit: Unit, session: Session) -> list[Entry]:
@@ -109,7 +117,16 @@ def entries(unit: Unit, session: Session) -> list[Entry]:
 def entry_of(row: Any) -> Entry:
     """The entry of a row."""
     return Entry(
-        row.n, row.kind, row.name, row.digest, row.request, row.status, row.response, row.tree, row.usage, row.decision
+        row.n,
+        row.kind,
+        row.name,
+        row.digest,
+        row.request,
+        row.status,
+        row.response,
+        row.tree,
+        row.usage,
+        row.decision,
     )
 
 
@@ -145,7 +162,9 @@ def change(unit: Unit, session: Session, entry: Entry) -> None:
         .values(**values)
     )  # fmt: skip
     if not done.rowcount:
-        raise Problem("conflict", f"call {entry.n} of {session.name} has ended already", hint="Look at the run.")
+        raise Problem(
+            "conflict", f"call {entry.n} of {session.name} has ended already", hint="Look at the run."
+        )
     if entry.is_over:
         _count(unit, session, entry)
 
@@ -159,7 +178,7 @@ def _count(unit: Unit, session: Session, entry: Entry) -> None:
             "output_tokens": c.output_tokens + int(usage.get("output_tokens", 0)),
             "cost": c.cost + float(usage.get("cost", 0.0)),
         }
-    unit.execute(sa.update(sessions).where(*_is(session)).values(**counted))
+    unit.execute(sa.update(sessions).where(*_is(unit, session)).values(**counted))
 
 
 def used_by_run(unit: Unit, run_id: str) -> tuple[int, float]:
@@ -168,7 +187,8 @@ def used_by_run(unit: Unit, run_id: str) -> tuple[int, float]:
     tokens = sa.func.coalesce(sa.func.sum(c.input_tokens + c.output_tokens), 0)
     cost = sa.func.coalesce(sa.func.sum(c.cost), 0.0)
     row = unit.execute(sa.select(tokens, cost).where(c.org_id == unit.org_id, c.run_id == run_id)).one()
-    return int(row[0]), float(row[1])
+    used: tuple[Any, Any] = tuple(row)  # pyright: ignore[reportAssignmentType]
+    return int(used[0]), float(used[1])
 
 
 # -------------------------------------------------------------------- people
@@ -204,18 +224,18 @@ def interrupt(unit: Unit, step_id: str) -> bool:
 
 def interrupted(unit: Unit, session: Session) -> str | None:
     """Who wants the session to stop."""
-    wanted = sa.select(sessions.c.interrupted_by).where(*_is(session))
+    wanted = sa.select(sessions.c.interrupted_by).where(*_is(unit, session))
     return unit.execute(wanted).scalar_one_or_none()
 
 
 def go_on(unit: Unit, session: Session) -> None:
     """Nobody wants the session to stop any more."""
-    unit.execute(sa.update(sessions).where(*_is(session)).values(interrupted_by=None))
+    unit.execute(sa.update(sessions).where(*_is(unit, session)).values(interrupted_by=None))
 
 
-def _is(session: Session) -> Sequence[sa.ColumnElement[bool]]:
+def _is(unit: Unit, session: Session) -> Sequence[sa.ColumnElement[bool]]:
     return (
-        sessions.c.org_id == sa.func.ops.org(),
+        sessions.c.org_id == unit.org_id,
         sessions.c.step_id == session.step_id,
         sessions.c.number == session.number,
     )

@@ -1,0 +1,372 @@
+"""Calls of models and tools through the journal and the gate: each is made once, allowed, limited and recorded."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from builderos.assets.repositories import service as repositories
+from builderos.core import tracing
+from builderos.core.context import Context
+from builderos.core.problems import Problem
+from builderos.core.steps import Question, Work
+from builderos.core.unit import Unit, perform
+from builderos.engine.durable import Durable
+from builderos.execution.runs import service as runs
+from builderos.trust.ledger import service as ledger
+from builderos.trust.policy import service as policy
+from builderos.trust.vault import service as vault
+
+from . import gate, journal
+from .definition import Agent
+from .files import Files
+from .journal import Entry, Session, Status
+from .limits import Meter
+from .ports import Models, Turn
+from .tools import ASK, At, Result, Tool, unknown
+
+T = TypeVar("T")
+ASKED: Final = "asked"
+INTERRUPT: Final = "interrupt"
+_EVENTS: Final = 200
+
+
+class Parked(Exception):
+    """The step has to wait: for a yes (`approval_id`), or for the answer to a question."""
+
+    def __init__(
+        self, why: str, *, approval_id: str = "", question: Question | None = None, about: str = ""
+    ) -> None:
+        super().__init__(why)
+        self.approval_id = approval_id
+        self.question = question
+        self.about = about
+
+
+class Calls:
+    """The calls of one session, from its first on. Not shared between tasks: one call at a time."""
+
+    def __init__(
+        self, context: Context, work: Work, session: Session, agent: Agent, tools: Mapping[str, Tool],
+        entries: Sequence[Entry], below: str | None, say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.context = context
+        self.work = work
+        self.session = session
+        self.agent = agent
+        self.tools = tools
+        self.tree = session.tree or repositories.EMPTY_TREE.hex()
+        self.heard: dict[int, list[str]] = {}  # turn → what people had said before it
+        self.meter = Meter(agent.limits)
+        self.events: list[dict[str, Any]] = []
+        self.turns = 0
+        self.model = ""
+        self._known = {entry.n: entry for entry in entries}
+        self._n = 0
+        self.below = below
+        self.facts: dict[str, Any] = {}  # of the latest tool call, e.g. an exit code
+        self._say = say
+        self._durable = context.get(Durable)
+
+    # ---------------------------------------------------------------- models
+
+    async def ask_model(self, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """A model's reply. `make` gives the request once it is known what people have said (`heard`).
+
+        Raises `limits.Reached`, `Parked`, what the gateway raises.
+        """
+        self._n += 1
+        self.turns += 1
+        n, turn = self._n, self.turns
+        entry = self._at(n, "model")
+        if entry is None:
+            entry = await self._unit(functools.partial(self._begin_model, n), self.agent.model)
+            self._known[n] = entry
+        self.heard[turn] = list(entry.request.get("heard", ()))
+        reply = entry.response
+        if reply is None:
+            reply = await self._asked(entry, make())
+        self.meter.count_model(reply)
+        self.model = str(reply.get("model") or self.agent.model)
+        self._say(_told(turn, reply))
+        return reply
+
+    def _begin_model(self, n: int, unit: Unit) -> Entry:
+        self._look_up(unit, n)
+        self.meter.check(journal.used_by_run(unit, self.work.run_id))
+        heard = journal.hear(unit, self.session, n)
+        digest = journal.digest_of(self.agent.model, {"turn": self.turns})
+        entry = Entry(n, "model", self.agent.model, digest, {"heard": heard}, "begun")
+        journal.note(unit, self.session, entry)
+        return entry
+
+    async def _asked(self, entry: Entry, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        prompt: Mapping[str, Any] = self.session.spec["prompt"]
+        turn = Turn(
+            self.work.run_id,
+            self.work.step_id,
+            self.agent.name,
+            f"{prompt['ref']}#{prompt['sha256']}",
+            self.turns,
+        )
+        call = await self._durable.unit(
+            functools.partial(gate.call_of, self.context, self.work, self.agent, "model")
+        )
+        with tracing.span(f"chat {self.agent.model}", {**_GENAI, "gen_ai.operation.name": "chat"}) as span:
+            reply = await self.context.get(Models).complete(self.context, call, request, turn)  # type: ignore[type-abstract]
+            usage = usage_of(reply)
+            span.set("gen_ai.response.model", str(reply.get("model", "")))
+            span.set("gen_ai.usage.input_tokens", usage["input_tokens"])
+            span.set("gen_ai.usage.output_tokens", usage["output_tokens"])
+        done = replace(entry, status="done", response=reply, usage=usage)
+        await self._unit(lambda unit: journal.change(unit, self.session, done), self.agent.model)
+        return reply
+
+    # ---------------------------------------------------------------- tools
+
+    async def use_tool(self, name: str, args: Mapping[str, Any]) -> str:
+        """What a tool says. Refusals and faults are told to the model as text; only what stops the agent is raised:
+        `limits.Reached`, `Parked`."""
+        self._n += 1
+        n = self._n
+        digest = journal.digest_of(name, args)
+        entry = self._at(n, "tool", digest)
+        if entry is None or not entry.is_over:
+            with tracing.span(f"execute_tool {name}", {**_GENAI, "gen_ai.operation.name": "execute_tool"}):
+                entry = await self._used(n, name, dict(args), digest, entry)
+        self._known[n] = entry
+        self.tree = entry.tree or self.tree
+        self.facts = dict(entry.response or {})
+        self.meter.count_tool(digest, self.tree)
+        self.events += _event(entry)
+        said = str((entry.response or {}).get("text", ""))
+        self._say(f"[{name}] {_short(args)} -> {entry.status}: {said[:300]}\n")
+        return said
+
+    async def _used(self, n: int, name: str, args: dict[str, Any], digest: str, was: Entry | None) -> Entry:
+        self.meter.check_tool(digest, self.tree)
+        tool = self.tools.get(name)
+        entry = was or Entry(n, "tool", name, digest, args, "begun")
+        if tool is None:
+            return await self._close(entry, unknown(name), noted=was is not None)
+        if tool.name == ASK.name:
+            return await self._question(entry, noted=was is not None)
+        verb = self._inside if tool.inside is not None else self._begin_tool
+        try:
+            begun = await self._unit(functools.partial(verb, tool, entry, was is not None), name)
+        except Problem as problem:
+            return await self._close(entry, problem, noted=was is not None)
+        if begun.status == "waiting":
+            raise Parked("a yes", approval_id=str(begun.decision["approval_id"]))
+        if begun.is_over:
+            return begun
+        assert tool.outside is not None
+        try:
+            result = await tool.outside(self._place(n), args)
+        except Problem as problem:
+            if problem.code == "approval_required" and "approval_id" in problem.extra:
+                raise Parked("a yes", approval_id=str(problem.extra["approval_id"])) from problem
+            return await self._close(begun, problem, noted=True)
+        return await self._unit(functools.partial(self._end_tool, tool, begun, result), name)
+
+    def _inside(self, tool: Tool, entry: Entry, noted: bool, unit: Unit) -> Entry:
+        """The whole call in one unit, unless it has to wait."""
+        verdict = self._judged(unit, tool, entry)
+        if verdict.approval_id is not None:
+            return self._waiting(unit, entry, verdict, noted)
+        assert tool.inside is not None
+        try:
+            result = tool.inside(unit, self._place(entry.n), entry.request)
+        except Problem as problem:
+            if tool.rolls_back or problem.code in _PASSING:
+                raise
+            return self._write(unit, _failed(entry, problem, verdict.rules), noted)
+        return self._write(unit, self._done(unit, entry, result, verdict.rules), noted)
+
+    def _begin_tool(self, tool: Tool, entry: Entry, noted: bool, unit: Unit) -> Entry:
+        verdict = self._judged(unit, tool, entry)
+        if verdict.approval_id is not None:
+            return self._waiting(unit, entry, verdict, noted)
+        begun = replace(entry, status="begun", decision={"rules": list(verdict.rules)})
+        if noted:
+            journal.change(unit, self.session, begun)
+        else:
+            journal.note(unit, self.session, begun)
+        return begun
+
+    def _end_tool(self, tool: Tool, entry: Entry, result: Result, unit: Unit) -> Entry:
+        del tool
+        rules = tuple(entry.decision.get("rules", ()))
+        return self._write(unit, self._done(unit, entry, result, rules), noted=True)
+
+    def _judged(self, unit: Unit, tool: Tool, entry: Entry) -> gate.Verdict:
+        self._look_up(unit, entry.n)
+        prompt: Mapping[str, Any] = self.session.spec["prompt"]
+        asked = tool.asked(entry.request)
+        return gate.judge(unit, self.work, self.agent, asked, self.tree, prompt["ref"])
+
+    def _waiting(self, unit: Unit, entry: Entry, verdict: gate.Verdict, noted: bool) -> Entry:
+        """Somebody was asked: that stands in this unit. The call is not made."""
+        waiting = replace(entry, status="waiting", decision={"approval_id": verdict.approval_id})
+        if noted:
+            journal.change(unit, self.session, waiting)
+        else:
+            journal.note(unit, self.session, waiting)
+        return waiting
+
+    async def _question(self, entry: Entry, *, noted: bool) -> Entry:
+        said = self.work.said
+        if noted and said.get(ASKED) == f"{self.session.number}.{entry.n}" and "answer" in said:
+            result = Result(str(said["answer"]), facts={"by": said.get("answered_by")})
+            return await self._unit(functools.partial(self._end_tool, ASK, entry, result), ASK.name)
+        if not noted:
+            waiting = replace(entry, status="waiting")
+            try:
+                await self._unit(functools.partial(self._ask, waiting), ASK.name)
+            except Problem as problem:
+                return await self._close(entry, problem, noted=False)
+        choices = tuple(str(choice) for choice in entry.request.get("choices") or ())
+        question = Question(str(entry.request["question"])[:2_000], choices)
+        raise Parked("an answer", question=question, about=f"{self.session.number}.{entry.n}")
+
+    def _ask(self, entry: Entry, unit: Unit) -> None:
+        self._look_up(unit, entry.n)
+        decision = policy.require(unit, "tool.use", gate.resource_of(unit, self.work))
+        gate.check(self.agent, ASK.asked(entry.request))
+        journal.note(unit, self.session, replace(entry, decision={"rules": list(decision.rules)}))
+
+    # ---------------------------------------------------------------- writing down
+
+    async def _close(self, entry: Entry, problem: Problem, *, noted: bool) -> Entry:
+        """Write down that it was refused, or went wrong: the model is told. Raises what passes by itself."""
+        if problem.code in _PASSING:
+            raise problem
+        no = isinstance(problem, policy.Refused | gate.Forbidden) or problem.code == "tool_not_allowed"
+        status: Status = "refused" if no else "failed"
+        failed = replace(_failed(entry, problem, _rules_of(problem)), status=status)
+        return await self._unit(lambda unit: self._write(unit, failed, noted), entry.name)
+
+    def _done(self, unit: Unit, entry: Entry, result: Result, rules: Sequence[str]) -> Entry:
+        response = {"text": vault.clean_text(unit, result.text), **result.facts}
+        return replace(
+            entry, status="done", response=response, tree=result.tree, decision={"rules": list(rules)}
+        )
+
+    def _write(self, unit: Unit, entry: Entry, noted: bool) -> Entry:
+        """The result, and the line in the ledger: in one transaction with what the tool did."""
+        if noted:
+            journal.change(unit, self.session, entry)
+        else:
+            journal.note(unit, self.session, entry)
+        tool = self.tools.get(entry.name)
+        payload: dict[str, Any] = {
+            "run_id": self.work.run_id, "step": self.work.name, "agent": self.agent.ref, "tool": entry.name,
+            "call": entry.n, "session": self.session.number, "digest": entry.digest, "outcome": entry.status,
+        }  # fmt: skip
+        if tool is not None and entry.status != "refused":
+            payload["paths"] = list(_paths(tool, entry.request))
+        if code := (entry.response or {}).get("code"):
+            payload["code"] = code
+        if self.work.repo_name:
+            payload |= {"repo": self.work.repo_name, "branch": self.work.branch}
+        type_ = "tool.refused" if entry.status == "refused" else "tool.used"
+        ledger.record(unit, type_, self.work.step_id, payload, rules=entry.decision.get("rules", ()))
+        return entry
+
+    # ---------------------------------------------------------------- inside
+
+    def _at(self, n: int, kind: str, digest: str | None = None) -> Entry | None:
+        """What the journal has under this number. Raises `conflict` where it was another call."""
+        entry = self._known.get(n)
+        if entry is None:
+            return None
+        if entry.kind != kind or (digest is not None and entry.digest != digest):
+            raise Problem(
+                "conflict", f"call {n} of {self.session.name} was another one: {entry.kind} {entry.name}",
+                hint="The server was changed meanwhile. Run the step again.",
+            )  # fmt: skip
+        return entry
+
+    def _place(self, n: int) -> At:
+        scratch = runs.workspace.scratch_of(self.context, self.work, self.below)
+        number = f"{self.session.number}-{n}"
+        return At(self.context, self.work, self.agent, Files(scratch, self.tree), number)
+
+    def _look_up(self, unit: Unit, n: int) -> None:
+        """Whether somebody wants the agent to stop here and listen."""
+        if journal.interrupted(unit, self.session) is None:
+            return
+        mark = f"{INTERRUPT}.{self.session.number}.{n}"
+        if self.work.said.get(ASKED) == mark and "answer" in self.work.said:
+            journal.go_on(unit, self.session)
+            journal.say(unit, self.work.step_id, self.work.run_id, str(self.work.said["answer"]))
+            return
+        question = Question(f"{self.agent.role} was interrupted in {self.work.name}. What shall it do?")
+        raise Parked("somebody who interrupted it", question=question, about=mark)
+
+    async def _unit(self, verb: Callable[[Unit], T], tool: str) -> T:
+        """A unit under the agent's name, on a thread."""
+
+        def work() -> T:
+            call = gate.call_of(self.context, self.work, self.agent, tool)
+            return perform(self.context, call, verb, durable=False)
+
+        await self._durable.assured()
+        return await self._durable.unit(work)
+
+
+_PASSING: Final = frozenset({"unavailable", "busy", "storage_full"})
+_GENAI: Final[Mapping[str, tracing.Value]] = {"gen_ai.provider.name": "builderos"}
+
+
+def usage_of(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """Tokens and cost of a reply."""
+    told: Mapping[str, Any] = reply.get("usage") or {}
+    return {
+        "input_tokens": int(told.get("prompt_tokens") or 0),
+        "output_tokens": int(told.get("completion_tokens") or 0),
+        "cost": float(reply.get("cost") or 0.0),
+    }
+
+
+def _failed(entry: Entry, problem: Problem, rules: Sequence[str]) -> Entry:
+    text = f"{problem.code}: {problem.detail} {problem.hint}".strip()
+    response = {"text": text, "code": problem.code}
+    return replace(entry, status="failed", response=response, decision={"rules": list(rules)})
+
+
+def _rules_of(problem: Problem) -> tuple[str, ...]:
+    if isinstance(problem, policy.Refused):
+        return problem.decision.rules
+    return problem.rules if isinstance(problem, gate.Forbidden) else ()
+
+
+def _paths(tool: Tool, args: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        return tool.paths(args)
+    except Problem:
+        return ()
+
+
+def _event(entry: Entry) -> list[dict[str, Any]]:
+    verdict = "deny" if entry.status == "refused" else "allow"
+    rules: Sequence[str] = entry.decision.get("rules", ())
+    what = f"{entry.name} {entry.request.get('path', '')}".strip()
+    return [{"rule": rules[0], "decision": verdict, "what": what}] if rules else []
+
+
+def _short(args: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={str(value)[:80]!r}" for name, value in args.items())[:400]
+
+
+def _told(turn: int, reply: Mapping[str, Any]) -> str:
+    choices: Sequence[Mapping[str, Any]] = reply.get("choices") or ()
+    message: Mapping[str, Any] = (choices[0].get("message") if choices else None) or {}
+    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
+    functions: list[Mapping[str, Any]] = [call.get("function") or {} for call in calls]
+    asked = [str(function.get("name")) for function in functions]
+    label = f" ({reply['label']})" if reply.get("label") not in (None, "live") else ""
+    said = str(message.get("content") or "")[:4_000]
+    return (
+        f"[turn {turn}: {reply.get('model', '')}{label}] {said}{' -> ' + ', '.join(asked) if asked else ''}\n"
+    )

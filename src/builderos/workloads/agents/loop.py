@@ -1,0 +1,139 @@
+"""The loop of an agent on the runtime: its model and its tools are the journal's. Imported when an agent works."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from pydantic_ai import Agent as Runtime
+from pydantic_ai import ModelRetry, RunContext, StructuredDict, ToolOutput
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.toolsets import AbstractToolset
+from pydantic_ai.toolsets.abstract import ToolsetTool
+from pydantic_ai.usage import UsageLimits
+from pydantic_core import SchemaValidator, core_schema
+
+from .calls import Calls
+from .definition import Agent
+from .tools import Tool
+from .transcript import messages_of, request_of, response_of
+
+_ARGUMENTS: Final[SchemaValidator] = SchemaValidator(
+    core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema())
+)
+ANSWER: Final = "final_answer"
+
+
+class JournaledModel(Model[Any]):
+    """A model whose replies come out of the journal, or through it from the gateway."""
+
+    def __init__(self, calls: Calls, instructions: str) -> None:
+        super().__init__()
+        self._calls = calls
+        self._instructions = instructions
+
+    @property
+    def model_name(self) -> str:
+        """As the agent names it."""
+        return self._calls.agent.model
+
+    @property
+    def system(self) -> str:
+        """Who answers."""
+        return "builderos"
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """One turn."""
+        _, params = self.prepare_request(model_settings, model_request_parameters)
+        history = self.prepare_messages(messages)
+
+        def make() -> Mapping[str, Any]:
+            told = messages_of(history, self._instructions, self._calls.heard)
+            return request_of(told, params, options_of(self._calls.agent))
+
+        reply = await self._calls.ask_model(make)
+        return response_of(reply, self._calls.turns)
+
+
+def options_of(agent: Agent) -> dict[str, Any]:
+    """What the agent's file says of how its model answers."""
+    options: dict[str, Any] = {"model": agent.model, "max_tokens": agent.limits.reply_tokens}
+    if agent.temperature is not None:
+        options["temperature"] = agent.temperature
+    if agent.seed is not None:
+        options["seed"] = agent.seed
+    return options
+
+
+class JournaledTools(AbstractToolset[Any]):
+    """All tools of an agent: whatever the model calls goes through `Calls.use_tool`."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    @property
+    def id(self) -> str | None:
+        """One toolset."""
+        return "builderos"
+
+    async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
+        """The tools, in the order of the agent's file."""
+        del ctx
+        return {name: self._tool(tool) for name, tool in self._calls.tools.items()}
+
+    def _tool(self, tool: Tool) -> ToolsetTool[Any]:
+        definition = ToolDefinition(
+            name=tool.name,
+            description=tool.summary,
+            parameters_json_schema=dict(tool.schema),
+            sequential=True,
+        )  # one after the other: the journal numbers them
+        return ToolsetTool(
+            toolset=self, tool_def=definition, max_retries=self._calls.agent.limits.mistakes,
+            args_validator=_ARGUMENTS,
+        )  # fmt: skip
+
+    async def call_tool(
+        self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
+    ) -> Any:
+        """What the tool says. Arguments that do not fit are told to the model, a limited number of times."""
+        del ctx, tool
+        fault = fault_of(self._calls.tools[name], tool_args)
+        if fault:
+            raise ModelRetry(fault)
+        return await self._calls.use_tool(name, tool_args)
+
+
+def fault_of(tool: Tool, args: Mapping[str, Any]) -> str:
+    """Why arguments do not fit a tool; empty where they do."""
+    validator: Any = Draft202012Validator(dict(tool.schema))
+    for error in validator.iter_errors(dict(args)):
+        where = ".".join(str(part) for part in error.absolute_path) or "arguments"
+        return f"{where[:100]}: {error.message[:300]}"
+    return ""
+
+
+async def work(calls: Calls, instructions: str, task: str) -> Any:
+    """The answer of the agent: text, or what its schema says. Raises `limits.Reached`, `Parked`, what the gateway
+    raises, and the runtime's `UnexpectedModelBehavior` where nothing usable comes.
+    """
+    agent = calls.agent
+    wanted: Any = str
+    if agent.output is not None:
+        schema = StructuredDict(
+            dict(agent.output), name=ANSWER, description="Your answer. It ends your work."
+        )
+        wanted = ToolOutput(schema, name=ANSWER, max_retries=agent.limits.mistakes)
+    runtime: Runtime[Any, Any] = Runtime(
+        JournaledModel(calls, instructions), output_type=wanted, toolsets=[JournaledTools(calls)],
+        retries=agent.limits.mistakes, end_strategy="early",
+    )  # fmt: skip
+    result = await runtime.run(task, usage_limits=UsageLimits(request_limit=None))
+    return result.output

@@ -1,0 +1,31 @@
+"""What other rooms may use of agents."""
+
+from . import packs
+from .asking import GatewayModels
+from .calls import Calls, Parked
+from .definition import Agent, Limits, agent_of, parse
+from .gate import APPROVALS, Asked, Verdict, judge
+from .limits import Reached
+from .ports import Models, Turn
+from .steps import ACTION, builtin, run_agent
+
+__all__ = [
+    "ACTION",
+    "APPROVALS",
+    "Agent",
+    "Asked",
+    "Calls",
+    "GatewayModels",
+    "Limits",
+    "Models",
+    "Parked",
+    "Reached",
+    "Turn",
+    "Verdict",
+    "agent_of",
+    "builtin",
+    "judge",
+    "packs",
+    "parse",
+    "run_agent",
+]
