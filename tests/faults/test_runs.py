@@ -69,7 +69,7 @@ class Work:
             run = self.run(id_) or {"steps": []}
             return any(step["name"] == name and step["status"] == status for step in run["steps"])
 
-        until(reached)
+        until(reached, 60)
 
     def ends_well(self, id_: str) -> None:
         """It succeeds, and its steps were recorded once."""
@@ -100,14 +100,33 @@ def test_runs_go_on_when_their_database_was_killed(home: Path, tmp_path: Path) -
         work.ends_well(id_)
 
 
+def test_what_was_shown_stays_when_the_database_is_killed(home: Path, tmp_path: Path) -> None:
+    with working(home, tmp_path) as work:
+        id_ = work.start()
+        shown: dict[str, tuple[int, str]] = {}
+        for name in ("plan", "b"):
+            work.reaches(id_, name, "succeeded")
+            old = pid_of(home)
+            shown |= ends_of(work.run(id_))
+            os.kill(old, signal.SIGKILL)
+            until(lambda old=old: postgres.status(home).pid not in (None, old), 60)
+        work.ends_well(id_)
+        ended = ends_of(work.run(id_))
+        assert {name: ended[name] for name in shown} == shown
+
+
+def ends_of(run: dict[str, Any] | None) -> dict[str, tuple[int, str]]:
+    """Attempt and end of the steps that succeeded."""
+    assert run is not None
+    return {s["name"]: (s["attempt"], s["end"]) for s in run["steps"] if s["status"] == "succeeded"}
+
+
 def test_an_end_that_the_database_forgot_is_come_to_again(home: Path, tmp_path: Path) -> None:
     """The commit that told of the end was not on the disk when the database was killed."""
     with working(home, tmp_path) as work:
         id_ = work.start()
         work.ends_well(id_)
-        with psycopg.connect(
-            postgres.start(home).superuser_conninfo, autocommit=True
-        ) as session:
+        with psycopg.connect(postgres.start(home).superuser_conninfo, autocommit=True) as session:
             name = f"{id_}.plan.0"
             changed = (
                 "update dbos.workflow_status set status = 'PENDING', output = null where workflow_uuid = %s"

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from . import tracing
+from . import statement_spans, tracing
 from .exchange import Exchange, Statement
 from .problems import Problem
 
@@ -33,8 +33,12 @@ _ORG = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 # Without statistics PostgreSQL takes a young table for a tiny one and reads it whole, each time a bit longer.
 _PLANS = "-c enable_seqscan=off"
 _WIRE = "builderos.exchange"
-_SPAN = "builderos.span"
 _FLUSH_SINCE = 170000  # pg_logical_emit_message(…, flush) exists since PostgreSQL 17
+_FLUSH = "select pg_logical_emit_message(false, '', '', true)"
+_FLUSH_WHAT_IS_THERE = (
+    "select case when pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn() "
+    "then pg_logical_emit_message(false, '', '', true) end"
+)
 
 
 _LOCAL = (
@@ -69,7 +73,7 @@ class Database:
         for end in ("checkin", "invalidate"):
             event.listen(self.engine, end, self._given_back)
         if tracing.on():
-            _trace(self.engine)
+            statement_spans.trace(self.engine)
 
     def _taken(self, connection: psycopg.Connection[Any], *_: Any) -> None:
         self._out.add(connection)
@@ -114,13 +118,14 @@ class Database:
     ) -> Generator["Transaction"]:
         """A transaction as `org_id`. Leaving without `commit()` rolls back.
 
-        `durable=False`: its commit does not wait for the disk. A power loss may forget it, a crash of any process not.
+        `durable=False`: its commit does not wait for the disk. A crash of PostgreSQL may forget it, unless somebody has
+        been shown what it wrote (`Transaction.settle`), or was told of a later one.
         """
         with translated(), self._fresh() as connection:
             flush = driver(connection).info.server_version >= _FLUSH_SINCE
-            opening = self._opening(driver(connection), org_id, read_only, flush or not durable)
+            opening = self._opening(driver(connection), org_id, read_only, flush)
             flushed = flush and durable and not read_only
-            transaction = Transaction(connection, opening, self._proof, flush=flushed)
+            transaction = Transaction(connection, opening, self._proof, flush=flushed, by_hand=flush)
             transaction.writing = lambda: (self._opening(driver(connection), org_id, False, flush), flush)
             try:
                 yield transaction
@@ -182,7 +187,7 @@ class Transaction:
 
     def __init__(
         self, connection: sa.Connection, opening: list[Statement],
-        proof: Callable[[psycopg.Connection[Any], str], str], *, flush: bool,
+        proof: Callable[[psycopg.Connection[Any], str], str], *, flush: bool, by_hand: bool,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._driver = driver(connection)
@@ -190,6 +195,7 @@ class Transaction:
         connection.info[_WIRE] = self._wire  # it lives as long as the connection in the pool
         self._proof = proof
         self._flush = flush
+        self._by_hand = by_hand
         self._open = True
         self._sent = opening
         self.writing: Callable[[], tuple[list[Statement], bool]] | None = None
@@ -249,7 +255,7 @@ class Transaction:
         """
         self.send("commit")
         if self._flush:
-            self.send("select pg_logical_emit_message(false, '', '', true)")
+            self.send(_FLUSH)
         try:
             done = self._exchange(-2 if self._flush else -1, meanwhile)
         except psycopg.OperationalError as error:
@@ -259,6 +265,17 @@ class Transaction:
         self._open = False
         if done.command_status == b"ROLLBACK":
             raise psycopg.OperationalError("the transaction had failed and was rolled back")
+
+    def settle(self) -> None:
+        """End a transaction that only read; returns once all that it may have seen is on the disk.
+
+        Others are seen before they are there: where the log is flushed by hand, a commit does not wait for it.
+        """
+        self.send("rollback")
+        if self._by_hand:
+            self.send(_FLUSH_WHAT_IS_THERE)
+        self._exchange()
+        self._open = False
 
     def close(self) -> None:
         """Roll back what was not committed."""
@@ -275,37 +292,10 @@ class Transaction:
         """
         statements, self._sent = self._sent, []
         try:
-            with tracing.span("postgresql", _traced(statements) if tracing.on() else {}):
+            with tracing.span("postgresql", statement_spans.attributes(statements) if tracing.on() else {}):
                 return self._wire.run(statements, meanwhile)[answer]
         except pg.UniqueViolation as twin:
             raise Retry from twin
-
-
-def _traced(statements: Sequence[Statement]) -> dict[str, tracing.Value]:
-    """What a span says of a round trip: the texts of its statements, which hold no values."""
-    text = "; ".join(statement for statement, _ in statements)
-    return {"db.system.name": "postgresql", "db.operation.batch.size": len(statements), "db.query.text": text}
-
-
-def _trace(engine: sa.Engine) -> None:
-    """Spans around what SQLAlchemy executes; its texts hold no values either."""
-
-    def before(connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        span = tracing.span("postgresql", _traced([(statement, ())]))
-        span.__enter__()
-        connection.info[_SPAN] = span
-
-    def after(connection: sa.Connection, *_: Any) -> None:
-        connection.info.pop(_SPAN).__exit__(None, None, None)
-
-    def failed(context: sa.engine.ExceptionContext) -> None:
-        span = context.connection.info.pop(_SPAN, None) if context.connection is not None else None
-        if span is not None:
-            span.__exit__(type(context.original_exception), context.original_exception, None)
-
-    event.listen(engine, "before_cursor_execute", before)
-    event.listen(engine, "after_cursor_execute", after)
-    event.listen(engine, "handle_error", failed)
 
 
 def _adapted(table: sa.Table, column: str, value: Any) -> Any:

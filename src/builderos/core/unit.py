@@ -134,12 +134,15 @@ class Unit:
         for work in self._works:
             work()
 
-    def commit_kept(self) -> None:
+    def commit_kept(self, *, settled: bool = False) -> None:
         """For the edge alone, of a unit that only read: write what is kept, in a transaction behind it.
 
-        It travels in the message that ends the reading one: a round trip that is made anyway.
+        It travels in the message that ends the reading one: a round trip that is made anyway. `settled`: returns once
+        all that the unit has seen is on the disk, as it is behind everything that is written.
         """
         if not self.kept:
+            if settled:
+                self._transaction.settle()
             return
         kept = list(self.kept)
         self.kept.clear()  # what fails here is not tried a second time
@@ -164,27 +167,36 @@ def open_unit(
 
 
 def perform(
-    context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool = False, durable: bool = True
+    context: Context,
+    call: Call,
+    verb: Callable[[Unit], T],
+    *,
+    read_only: bool = False,
+    durable: bool = True,
+    settled: bool = False,
 ) -> T:
     """Run `verb` in a unit of its own and commit; on an exception write only what it asked to keep.
 
     A verb that lost a race (`Retry`) starts over, a bounded number of times. Used by every door and by schedules.
-    `durable=False` is for what is worked out anew after a power loss, e.g. the state of a step.
+    `durable=False` is for what is worked out anew after a crash of the database, e.g. the state of a step. `settled`,
+    of a unit that only reads: what it has seen is on the disk, so that it may be told to somebody outside.
     """
     for _ in range(_MAX_ATTEMPTS):
         with contextlib.suppress(Retry):
-            return _attempt(context, call, verb, read_only=read_only, durable=durable)
+            return _attempt(context, call, verb, read_only=read_only, durable=durable, settled=settled)
     raise busy()
 
 
-def _attempt(context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool, durable: bool) -> T:
+def _attempt(
+    context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool, durable: bool, settled: bool
+) -> T:
     kept: list[Callable[[Unit], None]] = []
     try:
         with open_unit(context, call, read_only=read_only, durable=durable) as unit:
             kept = unit.kept
             result = verb(unit)
             if read_only:
-                unit.commit_kept()
+                unit.commit_kept(settled=settled)
             else:
                 unit.commit()
             return result
@@ -205,9 +217,16 @@ def keep_only(context: Context, call: Call, kept: list[Callable[[Unit], None]]) 
         unit.commit()
 
 
-def as_system(context: Context, org_id: str, verb: Callable[[Unit], T], *, read_only: bool = False) -> T:
-    """Run `verb` as the server itself in one organisation."""
+def as_system(
+    context: Context,
+    org_id: str,
+    verb: Callable[[Unit], T],
+    *,
+    read_only: bool = False,
+    settled: bool = False,
+) -> T:
+    """Run `verb` as the server itself in one organisation; `settled` as in `perform`."""
     call = Call(
         actor=system_actor(org_id), presented="valid", request_id=new_id("req"), tool="server", door="engine"
     )
-    return perform(context, call, verb, read_only=read_only)
+    return perform(context, call, verb, read_only=read_only, settled=settled)

@@ -143,6 +143,7 @@ class Followers:
             return as_system(
                 self._context, org_id,
                 lambda unit: read(unit, run_id, after=after, limit=limit, newest=newest), read_only=True,
+                settled=True,
             )  # fmt: skip
 
         assert self._threads is not None

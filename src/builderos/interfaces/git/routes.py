@@ -142,7 +142,7 @@ class Door:
     async def _ask(self, call: Call, verb: Callable[[Unit], Any]) -> Any:
         """A reading verb; what the policy refuses leaves its line in the record."""
         try:
-            return await self._thread(perform, self._app.context, call, verb, read_only=True)
+            return await self._thread(perform, self._app.context, call, verb, read_only=True, settled=True)
         except policy.Refused as refused:
             await self._thread(note_refusal, self._app.context, call, refused)
             raise

@@ -130,8 +130,9 @@ def _do(app: Application, call: Call, operation: Operation, body: In) -> Outgoin
     key: str | None = getattr(body, "idempotency_key", None)
     if key is None:
         return perform(
-            app.context, call, lambda unit: _run(operation, unit, body), read_only=operation.effect == "read"
-        )
+            app.context, call, lambda unit: _run(operation, unit, body), read_only=operation.effect == "read",
+            settled=True,
+        )  # fmt: skip
     return _once(app, call, operation, body, key)
 
 
@@ -182,7 +183,7 @@ def _once(app: Application, call: Call, operation: Operation, body: In, key: str
         if problem.code == "write_not_verified":  # the caller must hear of it: the stored reply would hide it
             raise
         # A twin that was faster may be what stands in the way: then its reply is the reply of both.
-        stored = perform(app.context, call, told, read_only=True)
+        stored = perform(app.context, call, told, read_only=True, settled=True)
         if stored is None:
             raise
         return Outgoing(*stored)

@@ -76,7 +76,7 @@ def carry(context: Context, message: outbox.Message) -> None:
 
 def _carry_one(context: Context, org_id: str, id_: str) -> bool:
     """Carry the next batch; whether there was one."""
-    job = as_system(context, org_id, lambda unit: _load(unit, id_), read_only=True)
+    job = as_system(context, org_id, lambda unit: _load(unit, id_), read_only=True, settled=True)
     if job is None:
         return False
     kind, config, secrets, batch = job
