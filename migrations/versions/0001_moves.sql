@@ -36,27 +36,44 @@ begin
 end $$;
 
 -- What a new sandbox has to know: its repository (by id, or by name and owner), main and base, the first free name.
+-- Step by step, each a look at one index with a plan that is kept: as one statement it was planned anew each time once the
+-- tables had statistics, which took five times as long as all the looks together.
 create function ops.opening(p_id text, p_name text, p_owner text, p_names text[])
 returns table (id text, owner text, name text, base_branch text, reserved_names text[], host text, home text, branch_id text,
   repo_id text, repo_name text, branch_host text, branch text, kind text, store text, tip text, base_sha text, commits int, files int,
   pending int, state text, free text) language plpgsql set search_path = ops, pg_temp as $$
 #variable_conflict use_column
+declare
+  found_ids text[] := array[p_id];
+  one text;
+  r ops.repositories;
+  place text;
+  free text;
+  wanted text;
 begin
-  return query
-    select r.id, r.owner, r.name, r.base_branch, r.reserved_names, r.host,
-           coalesce((select p.id || '|' || p.workspace_id || '|' || p.name from ops.projects p where p.id = r.project_id), ''),
-           b.id, b.repo_id, r.name, r.host, b.name, b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state,
-           (select n from unnest(p_names) as wanted (n)  -- looks no further than the first that is free
-             where n <> all (r.reserved_names)
-               and (select t.id from ops.branches t where t.repo_id = r.id and t.name = n) is null limit 1)
-      from ops.repositories r left join lateral (  -- one name each: two in a list would read all branches
-             select t.* from ops.branches t where t.repo_id = r.id and t.name = 'main'
-             union all
-             select t.* from ops.branches t where t.repo_id = r.id and t.name = r.base_branch and t.name <> 'main') b on true
-     where r.id in (select w.id from ops.repositories w where w.id = p_id
-                    union all
-                    select w.id from ops.repositories w where p_id is null and w.name = p_name
-                       and (p_owner is null or w.owner = p_owner))
-       and r.deleted_at is null;
+  if p_id is null then
+    found_ids := array(select w.id from ops.repositories w
+      where w.name = p_name and (p_owner is null or w.owner = p_owner) and w.deleted_at is null limit 2);
+  end if;
+  foreach one in array found_ids loop
+    select * into r from ops.repositories w where w.id = one and w.deleted_at is null;
+    continue when not found;
+    place := '';
+    if r.project_id is not null then
+      select p.id || '|' || p.workspace_id || '|' || p.name into place from ops.projects p where p.id = r.project_id;
+    end if;
+    free := null;
+    foreach wanted in array p_names loop  -- no further than the first that is free
+      continue when wanted = any (r.reserved_names);
+      perform 1 from ops.branches t where t.repo_id = one and t.name = wanted;
+      if not found then free := wanted; exit; end if;
+    end loop;
+    foreach wanted in array array['main', nullif(r.base_branch, 'main')] loop  -- two in a list would read all branches
+      return query
+        select r.id, r.owner, r.name, r.base_branch, r.reserved_names, r.host, place, b.id, b.repo_id, r.name, r.host, b.name,
+               b.kind, b.store, b.tip, b.base_sha, b.commits, b.files, b.pending, b.state, free
+          from ops.branches b where b.repo_id = one and b.name = wanted;
+    end loop;
+  end loop;
 end $$;
 reset role;

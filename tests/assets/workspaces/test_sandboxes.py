@@ -186,6 +186,26 @@ def test_a_drawn_name_that_is_taken_is_drawn_again(lab: Lab, monkeypatch: pytest
     assert lab.ok(lab.init())["branch"] == "sandbox-fresh-name"
 
 
+def test_a_reserved_name_is_given_to_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = ["sandbox-kept-back", "sandbox-given-out"]
+    monkeypatch.setattr(sandboxes, "draw", lambda attempt: drawn[min(attempt, len(drawn) - 1)])
+    lab.sql("update ops.repositories set reserved_names = array['sandbox-kept-back'] where name = 'lab'")
+    try:
+        assert lab.ok(lab.init())["branch"] == "sandbox-given-out"
+    finally:
+        lab.sql("update ops.repositories set reserved_names = '{}' where name = 'lab'")
+
+
+def test_a_repository_that_was_removed_is_opened_by_nobody(lab: Lab) -> None:
+    box = lab.open_sandbox()
+    lab.sql("update ops.repositories set deleted_at = now() where name = 'lab'")
+    try:
+        lab.problem(lab.init(), "not_found")
+        lab.problem(lab.init(box.token, force_new=True, repo_name=None), "not_found")
+    finally:
+        lab.sql("update ops.repositories set deleted_at = null where name = 'lab'")
+
+
 def test_when_no_name_is_free_the_call_says_busy_and_makes_nothing(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
