@@ -14,6 +14,7 @@ from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 
 from builderos.app import GROUPS
+from builderos.assets.prompts.formats import SCHEMA as PROMPT
 from builderos.assets.workspaces import delivery
 from builderos.core.operations import Operation
 from builderos.core.problems import RETRYABLE, STATUS
@@ -183,7 +184,7 @@ def _command(command: click.Command, words: list[str], parent: click.Context) ->
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schemas of the delivery files, of the pipeline and of the policy file by name."""
-    return delivery.schemas() | {"pipeline": PIPELINE, "policy": POLICY}
+    return delivery.schemas() | {"pipeline": PIPELINE, "prompt": PROMPT, "policy": POLICY}
 
 
 def _cell(text: str) -> str:

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from .scenes import Scene
 
 numbers = itertools.count()
+PROMPT = "name: {name}\nversion: 1.0.0\nchangelog: First.\ninputs: {{goal: string}}\ntemplate: Do {{{{ goal }}}}.\n"
+
+
+def prompt_file(name: str) -> str:
+    """A prompt that says what to do."""
+    return PROMPT.format(name=name)
 
 
 def _task(scene: "Scene") -> str:
@@ -234,7 +240,26 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "showPipeline": lambda s: {**s.here, "name": s.pipeline},
     "switchOnTriggers": lambda s: {**s.here, "name": s.pipeline},
     "listTriggers": lambda s: {"limit": 1},
+    "rotateTriggerSecret": lambda s: {"id": s.triggers()[1]["id"]},
     "switchOffTrigger": lambda s: {"id": s.trigger_id},
+    "listPrompts": lambda s: {"limit": 1},
+    "publishPrompt": lambda s: {"content": prompt_file("guarded")},
+    "lintPrompt": lambda s: {"content": prompt_file("guarded")},
+    "renderPrompt": lambda s: {"prompt": s.prompt, "inputs": {"goal": "it"}},
+    "exportPrompts": lambda s: {"prompts": [s.prompt]},
+    "importPrompts": lambda s: {"content": s.prompt_pack},
+    "showPrompt": lambda s: {"name": s.prompt},
+    "listPromptVersions": lambda s: {"name": s.prompt},
+    "diffPrompt": lambda s: {"name": s.prompt, "from": "1.0.0", "to": "1.0.0"},
+    "labelPrompt": lambda s: {"name": s.prompt, "label": "trial", "version": "1.0.0"},
+    "unlabelPrompt": lambda s: {"name": s.prompt, "label": s.prompt_label},
+    "createDeployment": lambda s: {**s.here, "env": "preview"},
+    "listDeployments": lambda s: {},
+    "showDeployment": lambda s: {"id": s.deployment_id},
+    "rollbackDeployment": lambda s: {"id": s.fresh_deployment()},
+    "stopDeployment": lambda s: {"id": s.fresh_deployment()},
+    "deploymentLogs": lambda s: {"id": s.deployment_id},
+    "deploymentHealth": lambda s: {"id": s.deployment_id},
     "createRun": lambda s: {**s.here, "pipeline": s.pipeline},
     "listArtifacts": lambda s: {"limit": 1},
     "startUpload": lambda s: {"path": "a.txt", "size": 1, "sha256": "0" * 64},

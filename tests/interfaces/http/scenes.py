@@ -1,5 +1,6 @@
 """Two organisations, two repositories, every kind of credential, and one valid call of every operation."""
 
+import base64
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
@@ -21,10 +22,11 @@ from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.orgs import service as orgs
+from tests.support.deploying import stand
 from tests.support.uploads import begin, upload
 from tests.support.world import Json, Sandbox, World, make_repository
 
-from .calls import CALLS, numbers
+from .calls import CALLS, numbers, prompt_file
 
 ROLES: tuple[MemberRole, ...] = ("org_owner", "admin", "builder", "reviewer", "viewer")
 SCOPES = ("read", "write", "promote", "approve", "admin")
@@ -310,21 +312,56 @@ class Scene:
     @cached_property
     def pipeline(self) -> str:
         """A pipeline on the sandbox's branch."""
-        text = "name: scene\ntriggers: [manual, {after: other}]\nsteps:\n  - {id: only, action: noop}\n"
+        on = "triggers: [manual, {after: other}, {webhook: push}]"
+        text = f"name: scene\n{on}\nsteps:\n  - {{id: only, action: noop}}\n"
         self.sandbox.commit({"ship/scene/pipeline.yaml": text})
         return "scene"
+
+    @cached_property
+    def prompt(self) -> str:
+        """A prompt of the registry."""
+        self.world.ok(self.world.as_owner("POST", "/v1/prompts", json={"content": prompt_file("scene")}))
+        return "scene"
+
+    @property
+    def prompt_label(self) -> str:
+        """A label that stands."""
+        body = {"label": "trial", "version": "1.0.0"}
+        self.world.ok(self.world.as_owner("POST", f"/v1/prompts/{self.prompt}/labels", json=body))
+        return "trial"
+
+    @cached_property
+    def prompt_pack(self) -> str:
+        """A pack with another one: whoever takes it in has it, too."""
+        self.world.ok(self.world.as_owner("POST", "/v1/prompts", json={"content": prompt_file("packed")}))
+        reply = self.world.as_owner("POST", "/v1/prompts/export", json={"prompts": ["packed"]})
+        return base64.b64encode(reply.content).decode()
 
     @property
     def trigger_id(self) -> str:
         """A trigger that the owner has switched on."""
+        return self.triggers()[0]["id"]
+
+    def triggers(self) -> list[Json]:
+        """All that the pipeline of the scene has, on anew."""
         where = {"repo_name": self.sandbox.repo_name, "branch": self.sandbox.branch}
         on = self.world.as_owner("POST", f"/v1/pipelines/{self.pipeline}/triggers", json=where)
-        return self.world.ok(on)["items"][0]["id"]
+        return self.world.ok(on)["items"]
 
     @cached_property
     def run_id(self) -> str:
         """A run on the sandbox's branch, which nobody carries out."""
         return self.sandbox.post("/v1/runs", pipeline=self.pipeline)["run_id"]
+
+    @cached_property
+    def deployment_id(self) -> str:
+        """A preview of the sandbox's branch, which no process serves."""
+        return self.fresh_deployment()
+
+    def fresh_deployment(self) -> str:
+        """One that is live, and one before it."""
+        branch_id = "br_" + self.sandbox_id.removeprefix("sbx_")
+        return as_system(self.world.context, self.world.org_id, lambda unit: stand(unit, branch_id))
 
     def fresh_run(self, how: str) -> str:
         """Another one, brought so far: as it was started, `paused`, `cancelled`, or `asking` a question."""

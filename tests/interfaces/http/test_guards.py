@@ -35,7 +35,11 @@ OPEN_TO_ALL = {
 NO_CREDENTIAL = ("none", "garbage", "malformed", "expired", "revoked", "suspended", "left", "foreign_cookie")
 COLUMNS = (*CREDENTIALS, *CARRIERS)
 # Whom the object belongs to although it is an outsider everywhere else.
-INSIDE = {("getOrg", "other_repo"), ("routeOrg", "other_org_owner")}
+INSIDE = {
+    ("getOrg", "other_repo"), ("routeOrg", "other_org_owner"),
+    # There is one registry of prompts in an organisation.
+    ("showPrompt", "other_repo"), ("listPromptVersions", "other_repo"), ("diffPrompt", "other_repo"),
+}  # fmt: skip
 OUTSIDERS = (*NO_CREDENTIAL, "other_org", "other_org_owner", "other_org_admin", "other_repo")
 
 

@@ -46,6 +46,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         (
             Entry("promote", "promote", "Propose your branch for main, or release it", "promote"),
             Entry("pull", "promote", "List, show, review and merge proposals", "pull"),
+            Entry("prompt", "prompt", "Publish, compare, label and carry prompts"),
             Entry("pipeline", "pipeline", "Look over, publish, list and show pipelines"),
             Entry("run", "run", "Start a pipeline, follow and steer its runs"),
             Entry("replay", "replay", "Execute a run again from its records, and compare", "replay"),

@@ -12,6 +12,14 @@ version: 1
 rules:
   - {id: no-env, scope: {project: "*"}, deny: {paths: ["**/.env"]}}
 """
+_PROMPT: Final = """\
+name: planner
+version: 1.3.0
+changelog: Clearer task split.
+inputs: {goal: string}
+template: |
+  Split this into tasks: {{ goal }}
+"""
 _PIPELINE: Final = """\
 name: build
 version: 1.0.0
@@ -187,7 +195,19 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "showPipeline": {"name": "feature_pipeline"},
     "switchOnTriggers": {"repo_name": "ai-builder-lab", "branch": "main", **_KEY, "name": "nightly"},
     "listTriggers": {"limit": 20},
+    "rotateTriggerSecret": {**_KEY, "id": f"trg_{_ID}", "overlap_hours": 24},
     "switchOffTrigger": {**_KEY, "id": f"trg_{_ID}"},
+    "listPrompts": {"tag": "plan", "limit": 20},
+    "publishPrompt": {**_KEY, "content": _PROMPT},
+    "lintPrompt": {"content": _PROMPT, "name": "planner"},
+    "renderPrompt": {"prompt": "planner@^1", "inputs": {"goal": "A parser for questions"}},
+    "exportPrompts": {"prompts": ["planner@1.3.0"], "name": "planning"},
+    "importPrompts": {**_KEY, "content": "UEsDBBQ=", "dry_run": True},
+    "showPrompt": {"name": "planner", "version": "^1"},
+    "listPromptVersions": {"name": "planner", "limit": 20},
+    "diffPrompt": {"name": "planner", "from": "1.2.0", "to": "1.3.0"},
+    "labelPrompt": {**_KEY, "name": "planner", "label": "trial", "version": "1.3.0", "reason": "Better plans."},
+    "unlabelPrompt": {**_KEY, "name": "planner", "label": "trial"},
     "createRun": {**_HERE, **_KEY, "pipeline": "feature_pipeline", "params": {"goal": "A parser for questions"}},
     "listArtifacts": {"run_id": f"run_{_ID}", "limit": 20},
     "startUpload": {
@@ -204,6 +224,13 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "readArtifact": {"id": f"art_{_ID}"},
     "listRuns": {"repo_name": "ai-builder-lab", "status": "running", "limit": 20},
     "showRun": {"id": f"run_{_ID}"},
+    "createDeployment": {**_HERE, **_KEY, "env": "preview"},
+    "listDeployments": {"repo_name": "ai-builder-lab", "env": "prod", "status": "live", "limit": 20},
+    "showDeployment": {"id": f"dep_{_ID}"},
+    "rollbackDeployment": {**_KEY, "id": f"dep_{_ID}", "reason": "The start page is empty."},
+    "stopDeployment": {**_KEY, "id": f"dep_{_ID}", "reason": "Nobody looks at it any more."},
+    "deploymentLogs": {"id": f"dep_{_ID}", "offset": 0},
+    "deploymentHealth": {"id": f"dep_{_ID}"},
     "replayRun": {**_KEY, "id": f"run_{_ID}", "against": "param.goal=A parser for answers"},
     "showReplay": {"id": f"run_{_ID}"},
     "showReceipt": {"id": f"run_{_ID}"},
