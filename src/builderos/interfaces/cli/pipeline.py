@@ -100,7 +100,9 @@ def on(caller: Caller, name: str, repo: str | None, branch: str | None) -> int:
     """Let the triggers of a branch's pipeline start runs from now on, on your behalf."""
     body = fields(repo_name=repo, branch=branch)
     reply = caller.client().call("POST", f"/v1/pipelines/{name}/triggers", body, once=True)
-    return caller.show(reply, [str(reply["message"]), table(reply["items"], TRIGGERS)])
+    hooks = [item for item in reply["items"] if item["hook"] is not None]
+    said = [line for item in hooks for line in facts(item, ("hook", "secret"))]
+    return caller.show(reply, [str(reply["message"]), table(reply["items"], TRIGGERS), *said])
 
 
 @triggers.command("list")
@@ -112,6 +114,16 @@ def list_triggers(caller: Caller, pipeline: str | None, limit: int, cursor: str 
     where = fields(pipeline=pipeline, limit=limit, cursor=cursor)
     reply = caller.client().call("GET", "/v1/triggers", where)
     return caller.listing(reply, TRIGGERS, "No trigger is on.")
+
+
+@triggers.command()
+@click.argument("id_", metavar="ID")
+@click.option("--overlap", metavar="HOURS", type=int, default=24, help="How long the secret so far counts, too.")
+@click.pass_obj
+def rotate(caller: Caller, id_: str, overlap: int) -> int:
+    """Give a webhook that starts runs a new secret, which is shown this once."""
+    reply = caller.client().call("POST", f"/v1/triggers/{id_}/secret", {"overlap_hours": overlap}, once=True)
+    return caller.show(reply, [str(reply["message"]), *facts(reply, ("hook", "secret", "old_secret_until"))])
 
 
 @triggers.command("off")

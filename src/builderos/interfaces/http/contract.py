@@ -18,6 +18,12 @@ _TOKEN: Final[Json] = {
     "description": "A workspace token (bos_rt_…), an API key (bos_ak_…) or the local owner's credential (bos_ow_…). "
     "Operations over POST also take a workspace token as the member `reuse_token` of the body.",
 }
+_SIGNATURE: Final[Json] = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "webhook-signature",
+    "description": "HMAC-SHA-256 over webhook-id, webhook-timestamp and body: see https://www.standardwebhooks.com.",
+}
 
 
 def install(api: FastAPI) -> None:
@@ -39,7 +45,7 @@ def describe(api: FastAPI) -> Json:
         separate_input_output_schemas=False, servers=[{"url": "/", "description": "The server that serves this."}],
     )  # fmt: skip
     components: Json = document.setdefault("components", {})
-    components["securitySchemes"] = {"token": _TOKEN}
+    components["securitySchemes"] = {"token": _TOKEN, "signature": _SIGNATURE}
     schemas: Json = components.setdefault("schemas", {})
     schemas["Problem"] = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
     for path in document["paths"].values():

@@ -41,7 +41,12 @@ class HookReply(Out):
 def add_hooks(api: FastAPI, app: Application) -> None:
     """Add the door."""
     door = Door(app)
-    body = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    body = {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": "object"}, "example": {"ref": "refs/heads/main"}}
+        },
+    }
     which = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     signed = [
         {"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in _HEADERS
@@ -50,7 +55,7 @@ def add_hooks(api: FastAPI, app: Application) -> None:
         PATH, door.receive, methods=["POST"], operation_id=NAME, tags=["pipelines"], response_model=HookReply,
         status_code=202, summary="Start a run from a system outside.", description=_SAYS,
         responses={"4XX": {"description": ""}, "5XX": {"description": ""}},
-        openapi_extra={"requestBody": body, "parameters": [which, *signed], "security": [{}],
+        openapi_extra={"requestBody": body, "parameters": [which, *signed], "security": [{"signature": []}],
                        "x-profile": "platform", "x-openai-isConsequential": False},
     )  # fmt: skip
 
