@@ -2,6 +2,14 @@
 
 from typing import Any
 
+import sqlalchemy as sa
+
+from builderos.assets.repositories import service as repositories
+from builderos.core.ids import new_id
+from builderos.core.unit import Unit
+from builderos.workloads.deployments.manifest import read_manifest
+from builderos.workloads.deployments.model import deployments, places
+
 from .deployers import SERVER, Got, get
 from .runs import Ship
 from .sandboxes import until
@@ -51,3 +59,34 @@ def _says(url: str) -> str:
         return get(url).text
     except OSError:
         return ""
+
+
+def stand(unit: Unit, branch_id: str) -> str:
+    """Rows of a preview that is live, with one before it, and no process behind them; the id of the live one."""
+    branch = repositories.branch_by_id(unit, branch_id)
+    c = places.c
+    place = unit.execute(sa.select(places).where(c.branch_id == branch_id)).one_or_none()
+    place_id, number = (place.id, place.numbers) if place is not None else (new_id("plc"), 0)
+    if place is None:
+        unit.execute(sa.insert(places).values(
+            id=place_id, org_id=unit.org_id, repo_id=branch.repo_id, env="preview", branch_id=branch_id,
+            provider="local", machine="none", numbers=0, created_at=unit.now,
+        ))  # fmt: skip
+    elif place.current_id is not None:
+        unit.execute(
+            sa.update(deployments).where(deployments.c.id == place.current_id).values(status="superseded")
+        )
+    ids = [new_id("dep"), new_id("dep")]
+    for at, id_ in enumerate(ids, 1):
+        unit.execute(sa.insert(deployments).values(
+            id=id_, org_id=unit.org_id, place_id=place_id, number=number + at, name=f"{id_}.preview.1",
+            run_id=new_id("run"), step_id=new_id("stp"), repo_id=branch.repo_id, branch_id=branch_id,
+            repo_name=branch.repo_name, branch=branch.name, provider="local", env="preview",
+            status="live" if id_ == ids[-1] else "superseded", detail="",
+            tree=repositories.EMPTY_TREE.hex(),
+            manifest=read_manifest(STATIC, "preview").as_json(), logs_ref=f"logs/deployments/{id_}.log",
+            policy_events=[], created_by="act_system", created_at=unit.now, live_at=unit.now,
+        ))  # fmt: skip
+    changed = {"numbers": number + 2, "current_id": ids[-1]}
+    unit.execute(sa.update(places).where(c.id == place_id).values(**changed))
+    return ids[-1]

@@ -141,7 +141,7 @@ def answer(policy: Policy, column: int, action: Action, resource: str) -> str:
     if decision.verdict == "allow":
         return "+"
     found = [mark for mark, meaning in MARKS.items() if meaning == (decision.code, decision.rules[0])]
-    expected_verdict = "needs_approval" if found == ["?"] else "deny"
+    expected_verdict = "needs_approval" if found in (["?"], ["!"]) else "deny"
     return found[0] if found and decision.verdict == expected_verdict else repr(decision)
 
 

@@ -49,6 +49,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("prompt", "prompt", "Publish, compare, label and carry prompts"),
             Entry("pipeline", "pipeline", "Look over, publish, list and show pipelines"),
             Entry("run", "run", "Start a pipeline, follow and steer its runs"),
+            Entry("deploy", "deploy", "Deploy a branch, look after it, take it back"),
             Entry("replay", "replay", "Execute a run again from its records, and compare", "replay"),
             Entry("receipt", "replay", "Print the signed receipt of a run", "receipt"),
             Entry("verify-receipt", "replay", "Verify a receipt without any server", "verify_receipt"),

@@ -1,5 +1,6 @@
 """Deployments as people and programs look at them, and what they ask to be done with them."""
 
+import codecs
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -156,7 +157,9 @@ def logs(unit: Unit, body: DeploymentLogsIn) -> DeploymentLogs:
         with path.open("rb") as file:
             file.seek(body.offset)
             data = file.read(body.limit)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data)
+    left = len(decoder.getstate()[0])  # the beginning of a character whose rest is in the next piece
     return DeploymentLogs(
-        id=row.id, text=data.decode("utf-8", "replace"), offset=body.offset, next_offset=body.offset + len(data),
-        size=size,
-    )  # fmt: skip
+        id=row.id, text=text, offset=body.offset, next_offset=body.offset + len(data) - left, size=size
+    )

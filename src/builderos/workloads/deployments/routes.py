@@ -20,8 +20,8 @@ from .schema import (
 routes = Operations("deployments")
 
 
-@routes.post("/v1/deployments", "deploy", status=202, consequential=True)
-def deploy(unit: Unit, body: DeployIn) -> Reply[DeployStarted]:
+@routes.post("/v1/deployments", "createDeployment", status=202, consequential=True)
+def create_deployment(unit: Unit, body: DeployIn) -> Reply[DeployStarted]:
     """Deploy a branch that has a deploy.yaml, in a run that verifies what it deployed."""
     return reading.start(unit, body)
 
