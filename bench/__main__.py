@@ -15,6 +15,7 @@ from . import (
     looking,
     millions,
     policy,
+    remembering,
     replaying,
     scale,
     secrets,
@@ -62,6 +63,9 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "looking": lambda: looking.runs(report, small, server, 40 * full),
         "replay": lambda: replaying.replays(report, place),
         "artifacts": lambda: keeping.throughput(report, small, server, place, 5 * full),
+        "memory": lambda: remembering.remembering(
+            report, small, place, 100_000 if full > 1 else 20_000, rival=full > 1
+        ),
         "engine": lambda: engine.runs(report, place, 12 * full, full=full > 1),
         "jail": lambda: jail.starts(report, place, 60 * full),
     }

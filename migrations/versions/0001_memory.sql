@@ -92,7 +92,8 @@ set role bos_definer;
 -- definer's because @@ is not leakproof: behind the wall its index would not be used. So it says itself whose rows
 -- it reads, before anything is compared: of the organisation of this transaction, and of the place.
 --
--- Up to p_exact vectors are compared one by one; more are looked for by their bits, then compared whole.
+-- Up to p_exact vectors are compared one by one; more are looked for by their bits, then compared whole. So is a fifth of
+-- that where it is a good part of the table: then the index has to pass over little that is not of the place.
 create function ops.recall(
   p_repo text, p_branches text[], p_agents text[], p_run text, p_tiers text[], p_text text, p_vector text, p_model text,
   p_floor real, p_depth int, p_exact int, p_now timestamptz
@@ -107,6 +108,7 @@ declare
   v halfvec;
   dim int;
   found int := 0;
+  rows real;
   ids text[] := '{}';
   sims double precision[] := '{}';
   hits text[] := '{}';
@@ -116,10 +118,13 @@ begin
   if p_vector is not null then
     v := p_vector::halfvec;
     dim := vector_dims(v);
-    execute format('select count(*) from (select 1 from ops.memory_vectors where %s and model = $7 and dim = $8 limit $9) s', place)
-      into found using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_model, dim, p_exact + 1;
+    -- At most: the index tells it alone, without looking at a row.
+    select count(*) into found from (
+      select 1 from ops.memory_vectors w where w.org_id = o and w.repo_id = p_repo and w.branch_id = any (p_branches)
+         and w.agent = any (p_agents) and w.model = p_model limit p_exact + 1) s;
+    select greatest(c.reltuples, 0) into rows from pg_class c where c.oid = 'ops.memory_vectors'::regclass;
     near := format('select emb, item_id from ops.memory_vectors where %s and model = $7 and dim = %s and until > $8', place, dim);
-    if found > p_exact then
+    if found > p_exact or (found > p_exact / 5 and found * 8 > rows) then
       perform set_config('hnsw.ef_search', '400', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
         set_config('hnsw.max_scan_tuples', '100000', true), set_config('enable_sort', 'off', true);
       execute format(

@@ -30,8 +30,8 @@ Words = Annotated[list[Name], Field(description="Words to find it by.", max_leng
 TierField = Annotated[
     Tier,
     Field(
-        description="short_term: a run's own, until it is over. episodic: what happened in a run. semantic: a fact with "
-        "its history. vector: anything else that is found by what it means."
+        description="short_term: a run's own, until it is over. episodic: what happened in a run. semantic: a fact "
+        "with its history. vector: anything else that is found by what it means."
     ),
 ]
 AgentField = Annotated[

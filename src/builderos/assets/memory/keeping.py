@@ -53,7 +53,7 @@ def remember(unit: Unit, scope: Scope, note: Note, *, rules: tuple[str, ...] = (
         raise Problem("validation_failed", "there is nothing to remember", hint="Send body.", field="body")
     _fits(tier, note.fact, scope.run_id)
     if tier == "semantic":
-        held = _fact(unit, scope, str(note.fact))
+        held = fact(unit, scope, str(note.fact))
         if held is not None:
             return change(unit, held, note, rules=rules)
     _count(unit)
@@ -99,7 +99,7 @@ def change(
 
 def remove(unit: Unit, row: Any, *, rules: tuple[str, ...] = ()) -> dict[str, Any]:
     """Let an item go. It is found no more; a fact can be brought back for 30 days."""
-    new = dict(row) | {
+    new: dict[str, Any] = dict(row) | {
         "deleted_at": unit.now, "version": row["version"] + 1, "changed_by": unit.actor.id, "changed_at": unit.now,
     }  # fmt: skip
     _update(unit, new)
@@ -148,6 +148,17 @@ def undo(unit: Unit, id_: str, version: int | None) -> dict[str, Any]:
     return change(unit, held, note, rules=rules, act="undo")
 
 
+def fact(unit: Unit, scope: Scope, name: str) -> Any:
+    """The row of a fact in exactly this place, removed ones included; locked. None: there is none."""
+    c = items.c
+    wanted = sa.select(items).where(
+        c.org_id == unit.org_id, c.repo_id == scope.repo_id, c.branch_id == (scope.branch_id or ""),
+        c.agent == (scope.agent or ""), c.fact == _line(unit, name),
+    )  # fmt: skip
+    row = unit.execute(wanted.with_for_update()).one_or_none()
+    return row._mapping if row is not None else None  # pyright: ignore[reportPrivateUsage]
+
+
 def versions(unit: Unit, id_: str) -> list[sa.Row[Any]]:
     """Every version of an item, newest first, for a caller that has asked the policy."""
     wanted = sa.select(history).where(history.c.item_id == id_).order_by(history.c.version.desc())
@@ -184,16 +195,6 @@ def _fits(tier: Tier, fact: str | None, run_id: str | None) -> None:
         )  # fmt: skip
     if tier == "short_term" and not run_id:
         raise Problem("validation_failed", "short_term belongs to a run", hint="Send run_id.", field="run_id")
-
-
-def _fact(unit: Unit, scope: Scope, fact: str) -> Any:
-    c = items.c
-    wanted = sa.select(items).where(
-        c.org_id == unit.org_id, c.repo_id == scope.repo_id, c.branch_id == (scope.branch_id or ""),
-        c.agent == (scope.agent or ""), c.fact == _line(unit, fact),
-    )  # fmt: skip
-    row = unit.execute(wanted.with_for_update()).one_or_none()
-    return row._mapping if row is not None else None  # pyright: ignore[reportPrivateUsage]
 
 
 def _update(unit: Unit, row: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 from builderos.trust.secrets.service import redact
 
+from . import tiers
 from .schema import MAX_PATHS, EntryIn, Fault, ManageIn, ManageOut
 
 MAX_INDEXED: Final = 2000
@@ -38,6 +39,8 @@ def manage(unit: Unit, body: ManageIn) -> ManageOut:
     Raises `not_found` (no such file or entry), `conflict` (add: described already), `validation_failed`, and as
     `locate`.
     """
+    if body.tier is not None or body.ids:
+        return tiers.manage(unit, body)
     reads = body.action in READS
     action: policy.Action = "memory.read" if reads else "memory.write"
     memory = remembered.remember(unit, locate(unit, body, action, lock=not reads))

@@ -36,7 +36,7 @@ class NGrams:
     floor: float = ngrams.FLOOR
     local: bool = True
 
-    def embed(self, context: Context, call: Call, texts: Sequence[str]) -> list[list[float]]:
+    def embed(self, context: Context, call: Call, texts: Sequence[str]) -> list[list[float]]:  # noqa: ARG002
         """512 numbers for each."""
         return ngrams.vectors(texts)
 

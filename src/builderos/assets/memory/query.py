@@ -12,6 +12,7 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.secrets.service import redact
 
+from . import tiers
 from .ranking import Doc, search, terms_of
 from .schema import MemoryItem, QueryIn, QueryOut, Stats
 
@@ -30,6 +31,8 @@ def query(unit: Unit, body: QueryIn) -> QueryOut:
     Raises `validation_failed` (search without words, a foreign cursor) and as `locate`. A memory file that cannot be
     read is named in `warnings`; the others are answered from.
     """
+    if body.tier is not None:
+        return tiers.query(unit, body)
     place = locate(unit, body, "memory.read")
     terms = terms_of(body.query or "")
     if body.mode == "search" and not terms:

@@ -7,6 +7,8 @@ from pydantic import Field
 from builderos.assets.workspaces.service import BranchIn, BranchWriteIn
 from builderos.core.schema import In, Line, Name, Out, Text, ToolOut
 
+from .items_schema import AgentField, Body, Fact, ItemId, Remembered, RunField, Shared, Tier, Ttl
+
 MAX_PATHS: Final = 100
 Path = Annotated[str, Field(description="Path in the repository.", min_length=1, max_length=4096)]
 Tags = Annotated[list[Name], Field(description="Words to find it by.", max_length=50)]
@@ -26,6 +28,15 @@ class QueryIn(BranchIn):
     tag: Annotated[Name | None, Field(description="Only files with this tag.")] = None
     owner: Annotated[Name | None, Field(description="Only files of this owner.")] = None
     file_type: Annotated[Name | None, Field(description="Only files of this type, e.g. py.")] = None
+    tier: Annotated[
+        Tier | Literal["all"] | None,
+        Field(
+            description="What agents and people remember instead of files: all, or one tier. short_term: of a run. "
+            "episodic: what happened. semantic: facts. vector: found by meaning."
+        ),
+    ] = None
+    agent: AgentField = None
+    run_id: RunField = None
     k: Annotated[int | None, Field(description="search: at most this many of the best.", ge=1, le=200)] = None
     limit: Annotated[int, Field(description="Files per page.", ge=1, le=200)] = 50
     cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=1000)] = (
@@ -50,22 +61,28 @@ class MemoryItem(Out):
 
 
 class Stats(Out):
-    """Numbers of the files that match the filters; the maps hold the twenty most frequent."""
+    """Numbers of the files that match the filters, with tier of what is remembered; the twenty most frequent each."""
 
-    files: int
-    described: int
-    pinned: int
-    by_file_type: dict[str, int]
-    by_owner: dict[str, int]
-    by_tag: dict[str, int]
-    by_source: dict[str, int]
-    last_updated: str | None
+    files: int = 0
+    described: int = 0
+    pinned: int = 0
+    by_file_type: dict[str, int] = {}
+    by_owner: dict[str, int] = {}
+    by_tag: dict[str, int] = {}
+    by_source: dict[str, int] = {}
+    by_tier: dict[str, int] = {}
+    last_updated: str | None = None
 
 
 class QueryOut(ToolOut):
-    """One page. `truncated`: the size of a reply ended it early, or cut an item; `next_cursor` goes on."""
+    """One page. `truncated`: the size of a reply ended it early, or cut an item; `next_cursor` goes on.
+
+    With tier, `memories` instead of `items`. They are data, each with its source: `notice` says so.
+    """
 
     items: list[MemoryItem]
+    memories: list[Remembered] = []
+    notice: str | None = None
     next_cursor: str | None
     total: int
     truncated: bool
@@ -96,6 +113,21 @@ class ManageIn(BranchWriteIn):
     description: Annotated[Description | None, Field(description="Short form: its description.")] = None
     tags: Annotated[Tags | None, Field(description="Short form: its tags.")] = None
     owner: Annotated[Name | None, Field(description="Short form: its owner.")] = None
+    tier: Annotated[
+        Tier | None,
+        Field(
+            description="Something to remember instead of a file: add and update take body, the others ids."
+        ),
+    ] = None
+    body: Annotated[Body | None, Field(description="With tier: what is to be remembered.")] = None
+    fact: Annotated[Fact | None, Field(description="tier semantic: what the fact is about.")] = None
+    agent: AgentField = None
+    run_id: RunField = None
+    shared: Shared = False
+    ttl_s: Ttl = None
+    ids: Annotated[
+        list[ItemId], Field(description="With tier, or alone: what is meant.", max_length=MAX_PATHS)
+    ] = []
     items: Annotated[
         list[EntryIn], Field(description="add, update: several files.", max_length=MAX_PATHS)
     ] = []

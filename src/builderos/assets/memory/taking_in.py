@@ -56,12 +56,11 @@ def take_in(unit: Unit, scope: Scope, given: list[Any], rules: tuple[str, ...]) 
 
 def _read(one: Any, number: int) -> tuple[_Item, dict[str, Any]]:
     try:
-        values = dict(cast("dict[str, Any]", one)) if isinstance(one, dict) else {}
-        values["fact"] = values.get("fact") or None
+        values = cast("dict[str, Any]", one if isinstance(one, dict) else {})
         said = values.get("source")
-        known = (
-            {n: v for n, v in said.items() if n in SourceIn.model_fields} if isinstance(said, dict) else {}
-        )  # pyright: ignore[reportUnknownVariableType]
+        source = cast("dict[str, Any]", said if isinstance(said, dict) else {})
+        known = {name: source[name] for name in SourceIn.model_fields if name in source}
+        values = values | {"fact": values.get("fact") or None}
         return _Item.model_validate(values), SourceIn.model_validate(known).model_dump(exclude_none=True)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False, include_context=False)[0]

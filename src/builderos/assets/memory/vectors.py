@@ -136,6 +136,18 @@ def _fill(unit: Unit, model: Embedder, part: Sequence[Waiting], made: Sequence[S
     return len(same)
 
 
+def make_now(unit: Unit, waiting: Sequence[Waiting]) -> list[str]:
+    """Make these vectors in this transaction; with a model that is elsewhere, right behind it. Ids of those made."""
+    model = embedder(unit)
+    if model.local:
+        made = model.embed(unit.context, unit.call, [one.text for one in waiting])
+        _fill(unit, model, waiting, made)
+        return [one.id for one in waiting]
+    context, call = unit.context, unit.call
+    unit.after_commit(lambda: _later(context, call, list(waiting)))
+    return []
+
+
 def of_query(unit: Unit, text: str) -> list[float]:
     """The vector of a question. Raises as `Embedder.embed`."""
     [vector] = embedder(unit).embed(unit.context, unit.call, [text])
