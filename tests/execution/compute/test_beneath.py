@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from builderos.core import folders
+from builderos.core.problems import Problem
 from builderos.execution.compute.service import Beneath
 
 
@@ -54,9 +56,22 @@ def test_a_file_is_read_up_to_its_limit(folder: Path) -> None:
 
 
 def test_a_walk_ends_at_its_limit(folder: Path) -> None:
-    with Beneath(folder) as reader, pytest.raises(OSError) as refusal:
+    with Beneath(folder) as reader, pytest.raises(Problem) as refusal:
         list(reader.walk(2))
-    assert refusal.value.errno == errno.EFBIG
+    assert refusal.value.code == "payload_too_large"
+
+
+def test_what_lies_too_deep_to_be_read_does_not_pass_for_empty(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    for _ in range(2100):
+        os.mkdir("d", dir_fd=fd)
+        fd, above = os.open("d", os.O_RDONLY, dir_fd=fd), fd
+        os.close(above)
+    os.close(fd)
+    with Beneath(folder) as reader, pytest.raises(Problem) as refusal:
+        list(reader.walk())
+    assert refusal.value.code == "payload_too_large"
+    folders.remove(folder)
 
 
 def test_a_folder_that_is_a_link_is_not_opened(folder: Path) -> None:

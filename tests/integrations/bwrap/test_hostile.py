@@ -52,6 +52,15 @@ def test_a_fork_bomb_ends_with_its_time_and_leaves_nothing(yard: Yard) -> None:
     until(lambda: not marked(mark))  # a process that was killed takes a moment to go
 
 
+def test_folders_without_end_count_as_a_full_disk(yard: Yard) -> None:
+    deep = "for n in range(3000):\n    os.mkdir('d')\n    os.chdir('d')"
+    done = yard.run(*program(deep, "x"), limits=dataclasses.replace(QUICK, wall_s=20))
+    assert done.result is not None
+    assert (done.result.reason, done.result.detail) == ("disk", "folders are nested more than 256 deep")
+    again = yard.run(*program("print('goes on')", "x"))
+    assert yard.text(again) == "goes on\n"
+
+
 def test_a_fork_bomb_cannot_have_more_than_its_share(yard: Yard) -> None:
     count = (
         "n = 0\ntry:\n    while True:\n        if os.fork() == 0: time.sleep(30)\n        n += 1\n"

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
+from builderos.core.problems import Problem
+
 _OPENAT2: Final = 437  # on every architecture
 _BENEATH, _NO_SYMLINKS, _NO_MAGIC, _NO_XDEV = 0x08, 0x04, 0x02, 0x01
 _HOW: Final = _BENEATH | _NO_SYMLINKS | _NO_MAGIC | _NO_XDEV
@@ -71,7 +73,8 @@ class Beneath:
 
     def walk(self, limit: int = 100_000) -> Iterator[Entry]:
         """Ordinary files and symbolic links in a fixed order, without any `.git`; devices, sockets and pipes are left
-        out, and what vanishes meanwhile. Raises `OSError` (EFBIG) past `limit` entries."""
+        out, and what vanishes meanwhile. Raises `payload_too_large` past `limit` entries and for paths that are too
+        long."""
         waiting = [""]
         seen = 0
         while waiting:
@@ -79,7 +82,7 @@ class Beneath:
             for name, info in self._list(folder):
                 seen += 1
                 if seen > limit:
-                    raise OSError(errno.EFBIG, "too many files", folder)
+                    raise _too_much(f"more than {limit} files")
                 path = f"{folder}/{name}" if folder else name
                 if stat.S_ISDIR(info.st_mode):
                     waiting.append(path)
@@ -96,7 +99,9 @@ class Beneath:
     def _list(self, folder: str) -> list[tuple[str, os.stat_result]]:
         try:
             fd = self._open(folder or ".", _READ | os.O_DIRECTORY)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # nothing of it could be read: that must not pass for empty
+                raise _too_much("folders nested so deep that their paths are too long") from None
             return []  # it was swapped for something else since it was listed
         try:
             names = sorted(name for name in os.listdir(fd) if name != _SKIPPED)
@@ -125,6 +130,10 @@ class Beneath:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), path)
         return fd
+
+
+def _too_much(what: str) -> Problem:
+    return Problem("payload_too_large", f"the folder holds {what}", hint="Remove what need not be kept.")
 
 
 def _stat(name: str, folder: int) -> os.stat_result | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Final
 
+from builderos.core import folders
 from builderos.core.problems import Problem
 
 from .beneath import Beneath
@@ -153,7 +154,7 @@ def _clear(root: int) -> None:
         if name == _GIT:
             continue
         if stat.S_ISDIR(os.stat(name, dir_fd=root, follow_symlinks=False).st_mode):
-            shutil.rmtree(name, dir_fd=root)
+            folders.remove(name, dir_fd=root)
         else:
             os.unlink(name, dir_fd=root)
 

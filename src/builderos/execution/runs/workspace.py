@@ -1,13 +1,13 @@
 """The folder of a step: laid out from a git tree, and written back as one. Whoever wrote there is a stranger."""
 
 import os
-import shutil
 from collections.abc import Container
 from pathlib import Path
 from typing import Final
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import Edit, Scratch
+from builderos.core import folders
 from builderos.core.context import Context
 from builderos.core.home import project_state
 from builderos.core.problems import Problem
@@ -56,7 +56,7 @@ def lay_out(scratch: Scratch, tree: str, folder: Path) -> None:
     done = marker_of(folder)
     if done.exists():
         return
-    shutil.rmtree(folder, ignore_errors=True)
+    folders.remove(folder)
     folder.mkdir(parents=True)
     links: list[tuple[Path, bytes]] = []
     for file in scratch.files(tree):
@@ -113,4 +113,4 @@ def marker_of(folder: Path) -> Path:
 def remove(folder: Path) -> None:
     """Forget the folder of an attempt that is recorded."""
     marker_of(folder).unlink(missing_ok=True)  # first: half of a folder does not count as laid out
-    shutil.rmtree(folder, ignore_errors=True)
+    folders.remove(folder)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from builderos.core import folders
 from builderos.execution.compute.schema import Reason, Result, Spec, Tier, Use
 
 from . import tree
@@ -215,12 +216,19 @@ class Room:
         self._look_at_disk()
 
     def _held(self) -> int:
+        """Bytes of disk that the command holds; folders too deep to be looked through are more than it may hold."""
         enough = self.spec.limits.disk
-        held = bytes_in(self._workspace, enough) if self.spec.writable else 0
-        if (scratch := self._built.scratch) is not None:
-            fd = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            held += bytes_in(fd, enough)
-            os.close(fd)
+        try:
+            held = bytes_in(self._workspace, enough) if self.spec.writable else 0
+            if (scratch := self._built.scratch) is not None:
+                fd = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    held += bytes_in(fd, enough)
+                finally:
+                    os.close(fd)
+        except folders.TooDeep as error:
+            self._detail = str(error.strerror)
+            return enough + 1
         return held
 
     def _look_at_disk(self) -> None:
@@ -300,20 +308,10 @@ class Room:
 
 def bytes_in(folder: int, enough: int) -> int:
     """Bytes of disk below a folder; every entry counts at least a block, for an empty file fills a disk, too.
-    Stops counting soon after `enough`."""
+    Stops counting soon after `enough`. Raises `folders.TooDeep`."""
     total = 0
-    try:
-        for _, folders, files, fd in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
-            total += sum(_size_of(name, fd) for name in folders + files)
-            if total > enough:
-                break
-    except OSError:  # a folder vanished or was swapped: what was counted counts
-        return total
+    for found in folders.entries(folder):
+        total += max(_LEAST_ENTRY, found.info.st_blocks * _BLOCK)
+        if total > enough:
+            break
     return total
-
-
-def _size_of(name: str, folder: int) -> int:
-    try:
-        return max(_LEAST_ENTRY, os.stat(name, dir_fd=folder, follow_symlinks=False).st_blocks * _BLOCK)
-    except OSError:  # it is gone meanwhile
-        return 0

@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from builderos.core import folders
+
 from . import kernel
 from .tree import is_orphaned, own_name
 
@@ -95,7 +97,7 @@ class Stage:
 
     def clear(self, room: str) -> None:
         """Take away what was shown for a room."""
-        shutil.rmtree(self._folder / "scratch" / room, ignore_errors=True)
+        folders.remove(self._folder / "scratch" / room)
         folder = self._folder / "rooms" / room
         if not self.private or not folder.exists():
             return
@@ -112,7 +114,7 @@ class Stage:
         if self.private:
             with contextlib.suppress(OSError):
                 kernel.unmount(str(self._folder))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        folders.remove(self._folder)
 
 
 def hand_over(workspace: int, account: int | None) -> None:
@@ -120,10 +122,9 @@ def hand_over(workspace: int, account: int | None) -> None:
     if account is None:
         return
     os.chown(".", account, account, dir_fd=workspace)
-    for _, folders, files, fd in os.fwalk(".", dir_fd=workspace, follow_symlinks=False):
-        for name in folders + files:
-            if os.stat(name, dir_fd=fd, follow_symlinks=False).st_uid != account:
-                os.chown(name, account, account, dir_fd=fd, follow_symlinks=False)
+    for found in folders.entries(workspace):
+        if found.info.st_uid != account:
+            os.chown(found.name, account, account, dir_fd=found.parent, follow_symlinks=False)
 
 
 def _fresh_folder() -> Path:
