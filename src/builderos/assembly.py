@@ -33,6 +33,7 @@ from builderos.execution.compute.service import soundness as compute_soundness
 from builderos.execution.gateway import service as gateway
 from builderos.execution.gateway.ports import ModelProvider
 from builderos.execution.runs import service as execution
+from builderos.integrations.anthropic.service import AnthropicProvider
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.docker import service as docker
 from builderos.integrations.kubernetes import service as kubernetes
@@ -40,6 +41,7 @@ from builderos.integrations.local_deploy.service import LocalDeployer
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.oidc.service import OidcProvider
 from builderos.integrations.openai.service import OpenAIProvider
+from builderos.integrations.recorded.service import RecordedProvider
 from builderos.integrations.s3.service import S3Carrier, open_store
 from builderos.integrations.sinks.service import FileCarrier, SyslogCarrier, WebhookCarrier
 from builderos.integrations.vercel import service as vercel
@@ -180,8 +182,14 @@ def _put_models(context: Context, settings: Settings) -> None:
     networks = networks_of(settings.ai_networks)
     files = gateway.AiFiles(settings.ssot or settings.home_dir, settings.ai_model)
 
+    def source_of(entry: gateway.Provider) -> ModelProvider:
+        name = entry.source or ""
+        return context.get(gateway.Gateway).provider(name, files.current().providers[name])
+
     def build(_name: str, entry: gateway.Provider) -> ModelProvider:
-        return OpenAIProvider(entry, networks)
+        if entry.kind == "recorded":
+            return RecordedProvider(entry, files.folder, functools.partial(source_of, entry))
+        return AnthropicProvider(entry, networks) if entry.kind == "anthropic" else OpenAIProvider(entry, networks)
 
     context.put(gateway.Gateway, gateway.Gateway(context, files, build))
 

@@ -240,3 +240,10 @@ def _plainly(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | OSError):
         return "the connection broke"
     return "its answer was not HTTP"
+
+
+def retry_after(text: str | None) -> float | None:
+    """Seconds, where the header `Retry-After` tells seconds."""
+    with contextlib.suppress(TypeError, ValueError):
+        return max(0.0, float(text or ""))
+    return None

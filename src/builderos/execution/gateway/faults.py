@@ -62,11 +62,11 @@ def refusal(provider: str, status: int, body: bytes, retry_after_s: float | None
     return broken(provider, f"failed with the status {status}{quoted}", **theirs)
 
 
-def broken(provider: str, what: str, **theirs: Any) -> Problem:
+def broken(name: str, what: str, /, **theirs: Any) -> Problem:
     """A provider that does not work at the moment."""
     return Problem(
         "upstream_failed",
-        f"{provider} {what}"[: 2 * _MOST],
+        f"{name} {what}"[: 2 * _MOST],
         hint="Repeat the call, or choose another model.",
         **theirs,
     )

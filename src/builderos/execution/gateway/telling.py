@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
-
-from builderos.core.problems import Problem
 
 from . import faults
 from .relaying import Relay
@@ -75,17 +74,18 @@ class _Reader:
 async def told(relay: Relay) -> AsyncIterator[Event]:
     """The events of an answer. Nothing follows `done` or `error`."""
     reader = _Reader()
-    try:
-        async for data in _payloads(relay.chunks()):
-            if data == _DONE:
-                continue
-            for event in reader.read(_object(data)):
-                yield event
-    except (ValueError, TypeError, AttributeError) as error:
-        relay.fail("upstream_failed")
-        problem = faults.broken(relay.candidate.provider, str(error) or "sent what is no chunk of an answer")
-        yield Event("error", _told(problem, relay))
-        return
+    async with aclosing(relay.chunks()) as chunks:
+        try:
+            async for data in _payloads(chunks):
+                for event in reader.read(_object(data)) if data != _DONE else ():
+                    yield event
+        except (ValueError, TypeError, AttributeError) as error:
+            relay.fail("upstream_failed")
+            problem = faults.broken(
+                relay.candidate.provider, str(error) or "sent what is no chunk of an answer"
+            )
+            yield Event("error", problem.as_dict("") | {"usage_id": relay.id})
+            return
     for event in reader.calls():
         yield event
     counts = relay.counts
@@ -131,7 +131,3 @@ def _message(error: Any) -> str:
     if isinstance(error, dict):
         return str(cast(Json, error).get("message", ""))[:1000]
     return str(error)[:1000]
-
-
-def _told(problem: Problem, relay: Relay) -> Json:
-    return problem.as_dict("") | {"usage_id": relay.id}

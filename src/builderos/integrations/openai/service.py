@@ -1,6 +1,5 @@
 """The provider kind `openai`: OpenAI's JSON over HTTP, its bytes passed on as they come."""
 
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -8,7 +7,7 @@ import orjson
 
 from builderos import VERSION
 from builderos.core.dialing import IpNetwork, Unreachable
-from builderos.core.outgoing import Incoming, Outgoing, Place
+from builderos.core.outgoing import Incoming, Outgoing, Place, retry_after
 from builderos.execution.gateway.ports import Ask, NoAnswer
 from builderos.execution.gateway.schema import Label
 from builderos.execution.gateway.service import Provider
@@ -70,10 +69,3 @@ class HttpAnswer:
     def close(self) -> None:
         """See `Answer`."""
         self._response.close()
-
-
-def retry_after(text: str | None) -> float | None:
-    """Seconds, where the header tells seconds."""
-    with contextlib.suppress(TypeError, ValueError):
-        return max(0.0, float(text or ""))
-    return None

@@ -1,0 +1,1 @@
+"""Anthropic's Messages interface behind OpenAI's words."""

@@ -1,0 +1,129 @@
+"""Recordings: a line of JSON for each request with its answer, found again by what was asked."""
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final, cast
+
+from builderos.core.cleaning import cleaned
+from builderos.execution.gateway.ports import Unfit
+from builderos.execution.gateway.schema import Json, Kind
+
+FILE: Final = "cassette.jsonl"
+MAX_BYTES: Final = 256 * 1024 * 1024
+# How an answer comes, and for whom, does not change what it is.
+_NOT_ASKED: Final = frozenset(
+    {"stream", "stream_options", "user", "metadata", "store", "safety_identifier", "prompt_cache_key"}
+)
+
+
+def asked(kind: Kind, body: Json) -> Json:
+    """What of a request decides about its answer."""
+    return {"kind": kind, **{key: value for key, value in body.items() if key not in _NOT_ASKED}}
+
+
+def fingerprint(what: Json) -> str:
+    """Two requests with one fingerprint have one answer."""
+    text = json.dumps(what, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Cassettes:
+    """The recordings of a folder. An answer is `{"body"}` or `{"events"}`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._mark: object = None
+        self._answers: dict[str, list[Json]] = {}
+        self._requests: list[Json] = []
+        self._played = Counter[str]()
+
+    def add(self, what: Json, answer: Json) -> None:
+        """Keep an answer. Secrets were taken out of the request; they are taken out of the answer here."""
+        row = {"fingerprint": fingerprint(what), "request": what, "answer": cleaned(answer)}
+        data = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with (self._folder / FILE).open("ab") as file:
+                file.write(data)
+
+    def find(self, what: Json) -> Json:
+        """The answer to a request; one that was asked again gets the answers in their order, then the last one again.
+
+        Raises `Unfit`, which says where the request differs from the one that is most like it.
+        """
+        with self._lock:
+            self._look()
+            key = fingerprint(what)
+            found = self._answers.get(key)
+            if not found:
+                raise Unfit(f"there is no recording of this request{_nearest(what, self._requests)}")
+            place = min(self._played[key], len(found) - 1)
+            self._played[key] += 1
+            return found[place]
+
+    def _look(self) -> None:
+        files = sorted(self._folder.glob("*.jsonl"))
+        mark = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+        if mark == self._mark:
+            return
+        answers: dict[str, list[Json]] = {}
+        requests: list[Json] = []
+        for file in files:
+            if file.stat().st_size > MAX_BYTES:
+                raise Unfit(f"the recording {file.name} has more than {MAX_BYTES} bytes")
+            for number, text in enumerate(file.read_text().splitlines(), 1):
+                row = _row(text, f"{file.name}:{number}")
+                answers.setdefault(fingerprint(row["request"]), []).append(row["answer"])
+                requests.append(row["request"])
+        self._mark, self._answers, self._requests = mark, answers, requests
+
+
+def _row(text: str, where: str) -> Json:
+    try:
+        row = cast(Json, json.loads(text))
+        if not isinstance(row["request"], dict) or not ({"body", "events"} & row["answer"].keys()):
+            raise TypeError(where)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unfit(f"the recording is damaged at {where}") from error
+    return row
+
+
+def _nearest(what: Json, known: list[Json]) -> str:
+    """Where a request differs from the one that goes along with it the longest."""
+    best: tuple[int, str] = (-1, "")
+    for other in known:
+        path, alike = _difference(what, other, "request")
+        if alike > best[0]:
+            best = (alike, path)
+    return f"; the nearest one differs at {best[1]}" if best[0] >= 0 else "; there is none at all"
+
+
+def _difference(one: Any, other: Any, path: str) -> tuple[str, int]:
+    """The first place where two values differ, and how many agree before it."""
+    alike = 0
+    if isinstance(one, dict) and isinstance(other, dict):
+        mine, theirs = cast(Json, one), cast(Json, other)
+        for key in sorted({*mine, *theirs}, key=lambda name: (name == "messages", name)):
+            if mine.get(key) == theirs.get(key):
+                alike += 1
+                continue
+            found, more = _difference(mine.get(key), theirs.get(key), f"{path}.{key}")
+            return found, alike + more
+    if isinstance(one, list) and isinstance(other, list):
+        ours, others = cast(list[Any], one), cast(list[Any], other)
+        for number, (left, right) in enumerate(zip(ours, others, strict=False)):
+            if left != right:
+                found, more = _difference(left, right, f"{path}[{number}]")
+                return found, alike + more
+            alike += 1
+        return f"{path}: {len(ours)} items instead of {len(others)}", alike
+    return f"{path}: {_short(one)} instead of {_short(other)}", alike
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:117] + "…"
