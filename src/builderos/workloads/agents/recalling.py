@@ -39,10 +39,11 @@ def _remember(unit: Unit, at: At, args: Mapping[str, Any]) -> Result:
         raise Problem(
             "policy_denied", f"{at.agent.name} may not remember", hint="Say it in your answer instead."
         )
-    source = {"run_id": at.work.run_id}
+    fact = str(args.get("fact") or "") or None
     note = memory.Note(
-        body=str(args["text"]), tier="semantic", source=source, kind="agent", fact=str(args.get("fact") or "")
-    )
+        body=str(args["text"]), tier="semantic" if fact else "vector", fact=fact, source={"run_id": at.work.run_id},
+        kind="agent",
+    )  # fmt: skip
     scope = scope_of(at.work, at.agent)
     memory.remember(unit, scope, note)
     return Result("Remembered.")

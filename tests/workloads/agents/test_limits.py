@@ -1,0 +1,147 @@
+"""Models that misbehave: what can be repaired is, within limits; what stops a step says so precisely."""
+
+from typing import Any
+
+import pytest
+
+from builderos.core.problems import Problem
+from tests.support.models import Json, Scripted, say, use
+from tests.support.runs import Ship
+
+AGENT = """
+name: %s
+role: Limited
+prompt_ref: builder
+toolset: [read_file, write_file, list_files, run_tests]
+%s
+"""
+ONE = """
+steps:
+  - {id: build, agent: %s, title: Work%s}
+"""
+
+
+def done(ship: Ship, name: str, more: str, rest: str = "") -> Json:
+    run = ship.done(ONE % (name, rest), {f"agents/{name}.yaml": AGENT % (name, more)})
+    return ship.steps(run)["build"]
+
+
+def forever(reply: Json) -> Any:
+    class Lines(list[Json]):
+        def __getitem__(self, _: Any) -> Any:
+            return reply
+
+    return Lines()
+
+
+def test_a_model_that_repeats_itself_is_stopped(ship: Ship, model: Scripted) -> None:
+    model.lines["loop"] = forever(use(("read_file", {"path": "README.md"})))
+    step = done(ship, "loop", "limits: {repeats: 3}")
+    assert (step["status"], step["reason"]) == ("failed", "problem")
+    assert step["error"] == "repeats: the agent repeats itself: the same tool call 4 times"
+    assert len(model.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("limit", "error"),
+    [
+        ("model_calls: 2", "model_calls: the agent has used its 2 model calls"),
+        ("tokens: 200", "tokens: the agent has used its 200 tokens"),
+        ("tool_calls: 2", "tool_calls: the agent has made its 2 tool calls"),
+        ("cost: 0.015", "cost: the agent has used its 0.015 cost"),
+        ("run_tokens: 150", "run_tokens: the agent has used its 150 run tokens"),
+    ],
+)
+def test_each_limit_ends_the_step_by_its_name(ship: Ship, model: Scripted, limit: str, error: str) -> None:
+    name = "limit-" + limit.partition(":")[0].replace("_", "-")
+    model.lines[name] = [use(("list_files", {"pattern": f"{n}/**"})) for n in range(9)]
+    assert done(ship, name, f"limits: {{{limit}}}")["error"] == error
+
+
+def test_an_unknown_tool_and_wrong_arguments_are_told_to_the_model_which_may_do_better(
+    ship: Ship, model: Scripted
+) -> None:
+    bad = {"id": "c1", "type": "function", "function": {"name": "write_file", "arguments": "{not json"}}
+    model.lines["clumsy"] = [
+        use(("rm_rf", {"path": "/"})),
+        use(("write_file", {"path": "a.txt"})),
+        {"message": {"role": "assistant", "content": None, "tool_calls": [bad]}},
+        use(("write_file", {"path": "a.txt", "content": "a", "mode": "777"})),
+        use(("write_file", {"path": "../../etc/passwd", "content": "root"})),
+        use(("write_file", {"path": ".git/config", "content": "x"})),
+        use(("write_file", {"path": "a.txt", "content": "a"})),
+        say("Done."),
+    ]
+    step = done(ship, "clumsy", "limits: {mistakes: 4}")
+    assert step["status"] == "succeeded", step["error"]
+    last = model.requests("clumsy")[-1]["messages"]
+    told = [message["content"] for message in last if message["role"] == "tool"]
+    assert "rm_rf" in told[0]
+    assert "'content' is a required property" in told[1]
+    assert "mode" in told[3]
+    assert told[4].startswith("invalid_path")
+    assert told[5].startswith("invalid_path")
+    assert told[6] == "Wrote a.txt."
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"message": {"role": "assistant", "content": ""}},
+        {"message": {"role": "assistant", "content": None, "tool_calls": []}},
+        {},
+        use(("no_such_tool", {})),
+    ],
+)
+def test_a_model_that_never_says_anything_usable_fails_the_step(
+    ship: Ship, model: Scripted, garbage: Json
+) -> None:
+    model.lines["mute"] = forever(garbage)
+    step = done(ship, "mute", "limits: {mistakes: 2}")
+    assert (step["status"], step["reason"]) == ("failed", "problem")
+    assert step["error"].startswith("mistakes: the model gives no usable answer")
+    assert len(model.asked) <= 4
+
+
+def test_a_refusal_of_the_gateway_ends_the_step_with_its_reason(ship: Ship, model: Scripted) -> None:
+    def no(*_: Any) -> Json:
+        raise Problem("budget_exceeded", "the budget of the month is used up", hint="Raise it.")
+
+    model.lines["poor"] = [no]
+    step = done(ship, "poor", "")
+    assert (step["status"], step["reason"]) == ("failed", "budget")
+    assert "the budget of the month is used up" in step["error"]
+
+
+def test_a_provider_that_is_down_is_asked_again_and_what_was_paid_stays(ship: Ship, model: Scripted) -> None:
+    tried: list[int] = []
+
+    def shaky(request: Json, _: Any) -> Json:
+        tried.append(len(request["messages"]))
+        if len(tried) == 1:
+            raise Problem("upstream_failed", "the provider answers 500", hint="Try again.")
+        return say("Done.")
+
+    model.lines["shaky"] = [use(("list_files", {})), shaky]
+    step = done(ship, "shaky", "", ", retries: {max: 1, backoff: 1s}")
+    assert step["status"] == "succeeded", step["error"]
+    assert [turn.number for turn, _ in model.asked] == [1, 2, 2]
+    assert step["usage"]["model_calls"] == 2
+
+
+def test_a_gate_on_tests_runs_them_on_what_the_agent_left(ship: Ship, model: Scripted) -> None:
+    model.lines["hasty"] = [
+        use(("write_file", {"path": "a.txt", "content": "wrong"})),
+        say("All tests pass."),
+    ]
+    rest = ', gates: [tests_pass], inputs: {tests: "grep -q right a.txt"}'
+    step = done(ship, "hasty", "", rest)
+    assert (step["status"], step["reason"]) == ("failed", "gate")
+    assert step["error"] == "the tests ended with exit code 1"
+
+
+def test_what_an_agent_file_says_wrongly_is_told_with_its_line(ship: Ship, model: Scripted) -> None:
+    step = done(ship, "broken", "toolsets: [x]")
+    assert step["status"] == "failed"
+    assert "agents/broken.yaml:6:1: toolsets: unknown key" in step["error"]
+    assert model.asked == []
