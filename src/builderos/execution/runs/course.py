@@ -226,6 +226,13 @@ class Course:
         else:
             self.end(step, "skipped", reason=verdict)
 
+    def first(self, rows: Sequence[Row]) -> None:
+        """Steps that need none: they may run, those with a condition where it holds."""
+        self.ready(row for row in rows if row.spec.get("when") is None)
+        for row in rows:
+            if row.spec.get("when") is not None:
+                self._decide(row)
+
     def ready(self, rows: Iterable[Row]) -> None:
         """Steps may run."""
         found = list(rows)

@@ -16,12 +16,23 @@ from .model import steps
 def finish(unit: Unit, course: Course) -> None:
     """Close a course; of a run that is over by that, write what is written then. Last in its unit."""
     course.close()
+    wind_up(unit, course)
+
+
+def wind_up(unit: Unit, course: Course) -> None:
+    """Write what is written of a run that is over by this unit, and let others of its group begin."""
     if course.over:
         unit.outlast()
         ended(unit, course)
         unit.get(LocalFiles).note(unit, course.run.id)
         if course.run.group_name is not None:
-            groups.admit(unit, course.run.group_name)
+            admit(unit, course.run.group_name)
+
+
+def admit(unit: Unit, group: str) -> None:
+    """Let runs of a group begin as far as there is room."""
+    for course in groups.admit(unit, group):
+        wind_up(unit, course)
 
 
 def ended(unit: Unit, course: Course) -> None:

@@ -34,20 +34,27 @@ def waiting(unit: Unit, group: str) -> Sequence[Row]:
     return unit.execute(wanted.order_by(c.priority, c.id).with_for_update(skip_locked=True)).all()
 
 
-def admit(unit: Unit, group: str) -> None:
-    """Let runs of the group begin as far as there is room."""
+def admit(unit: Unit, group: str) -> list[Course]:
+    """Let runs of the group begin as far as there is room; those of which by their conditions no step is to run, and
+    which are over at once.
+    """
+    over: list[Course] = []
     _lock(unit, group)
     running = _running(unit, group)
     for run in waiting(unit, group):
         if running >= _most(run.definition):
-            return
+            break
         course = Course(unit, run)
         course.values["held"] = False
         c = steps.c
         first = sa.select(steps).where(c.run_id == run.id, c.waiting_for == 0, c.ended_at.is_(None))
-        course.ready(unit.execute(first.order_by(c.position)).all())
+        course.first(unit.execute(first.order_by(c.position)).all())
         course.close()
-        running += 1
+        if course.over:
+            over.append(course)
+        else:
+            running += 1
+    return over
 
 
 def _lock(unit: Unit, group: str) -> None:

@@ -23,7 +23,7 @@ from . import events, groups, sources
 from .callers import Callers
 from .course import Course
 from .definition import Definition, Node, bind, expand, node_of
-from .ending import finish
+from .ending import finish, wind_up
 from .model import runs, steps
 from .rows import GOOD, Row, actor_json, call_of, find_run
 from .schema import RunStarted, RunStartIn
@@ -135,7 +135,7 @@ def insert_run(
     c = steps.c
     first = unit.execute(sa.select(steps).where(c.run_id == run_id, c.waiting_for == 0, c.ended_at.is_(None)))
     if not held:
-        course.ready(sorted(first, key=lambda row: row.position))
+        course.first(sorted(first, key=lambda row: row.position))
     course.close()
     unit.get(Callers).remember(run_id, call_of(run))
     payload: dict[str, Any] = {
@@ -146,6 +146,7 @@ def insert_run(
         payload |= {"repo": values["repo_name"], "repo_id": values["repo_id"], "branch": values["branch"]}
         payload["base"] = values["base_sha"]
     ledger.record(unit, "run.started", run_id, payload)
+    wind_up(unit, course)  # by their conditions, no step may be to run
     return run_id
 
 

@@ -13,7 +13,7 @@ from builderos.core.database import Database
 from builderos.core.unit import Unit, as_system
 from builderos.engine.durable import Durable, Task
 
-from . import groups
+from . import ending
 from .course import Course, is_heavy
 from .ending import finish
 from .model import runs, steps
@@ -50,7 +50,7 @@ class Watch:
         for run_id in as_system(context, org_id, _overdue, read_only=True):
             as_system(context, org_id, lambda unit, run_id=run_id: time_out(unit, run_id))
         for group in as_system(context, org_id, _held, read_only=True) if whole else ():
-            as_system(context, org_id, lambda unit, group=group: groups.admit(unit, group))
+            as_system(context, org_id, lambda unit, group=group: ending.admit(unit, group))
         found = as_system(context, org_id, lambda unit: _due(unit, whole=whole), read_only=True)
         if not found:
             return
