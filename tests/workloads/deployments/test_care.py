@@ -81,7 +81,7 @@ def test_production_that_is_denied_does_not_happen(harbour: Harbour) -> None:
 
 @pytest.mark.parametrize("env", ["dev", "stage", "prod"])
 def test_a_workspace_deploys_previews_alone(harbour: Harbour, env: str) -> None:
-    harbour.server("mine")
+    harbour.server(f"mine {env}")
     run = harbour.ship.until(harbour.ship.start("deploy_pipeline", params={"env": env}))
     step = harbour.ship.steps(run)[env]
     assert (run["status"], step["reason"]) == ("failed", "policy")

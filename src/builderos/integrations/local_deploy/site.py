@@ -19,6 +19,12 @@ _PIECE: Final = 256 * 1024
 _INDEX: Final = "index.html"
 _WELL_KNOWN: Final = ".well-known"
 _TYPES: Final = mimetypes.MimeTypes()  # without the machine's own files: the same answer on every machine
+for _ending, _type in {
+    ".js": "text/javascript", ".mjs": "text/javascript", ".webp": "image/webp", ".avif": "image/avif",
+    ".woff": "font/woff", ".woff2": "font/woff2", ".wasm": "application/wasm", ".md": "text/markdown",
+    ".webmanifest": "application/manifest+json",
+}.items():  # fmt: skip
+    _TYPES.add_type(_type, _ending)  # which Pythons know differently, or not at all
 _ABSENT: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EINVAL, errno.ENAMETOOLONG}
 )
