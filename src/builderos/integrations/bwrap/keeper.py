@@ -8,8 +8,11 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import logging
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -28,15 +31,19 @@ from .egress import Rules
 from .room import Place, Room
 from .seats import Seat, Seats
 from .stage import Stage
-from .tree import own_name
+from .tree import end_all_below, own_name
 from .walls import Strong, Walls, Weak
 from .wire import Inbox, Message, packed
 
+log = logging.getLogger("builderos.sandboxes")
 _CHUNK: Final = 65536
 _REFILL_S: Final = 0.04  # later than most starts take: making a seat must not slow down the one just taken
 _REMOVE_S: Final = 0.05
 _REMOVE_TRIES: Final = 100
 _PROBE_S: Final = 10
+_LEAVE_S: Final = 5.0  # longer than a command may take to go when it is killed
+_LOOK_S: Final = 2.0
+_LOOKS: Final = 4  # together longer than it takes to leave in good order
 
 
 class Keeper:
@@ -62,9 +69,15 @@ class Keeper:
         await self._gone.wait()
         self._loop.remove_reader(self._sock)
         for room in list(self._rooms.values()):
-            room.end("lost")
+            try:
+                room.end("lost")
+            except Exception:  # it goes with all others, below
+                log.exception("%s cannot be ended", room.spec.id)
         if self._rooms:
-            await self._empty.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), _LEAVE_S)
+        if self._rooms:
+            end_all_below(os.getpid())
         self._dismiss()
 
     def _heard(self) -> None:
@@ -89,7 +102,7 @@ class Keeper:
         try:
             room = Room(spec, message["folder"], rules, self._place, self._ended)
             seat = self._seats.take(apart=message["tier"] == "strong")
-        except (Problem, OSError) as error:
+        except Exception as error:  # noqa: BLE001  the server is told; other rooms go on
             self._refuse(spec.id, error)
             return
         self._rooms[spec.id] = room
@@ -98,7 +111,7 @@ class Keeper:
     def _begin(self, room: Room, seat: Seat, tier: Tier) -> None:
         try:
             room.begin(seat, tier)
-        except (Problem, OSError) as error:
+        except Exception as error:  # noqa: BLE001  the server is told; other rooms go on
             del self._rooms[room.spec.id]
             seat.dismiss()
             self._loop.call_later(_REMOVE_S, self._bury, seat, _REMOVE_TRIES)
@@ -109,7 +122,9 @@ class Keeper:
             self._refilling = True
             self._loop.call_later(_REFILL_S, self._refill)
 
-    def _refuse(self, name: str, error: Problem | OSError) -> None:
+    def _refuse(self, name: str, error: Exception) -> None:
+        if not isinstance(error, Problem | OSError):
+            log.error("%s cannot start", name, exc_info=error)
         if isinstance(error, Problem):
             words = {"code": error.code, "detail": error.detail, "hint": error.hint}
         else:
@@ -119,13 +134,15 @@ class Keeper:
 
     def _ended(self, room: Room, result: Result, seat: Seat) -> None:
         self._rooms.pop(room.spec.id, None)
-        write_result(Path(room.folder), result)
+        try:
+            write_result(Path(room.folder), result)
+        except OSError:  # the disk is full: the server hears of it all the same
+            log.exception("the result of %s cannot be written", room.spec.id)
         self._say({"op": "ended", "id": room.spec.id, "result": dataclasses.asdict(result)})
         if self._gone.is_set() and not self._rooms:
             self._empty.set()
         os.close(seat.pidfd)
-        if seat.group is not None and not seat.group.remove():
-            self._loop.call_later(_REMOVE_S, self._remove_group, seat, _REMOVE_TRIES)
+        self._remove_group(seat, _REMOVE_TRIES)
 
     def _remove_group(self, seat: Seat, tries: int) -> None:
         """The kernel takes a moment to notice that a group is empty."""
@@ -174,6 +191,26 @@ class Keeper:
             self._gone.set()
         finally:
             self._sock.setblocking(False)
+
+
+def leave_with(sock: socket.socket) -> None:
+    """See that this process goes soon after the server, with all commands, even when its loop hangs.
+
+    A signal reaches what a loop does not. A thread would, too, but who forks must have none.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    missed = 0
+
+    def look(*_: object) -> None:
+        nonlocal missed
+        missed = missed + 1 if poll.poll(0) else 0
+        if missed > _LOOKS:
+            end_all_below(os.getpid())
+            os._exit(1)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
 
 
 def write_result(folder: Path, result: Result) -> None:
@@ -240,6 +277,7 @@ def main(fd: int, state: Path, ahead: int) -> None:
         walls, missing = walls_here(stage)
         enforced = list(cgroups.enforced) if cgroups else []
         hello: Message = {"op": "ready", "tiers": list(walls), "missing": missing, "limits": enforced}
+        leave_with(sock)
         asyncio.run(_serve(sock, Place(stage, doorman, walls), cgroups, ahead, hello))
     finally:
         doorman.close()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import resource
 import signal
@@ -24,12 +25,14 @@ from .stage import Stage, hand_over
 from .walls import Built, Walls
 from .way_in import WayIn
 
+log = logging.getLogger("builderos.sandboxes")
 _TICK_S: Final = 0.1
 _CLOSE_TICK_S: Final = 0.03  # where nobody but us holds memory back
 _SCAN_SHARE: Final = 20  # looking at the disk takes at most a twentieth of the time
 _LEAST_ENTRY: Final = 4096
 _BLOCK: Final = 512
 _SETTLE_S: Final = 5.0
+_FILE_TOO_LARGE: Final = 128 + signal.SIGXFSZ  # as a shell tells of it: the kernel ended who wrote on
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class Room:
         self._next_look = 0.0
         self._rss = 0
         self._done = False
+        self._broken = False
 
     def begin(self, seat: Seat, tier: Tier) -> None:
         """Start in a seat that is ready. Raises `Problem` or `OSError`; then nothing runs and nothing is left."""
@@ -101,9 +105,9 @@ class Room:
         self._output.release()
         built.started()
         self._init = self._seat.pid
-        self._loop.add_reader(self._output.source, self._pump)
+        self._loop.add_reader(self._output.source, self._safely, self._pump)
         self._loop.add_reader(self._seat.pidfd, self._exited)
-        self._loop.add_reader(built.status, self._heard)
+        self._loop.add_reader(built.status, self._safely, self._heard)
         self._after(self.spec.limits.wall_s, lambda: self.end("timeout"))
         self._after(_TICK_S, self._tick)
         if self._tier == "weak":
@@ -126,7 +130,9 @@ class Room:
             return
         self._cause = self._cause or cause
         if self._tier == "strong" and self._pidfd < 0:
-            return  # `_admit` will see it: killed half-way, bubblewrap would leave a process of its own behind
+            # `_admit` will see it: killed half-way, bubblewrap would leave a process of its own behind.
+            self._after(_SETTLE_S, self._kill)
+            return
         if cause in ("oom", "disk", "lost"):
             self._kill()
             return
@@ -204,6 +210,9 @@ class Room:
         if self._done:
             return
         self._loop.call_later(_TICK_S if self._seat.group else _CLOSE_TICK_S, self._tick)
+        self._safely(self._kill if self._broken else self._watch)
+
+    def _watch(self) -> None:
         if os.path.exists(f"{self.folder}/kill"):
             self.end("killed")
         if self._seat.group is not None:
@@ -246,13 +255,42 @@ class Room:
         self._next_look = began + took + max(took, min(took * _SCAN_SHARE, full_in / 2))
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
-        self._timers.append(self._loop.call_later(seconds, call))
+        self._timers.append(self._loop.call_later(seconds, self._safely, call))
+
+    def _safely(self, call: Callable[[], None]) -> None:
+        """A command that cannot be watched must not run: whatever goes wrong here, it ends, and with a result."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  it is told in the log and in the result
+            self._break(error)
+            self.end("lost")
+
+    def _break(self, error: Exception) -> None:
+        if not self._broken:
+            log.error("%s cannot be watched any more", self.spec.id, exc_info=error)
+        self._broken = True
+        self._detail = (
+            self._detail or f"the sandbox could not be watched: {type(error).__name__}: {error}"[:500]
+        )
+        self._loop.remove_reader(self._output.source)  # it may be what goes wrong, and would again at once
 
     # ------------------------------------------------------------ afterwards
 
     def _exited(self) -> None:
         self._loop.remove_reader(self._seat.pidfd)
         _, status, used = os.wait4(self._seat.pid, 0)
+        try:
+            result = self._summed_up(status, used)
+        except Exception as error:  # noqa: BLE001  whoever waits for it waits for an answer
+            self._break(error)
+            result = Result(self._cause or "lost", None, detail=self._detail)
+        self._done = True
+        try:
+            self._ended(self, result, self._seat)
+        finally:
+            self._forget()  # nobody waits for this any more
+
+    def _summed_up(self, status: int, used: resource.struct_rusage) -> Result:
         with contextlib.suppress(OSError):
             self._status += os.read(self._built.status, 65536)
         wall_s = time.monotonic() - self._began
@@ -264,7 +302,9 @@ class Room:
         cpu_s = (group.cpu_s() if group else None) or used.ru_utime + used.ru_stime
         peak = (group.peak() if group else 0) or max(self._rss, used.ru_maxrss * 1024)
         code = self._code(os.waitstatus_to_exitcode(status))
-        self._done = True
+        if self._cause is None and code == _FILE_TOO_LARGE:
+            self._cause = "disk"
+            self._detail = f"a file would have grown past {self.spec.limits.disk} bytes"
         self._loop.remove_reader(self._output.source)
         self._output.end()
         proxy = self._proxy
@@ -278,8 +318,7 @@ class Room:
             "" if code is not None or self._cause else "the sandbox could not be set up"
         )
         decisions = proxy.decisions if proxy else ()
-        self._ended(self, Result(reason, code, use, detail, self._output.truncated, decisions), self._seat)
-        self._forget()  # nobody waits for this any more
+        return Result(reason, code, use, detail, self._output.truncated, decisions)
 
     def _code(self, code: int) -> int | None:
         """The command's own exit code; bubblewrap's where it failed before the command began is none."""
@@ -288,22 +327,24 @@ class Room:
         return code if code >= 0 else 128 - code
 
     def _forget(self) -> None:
-        """Close and give back everything."""
+        """Close and give back everything; each, whatever becomes of the others."""
         self._done = True
         for timer in self._timers:
             timer.cancel()
-        if hasattr(self, "_built"):
-            self._loop.remove_reader(self._built.status)
-            self._built.close()
-        self._output.end()
-        for line in (self._proxy, self._way):
-            if line is not None:
-                line.close()
-        os.close(self._workspace)
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-        self._place.stage.clear(self.spec.id)
-        self._place.stage.give_back(self._account)
+        with contextlib.ExitStack() as last:
+            last.callback(self._place.stage.give_back, self._account)
+            last.callback(self._place.stage.clear, self.spec.id)
+            if self._pidfd >= 0:
+                last.callback(os.close, self._pidfd)
+            last.callback(os.close, self._workspace)
+            for line in (self._proxy, self._way):
+                if line is not None:
+                    last.callback(line.close)
+            self._loop.remove_reader(self._output.source)
+            last.callback(self._output.end)
+            if hasattr(self, "_built"):
+                self._loop.remove_reader(self._built.status)
+                last.callback(self._built.close)
 
 
 def bytes_in(folder: int, enough: int) -> int:

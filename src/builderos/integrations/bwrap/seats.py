@@ -155,7 +155,14 @@ def _stood_apart() -> bool:
 
 def _alone_with(sock: socket.socket) -> int:
     """Hold nothing of the keeper's but this socket: its pipes must end when it closes them."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGCHLD,
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+        signal.SIGALRM,
+    ):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     fd = sock.fileno()

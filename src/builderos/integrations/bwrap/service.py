@@ -26,6 +26,7 @@ from .wire import Message, messages, packed
 
 _AHEAD: Final = 4
 _START_S: Final = 30.0
+_CLOSE_S: Final = 15.0
 _POLL_S: Final = 0.05
 _CLAIM, _RESULT, _LOG, _KILL = "claim.json", "result.json", "log", "kill"
 
@@ -78,7 +79,11 @@ class _Keeper:
     def close(self) -> None:
         """Have it end everything and leave."""
         self.sock.shutdown(socket.SHUT_WR)
-        self.process.wait()
+        try:
+            self.process.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:  # its commands die with it
+            self.process.kill()
+            self.process.wait()
 
     def _listen(self) -> None:
         for message in messages(self.sock):
