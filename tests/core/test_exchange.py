@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from builderos.core.database import Database
 from builderos.core.exchange import Exchange
+from builderos.core.problems import Problem
 from tests.support.databases import FreshDatabase
 
 
@@ -36,6 +38,29 @@ def test_values_of_every_kind_arrive_as_they_were_sent(connection: psycopg.Conne
     )
     for _ in range(2):  # prepared on the way, then known
         assert _asked(exchange, text, *values) == [(*values[:-1], {"k": [1]})]
+
+
+def test_a_word_of_a_list_of_words_arrives_as_its_text(connection: psycopg.Connection[Any]) -> None:
+    class Colour(StrEnum):
+        RED = "red"
+
+    assert _asked(Exchange(connection), "select %s::text", Colour.RED) == [("red",)]
+
+
+def test_a_question_outside_any_organisation_gets_its_rows(database: FreshDatabase) -> None:
+    asked = Database(database.keys)
+    try:
+        text = "select %s::text[], %s::timestamptz is null, current_setting('app.unit', true)"
+        for _ in range(2):  # prepared on the way, then known
+            assert asked.ask(text, (["a", "b"], None)) in (
+                [(["a", "b"], True, None)],
+                [(["a", "b"], True, "")],
+            )
+        with pytest.raises(Problem, match="did not answer"):
+            asked.ask("select pg_terminate_backend(pg_backend_pid())")
+        assert asked.ask("select 1") == [(1,)]
+    finally:
+        asked.close()
 
 
 def test_the_first_failure_is_raised_and_nothing_behind_it_is_done(

@@ -5,6 +5,7 @@ backend's process id (`enter`), so that injected SQL cannot switch to another on
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -100,6 +101,12 @@ class Database:
         with translated(), self._fresh() as connection:
             yield driver(connection)
 
+    def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one statement outside any organisation, prepared: for what a call asks before it has a unit."""
+        with translated(), self._fresh() as connection:
+            wire = _wire(connection)
+            return wire.rows(wire.run([(statement, parameters)])[0])
+
     def organisations(self, work: str) -> list[str]:
         """Ids of the organisations with work of a kind: `outbox` those with messages due, any other word all."""
         with self.as_server() as conn:
@@ -191,8 +198,7 @@ class Transaction:
     ) -> None:  # fmt: skip
         self._connection = connection
         self._driver = driver(connection)
-        self._wire: Exchange = connection.info.get(_WIRE) or Exchange(self._driver)
-        connection.info[_WIRE] = self._wire  # it lives as long as the connection in the pool
+        self._wire = _wire(connection)
         self._proof = proof
         self._flush = flush
         self._by_hand = by_hand
@@ -236,12 +242,12 @@ class Transaction:
 
     def insert(self, table: sa.Table, values: Mapping[str, Any]) -> None:
         """Send one row."""
-        columns = ", ".join(values)
-        places = ", ".join(["%s"] * len(values))
-        self.send(
-            f"insert into {table.fullname} ({columns}) values ({places})",  # noqa: S608 - names of our own tables
-            [_adapted(table, name, value) for name, value in values.items()],
-        )
+        text, documents = _insertion(table, tuple(values))
+        sent = list(values.values())
+        for at in documents:
+            if sent[at] is not None:
+                sent[at] = Jsonb(sent[at])
+        self.send(text, sent)
 
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows that a statement gives."""
@@ -298,8 +304,21 @@ class Transaction:
             raise Retry from twin
 
 
-def _adapted(table: sa.Table, column: str, value: Any) -> Any:
-    return Jsonb(value) if value is not None and isinstance(table.c[column].type, JSONB) else value
+@functools.cache
+def _insertion(table: sa.Table, columns: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
+    """The text that inserts these columns, and which of them hold JSON: as many as our program has inserts."""
+    places = ", ".join(["%s"] * len(columns))
+    documents = tuple(at for at, name in enumerate(columns) if isinstance(table.c[name].type, JSONB))
+    text = f"insert into {table.fullname} ({', '.join(columns)}) values ({places})"  # noqa: S608 - our own names
+    return text, documents
+
+
+def _wire(connection: sa.Connection) -> Exchange:
+    """The exchange of a connection, with what it has prepared: it lives as long as the connection in the pool."""
+    found: Exchange | None = connection.info.get(_WIRE)
+    if found is None:
+        found = connection.info[_WIRE] = Exchange(driver(connection))
+    return found
 
 
 def driver(connection: sa.Connection) -> psycopg.Connection[Any]:

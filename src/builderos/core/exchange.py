@@ -91,18 +91,11 @@ class Exchange:
         return new
 
     def _encoded(self, value: Any) -> bytes | None:
-        if value is None or isinstance(value, bytes):
-            return value
-        if isinstance(value, bool):
-            return b"t" if value else b"f"
+        encode = _ENCODERS.get(type(value))  # pyright: ignore[reportUnknownArgumentType]
+        if encode is not None:
+            return encode(value)
         if isinstance(value, str):
-            if "\0" in value:
-                raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-            return value.encode()
-        if isinstance(value, int):
-            return str(value).encode()
-        if isinstance(value, datetime):
-            return value.isoformat().encode()
+            return _as_text(value)
         if value == []:
             return b"{}"
         dumped = Transformer(self._connection).get_dumper(value, PyFormat.TEXT).dump(value)
@@ -126,6 +119,27 @@ class Exchange:
         if result.status in _FAILED:
             raise errors.error_from_result(result)
         return result
+
+
+def _as_text(value: str) -> bytes:
+    if "\0" in value:
+        raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    return value.encode()
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+# What almost every value is; whatever else there is (enumerations, lists, JSON) is left to psycopg.
+_ENCODERS: Final[dict[type, Callable[[Any], bytes | None]]] = {
+    str: _as_text,
+    type(None): _as_is,
+    bytes: _as_is,
+    int: b"%d".__mod__,
+    bool: {True: b"t", False: b"f"}.__getitem__,
+    datetime: lambda value: value.isoformat().encode(),
+}
 
 
 def _numbered(text: str) -> bytes:
