@@ -24,9 +24,9 @@ from builderos.trust.secrets.service import Keyring
 
 from . import members, roles, visitors
 from .model import credentials, orgs
-from .standing import still
+from .standing import standing_in, still
 
-__all__ = ["members", "roles", "still", "visitors"]
+__all__ = ["members", "roles", "standing_in", "still", "visitors"]
 
 CredentialKind = Literal[
     "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite"
@@ -107,10 +107,10 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     """
     if not SECRET.fullmatch(secret):
         return Found("invalid")
-    with database.connection() as conn:
-        row = conn.execute("select * from ops.credential(%s)", (hasher(secret),)).fetchone()
-    if row is None:
+    rows = database.ask("select * from ops.credential(%s)", (hasher(secret),))
+    if not rows:
         return Found("invalid")
+    row = rows[0]
     id_, org_id, kind, actor_id, actor_name, profile, scopes, repo_id, sandbox_id, branch = row[:10]
     sandbox_state, expires_at, revoked_at, sandbox_expires_at, last_active_at, member_id, member_role = row[
         10:17
@@ -137,9 +137,8 @@ def find_org(database: Database, slug: str) -> tuple[str, bool] | None:
     """Id and anonymous switch of an organisation, before any credential is known."""
     if len(slug) > 63 or not re.fullmatch(r"[a-z0-9][a-z0-9-]*", slug):
         return None
-    with database.connection() as conn:
-        row = conn.execute("select id, anonymous from ops.org_by_slug(%s)", (slug,)).fetchone()
-    return (row[0], row[1]) if row else None
+    rows = database.ask("select id, anonymous from ops.org_by_slug(%s)", (slug,))
+    return (rows[0][0], rows[0][1]) if rows else None
 
 
 def anonymous_actor(org_id: str) -> Actor:

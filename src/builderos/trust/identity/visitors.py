@@ -27,10 +27,9 @@ def organisation_for(
     """The organisation of a call without credential; None where the slug is nobody's. One question to the database."""
     if slug is not None and not _SLUG.match(slug):
         return None
-    with database.connection() as conn:
-        query = "select id, anonymous, rival from ops.org_for_visitor(%s, %s)"
-        row = conn.execute(query, (slug, patterns_of(owner, name))).fetchone()
-    return Visited(*row) if row else None
+    query = "select id, anonymous, rival from ops.org_for_visitor(%s, %s)"
+    rows = database.ask(query, (slug, patterns_of(owner, name)))
+    return Visited(*rows[0]) if rows else None
 
 
 def patterns_of(owner: str | None, name: str | None) -> list[str]:
