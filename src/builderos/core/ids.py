@@ -8,19 +8,20 @@ from typing import Final, Literal, get_args
 Kind = Literal[
     "org", "repo", "sbx", "br", "crd", "act", "chg", "apr", "pul", "bak", "shr", "alt", "tok", "req", "evt", "rel",
     "key", "nte", "pol", "usr", "sva", "inv", "ses", "oac", "idp",
-    "whk", "dlv", "wks", "prj", "grt", "sec", "snk", "hld", "run", "pip", "prm", "trg", "stp", "sbr", "art", "upl", "aiu", "mem",
+    "whk", "dlv", "wks", "prj", "grt", "sec", "snk", "hld", "run", "pip", "prm", "evl", "trg", "stp", "sbr", "art", "upl", "aiu", "mem",
     "dep", "plc",
 ]  # fmt: skip
 
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _ID: Final = re.compile(r"(?:" + "|".join(KINDS) + r")_[0-9A-HJKMNP-TV-Z]{26}\Z")
 
 
 def new_id(kind: Kind) -> str:
     """Return `<kind>_<26 characters>`: 48 bits of milliseconds, then 80 random bits."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return f"{kind}_" + "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{kind}_" + "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def is_id(text: str, kind: Kind) -> bool:

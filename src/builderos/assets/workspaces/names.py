@@ -65,8 +65,8 @@ MAX_DRAWS: Final = 4
 
 def draw(attempt: int) -> str:
     """A random branch name; after a few collisions with a random suffix."""
-    adjective, noun = divmod(
-        secrets.randbelow(len(ADJECTIVES) * len(NOUNS)), len(NOUNS)
-    )  # one look at the system's dice
+    # One look at the system's dice; of 2^64 numbers none of these names gets a share that anybody could notice.
+    number = int.from_bytes(secrets.token_bytes(8), "big") % (len(ADJECTIVES) * len(NOUNS))
+    adjective, noun = divmod(number, len(NOUNS))
     name = f"sandbox-{ADJECTIVES[adjective]}-{NOUNS[noun]}"
     return name if attempt < MAX_DRAWS else f"{name}-{secrets.token_hex(3)}"
