@@ -38,10 +38,14 @@ ITEMS: Final = (
     "copy ops.memory_items (id, org_id, repo_id, branch_id, agent, run_id, tier, fact, body, tags, source, version, "
     "pinned, created_by, created_at, changed_by, changed_at) from stdin"
 )
-VECTORS: Final = "copy ops.memory_vectors (item_id, org_id, repo_id, branch_id, agent, run_id, tier, model, dim, until, emb) "
+VECTORS: Final = (
+    "copy ops.memory_vectors (item_id, org_id, repo_id, branch_id, agent, run_id, tier, model, dim, until, emb) "
     "from stdin"
-RECALL: Final = "select item_id from ops.recall(%s, array[''], array[''], '', array['vector'], %s, %s, %s, -1, %s, %s, now()) "
+)
+RECALL: Final = (
+    "select item_id from ops.recall(%s, array[''], array[''], '', array['vector'], %s, %s, %s, -1, %s, %s, now()) "
     "limit %s"
+)
 
 
 @dataclass(frozen=True)

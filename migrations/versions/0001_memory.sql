@@ -150,12 +150,14 @@ begin
          select id, ts_rank_cd(tsv, $8) r from (select id, tsv from ops.memory_items where %s and tsv @@ $8 limit $9) a) b
        order by r desc, id limit $10) c', place);
     execute near into hits
-      using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_now, q, 5000, p_depth;
-    if cardinality(hits) < least(10, p_depth) then
-      -- Too few have all the words: those with any of them follow, the ones with more of them first.
-      q := replace(plainto_tsquery('english', p_text)::text, ' & ', ' | ')::tsquery;
+      using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_now, q, 2000, p_depth;
+    if cardinality(hits) < least(10, p_depth) and q::text not like '%!%' then
+      -- Too few have all the words: those with any of them follow. Of many words the longest are asked for: as a rule they
+      -- are the rarer ones, and rows that share but common words with the question would cost much and say little.
+      select string_agg('''' || replace(replace(x.lexeme, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery into q from (
+        select lexeme from unnest(to_tsvector('english', p_text)) order by length(lexeme) desc, lexeme limit 6) x;
       execute near into more
-        using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_now, q, 2000, p_depth;
+        using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_now, q, 1000, p_depth;
       hits := hits || array(select m from unnest(more) with ordinality as u(m, n) where m <> all (hits) order by n);
     end if;
   end if;

@@ -168,12 +168,13 @@ def test_a_secret_is_neither_stored_nor_embedded_nor_in_the_history(world, sandb
 
 
 def test_what_became_a_secret_later_is_taken_out_on_the_way_out(world, sandbox):
-    value = "correct-horse-battery-9x7Q"
+    value = "zq8Xv2LrT9wKmP4sYd7NbHc3"
     id_ = put(sandbox, fact="phrase", body=f"say {value} at the door")["id"]
-    made = world.as_owner("POST", "/v1/secrets", json={"name": "DOOR", "value": value})
+    made = world.as_owner("POST", "/v1/secrets", json={"key_name": "DOOR", "value": value})
     assert made.status_code < 300, made.text
     for shown in (
-        get(sandbox, q="door"), get(sandbox, f"items/{id_}"), get(sandbox, f"facts/{id_}/history"), get(sandbox, "export"),
+        get(sandbox, q="door"), get(sandbox, f"items/{id_}"), get(sandbox, f"facts/{id_}/history"),
+        get(sandbox, "export"),
         sandbox.post("/memory/query", mode="search", query="door", tier="all"),
     ):  # fmt: skip
         assert value not in json.dumps(shown)
@@ -198,8 +199,8 @@ def test_a_term_ends_an_item_a_pin_keeps_it_and_the_sweep_removes_it(world, sand
     assert bodies(get(sandbox)) == ["stays"]
     assert bodies(get(sandbox, q="gone stays gets a term")) == ["stays"]
     assert tidying.tidy(world.context, world.org_id) == 2
-    assert in_unit(world, lambda u: u.execute(
-        sa.select(memory_items.c.id).where(memory_items.c.id.in_([short, kept, late]))).scalars().all()) == [kept]  # fmt: skip
+    left = sa.select(memory_items.c.id).where(memory_items.c.id.in_([short, kept, late]))
+    assert in_unit(world, lambda unit: unit.execute(left).scalars().all()) == [kept]
     world.ok(post(sandbox, f"items/{kept}/pin", pinned=False))
     assert get(sandbox)["items"] == [], "its term is over, and counts again"
 
@@ -211,8 +212,8 @@ def test_more_than_may_be_kept_is_refused(databases):
         assert small.problem(try_put(sandbox, body="3"), "quota_exceeded")["limit"] == 2
         small.ok(small.http.request("DELETE", f"/v1/memory/items/{ids[0]}", headers=sandbox.headers))
         old = timedelta(days=31)
-        as_system(small.context, small.org_id, lambda u: u.execute(
-            sa.update(memory_items).where(memory_items.c.deleted_at.is_not(None)).values(deleted_at=u.now - old)))  # fmt: skip
+        gone = sa.update(memory_items).where(memory_items.c.deleted_at.is_not(None))
+        as_system(small.context, small.org_id, lambda u: u.execute(gone.values(deleted_at=u.now - old)))
         assert tidying.tidy(small.context, small.org_id) == 1
         put(sandbox, body="3")
 

@@ -1,6 +1,5 @@
 """The two memory tools asked for a tier: search, list, stats, changes, size."""
 
-
 import pytest
 import sqlalchemy as sa
 

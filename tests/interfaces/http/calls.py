@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tests.support.upstreams import provider_file
 from tests.support.world import Json
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ def _replay(s: "Scene") -> str:
     """A replay of a run that is over."""
     path = f"/v1/runs/{s.fresh_run('cancelled')}/replay"
     return s.world.ok(s.world.http.post(path, json={}, headers=s.sandbox.headers), 202)["run_id"]
+
+
+def _model(s: "Scene") -> Json:
+    """A question to a model that there is, and that says nothing."""
+    provider_file(s.world.home, "providers: {scripts: {kind: recorded, mode: scripted, folder: none}}")
+    return {"model": "scripts/any", "messages": [{"role": "user", "content": "hi"}]}
 
 
 CALLS: dict[str, Callable[["Scene"], Json]] = {
@@ -205,6 +212,12 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "listProviders": lambda s: {},
     "listSandboxRuns": lambda s: {},
     "listBudgets": lambda s: {},
+    "streamCompletion": _model,
+    "listModels": lambda s: {},
+    "listModelUsage": lambda s: {},
+    "sumModelUsage": lambda s: {},
+    "listModelBudgets": lambda s: {},
+    "setModelBudget": lambda s: {"subject": "org", "period": "total", "meter": "tokens", "amount": 10**9},
     "setBudget": lambda s: {"meter": "commits", "period": "month", "amount": 10**12},
     "getOverview": lambda s: {},
     "liftSuspension": lambda s: {"id": s.suspended_id},
@@ -271,6 +284,17 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "getArtifact": lambda s: {"id": s.artifact_id},
     "deleteArtifact": lambda s: {"id": s.artifact_id},
     "readArtifact": lambda s: {"id": s.artifact_id},
+    "listMemoryItems": lambda s: {**s.here, "q": "what"},
+    "putMemoryItem": lambda s: {**s.here, "body": f"note {next(numbers)}"},
+    "getMemoryItem": lambda s: {"id": s.fresh_fact()},
+    "removeMemoryItem": lambda s: {"id": s.fresh_fact()},
+    "pinMemoryItem": lambda s: {"id": s.fresh_fact()},
+    "setMemoryTtl": lambda s: {"id": s.fresh_fact(), "ttl_s": 60},
+    "listMemoryFacts": lambda s: s.here,
+    "getMemoryHistory": lambda s: {"id": s.fresh_fact()},
+    "undoMemoryFact": lambda s: {"id": s.fresh_fact()},
+    "exportMemory": lambda s: s.here,
+    "importMemory": lambda s: {**s.here, "items": [{"tier": "vector", "body": "x"}]},
     "listRuns": lambda s: {"limit": 1},
     "showRun": lambda s: {"id": s.run_id},
     "cancelRun": lambda s: {"id": s.fresh_run("noop")},

@@ -383,6 +383,14 @@ class Scene:
         """An upload of the sandbox, of which nothing has come."""
         return self.world.ok(begin(self.world, b"abc", "a.txt", self.sandbox.headers), 201)["id"]
 
+    def fresh_fact(self) -> str:
+        """A fact that the sandbox remembers, in its second version."""
+        body = {"action": "add", "tier": "semantic", "fact": f"fact {next(numbers)}", "body": "one"}
+        self.sandbox.post("/memory/manage", **body)
+        return self.sandbox.post("/memory/manage", **(body | {"action": "update", "body": "two"}))["changed"][
+            0
+        ]
+
     @cached_property
     def artifact_id(self) -> str:
         """Something that the sandbox keeps."""

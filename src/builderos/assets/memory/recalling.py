@@ -50,6 +50,7 @@ def recall(
         except Problem as problem:
             warnings.append(f"found by words alone: {problem.detail}")
     has = vector is not None and any(vector)
+    k = max(1, min(k, MOST))
     depth = max(DEPTH, 4 * k)
     ranked = unit.ask(
         "ops.recall", scope.repo_id, scope.branches, scope.agents, scope.run_id or "", [tier] if tier else list(TIERS),
@@ -58,11 +59,13 @@ def recall(
     )  # fmt: skip
     if not ranked:
         return Recalled((), tuple(warnings))
-    found = _rows(unit, scope, [row[0] for row in ranked], tag)
-    best = [
-        shown(unit, found[id_], score, similarity) for id_, score, similarity, _ in ranked if id_ in found
-    ]
-    return Recalled(tuple(best[: min(k, MOST)]), tuple(warnings))
+    best: list[Remembered] = []
+    for part in (ranked[: 2 * k], ranked[2 * k :]):  # the second where a tag or an end meanwhile has left few
+        if len(best) < k and part:
+            found = _rows(unit, scope, [row[0] for row in part], tag)
+            known = [(found[id_], score, like) for id_, score, like, _ in part if id_ in found]
+            best += [shown(unit, *one) for one in known[: k - len(best)]]
+    return Recalled(tuple(best), tuple(warnings))
 
 
 def _rows(unit: Unit, scope: Scope, ids: list[str], tag: str | None) -> dict[str, Any]:

@@ -43,11 +43,10 @@ def take_in(unit: Unit, scope: Scope, given: list[Any], rules: tuple[str, ...]) 
             body=item.body, tier=item.tier, fact=item.fact or None, tags=tuple(item.tags), source=source, kind="import",
             pinned=item.pinned,
         )  # fmt: skip
-        before = unit.now
         row = keeping.remember(unit, scope, note, rules=rules)
-        if row["version"] == 1:
+        if row["created_at"] == unit.now:
             added += 1
-        elif row["changed_at"] == before:
+        elif row["changed_at"] == unit.now:
             changed += 1
         else:
             same += 1

@@ -47,6 +47,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("promote", "promote", "Propose your branch for main, or release it", "promote"),
             Entry("pull", "promote", "List, show, review and merge proposals", "pull"),
             Entry("prompt", "prompt", "Publish, compare, label and carry prompts"),
+            Entry("agent", "agent", "List and show agents, give one a task, steer it"),
             Entry("pipeline", "pipeline", "Look over, publish, list and show pipelines"),
             Entry("run", "run", "Start a pipeline, follow and steer its runs"),
             Entry("deploy", "deploy", "Deploy a branch, look after it, take it back"),
@@ -65,7 +66,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         "Plan and remember",
         (
             Entry("task", "task", "Create, start, complete and hand over tasks"),
-            Entry("memory", "memory", "Search and keep the memory of a branch"),
+            Entry("memory", "memory_items", "Search and keep the memory of a branch, and what is remembered"),
         ),
     ),
     (

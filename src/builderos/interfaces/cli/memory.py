@@ -14,7 +14,7 @@ COLUMNS = (("path", "FILE"), ("owner", "OWNER"), ("tags", "TAGS"), ("description
 
 @click.group("memory", cls=Noun)
 def command() -> None:
-    """Search and keep the memory of a branch."""
+    """Search and keep the memory of a branch, and what is remembered."""
 
 
 def _filtered(function: Any) -> Any:
@@ -128,7 +128,8 @@ def _path_verb(action: str, text: str) -> click.Command:
     @on_branch
     @click.pass_obj
     def verb(caller: Caller, path: str, repo: str | None, branch: str | None) -> int:
-        return _manage(caller, repo, branch, action, path=path)
+        which = {"ids": [path]} if path.startswith("mem_") else {"path": path}
+        return _manage(caller, repo, branch, action, **which)
 
     verb.__doc__ = text
     return command.command(action)(verb)
@@ -146,7 +147,7 @@ def _plain_verb(action: str, text: str) -> click.Command:
 
 add = _entry_verb("add", "Say what a file is for.")
 change = _entry_verb("update", "Change what the memory says of a file.")
-remove = _path_verb("remove", "Forget a file.")
+remove = _path_verb("remove", "Forget a file, or what has this id.")
 pin = _path_verb("pin", "Keep an entry whatever is tidied.")
 unpin = _path_verb("unpin", "Let an entry be tidied again.")
 index = _plain_verb("index", "Bring the memory up to what is on the branch.")
