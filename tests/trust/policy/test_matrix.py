@@ -99,6 +99,7 @@ RESOURCES: dict[str, Resource] = {
     "repo": Resource("repo", REPO, ORG, REPO, source="url"),
     "repo:path": Resource("repo", REPO, ORG, REPO, source="path"),
     "repo:second": Resource("repo", "repo_b", ORG, "repo_b"),
+    "model": Resource("model", "provider/model", ORG),
     "org": Resource("org", ORG, ORG),
     "ledger": Resource("ledger", ORG, ORG),
     "project": Resource("project", "prj_1", ORG),

@@ -127,18 +127,15 @@ class Gateway:
             raise Problem(
                 "validation_failed", "model must be a name", hint="See GET /openai/v1/models.", param="model"
             )
-        found = routing.candidates(self.files.current(), asked)
         return perform(
-            self._context, call, lambda unit: self.admit(unit, kind, body, asked, found, about or About())
+            self._context, call, lambda unit: self.admit(unit, kind, body, asked, about or About())
         )
 
-    def admit(
-        self, unit: Unit, kind: Kind, body: Json, asked: str, found: list[Candidate], about: About
-    ) -> Job:
+    def admit(self, unit: Unit, kind: Kind, body: Json, asked: str, about: About) -> Job:
         """The part of `prepare` that stands in a unit: with its commit the request is let through."""
         began = time.monotonic()
         self._refuse_strangers(unit)
-        found, _rules = routing.allowed(unit, found)
+        found = routing.allowed(unit, routing.candidates(self.files.current(), asked))
         body = unit.get(vault.Known).of(unit).json(body)
         stream = body.get("stream") is True
         hide = _ask_for_usage(body) if stream and kind == "chat" else False

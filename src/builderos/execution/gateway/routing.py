@@ -39,18 +39,16 @@ def candidates(file: AiFile, asked: str) -> list[Candidate]:
     return list({candidate.name: candidate for candidate in found}.values())
 
 
-def allowed(unit: Unit, found: list[Candidate]) -> tuple[list[Candidate], tuple[str, ...]]:
-    """Those of them that the policy lets the unit's actor use, with the rules. Raises `policy_denied` for the first."""
+def allowed(unit: Unit, found: list[Candidate]) -> list[Candidate]:
+    """Those of them that the policy lets the unit's actor use. Raises `policy_denied` for the first."""
     kept: list[Candidate] = []
-    rules: tuple[str, ...] = ()
     for candidate in found:
         decision = policy.decide(unit, "model.use", resource_of(unit, candidate.name))
         if decision.verdict == "allow":
             kept.append(candidate)
-            rules = rules or decision.rules
         elif not kept:
             raise policy.Refused(decision, "model.use", resource_of(unit, candidate.name))
-    return kept, rules
+    return kept
 
 
 def resource_of(unit: Unit, name: str) -> Resource:

@@ -20,7 +20,7 @@ from . import routing
 from .gateway import Gateway
 from .model import ai_usage
 from .relaying import Job
-from .schema import NANO, About, Event, Label, State, StreamIn
+from .schema import DEFAULT, NANO, About, Event, Label, State, StreamIn
 
 By = Literal["day", "model", "provider", "key", "actor", "agent", "prompt", "run"]
 _COLUMNS: Final = {
@@ -138,9 +138,9 @@ class AiSums(Out):
 def stream_completion(unit: Unit, body: StreamIn) -> Live:
     """A stream of events; with the unit the request is let through. Raises like `Gateway.prepare`."""
     gateway = unit.get(Gateway)
-    found = routing.candidates(gateway.files.current(), body.model)
-    about = About(run_id=body.run_id)
-    job = gateway.admit(unit, "chat", {**body.as_body(), "stream": True}, body.model, found, about)
+    job = gateway.admit(
+        unit, "chat", {**body.as_body(), "stream": True}, body.model, About(run_id=body.run_id)
+    )
     return Live(functools.partial(_frames, gateway, job), resumable=False)
 
 
@@ -154,28 +154,29 @@ async def _frames(gateway: Gateway, job: Job) -> AsyncIterator[bytes]:
 
 def models(unit: Unit, _body: ModelListIn) -> ModelList:
     """The names, those that the policy lets the caller use."""
+    policy.require(unit, "compute.read", policy.org_resource(unit))
+    return ModelList(items=_usable(unit), default=unit.get(Gateway).files.current().default)
+
+
+def usable(unit: Unit) -> list[str]:
+    """Names of the models that the caller may use."""
+    return [row.name for row in _usable(unit)]
+
+
+def _usable(unit: Unit) -> list[ModelRow]:
     file = unit.get(Gateway).files.current()
     rows: list[ModelRow] = []
     for name in routing.listed(file):
-        target = file.default if name == "default" else file.aliases.get(name)
+        target = file.default if name == DEFAULT else file.aliases.get(name)
         real = routing.resolved(file, name)
         provider, _, model = real.partition("/")
         entry = file.providers.get(provider)
         if entry is None or not entry.enabled or not may_use(unit, real):
             continue
         facts = entry.models.get(model) or entry.models.get("*")
-        rows.append(
-            ModelRow(
-                name=name, alias_of=target, kind=entry.kind,
-                **(facts.model_dump(include={"input", "output", "max_output", "context"}) if facts else {}),
-            )
-        )  # fmt: skip
-    return ModelList(items=rows, default=file.default)
-
-
-def usable(unit: Unit) -> list[str]:
-    """Names of the models that the caller may use."""
-    return [row.name for row in models(unit, ModelListIn()).items]
+        known = facts.model_dump(include={"input", "output", "max_output", "context"}) if facts else {}
+        rows.append(ModelRow(name=name, alias_of=target, kind=entry.kind, **known))
+    return rows
 
 
 def may_use(unit: Unit, name: str) -> bool:
