@@ -81,8 +81,10 @@ from builderos.trust.quotas import service as quotas
 from builderos.trust.quotas.routes import routes as usage_routes
 from builderos.trust.vault import service as vault
 from builderos.trust.vault.routes import routes as vault_routes
+from builderos.workloads.agents.routes import routes as agent_routes
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.routes import routes as deployment_routes
+from builderos.workloads.evals.routes import routes as eval_routes
 
 log = logging.getLogger("builderos.app")
 CUT_OFF_S = 5.0
@@ -111,7 +113,9 @@ GROUPS = [
     replay_routes,
     pipeline_routes,
     prompt_routes,
+    eval_routes,
     run_view_routes,
+    agent_routes,
     deployment_routes,
     model_routes,
 ]
@@ -223,6 +227,7 @@ def build_engine(started: Started) -> Engine:
     watch, durable = execution.Watch(), context.get(Durable)
     engine.feed(watch.look)
     engine.feed(execution.fire_triggers)
+    engine.feed(execution.check_tasks)
     care = context.get(deployments.Care)
     engine.feed(care.look)
     engine.word(deployments.WORD, care.heard)

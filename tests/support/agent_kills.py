@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 
 def carry_on(home: Path, database: FreshDatabase, folder: Path, run_id: str, die_at: int) -> bool:
-    """Another process goes on with the run, and is killed at the `die_at`-th moment; False where the run was over before.
+    """Another process goes on with the run, and is killed at the `die_at`-th moment; False where it was over before.
 
     `folder` holds `lines.json`, what the model says turn by turn, and gets `asked.jsonl`, a line per request.
     """

@@ -1,5 +1,6 @@
 """A model that a test writes: what it answers to which request, as a gateway would hand it on."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -38,15 +39,16 @@ class Scripted:
 
     lines: dict[str, Sequence[Json | Answer]] = field(default_factory=dict[str, Sequence[Json | Answer]])
     asked: list[tuple[Turn, Json]] = field(default_factory=list[tuple[Turn, Json]])
-    before: Callable[[Turn], None] | None = None
+    held: Callable[[Turn], bool] | None = None  # whether the reply may come now
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def complete(self, context: Context, call: Call, request: Mapping[str, Any], turn: Turn) -> Json:
         del context, call
-        if self.before is not None:
-            self.before(turn)
         with self.lock:
             self.asked.append((turn, json.loads(json.dumps(dict(request)))))
+        if self.held is not None:
+            while not self.held(turn):  # noqa: ASYNC110 - a test decides when
+                await asyncio.sleep(0.01)
         line = self.lines[turn.agent][turn.number - 1]
         choice = line(dict(request), turn) if callable(line) else line
         return {

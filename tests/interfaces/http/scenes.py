@@ -22,6 +22,8 @@ from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
 from builderos.trust.orgs import service as orgs
+from builderos.workloads.agents.model import sessions
+from builderos.workloads.evals.model import evals
 from tests.support.deploying import stand
 from tests.support.uploads import begin, upload
 from tests.support.world import Json, Sandbox, World, make_repository
@@ -56,6 +58,28 @@ def ask_in(unit: Unit, run_id: str) -> None:
         .where(steps.c.run_id == run_id)
         .values(status="waiting_input", waiting=asked, next_at=later, started_at=unit.now)
     )
+
+
+def try_in(unit: Unit, run_id: str, branch_id: str) -> None:
+    """Have a suite of a branch be tried in a run."""
+    said = {"regressions": [], "flaky": [], "cases": []}
+    unit.execute(
+        sa.insert(evals).values(
+            id=new_id("evl"), org_id=unit.org_id, name=run_id, suite="scene", suite_digest="", run_id=run_id,
+            repo_name="lab", branch_id=branch_id, branch="scene", counts=False, verdict="pass", pass_rate=1.0, cases=0,
+            document=said, created_by=unit.actor.id, created_at=unit.now,
+        )
+    )  # fmt: skip
+
+
+def open_session(unit: Unit, step_id: str, run_id: str) -> None:
+    """Have the agent of a step be at work, as it is once its step has begun."""
+    unit.execute(
+        sa.insert(sessions).values(
+            org_id=unit.org_id, step_id=step_id, number=1, run_id=run_id, agent="builder", spec={}, tree="",
+            state="open", model_calls=0, tool_calls=0, input_tokens=0, output_tokens=0, cost=0.0, started_at=unit.now,
+        )
+    )  # fmt: skip
 
 
 class Grounds:
@@ -323,6 +347,20 @@ class Scene:
         self.world.ok(self.world.as_owner("POST", "/v1/prompts", json={"content": prompt_file("scene")}))
         return "scene"
 
+    @cached_property
+    def suite(self) -> str:
+        """A suite of evals on the sandbox's branch."""
+        self.sandbox.commit({"evals/scene.yaml": "replies: {a: x}\ncases: [{id: a, golden: x}]\n"})
+        return "scene"
+
+    @cached_property
+    def tried_suite(self) -> str:
+        """A suite with a result of a run on the sandbox's branch."""
+        id_ = self.run_id
+        branch_id = "br_" + self.sandbox_id.removeprefix("sbx_")
+        as_system(self.world.context, self.world.org_id, lambda unit: try_in(unit, id_, branch_id))
+        return "scene"
+
     @property
     def prompt_label(self) -> str:
         """A label that stands."""
@@ -372,6 +410,14 @@ class Scene:
         if how == "asking":
             as_system(self.world.context, self.world.org_id, lambda unit: ask_in(unit, id_))
         return id_
+
+    def fresh_agent(self) -> str:
+        """The step of an agent that works on the branch."""
+        id_: str = self.sandbox.post("/v1/agents/builder/runs", goal="Work")["run_id"]
+        shown = self.world.ok(self.world.as_owner("GET", f"/v1/runs/{id_}"))
+        step_id: str = shown["steps"][0]["id"]
+        as_system(self.world.context, self.world.org_id, lambda unit: open_session(unit, step_id, id_))
+        return step_id
 
     @cached_property
     def step_id(self) -> str:

@@ -150,3 +150,82 @@ def test_a_question_waits_in_the_inbox_and_its_answer_is_the_result(ship: Ship, 
     assert run["status"] == "succeeded", [(s["status"], s["error"]) for s in run["steps"]]
     assert ship.steps(run)["build"]["result"]["text"] == "You said: spaces"
     assert len(model.requests("careful")) == 2
+
+
+def heard(ship: Ship, model: Scripted, turn: int) -> str:
+    """The id of the step, once its model was asked this turn."""
+    until = time.monotonic() + 20
+    while not any(asked.number == turn for asked, _ in model.asked):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return model.asked[-1][0].step_id
+
+
+def post(ship: Ship, path: str, **body: Any) -> Json:
+    return ship.world.ok(ship.world.http.post(path, json=body, headers=ship.box.headers))
+
+
+def test_what_is_said_meanwhile_is_heard_before_the_next_turn_and_ever_after(
+    ship: Ship, model: Scripted
+) -> None:
+    open_: set[int] = {2, 3}
+    model.held = lambda turn: turn.number in open_
+    model.lines["builder"] = [use(("list_files", {})), use(("list_files", {"pattern": "*"})), say("Done.")]
+    id_ = ship.start(ship.pipeline(ONE % "builder"))
+    step_id = heard(ship, model, 1)
+    post(ship, f"/v1/steps/{step_id}/message", text="Use tabs.")
+    open_.add(1)
+    assert ship.until(id_)["status"] == "succeeded"
+    first, second, third = [
+        [m["content"] for m in request["messages"] if m["role"] == "user"]
+        for request in model.requests("builder")
+    ]
+    assert first[1:] == []
+    assert second[1:] == ["Use tabs."]
+    assert third[1:] == ["Use tabs."]
+    refused = ship.world.http.post(
+        f"/v1/steps/{step_id}/message", json={"text": "?"}, headers=ship.box.headers
+    )
+    ship.world.problem(refused, "illegal_transition")
+
+
+def test_an_interrupted_agent_asks_what_to_do_and_goes_on_with_the_answer(
+    ship: Ship, model: Scripted
+) -> None:
+    stop = [True]
+    model.held = lambda turn: turn.number == 1 or not stop[0]
+    model.lines["builder"] = [
+        use(("write_file", {"path": "a", "content": "a"})),
+        say("Never said."),
+        say("Stopped."),
+    ]
+    id_ = ship.start(ship.pipeline(ONE % "builder"))
+    step_id = heard(ship, model, 2)
+    post(ship, f"/v1/steps/{step_id}/interrupt")
+    step = waiting(ship, id_, "waiting_input")
+    assert "was interrupted" in step["waiting"]["message"]
+    stop[0] = False
+    model.lines["builder"] = [None, say("Stopped.")]  # type: ignore[list-item]
+    post(ship, f"/v1/runs/{id_}/answer", answer="Stop there.")
+    run = ship.until(id_)
+    assert run["status"] == "succeeded", [(s["status"], s["error"]) for s in run["steps"]]
+    assert model.requests("builder")[-1]["messages"][-1] == {"role": "user", "content": "Stop there."}
+    assert ship.steps(run)["build"]["result"]["text"] == "Stopped."
+
+
+def test_everybody_who_may_see_the_run_sees_what_its_agent_did(ship: Ship, model: Scripted) -> None:
+    model.lines["builder"] = [use(("read_file", {"path": "nothing.txt"}), said="I look."), say("Done.")]
+    run = ship.done(ONE % "builder")
+    path = f"/v1/steps/{ship.steps(run)['build']['id']}/calls"
+    first = ship.world.ok(ship.world.http.get(f"{path}?limit=2", headers=ship.box.headers))
+    assert [(c["kind"], c["status"], c["asked"]) for c in first["items"]] == [
+        ("model", "done", ["read_file"]), ("tool", "failed", []),
+    ]  # fmt: skip
+    assert first["items"][0]["label"] == "scripted"
+    assert first["items"][1]["text"].startswith("not_found: there is no file nothing.txt")
+    rest = ship.world.ok(
+        ship.world.http.get(f"{path}?cursor={first['next_cursor']}", headers=ship.box.headers)
+    )
+    assert [c["text"] for c in rest["items"]] == ["Done."]
+    stranger = ship.world.open_sandbox()
+    ship.world.problem(ship.world.http.get(path, headers=stranger.headers), "not_found")

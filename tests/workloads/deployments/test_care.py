@@ -196,11 +196,13 @@ def test_secrets_reach_what_is_deployed_as_the_policy_file_says(ship: Ship, harb
     set_policy(world, "version: 1\n")
 
 
-def test_a_repository_has_so_many_places_and_no_more(ship: Ship, harbour: Harbour) -> None:
+def test_a_repository_has_so_many_places_and_no_more(
+    ship: Ship, harbour: Harbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = ship.world.open_sandbox()
     other.commit({"deploy.yaml": "version: 1\nstatic: {folder: site}\n", "site/index.html": "hi"})
     live = harbour.get("/v1/deployments?status=live")["items"]
-    ship.world.settings.__dict__["max_deployments"] = max(1, len(live))
+    monkeypatch.setitem(vars(ship.world.settings), "max_deployments", max(1, len(live)))
     body = {"repo_name": other.repo_name, "branch": other.branch}
     reply = ship.world.ok(ship.world.http.post("/v1/deployments", json=body, headers=other.headers), 202)
     ended = {"failed", "succeeded"}
@@ -208,7 +210,6 @@ def test_a_repository_has_so_many_places_and_no_more(ship: Ship, harbour: Harbou
     until(lambda: ship.world.http.get(path, headers=other.headers).json()["status"] in ended)
     run = ship.world.http.get(path, headers=other.headers).json()
     assert "the limit is" in ship.steps(run)["preview"]["error"]
-    ship.world.settings.__dict__["max_deployments"] = 20
 
 
 def test_files_of_old_versions_go_and_what_was_interrupted_is_closed(ship: Ship, harbour: Harbour) -> None:

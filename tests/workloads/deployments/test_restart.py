@@ -1,5 +1,6 @@
 """A server process that is killed: what was live is live again, what was under way ends, nothing is left over."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,8 @@ SLOW = COMMAND.replace("exec python3", f"sleep {MARK} & exec python3")
 
 
 @pytest.fixture
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("killed")
-    folder.chmod(0o755)
-    started = server.start(folder / "home")
+def running(run_folder: Path) -> Iterator[Server]:
+    started = server.start(run_folder / f"d{uuid.uuid4().hex[:8]}" / "home")
     yield started
     started.stop()
 

@@ -18,7 +18,7 @@ from .logs import Sink
 from .logs_find import Attempt, ref_of
 from .logs_follow import Tails
 from .origins import ORIGINS
-from .reading import listed, show
+from .reading import listed, require, show
 from .records import Material
 from .replay import Variants
 from .replay import builtin as builtin_variants
@@ -26,6 +26,7 @@ from .rows import NODE, QUEUE, UNDO
 from .seen import seen_run, seen_step
 from .starting import begin, start
 from .stepping import elsewhere, node
+from .taskchecks import look as check_tasks
 from .triggers_firing import look as fire_triggers
 from .undoing import undo
 from .watching import Watch
@@ -33,8 +34,9 @@ from .watching import Watch
 __all__ = [
     "APPROVE", "FIXED", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Attempt", "Callers", "Definition",
     "EffectHandlers", "Followers", "Ingredients", "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch",
-    "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "canonical", "definition_of", "digest",
+    "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "canonical", "check_tasks",
+    "definition_of", "digest",
     "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
     "leaving", "listed", "local_files", "node", "on_verdict",
-    "parse", "ref_of", "seen_run", "seen_step", "show", "start", "undo", "workspace",
+    "parse", "ref_of", "require", "seen_run", "seen_step", "show", "start", "undo", "workspace",
 ]  # fmt: skip

@@ -20,6 +20,12 @@ inputs: {goal: string}
 template: |
   Split this into tasks: {{ goal }}
 """
+_SUITE: Final = """\
+suite: plans
+prompt: planner@^1
+cases:
+  - {id: small, input: {goal: A parser}, expect: [{type: is-json}, {type: contains, value: steps}]}
+"""
 _PIPELINE: Final = """\
 name: build
 version: 1.0.0
@@ -230,6 +236,10 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "listAgentCalls": {"id": f"stp_{_ID}", "limit": 20},
     "tellAgent": {**_KEY, "id": f"stp_{_ID}", "text": "Use the parser that is there."},
     "interruptAgent": {**_KEY, "id": f"stp_{_ID}"},
+    "listEvals": {"suite": "plans", "limit": 20},
+    "lintEval": {"content": _SUITE, "suite": "plans"},
+    "runEval": {"repo_name": "ai-builder-lab", "branch": "main", **_KEY, "suite": "plans", "prompt": "planner@1.3.0"},
+    "showEvalResults": {"suite": "plans", "version": "1.3.0"},
     "createRun": {**_HERE, **_KEY, "pipeline": "feature_pipeline", "params": {"goal": "A parser for questions"}},
     "listArtifacts": {"run_id": f"run_{_ID}", "limit": 20},
     "startUpload": {

@@ -82,6 +82,8 @@ class Calls:
         if entry is None:
             entry = await self._unit(functools.partial(self._begin_model, n), self.agent.model)
             self._known[n] = entry
+        elif not entry.is_over:  # it was cut off: what was said since then is heard, too
+            entry = await self._unit(functools.partial(self._again, entry), self.agent.model)
         self.heard[turn] = list(entry.request.get("heard", ()))
         reply = entry.response
         if reply is None:
@@ -99,6 +101,14 @@ class Calls:
         entry = Entry(n, "model", self.agent.model, digest, {"heard": heard}, "begun")
         journal.note(unit, self.session, entry)
         return entry
+
+    def _again(self, entry: Entry, unit: Unit) -> Entry:
+        self._look_up(unit, entry.n)
+        more = journal.hear(unit, self.session, entry.n)
+        if not more:
+            return entry
+        heard = [*entry.request.get("heard", ()), *more]
+        return journal.ask_again(unit, self.session, replace(entry, request={"heard": heard}))
 
     async def _asked(self, entry: Entry, request: Mapping[str, Any]) -> Mapping[str, Any]:
         prompt: Mapping[str, Any] = self.session.spec["prompt"]

@@ -169,6 +169,20 @@ def change(unit: Unit, session: Session, entry: Entry) -> None:
         _count(unit, session, entry)
 
 
+def ask_again(unit: Unit, session: Session, entry: Entry) -> Entry:
+    """A call of a model without a result is made once more, with what was said meanwhile."""
+    c = calls.c
+    unit.execute(
+        sa.update(calls)
+        .where(
+            c.org_id == unit.org_id, c.step_id == session.step_id, c.session == session.number, c.n == entry.n,
+            c.status == "begun",
+        )
+        .values(request=dict(entry.request))
+    )  # fmt: skip
+    return entry
+
+
 def _count(unit: Unit, session: Session, entry: Entry) -> None:
     c, usage = sessions.c, entry.usage
     counted: dict[str, Any] = {f"{entry.kind}_calls": c[f"{entry.kind}_calls"] + 1}

@@ -53,7 +53,7 @@ messages = sa.Table(
     "agent_messages",
     metadata,
     sa.Column("org_id", sa.Text, primary_key=True),
-    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("step_id", sa.Text, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("author", sa.Text, nullable=False),

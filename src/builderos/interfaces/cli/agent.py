@@ -1,0 +1,107 @@
+"""Agents: look at them, give one a task, see what it does, steer it."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from .caller import Caller
+from .commands import Noun
+from .options import fields, on_branch, paged
+from .output import facts, plain
+from .run_follow import follow_run
+
+LIST = (("name", "NAME"), ("role", "ROLE"), ("version", "VERSION"), ("model", "MODEL"), ("source", "FROM"),
+        ("description", "DESCRIPTION"))  # fmt: skip
+CALLS = (("n", "N"), ("kind", "KIND"), ("name", "NAME"), ("status", "STATUS"), ("said", "SAID"))
+FACTS = ("name", "version", "role", "description", "prompt_ref", "model", "source")
+_SHOWN = 100
+
+
+@click.group("agent", cls=Noun)
+def command() -> None:
+    """List and show agents, give one a task, see what it does, steer it."""
+
+
+@command.command("list")
+@on_branch
+@click.pass_obj
+def list_(caller: Caller, repo: str | None, branch: str | None) -> int:
+    """List agents: those that come with BuilderOS, and those of a branch."""
+    reply = caller.client().call("GET", "/v1/agents", fields(repo_name=repo, branch=branch))
+    return caller.listing(reply, LIST, "There is no agent.")
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--file", "as_file", is_flag=True, help="Print the file alone, to be copied to agents/NAME.yaml."
+)
+@on_branch
+@click.pass_obj
+def show(caller: Caller, name: str, as_file: bool, repo: str | None, branch: str | None) -> int:
+    """Show an agent: its prompt, its tools, how far it may go."""
+    reply = caller.client().call(
+        "GET", f"/v1/agents/{quote(name, safe='')}", fields(repo_name=repo, branch=branch)
+    )
+    if as_file:
+        return caller.show(reply, str(reply["content"]).rstrip("\n"))
+    more = {"tools": ", ".join(reply["toolset"]), "limits": json.dumps(reply["limits"])}
+    return caller.show(reply, [*facts(reply, FACTS), *(f"{key}: {value}" for key, value in more.items())])
+
+
+@command.command()
+@click.argument("name")
+@click.argument("goal")
+@click.option("--tests", metavar="COMMAND", help="Has to end well before anything is committed.")
+@click.option("--no-commit", is_flag=True, help="Leave what it makes with the run.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Show what happens until it ends.")
+@on_branch
+@click.pass_obj
+def run(
+    caller: Caller, name: str, goal: str, tests: str | None, no_commit: bool, following: bool,
+    repo: str | None, branch: str | None,
+) -> int:  # fmt: skip
+    """Give an agent a task on your branch."""
+    body: dict[str, Any] = fields(goal=goal, tests=tests, repo_name=repo, branch=branch)
+    if no_commit:
+        body["commit"] = False
+    client = caller.client()
+    reply = client.call("POST", f"/v1/agents/{quote(name, safe='')}/runs", body)
+    if following:
+        return follow_run(caller, client, reply["run_id"], wait=False)
+    return caller.show(reply, reply["message"])
+
+
+@command.command()
+@click.argument("step")
+@paged
+@click.pass_obj
+def calls(caller: Caller, step: str, limit: int, cursor: str | None) -> int:
+    """Print what the agent of a step asked its model and did with its tools."""
+    reply = caller.client().call(
+        "GET", f"/v1/steps/{quote(step, safe='')}/calls", fields(limit=limit, cursor=cursor)
+    )
+    for item in reply["items"]:
+        item["said"] = plain(" ".join((item["text"] or ", ".join(item["asked"])).split())[:_SHOWN])
+    return caller.listing(reply, CALLS, "No agent did anything in this step.")
+
+
+@command.command()
+@click.argument("step")
+@click.argument("text")
+@click.pass_obj
+def tell(caller: Caller, step: str, text: str) -> int:
+    """Tell a working agent something: it hears it before its next turn."""
+    reply = caller.client().call("POST", f"/v1/steps/{quote(step, safe='')}/message", {"text": text})
+    return caller.show(reply, reply["message"])
+
+
+@command.command()
+@click.argument("step")
+@click.pass_obj
+def interrupt(caller: Caller, step: str) -> int:
+    """Stop a working agent: it asks what it is to do; builderos answer goes on."""
+    reply = caller.client().call("POST", f"/v1/steps/{quote(step, safe='')}/interrupt", {})
+    return caller.show(reply, reply["message"])
