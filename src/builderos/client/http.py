@@ -46,6 +46,7 @@ class Client:
         self.request_id: str | None = None
         self._prefix = parts.path.rstrip("/")
         self._headers = {"Accept": "application/json", **(headers or {})}
+        self._timeout_s = timeout_s
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
 
@@ -53,6 +54,10 @@ class Client:
         """Give the calls from now on this long."""
         self._connection.close()
         self._connection.timeout = seconds
+
+    def beside(self) -> "Client":
+        """Another one as the same bearer: for calls while a reply of this one still goes on. Close it."""
+        return Client(self.url, self.token, timeout_s=self._timeout_s, headers=self._headers)
 
     def close(self) -> None:
         """Give the connection back."""

@@ -76,6 +76,21 @@ def test_exit_codes_say_how_a_run_ended(shipper: Line) -> None:
     assert shipper("run", "good", "-p", "times:=x").code == 2
 
 
+def test_following_ends_where_the_run_waits_for_somebody_and_says_what_to_do(shipper: Line) -> None:
+    for name, asks in (("ask", "approval: Shall it?"), ("which", "question: Which one?")):
+        file = f"ship/{name}/pipeline.yaml"
+        shipper.write(file, f"name: {name}\nsteps:\n  - {{id: gate, {asks}}}\n")
+        shipper.ok("commit", file, "-m", name)
+        followed = shipper("run", name, "--follow")
+        assert followed.code == 4, followed
+        run_id = shipper.json("run", "list", "--pipeline", name)["items"][0]["id"]
+        hint = (
+            "gate waits for an approval: builderos approve apr_" if name == "ask" else f"answer {run_id} TEXT"
+        )
+        assert hint in followed.out
+        shipper.ok("run", "cancel", run_id)
+
+
 def test_a_run_is_cancelled_and_run_again(shipper: Line) -> None:
     run_id = shipper.json("run", "slow")["run_id"]
     assert shipper.json("run", "cancel", run_id, "--reason", "enough")["id"] == run_id

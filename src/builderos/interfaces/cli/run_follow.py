@@ -1,5 +1,6 @@
 """Following a run to its end, to where it waits for somebody, or until Ctrl-C, which leaves it running."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -95,8 +96,9 @@ def _shown(caller: Caller, run_id: str, *, lively: bool) -> Generator[Callable[[
 
 
 def _hints(client: Client, run_id: str) -> list[str]:
-    """What somebody can do about what the run waits for."""
-    view = client.call("GET", path_of(run_id, "/view"), {"limit": 1})
+    """What somebody can do about what the run waits for. The events still come over the client's own connection."""
+    with contextlib.closing(client.beside()) as other:
+        view = other.call("GET", path_of(run_id, "/view"), {"limit": 1})
     gates: list[Json] = view.get("gates") or []
     lines: list[str] = []
     for gate in gates:
