@@ -67,6 +67,7 @@ from builderos.trust.vault import service as vault
 from builderos.workloads.agents import service as agents
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
+from builderos.workloads.evals import service as evals
 
 
 def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Context:
@@ -118,8 +119,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     holds = Holds()
     holds.enrol("legal hold", audit.keeping.held)
     context.put(Holds, holds)
-    context.put(prompts.Gates, prompts.Gates())
-    context.put(prompts.Scorers, prompts.Scorers())
+    _put_prompts(context)
     _put_artifacts(context, settings)
     _enrol_sign_in(context, settings)
     context.put(Alarms, Alarms(notices.raise_alert))
@@ -139,6 +139,15 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Embedding, Embedding(NGrams()))
     context.put(memory.Files, memory.Files(context))
     return context
+
+
+def _put_prompts(context: Context) -> None:
+    """Which versions of prompts may become `latest`, and how they did."""
+    gates, scorers = prompts.Gates(), prompts.Scorers()
+    gates.enrol("evals", evals.verdicts)
+    scorers.enrol("evals", evals.scores)
+    context.put(prompts.Gates, gates)
+    context.put(prompts.Scorers, scorers)
 
 
 def _put_carriers(context: Context, settings: Settings) -> None:
@@ -216,6 +225,8 @@ def _put_runs(context: Context, settings: Settings) -> None:
     agents.builtin(actions)
     context.put(agents.Models, agents.GatewayModels())  # type: ignore[type-abstract]
     execution.builtin_gates(gates)
+    evals.builtin(actions)
+    evals.builtin_gates(gates)
     context.put(Actions, actions)
     context.put(Gates, gates)
     origins = Origins()

@@ -135,7 +135,5 @@ def test_the_instructions_name_only_tools_that_exist() -> None:
 
 
 def test_the_prompt_file_has_the_form_of_a_prompt() -> None:
-    from importlib.resources import files
-
-    found = yaml.safe_load(files("builderos.interfaces.http").joinpath("prompts/chat_pod.yaml").read_text())
+    found = yaml.safe_load(chat_pod().content)
     assert set(found) == {"name", "version", "changelog", "tags", "inputs", "template"}

@@ -48,6 +48,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("pull", "promote", "List, show, review and merge proposals", "pull"),
             Entry("prompt", "prompt", "Publish, compare, label and carry prompts"),
             Entry("agent", "agent", "List and show agents, give one a task, steer it"),
+            Entry("eval", "eval", "Try suites of cases on prompts and models"),
             Entry("pipeline", "pipeline", "Look over, publish, list and show pipelines"),
             Entry("run", "run", "Start a pipeline, follow and steer its runs"),
             Entry("deploy", "deploy", "Deploy a branch, look after it, take it back"),

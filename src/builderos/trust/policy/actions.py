@@ -30,6 +30,7 @@ Action = Literal[
     "deploy.rollback_prod",
     "deploy.stage",
     "deployment.read",
+    "eval.read",
     "files.read",
     "files.write",
     "git.diff",

@@ -1,0 +1,1 @@
+"""Evals: suites of cases as files, tried on prompts and models, with results that can be compared."""

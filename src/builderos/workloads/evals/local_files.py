@@ -1,0 +1,38 @@
+"""The newest result of each suite as a file, `.builderos/evals/<suite>/results.json` in the project's state folder."""
+
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from builderos.core.home import project_state
+from builderos.core.unit import Unit
+
+log = logging.getLogger("builderos.evals")
+
+
+def path_of(home: Path, org_id: str, project_id: str | None, suite: str) -> Path:
+    """Where the results of a suite lie."""
+    return project_state(home, org_id, project_id) / "evals" / suite / "results.json"
+
+
+def note(unit: Unit, project_id: str | None, suite: str, said: dict[str, Any]) -> None:
+    """Write the file once the unit is durable."""
+    path = path_of(unit.settings.home_dir, unit.org_id, project_id, suite)
+    unit.after_commit(lambda: _write(path, said))
+
+
+def _write(path: Path, said: dict[str, Any]) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    text = json.dumps(said, ensure_ascii=False, indent=1) + "\n"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(
+            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w"
+        ) as file:
+            file.write(text)
+        draft.replace(path)
+    except OSError as error:  # the result is kept in the database; the next one writes the file anew
+        log.warning("%s could not be written: %s", path, error)
