@@ -54,12 +54,15 @@ class Got:
     headers: Mapping[str, str]
 
 
-def get(url: str, path: str = "/", method: str = "GET", body: bytes | None = None, **headers: str) -> Got:
+def get(
+    url: str, path: str = "/", method: str = "GET", body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Got:  # fmt: skip
     """One request to what is deployed. Raises `OSError` where nobody listens."""
     place = urlsplit(url)
     line = http.client.HTTPConnection(str(place.hostname), place.port, timeout=20)
     try:
-        line.request(method, path, body=body, headers=headers)
+        line.request(method, path, body=body, headers=dict(headers or {}))
         reply = line.getresponse()
         return Got(reply.status, reply.read().decode(), {k.lower(): v for k, v in reply.getheaders()})
     finally:

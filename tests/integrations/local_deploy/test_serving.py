@@ -111,9 +111,9 @@ def test_a_folder_without_its_slash_is_pointed_to_on_the_same_site(site: str) ->
 
 def test_what_a_browser_has_already_is_not_sent_again(site: str) -> None:
     first = get(site, "/app.js")
-    again = get(site, "/app.js", **{"If-None-Match": first.headers["etag"]})
+    again = get(site, "/app.js", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status, again.text) == (304, "")
-    assert get(site, "/a/", **{"If-None-Match": first.headers["etag"]}).status == 200
+    assert get(site, "/a/", headers={"If-None-Match": first.headers["etag"]}).status == 200
 
 
 def test_head_tells_the_size_and_other_methods_are_refused(site: str) -> None:
@@ -146,13 +146,13 @@ def test_a_site_without_its_folder_fails_in_words(quay: Quay) -> None:
 
 def test_a_name_that_was_made_to_point_here_gets_nothing(echo: str) -> None:
     for host in ("evil.example", "127.0.0.1", "localhost:80"):
-        assert get(echo, "/", Host=host).status == 421
+        assert get(echo, "/", headers={"Host": host}).status == 421
 
 
 def test_what_a_client_says_of_itself_is_not_believed(echo: str) -> None:
     sent = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Host": "evil", "Connection": "x-private, keep-alive",
             "X-Private": "1", "X-Own": "2", "Cookie": "theirs=1"}  # fmt: skip
-    got = get(echo, "/a%2Fb/..;x?q=%20", **sent)
+    got = get(echo, "/a%2Fb/..;x?q=%20", headers=sent)
     assert got.text.startswith("GET /a%2Fb/..;x?q=%20 HTTP/1.1"), "the path arrives as it was sent"
     said = {line.partition(": ")[0].lower(): line.partition(": ")[2] for line in got.text.splitlines()}
     assert said["x-forwarded-host"] == urlsplit(echo).netloc == said["host"]
@@ -262,3 +262,17 @@ def test_a_version_is_either_files_or_a_command(quay: Quay) -> None:
     with pytest.raises(Problem) as refused:
         quay.deployer.deploy(Release("dep_x", quay.place(), "preview", "/tmp"))
     assert refused.value.code == "validation_failed"
+
+
+def test_a_version_whose_time_behind_another_is_over_is_forgotten() -> None:
+    with local_quay(warm_s=0.2) as quay:
+        place = quay.place()
+        one = quay.server(place, "one", command="sleep 98762 & exec python3 server.py")
+        quay.live(one)
+        quay.live(quay.server(place, "two"))
+        until(lambda: not processes("98762"))
+        with pytest.raises(Problem):
+            quay.deployer.status(one.ref)
+        with pytest.raises(Problem) as refused:
+            quay.deployer.rollback(place)
+        assert refused.value.code == "conflict"

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,8 +24,11 @@ _BACKLOG: Final = 256
 class Place:
     """Lives on the loop of its deployer."""
 
-    def __init__(self, name: str, *, warm_s: float, drain_s: float) -> None:
+    def __init__(
+        self, name: str, *, warm_s: float, drain_s: float, forget: Callable[[Version], None]
+    ) -> None:
         self.name = name
+        self._forget = forget
         self.current: Version | None = None
         self.before: Version | None = None
         self.url = ""
@@ -34,7 +38,7 @@ class Place:
         self._runner: web.ServerRunner | None = None
         self._open = 0
         self._cooling: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Version] = {}
 
     async def open(self, address: str) -> None:
         """Listen, at `address` again where that is free. Raises `OSError`."""
@@ -82,8 +86,8 @@ class Place:
     def retire(self, version: Version) -> None:
         """End a version once its last answer is out, or soon after."""
         task = asyncio.get_running_loop().create_task(self._drained(version))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = version
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _drained(self, version: Version) -> None:
         with contextlib.suppress(TimeoutError):
@@ -91,13 +95,18 @@ class Place:
                 await version.idle.wait()
         if version is not self.current and version is not self.before:
             await version.close()
+            self._forget(version)
 
     async def close(self) -> None:
         """Answer no more."""
         if self._cooling is not None:
             self._cooling.cancel()
-        for task in self._tasks:
+        leaving = dict(self._tasks)
+        for task in leaving:
             task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        for version in leaving.values():
+            await version.close()
         runner, self._runner = self._runner, None
         self.url = ""
         if runner is not None:

@@ -107,7 +107,8 @@ class LocalDeployer:
         from .version import Pace, Version
 
         place = self._places.setdefault(
-            release.place, Place(release.place, warm_s=self._warm_s, drain_s=self._drain_s)
+            release.place,
+            Place(release.place, warm_s=self._warm_s, drain_s=self._drain_s, forget=self._forget),
         )
         version = self._versions.get(release.ref)
         if version is None or version.stage in ("failed", "stopped"):
@@ -171,6 +172,11 @@ class LocalDeployer:
         if version is None:
             raise Problem("not_found", f"no deployment {ref[:200]} is known here", hint="Deploy it.")
         return version
+
+    def _forget(self, version: "Version") -> None:
+        """One that has ended: its secrets are not kept longer than it."""
+        if self._versions.get(version.ref) is version:
+            del self._versions[version.ref]
 
     def _told(self, ref: str, health: Health) -> None:
         self._tell(ref, health)

@@ -118,7 +118,12 @@ class Care:
             self._orgs[row.id] = row.org_id
             standing = provider.promote(row.id)
             health = provider.health(row.id).as_json()
-            return perform(self._context, call, lambda unit: rows.go_live(unit, row.id, standing.url, health))
+            live = perform(self._context, call, lambda unit: rows.go_live(unit, row.id, standing.url, health))
+            _, _, gone = perform(
+                self._context, call, lambda unit: _look_up(unit, row.place_id), read_only=True
+            )
+            self._stop(provider, gone)
+            return live
 
     def settle(self, org_id: str, place_id: str) -> None:
         """Bring what a place serves in line with its row. Blocks until that is so, or cannot be."""
@@ -132,8 +137,12 @@ class Care:
             if current is not None:
                 self._orgs[current.id] = org_id
                 self._serve(provider, place, current)
-            for id_ in gone:
-                provider.stop(id_)
+            self._stop(provider, gone)
+
+    def _stop(self, provider: Deployer, gone: list[str]) -> None:
+        for id_ in gone:
+            provider.stop(id_)
+            self._orgs.pop(id_, None)
 
     def _serve(self, provider: Deployer, place: rows.Row, current: rows.Row) -> None:
         call = Call(
