@@ -22,6 +22,7 @@ from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.service import Approval, approvals
 
+from . import outputs
 from .course import Course
 from .definition import Approval as Asked
 from .definition import Gate, Node, Question, node_of
@@ -32,10 +33,9 @@ from .wanting import filled
 
 ACTION: Final = "run.approve"
 HUMAN: Final = ("approval", "question")
-_REPORT: Final = re.compile(rb"<testsuite\b([^>]{0,4000})>")
-_NUMBER: Final = re.compile(rb'\b(tests|failures|errors)="(\d{1,9})"')
-_MAX_REPORT: Final = 4 * 1024 * 1024
-_REPORTS: Final = 100
+_REPORT: Final = re.compile(rb"<testsuite\b((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>")
+_NUMBER: Final = re.compile(rb"\b(tests|failures|errors)=[\"'](\d{1,9})[\"']")
+_MAX_REPORT: Final = 32 * 1024 * 1024
 
 
 def builtin(gates: Gates) -> None:
@@ -62,25 +62,44 @@ def passed(unit: Unit, work: Work, done: Done) -> Done:
 
 
 def tests_pass(unit: Unit, work: Work, done: Done, _gate: Any) -> GateResult:
-    """The command ended with 0, and the JUnit reports among its outputs, if any, count tests and no failure."""
+    """The command ended with 0, and the JUnit reports that this step left among its outputs count tests and no failure.
+
+    A step whose `outputs` name XML files must leave one. What lay there before the step, and what is no output, is
+    no report of it.
+    """
     if done.exit_code not in (0, None):
         return GateResult("fail", f"the tests ended with exit code {done.exit_code}")
-    if done.output_tree is None or not any(pattern.endswith(".xml") for pattern in work.node.outputs):
-        return GateResult("pass")
     counts = {"tests": 0, "failures": 0, "errors": 0}
-    found = 0
-    scratch = scratch_of(unit, find_run(unit, work.run_id))
-    for file in scratch.files(done.output_tree):
-        if not file.path.endswith(".xml") or found >= _REPORTS:
-            continue
-        for attributes in _REPORT.findall(scratch.read(file.oid)[:_MAX_REPORT]):
-            found += 1
+    reports = _reports(unit, work, done)
+    for path, content in reports:
+        if len(content) > _MAX_REPORT:
+            return GateResult("fail", f"{path} is too large for a test report ({len(content)} bytes)")
+        for attributes in _REPORT.findall(content):
             for name, number in _NUMBER.findall(attributes):
                 counts[name.decode()] += int(number)
-    if not found or not counts["tests"]:
-        return GateResult("fail", "no test report was left")
     bad = counts["failures"] + counts["errors"]
-    return GateResult("fail", f"{bad} of {counts['tests']} tests failed") if bad else GateResult("pass")
+    if bad:
+        return GateResult("fail", f"{bad} of {counts['tests']} tests failed")
+    if not counts["tests"] and any(pattern.endswith(".xml") for pattern in work.node.outputs):
+        return GateResult("fail", "no test report was left")
+    return GateResult("pass")
+
+
+def _reports(unit: Unit, work: Work, done: Done) -> list[tuple[str, bytes]]:
+    """The XML files among the outputs that the step made or changed."""
+    patterns = tuple(work.node.outputs)
+    before = work.input_tree or work.base_tree
+    if done.output_tree is None or not patterns or done.output_tree == before:
+        return []
+    scratch = scratch_of(unit, find_run(unit, work.run_id))
+    found: list[tuple[str, bytes]] = []
+    for file in scratch.files(done.output_tree):
+        if not file.path.lower().endswith(".xml") or not outputs.named(file.path, patterns):
+            continue
+        was = scratch.entry(before, file.path) if before else None
+        if was is None or was.oid != file.oid:
+            found.append((file.path, scratch.read(file.oid)))
+    return found
 
 
 # ---------------------------------------------------------------- people
