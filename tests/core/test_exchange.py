@@ -31,7 +31,18 @@ def _asked(exchange: Exchange, text: str, *values: Any) -> Any:
 def test_values_of_every_kind_arrive_as_they_were_sent(connection: psycopg.Connection[Any]) -> None:
     exchange = Exchange(connection)
     at = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-    values = ("a 'b' \\ ü", None, 7, True, False, b"\0\xff", at, ["a", 'b"', "c,{}"], [], Jsonb({"k": [1]}))
+    values = (
+        "a 'b' \\ ü",
+        None,
+        7,
+        True,
+        False,
+        b"\0\xff",
+        at,
+        ["a", 'b"', "c,{}", "\\", "", "null", " ü\n"],
+        [],
+        Jsonb({"k": [1]}),
+    )
     text = (
         "select %s::text, %s::text, %s::bigint, %s::bool, %s::bool, %s::bytea, %s::timestamptz, %s::text[], "
         "%s::text[], %s::jsonb"

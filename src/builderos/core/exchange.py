@@ -7,7 +7,7 @@ for each; a transaction of ours is a handful of small statements, where that cos
 import select
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import psycopg
 from psycopg import errors, pq
@@ -96,8 +96,8 @@ class Exchange:
             return encode(value)
         if isinstance(value, str):
             return _as_text(value)
-        if value == []:
-            return b"{}"
+        if isinstance(value, list) and all(type(part) is str for part in cast("list[Any]", value)):
+            return _as_array(cast("list[str]", value))
         dumped = Transformer(self._connection).get_dumper(value, PyFormat.TEXT).dump(value)
         return None if dumped is None else bytes(dumped)
 
@@ -125,6 +125,12 @@ def _as_text(value: str) -> bytes:
     if "\0" in value:
         raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
     return value.encode()
+
+
+def _as_array(values: list[str]) -> bytes:
+    r"""An array of texts as PostgreSQL reads it, each one quoted: `{"a","b \"c\""}`."""
+    quoted = [b'"%s"' % _as_text(value).replace(b"\\", b"\\\\").replace(b'"', b'\\"') for value in values]
+    return b"{%s}" % b",".join(quoted)
 
 
 def _as_is(value: Any) -> Any:
