@@ -53,6 +53,7 @@ OF_MEMBERS: Final = frozenset({"personal", "service", "access", "cookie"})
 EVERY_SCOPE: Final = ("admin", "approve", "promote", "read", "write")
 SECRET: Final = re.compile(r"bos_(?:rt|ow|ak|sh|pt|sa|at|cs|in)_[0-9A-Za-z]{43}")
 _BASE62: Final = string.digits + string.ascii_letters
+_PAIRS: Final = tuple(high + low for high in _BASE62 for low in _BASE62)
 DEFAULT_ORG_SLUG: Final = "local"
 SLIDE: Final = timedelta(hours=1)
 
@@ -83,11 +84,11 @@ def new_secret(kind: CredentialKind) -> str:
 
 def random_text() -> str:
     """43 base62 characters: 256 bits."""
-    number, digits = secrets.randbelow(62**43), list[str]()
-    for _ in range(43):
-        number, digit = divmod(number, 62)
-        digits.append(_BASE62[digit])
-    return "".join(digits)
+    number, pairs = secrets.randbelow(62**44), list[str]()
+    for _ in range(22):
+        number, pair = divmod(number, 62**2)
+        pairs.append(_PAIRS[pair])
+    return "".join(pairs)[:43]
 
 
 class Hasher:
