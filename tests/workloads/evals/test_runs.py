@@ -149,7 +149,7 @@ def test_commands_and_files_of_the_tree_are_judged(ship: Ship) -> None:
     run, said = tried(ship, "tree")
     assert run["status"] == "failed"
     assert [(c["id"], c["status"], c["reason"]) for c in said["cases"]] == [
-        ("tree", "pass", ""), ("wrong", "fail", "command (line 7): exit code 3: not so"),
+        ("tree", "pass", ""), ("wrong", "fail", "command (line 8): exit code 3: not so"),
     ]  # fmt: skip
 
 

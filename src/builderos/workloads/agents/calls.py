@@ -124,6 +124,7 @@ class Calls:
         )
         with tracing.span(f"chat {self.agent.model}", {**_GENAI, "gen_ai.operation.name": "chat"}) as span:
             reply = await self.context.get(Models).complete(self.context, call, request, turn)  # type: ignore[type-abstract]
+            reply = journal.storable(reply)
             usage = usage_of(reply)
             span.set("gen_ai.response.model", str(reply.get("model", "")))
             span.set("gen_ai.usage.input_tokens", usage["input_tokens"])
@@ -138,7 +139,7 @@ class Calls:
         """What a tool says. Refusals and faults are told to the model as text; only what stops the agent is raised:
         `limits.Reached`, `Parked`."""
         self._n += 1
-        n = self._n
+        n, name, args = self._n, journal.storable(name), journal.storable(args)
         digest = journal.digest_of(name, args)
         entry = self._at(n, "tool", digest)
         if entry is None or not entry.is_over:
@@ -257,7 +258,8 @@ class Calls:
         return await self._unit(lambda unit: self._write(unit, failed, noted), entry.name)
 
     def _done(self, unit: Unit, entry: Entry, result: Result, rules: Sequence[str]) -> Entry:
-        response = {"text": vault.clean_text(unit, result.text), **result.facts}
+        text = journal.storable(vault.clean_text(unit, result.text))
+        response = {"text": text, **result.facts}
         return replace(
             entry, status="done", response=response, tree=result.tree, decision={"rules": list(rules)}
         )
@@ -340,7 +342,7 @@ def usage_of(reply: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failed(entry: Entry, problem: Problem, rules: Sequence[str]) -> Entry:
-    text = f"{problem.code}: {problem.detail} {problem.hint}".strip()
+    text = journal.storable(f"{problem.code}: {problem.detail} {problem.hint}".strip())
     response = {"text": text, "code": problem.code}
     return replace(entry, status="failed", response=response, decision={"rules": list(rules)})
 

@@ -29,7 +29,10 @@ BUILT_IN: Final = (
 )  # fmt: skip
 APPROVALS: Final = tuple(f"tool.{name}" for name in (*BUILT_IN, "mcp", "verb", "foreign"))
 # What says how agents and pipelines work here: who changes it changes what the next run may do.
-RULES: Final = ("builderos.policy.yaml", "builderos.yaml", "agents/**", "prompts/**", "ship/**")
+RULES: Final = (
+    "builderos.policy.yaml", "builderos.yaml", "agents/**", "prompts/**", "ship/**",
+    "project/changelog.yaml", "project/changelog/**", ".logs/**",  # what the server alone writes
+)  # fmt: skip
 _SHOWN: Final = 20_000
 
 

@@ -6,7 +6,7 @@ before; where the journal has the result, that is the result, and nothing else h
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import sqlalchemy as sa
 
@@ -253,6 +253,21 @@ def _is(unit: Unit, session: Session) -> Sequence[sa.ColumnElement[bool]]:
         sessions.c.step_id == session.step_id,
         sessions.c.number == session.number,
     )
+
+
+def storable(value: Any) -> Any:
+    """JSON as the database takes it: what it cannot hold in texts (NUL, halves of characters) is replaced.
+
+    To be done before anybody works with a value: replayed, it is what it was.
+    """
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {storable(str(key)): storable(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in cast("Sequence[Any]", value)]
+    return value
 
 
 def digest_of(name: str, request: Mapping[str, Any]) -> str:

@@ -161,11 +161,12 @@ def _without_rules(at: At, before: str, tree: str) -> tuple[str, list[str]]:
     changes = scratch.changes(before, tree)
     denied = _denied(at, sorted(changes))
     back: dict[str, repositories.Edit | None] = {}
-    for path, (was, _) in changes.items():
+    for path, (was, now) in changes.items():
+        link = now is not None and now.mode == repositories.LINK  # branches take plain files alone
         asks = runs.any_fits(
             at.agent.policy.ask_paths, [path]
         )  # nobody can say yes to a change that is made already
-        if asks or path in denied or not may_change(at.agent, path):
+        if link or asks or path in denied or not may_change(at.agent, path):
             back[path] = repositories.Edit(was.oid, was.mode) if was is not None else None
     return (scratch.edit(tree, back) if back else tree), sorted(back)
 
