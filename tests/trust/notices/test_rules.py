@@ -39,6 +39,7 @@ ELSEWHERE: dict[str, str] = {
     "sink_failing": "tests/trust/audit",
     "artifact_altered": "tests/assets/artifacts",
     "record_altered": "tests/execution/runs",
+    "task_check_failed": "tests/execution/runs",
 }
 
 

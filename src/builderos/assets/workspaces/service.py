@@ -12,6 +12,7 @@ from .results import Made, commit_result, revert_result
 from .sandboxes import touch
 from .schedules import back_up_daily, export_weekly, settle_backups, sign_ledger
 from .subjects import SUBJECTS
+from .taskchecks import Failed, check_failed, check_of
 from .upload import Address, Reading, View, look, read
 from .witness import unlogged_commits
 
@@ -20,6 +21,7 @@ __all__ = [
     "Address",
     "BranchIn",
     "BranchWriteIn",
+    "Failed",
     "Command",
     "Made",
     "Place",
@@ -33,6 +35,8 @@ __all__ = [
     "back_up_daily",
     "branch_resource",
     "check",
+    "check_failed",
+    "check_of",
     "commit_result",
     "export_weekly",
     "file_at",

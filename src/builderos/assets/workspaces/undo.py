@@ -64,13 +64,23 @@ def rollback(unit: Unit, body: RollbackIn) -> RollbackOut:
     place = locate(unit, body, "git.rollback", lock=True, paths=tuple(body.paths))
     sha = commit_on(unit, place.branch, body.commit_sha)
     found = inverse_of(unit, place, sha, body.reason, {check_path(path) for path in body.paths})
-    change = Change(
-        edits=found.edits, message=f"Undo: {found.subject[:200]}\n\nReverts {sha}.\nReason: {body.reason}",
-        tool=unit.call.tool, reverts=sha, delivery=found.record, entry_id=found.entry_id, event="rollback",
-        details={"reason": body.reason},
-    )  # fmt: skip
-    written = write(unit, place, change, found.tip)
+    written = _undone(unit, place, sha, body.reason, found)
     return _rollback_reply(place, sha, sorted(found.edits), found.skipped, written)
+
+
+def undo_commit(unit: Unit, place: Place, sha: str, reason: str) -> Written:
+    """The same for a commit of a place that the actor may undo in. Raises what `rollback` raises."""
+    sha = commit_on(unit, place.branch, sha)
+    return _undone(unit, place, sha, reason, inverse_of(unit, place, sha, reason))
+
+
+def _undone(unit: Unit, place: Place, sha: str, reason: str, found: "Inverse") -> Written:
+    change = Change(
+        edits=found.edits, message=f"Undo: {found.subject[:200]}\n\nReverts {sha}.\nReason: {reason}",
+        tool=unit.call.tool, reverts=sha, delivery=found.record, entry_id=found.entry_id, event="rollback",
+        details={"reason": reason},
+    )  # fmt: skip
+    return write(unit, place, change, found.tip)
 
 
 @dataclass(frozen=True)

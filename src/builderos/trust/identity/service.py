@@ -24,9 +24,9 @@ from builderos.trust.secrets.service import Keyring
 
 from . import members, roles, visitors
 from .model import credentials, orgs
-from .standing import still
+from .standing import standing_in, still
 
-__all__ = ["members", "roles", "still", "visitors"]
+__all__ = ["members", "roles", "standing_in", "still", "visitors"]
 
 CredentialKind = Literal[
     "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite"

@@ -5,7 +5,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from builderos.core.actor import Actor, Grant
+from builderos.core.actor import Actor, Grant, Role
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 
@@ -13,7 +13,31 @@ from . import members, roles
 from .model import credentials
 
 _SESSIONS: Final = frozenset({"access", "cookie"})  # end with the day; the member stays
+_ROLE: Final[dict[str, Role]] = {"reuse_token": "sandbox", "owner": "owner", "api_key": "api_key"}
+_BY_MEMBERS: Final = ("personal", "service", "access", "cookie")  # `still` gives them the member's role
 _OF_MEMBERS: Final = frozenset({"org_owner", "admin", "builder", "reviewer", "viewer"})
+
+
+def standing_in(unit: Unit, actor_id: str, branch: str) -> Actor | None:
+    """Who acted under an id that the ledger names, with the rights of now; None where nothing of them is valid.
+
+    `branch`: the one that they acted on, where a credential is bound to a sandbox.
+    """
+    c = credentials.c
+    live = (c.revoked_at.is_(None), c.suspended_at.is_(None), c.kind.in_([*_ROLE, *_BY_MEMBERS]))
+    rows = unit.execute(
+        sa.select(credentials).where(c.actor_id == actor_id, *live).order_by(c.created_at.desc())
+    )
+    for row in rows:
+        actor = Actor(
+            role=_ROLE.get(row.kind, "viewer"), id=row.actor_id, name=row.actor_name, org_id=unit.org_id,
+            profile=row.profile, scopes=frozenset(row.scopes), credential_id=row.id, repo_id=row.repo_id,
+            sandbox_id=row.sandbox_id, branch=branch if row.sandbox_id else None, member_id=row.member_id,
+        )  # fmt: skip
+        found = still(unit, actor)
+        if found is not None:
+            return found
+    return None
 
 
 def still(unit: Unit, actor: Actor) -> Actor | None:

@@ -1,8 +1,8 @@
 """Read the chain as the database holds it, and verify it."""
 
 import json
-from collections.abc import Iterator
-from typing import Final, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -36,6 +36,17 @@ def scan(unit: Unit, *, after: int = 0, upto: int | None = None, batch: int = 50
         if len(rows) < batch:
             return
         after = rows[-1].seq
+
+
+def lines_with(
+    unit: Unit, wanted: Mapping[str, str], *, after: int, upto: int
+) -> list[tuple[int, dict[str, Any]]]:
+    """Lines behind `after`, up to `upto`, whose type is in `wanted` and whose body holds the text named there."""
+    fits = [sa.and_(ledger.c.type == type_, ledger.c.body.contains(text)) for type_, text in wanted.items()]
+    found = sa.select(ledger.c.seq, ledger.c.body).where(
+        ledger.c.seq > after, ledger.c.seq <= upto, sa.or_(*fits)
+    )
+    return [(row.seq, json.loads(row.body)) for row in unit.execute(found.order_by(ledger.c.seq))]
 
 
 def verify_stored(unit: Unit) -> Verdict:

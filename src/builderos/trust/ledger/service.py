@@ -22,7 +22,7 @@ from builderos.core.unit import Unit
 
 from . import words
 from .checkpoints import STEP, Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
-from .lines import export_rows, line_of, misplaced, scan, stored_head, verify_stored
+from .lines import export_rows, line_of, lines_with, misplaced, scan, stored_head, verify_stored
 from .model import ledger, ledger_terms
 from .tally import Tally, tally
 
@@ -31,8 +31,8 @@ _FEW = 2000
 __all__ = [
     "STEP", "Altered", "Checkpoint", "Line", "Tally", "Verdict", "Wanted", "compose", "count_of",
     "export_rows", "extend", "extend_all", "findings", "latest", "leaf", "line_of", "line_of_commit",
-    "lines_about", "lines_of", "lines_typed", "misplaced", "named_commits", "record", "scan", "search", "stored_head",
-    "stored_tree", "tally", "verify_stored", "waiting", "words",
+    "lines_about", "lines_of", "lines_typed", "lines_with", "misplaced", "named_commits", "record", "scan", "search",
+    "stored_head", "stored_tree", "tally", "verify_stored", "waiting", "words",
 ]  # fmt: skip
 
 

@@ -39,6 +39,7 @@ SEVERITY: Final[dict[Rule, Severity]] = {
     "sink_failing": "critical",
     "artifact_altered": "critical",
     "record_altered": "critical",
+    "task_check_failed": "warning",
     "deploy_unhealthy": "critical",
 }
 

@@ -10,7 +10,7 @@ from builderos.core.schema import In, Line, Out
 Rule = Literal[
     "tool_failed", "write_not_verified", "memory_invalid", "large_diff", "token_abuse", "quota_near", "quota_exceeded",
     "rate_limited", "backup_failed", "ledger_altered", "budget_exceeded", "webhook_failing", "webhook_disabled",
-    "sink_failing", "artifact_altered", "record_altered",
+    "sink_failing", "artifact_altered", "record_altered", "task_check_failed",
     "deploy_unhealthy",
 ]  # fmt: skip
 Severity = Literal["info", "warning", "critical"]
