@@ -5,8 +5,6 @@ from typing import Final
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
-from yarl import URL
 
 # RFC 9110 §7.6.1, and what the two connections each settle for themselves.
 _HOP: Final = frozenset({
@@ -44,7 +42,7 @@ class Inside:
         ) as answer:
             return answer.status
 
-    async def answer(self, request: web.BaseRequest, headers: CIMultiDict[str]) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
         """What a request gets; `headers` go along with it."""
         try:
             if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -55,10 +53,10 @@ class Inside:
                 raise ConnectionResetError from None
             return web.Response(status=502, headers=headers, text="The deployment does not answer.\n")
 
-    async def _plain(self, request: web.BaseRequest, headers: CIMultiDict[str]) -> web.StreamResponse:
+    async def _plain(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
         body = request.content if request.body_exists else None
         async with self._session.request(
-            request.method, _url(request), headers=_onwards(request), data=body, allow_redirects=False
+            request.method, request.url, headers=_onwards(request), data=body, allow_redirects=False
         ) as inside:
             response = web.StreamResponse(status=inside.status, reason=inside.reason)
             for name, value in inside.headers.items():
@@ -71,15 +69,16 @@ class Inside:
             await response.write_eof()
             return response
 
-    async def _socket(self, request: web.BaseRequest, headers: CIMultiDict[str]) -> web.StreamResponse:
+    async def _socket(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
         asked = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         protocols = tuple(word for word in asked if word)
-        onwards = CIMultiDict(
-            (name, value) for name, value in _onwards(request).items()
+        onwards = [
+            (name, value)
+            for name, value in _onwards(request)
             if not name.lower().startswith("sec-websocket-")
-        )  # fmt: skip
+        ]
         async with self._session.ws_connect(
-            _url(request), protocols=protocols, headers=onwards, max_msg_size=_FRAME
+            request.url, protocols=protocols, headers=onwards, max_msg_size=_FRAME
         ) as inside:
             outside = web.WebSocketResponse(
                 protocols=(inside.protocol,) if inside.protocol else (), max_msg_size=_FRAME
@@ -111,18 +110,11 @@ async def _pass_on(source: _Line, sink: _Line) -> None:
             await sink.send_bytes(message.data)
 
 
-def _url(request: web.BaseRequest) -> URL:
-    """The path as it was sent: what decodes it twice reads another one."""
-    return URL(f"http://localhost{request.raw_path}", encoded=True)
-
-
-def _onwards(request: web.BaseRequest) -> CIMultiDict[str]:
+def _onwards(request: web.BaseRequest) -> list[tuple[str, str]]:
     named = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
-    headers = CIMultiDict(
-        (name, value) for name, value in request.headers.items()
-        if name.lower() not in _HOP and name.lower() not in _OURS and name.lower() not in named
-    )  # fmt: skip
-    headers["X-Forwarded-For"] = request.remote or ""
-    headers["X-Forwarded-Host"] = request.headers.get("Host", "")
-    headers["X-Forwarded-Proto"] = "http"
-    return headers
+    left_out = _HOP | _OURS | named
+    headers = [(name, value) for name, value in request.headers.items() if name.lower() not in left_out]
+    return [
+        *headers, ("X-Forwarded-For", request.remote or ""), ("X-Forwarded-Host", request.headers.get("Host", "")),
+        ("X-Forwarded-Proto", "http"),
+    ]  # fmt: skip

@@ -10,7 +10,6 @@ from typing import BinaryIO, Final
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from builderos.execution.compute.service import Beneath
 from builderos.workloads.deployments.ports import Site
@@ -61,26 +60,26 @@ class Files:
             return found.status
         return found[0]
 
-    async def answer(self, request: web.BaseRequest, headers: CIMultiDict[str]) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
         """What a request gets; `headers` go along with it."""
         if request.method not in ("GET", "HEAD"):
-            return web.Response(status=405, headers=_and(headers, {"Allow": "GET, HEAD"}))
+            return web.Response(status=405, headers={**headers, "Allow": "GET, HEAD"})
         found = self._find(request.raw_path.partition("?")[0])
         if not isinstance(found, Found):
             status, place = found
             more = {"Location": place} if place else {}
             text = "" if place else "Not found.\n"
-            return web.Response(status=status, headers=_and(headers, more), text=text)
+            return web.Response(status=status, headers={**headers, **more}, text=text)
         with found.file:
             return await self._give(request, found, headers)
 
     async def _give(
-        self, request: web.BaseRequest, found: Found, headers: CIMultiDict[str]
+        self, request: web.BaseRequest, found: Found, headers: dict[str, str]
     ) -> web.StreamResponse:
         name = f"{self._ref}\n{found.path}".encode()
         tag = f'"{sha256(name).hexdigest()[:32]}"'
         told = {"X-Content-Type-Options": "nosniff", "ETag": tag, "Cache-Control": "no-cache"}
-        headers = _and(headers, {**told, "Content-Type": type_of(found.path)})
+        headers = {**headers, **told, "Content-Type": type_of(found.path)}
         if found.status == 200 and tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
         response = web.StreamResponse(status=found.status, headers=headers)
@@ -126,12 +125,6 @@ class Files:
             if error.errno not in _ABSENT and not isinstance(error, IsADirectoryError):
                 raise
             return None
-
-
-def _and(headers: CIMultiDict[str], more: dict[str, str]) -> CIMultiDict[str]:
-    together = CIMultiDict(headers)
-    together.update(more)
-    return together
 
 
 def _plain(raw: str) -> str | None:

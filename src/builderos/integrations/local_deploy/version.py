@@ -11,7 +11,6 @@ from typing import Final, Protocol
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
 
 from builderos.core.clock import utcnow
 from builderos.core.problems import Problem
@@ -301,7 +300,7 @@ class Version:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """What a request gets."""
-        headers = CIMultiDict({_ADDRESS: self.ref})
+        headers = {_ADDRESS: self.ref}
         self._inflight += 1
         self.idle.clear()
         try:
