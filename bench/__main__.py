@@ -14,6 +14,7 @@ from . import (
     keeping,
     looking,
     millions,
+    models,
     policy,
     remembering,
     replaying,
@@ -67,6 +68,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
             report, small, place, 100_000 if full > 1 else 20_000, rival=full > 1
         ),
         "engine": lambda: engine.runs(report, place, 12 * full, full=full > 1),
+        "gateway": lambda: models.gateway(report, source, place, 10_000 if full > 1 else 1000, rival=full > 1),
         "jail": lambda: jail.starts(report, place, 60 * full),
     }
     try:

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -123,20 +124,29 @@ def litellm(place: Path) -> Path:
     return home / "bin" / "litellm"
 
 
-def gateway(report: Report, home: Home, place: Path, count: int, *, rival: bool) -> None:
-    """Every row about the gateway."""
-    with upstream() as model:
-        file = home.path / "ssot" / "providers" / "ai" / "provider.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(FILE.format(port=model))
-        budgets(home)
-        server = Server(home.path, BUILDEROS_ENGINE="false")
-        try:
-            costs(report, home, server, model, place, count, rival=rival)
-            exactness(report, home, server, model, count)
-        finally:
+def gateway(report: Report, source: Path, place: Path, count: int, *, rival: bool) -> None:
+    """Every row about the gateway, on a home of its own."""
+    home = Home(place / "models", source)
+    try:
+        with upstream() as model:
+            _rows(report, home, place, count, model, rival=rival)
+    finally:
+        home.close()
+
+
+def _rows(report: Report, home: Home, place: Path, count: int, model: int, *, rival: bool) -> None:
+    file = home.path / "ssot" / "providers" / "ai" / "provider.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(FILE.format(port=model))
+    budgets(home)
+    server = Server(home.path, BUILDEROS_ENGINE="false")
+    try:
+        costs(report, home, server, model, place, count, rival=rival)
+        exactness(report, home, server, model, count)
+        killed(report, home, server, model)
+    finally:
+        if not server.ended():
             server.stop()
-        killed(report, home, model)
 
 
 def budgets(home: Home) -> None:
@@ -214,10 +224,9 @@ def exactness(report: Report, home: Home, server: Server, model: int, count: int
     report.at_most("gateway: aborted rows below what was passed on, or not marked", short, 0, how)
 
 
-def killed(report: Report, home: Home, model: int) -> None:
+def killed(report: Report, home: Home, server: Server, model: int) -> None:
     """Requests under way when the server dies."""
     before = {row.id for row in rows(home)}
-    server = Server(home.path, BUILDEROS_ENGINE="false")
     process = program(
         "load",
         server.port,
@@ -240,7 +249,11 @@ def killed(report: Report, home: Home, model: int) -> None:
     def sweep(unit: Any) -> int:
         from builderos.execution.gateway import reserving
 
-        unit.execute(sa.update(ai_usage).where(ai_usage.c.state == "reserved").values(expires_at=unit.now))
+        unit.execute(
+            sa.update(ai_usage)
+            .where(ai_usage.c.state == "reserved")
+            .values(expires_at=unit.now - timedelta(seconds=1))
+        )
         return 0 if not waiting else reserving.sweep(unit)
 
     time.sleep(0.01)

@@ -68,46 +68,64 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
   select case p_period when 'total' then date '2000-01-01' else date_trunc(p_period, p_at at time zone 'UTC')::date end
 $$;
 
--- Hold the most that a request can cost in every budget that is about it, and write its row. Where a budget has nothing
--- left, no row is written and the budget is told. `p_subjects` are pairs: the name of a budget, the name of its counter.
-create function ops.ai_reserve(p_row jsonb, p_subjects text[])
-returns table (subject text, period text, meter text, amount bigint, used bigint, since date)
+-- Hold the most that requests can cost in every budget that is about them, and write their rows. Of one that finds a
+-- budget with nothing left no row is written, and the budget is told. `p_subjects` are pairs: the name of a budget, the
+-- name of its counter.
+create function ops.ai_reserve(p_rows jsonb, p_subjects text[])
+returns table (id text, subject text, period text, meter text, amount bigint, used bigint, since date)
 language plpgsql set search_path = ops, pg_temp as $$
+#variable_conflict use_column
 declare
-  r ops.ai_usage := jsonb_populate_record(null::ops.ai_usage, p_row);
+  r ops.ai_usage;
   b record;
-  c ops.ai_counters;
+  spent record;
   keys text[] := '{}';
 begin
   for b in
     select x.subject as budget, p_subjects[i + 1] as counter, x.period, x.meter, x.amount,
-           ops.ai_since(x.period, r.reserved_at) as since
+           ops.ai_since(x.period, (p_rows -> 0 ->> 'reserved_at')::timestamptz) as since
       from generate_series(1, cardinality(p_subjects), 2) i
-      join ops.ai_budgets x on x.org_id = r.org_id and x.subject = p_subjects[i]
+      join ops.ai_budgets x on x.org_id = ops.org() and x.subject = p_subjects[i]
      order by 2, x.period, x.meter  -- everybody takes the counters in one order
   loop
-    insert into ops.ai_counters (org_id, subject, period, since)
-      values (r.org_id, b.counter, b.period, b.since) on conflict do nothing;
-    select * into c from ops.ai_counters k
-      where k.org_id = r.org_id and k.subject = b.counter and k.period = b.period and k.since = b.since for update;
-    if (case b.meter when 'tokens' then c.tokens + c.held_tokens else c.cost + c.held_cost end) >= b.amount then
-      return query select b.budget, b.period, b.meter, b.amount,
-        case b.meter when 'tokens' then c.tokens + c.held_tokens else c.cost + c.held_cost end, b.since;
-      return;
+    if (b.counter || '|' || b.period || '|' || b.since) = any (keys) then
+      continue;
     end if;
-    if not (b.counter || '|' || b.period || '|' || b.since) = any (keys) then
-      keys := keys || (b.counter || '|' || b.period || '|' || b.since);
+    keys := keys || (b.counter || '|' || b.period || '|' || b.since);
+    perform 1 from ops.ai_counters k
+      where k.org_id = ops.org() and k.subject = b.counter and k.period = b.period and k.since = b.since for update;
+    if not found then
+      insert into ops.ai_counters (org_id, subject, period, since)
+        values (ops.org(), b.counter, b.period, b.since) on conflict do nothing;
+      perform 1 from ops.ai_counters k
+        where k.org_id = ops.org() and k.subject = b.counter and k.period = b.period and k.since = b.since for update;
     end if;
   end loop;
-  if cardinality(keys) > 0 then
-    update ops.ai_counters k set held_tokens = k.held_tokens + r.held_tokens, held_cost = k.held_cost + r.held_cost
-     where k.org_id = r.org_id and k.subject || '|' || k.period || '|' || k.since = any (keys)
-       and k.subject = any (p_subjects);
-  end if;
-  insert into ops.ai_usage (id, org_id, kind, door, request_id, actor, credential_id, run_id, step_id, agent, prompt,
-      asked, provider, model, label, state, held_tokens, held_cost, budgets, reserved_at, expires_at)
-    values (r.id, r.org_id, r.kind, r.door, r.request_id, r.actor, r.credential_id, r.run_id, r.step_id, r.agent, r.prompt,
-      r.asked, r.provider, r.model, r.label, 'reserved', r.held_tokens, r.held_cost, keys, r.reserved_at, r.expires_at);
+  for r in select * from jsonb_populate_recordset(null::ops.ai_usage, p_rows) loop
+    if cardinality(keys) > 0 then
+      select x.subject, x.period, x.meter, x.amount, k.since,
+             case x.meter when 'tokens' then k.tokens + k.held_tokens else k.cost + k.held_cost end as used
+        into spent
+        from generate_series(1, cardinality(p_subjects), 2) i
+        join ops.ai_budgets x on x.org_id = r.org_id and x.subject = p_subjects[i]
+        join ops.ai_counters k on k.org_id = r.org_id and k.subject = p_subjects[i + 1] and k.period = x.period
+                              and k.since = ops.ai_since(x.period, r.reserved_at)
+       where case x.meter when 'tokens' then k.tokens + k.held_tokens else k.cost + k.held_cost end >= x.amount
+       order by 1, 2, 3 limit 1;
+      if found then
+        return query select r.id, spent.subject, spent.period, spent.meter, spent.amount, spent.used, spent.since;
+        continue;
+      end if;
+      update ops.ai_counters k set held_tokens = k.held_tokens + r.held_tokens, held_cost = k.held_cost + r.held_cost
+       where k.org_id = r.org_id and k.subject = any (p_subjects)
+         and k.subject || '|' || k.period || '|' || k.since = any (keys);
+    end if;
+    insert into ops.ai_usage (id, org_id, kind, door, request_id, actor, credential_id, run_id, step_id, agent, prompt,
+        asked, provider, model, label, state, held_tokens, held_cost, budgets, reserved_at, expires_at)
+      values (r.id, r.org_id, r.kind, r.door, r.request_id, r.actor, r.credential_id, r.run_id, r.step_id, r.agent,
+        r.prompt, r.asked, r.provider, r.model, r.label, 'reserved', r.held_tokens, r.held_cost, keys, r.reserved_at,
+        r.expires_at);
+  end loop;
 end $$;
 
 -- Put what requests did cost in the place of what was held for them; what was settled before stays as it is. Returns how

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar, cast
 
@@ -120,40 +121,78 @@ class Gateway:
     def prepare(self, call: Call, kind: Kind, body: Json, about: About | None = None) -> Job:
         """Let a request through: the model, the policy, secrets taken out, the most that it can cost held. Blocks.
 
-        Raises `not_found`, `validation_failed`, `policy_denied`, `budget_exceeded`, `unavailable` (no credential).
+        Raises `not_found`, `validation_failed`, `policy_denied`, `budget_exceeded`.
         """
+        return perform(self._context, call, lambda unit: self.admit(unit, kind, body, about or About()))
+
+    def prepare_all(self, calls: Sequence[Call], kind: Kind, bodies: Sequence[Json]) -> list[Job | Problem]:
+        """Likewise, many requests of one actor in one transaction; one that is refused is no matter to the others."""
+        return perform(self._context, calls[0], lambda unit: self._admit_all(unit, calls, kind, bodies))
+
+    def admit(self, unit: Unit, kind: Kind, body: Json, about: About) -> Job:
+        """The part of `prepare` that stands in a unit: with its commit the request is let through."""
+        (found,) = self._reserved(unit, [self._considered(unit, unit.call, kind, body, about)])
+        if isinstance(found, Problem):
+            raise found
+        return found
+
+    def _admit_all(
+        self, unit: Unit, calls: Sequence[Call], kind: Kind, bodies: Sequence[Json]
+    ) -> list[Job | Problem]:
+        found: list[_Draft | Problem] = []
+        for call, body in zip(calls, bodies, strict=True):
+            try:
+                found.append(self._considered(unit, call, kind, body, About()))
+            except Problem as problem:
+                found.append(problem)
+        made = iter(self._reserved(unit, [draft for draft in found if not isinstance(draft, Problem)]))
+        return [draft if isinstance(draft, Problem) else next(made) for draft in found]
+
+    def _considered(self, unit: Unit, call: Call, kind: Kind, body: Json, about: About) -> "_Draft":
+        """What would be sent to whom, and the most that it can cost."""
+        began = time.monotonic()
         asked = body.get("model", DEFAULT)
         if not isinstance(asked, str) or not asked:
             raise Problem(
                 "validation_failed", "model must be a name", hint="See GET /openai/v1/models.", param="model"
             )
-        return perform(
-            self._context, call, lambda unit: self.admit(unit, kind, body, asked, about or About())
-        )
-
-    def admit(self, unit: Unit, kind: Kind, body: Json, asked: str, about: About) -> Job:
-        """The part of `prepare` that stands in a unit: with its commit the request is let through."""
-        began = time.monotonic()
         self._refuse_strangers(unit)
         found = routing.allowed(unit, routing.candidates(self.files.current(), asked))
         body = unit.get(vault.Known).of(unit).json(body)
         stream = body.get("stream") is True
         hide = _ask_for_usage(body) if stream and kind == "chat" else False
-        size = len(orjson.dumps(body))
-        sent = counting.input_bound(body, size)
-        made = (
-            max(counting.output_bound(body, one.facts.max_output) for one in found)
-            if kind != "embeddings"
-            else 0
-        )
+        sent = counting.input_bound(body, len(orjson.dumps(body)))
+        made = 0
+        if kind != "embeddings":
+            made = max(counting.output_bound(body, one.facts.max_output) for one in found)
         cost = max(one.facts.cost(sent, made) for one in found)
-        first = found[0]
-        within = timedelta(
-            seconds=sum((one.entry.total_s + LONGEST_WAIT_S) * (1 + one.entry.retries) for one in found)
+        seconds = sum((one.entry.total_s + LONGEST_WAIT_S) * (1 + one.entry.retries) for one in found)
+        wanted = reserving.Wanted(
+            kind,
+            asked,
+            found[0].provider,
+            found[0].model,
+            about,
+            sent,
+            made,
+            cost,
+            timedelta(seconds=seconds),
+            call,
         )
-        wanted = reserving.Wanted(kind, asked, first.provider, first.model, about, sent, made, cost, within)
-        reservation = reserving.reserve(unit, wanted)
-        return Job(kind, body, stream, about, found, reservation, began, hide)
+        return _Draft(wanted, lambda held: Job(kind, body, stream, about, found, held, began, hide))
+
+    def _reserved(self, unit: Unit, drafts: "Sequence[_Draft]") -> list[Job | Problem]:
+        if not drafts:
+            return []
+        held = reserving.reserve(unit, [draft.wanted for draft in drafts])
+        return [
+            one if isinstance(one, Problem) else draft.job(one)
+            for draft, one in zip(drafts, held, strict=True)
+        ]
+
+    def abandon(self, job: Job) -> None:
+        """Settle a request that was let through and that nobody will begin."""
+        self._failed(job, asyncio.CancelledError())
 
     async def begin(self, job: Job) -> Relay:
         """Ask one after the other until an answer begins. Raises `upstream_failed`, `rate_limited`, `not_found`,
@@ -320,6 +359,14 @@ class Gateway:
                 hint="Sign in, use an API key, or ask the server's owner for BUILDEROS_AI_ANONYMOUS.",
                 policy_rule="known-people-use-models",
             )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A request that may be let through, once what it can cost is held."""
+
+    wanted: reserving.Wanted
+    job: Callable[[reserving.Reservation], Job]
 
 
 class _Next(Exception):

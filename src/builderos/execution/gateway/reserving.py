@@ -1,5 +1,7 @@
 """Before a request leaves: the most that it can cost is held in every budget that is about it, in a row that stands."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -10,7 +12,7 @@ import sqlalchemy as sa
 from builderos.core.clock import rfc3339
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
-from builderos.core.unit import Unit
+from builderos.core.unit import Call, Unit
 from builderos.trust.notices import service as notices
 from builderos.trust.quotas import service as quotas
 
@@ -46,6 +48,7 @@ class Wanted:
     output: int
     cost: int
     within: timedelta
+    call: Call
 
 
 def subjects(unit: Unit, about: About) -> list[str]:
@@ -61,24 +64,33 @@ def subjects(unit: Unit, about: About) -> list[str]:
     return pairs
 
 
-def reserve(unit: Unit, wanted: Wanted) -> Reservation:
-    """Write the row. Raises `budget_exceeded` where a budget that is about it has nothing left."""
-    id_, tokens = new_id("aiu"), wanted.input + wanted.output
-    row = {
-        "id": id_, "org_id": unit.org_id, "kind": wanted.kind, "door": unit.call.door,
-        "request_id": unit.call.request_id, "actor": unit.actor.id, "credential_id": unit.actor.credential_id,
-        "run_id": wanted.about.run_id, "step_id": wanted.about.step_id, "agent": wanted.about.agent,
-        "prompt": wanted.about.prompt, "asked": wanted.asked, "provider": wanted.provider, "model": wanted.model,
-        "label": "live", "held_tokens": tokens, "held_cost": wanted.cost,
-        "reserved_at": unit.now, "expires_at": unit.now + wanted.within + MARGIN,
+def reserve(unit: Unit, wanted: Sequence[Wanted]) -> list[Reservation | Problem]:
+    """Write a row for each, all of them about the same thing. The problem is `budget_exceeded` where a budget that is
+    about it has nothing left.
+    """
+    held = [Reservation(new_id("aiu"), unit.org_id, one.input, one.output, one.cost) for one in wanted]
+    rows = [_row(unit, one, reservation) for one, reservation in zip(wanted, held, strict=True)]
+    refusals = unit.ask("ops.ai_reserve", orjson.dumps(rows).decode(), subjects(unit, wanted[0].about))
+    refused = {str(id_): _exceeded(*rest) for id_, *rest in refusals}
+    for subject in {str(problem.extra["name"]) for problem in refused.values()}:
+        unit.keep(functools.partial(_tell, subject))
+    return [refused.get(reservation.id, reservation) for reservation in held]
+
+
+def _tell(subject: str, unit: Unit) -> None:
+    notices.raise_alert(unit, "budget_exceeded", subject, {"budget": subject})
+
+
+def _row(unit: Unit, wanted: Wanted, held: Reservation) -> dict[str, Any]:
+    about = wanted.about
+    return {
+        "id": held.id, "org_id": unit.org_id, "kind": wanted.kind, "door": wanted.call.door,
+        "request_id": wanted.call.request_id, "actor": unit.actor.id, "credential_id": unit.actor.credential_id,
+        "run_id": about.run_id, "step_id": about.step_id, "agent": about.agent, "prompt": about.prompt,
+        "asked": wanted.asked, "provider": wanted.provider, "model": wanted.model, "label": "live",
+        "held_tokens": wanted.input + wanted.output, "held_cost": wanted.cost, "reserved_at": unit.now,
+        "expires_at": unit.now + wanted.within + MARGIN,
     }  # fmt: skip
-    refusals = unit.ask("ops.ai_reserve", orjson.dumps(row).decode(), subjects(unit, wanted.about))
-    if refusals:
-        problem = _exceeded(*refusals[0])
-        subject = str(problem.extra["name"])
-        unit.keep(lambda kept: notices.raise_alert(kept, "budget_exceeded", subject, {"budget": subject}))
-        raise problem
-    return Reservation(id_, unit.org_id, wanted.input, wanted.output, wanted.cost)
 
 
 def _exceeded(subject: str, period: str, meter: str, amount: int, used: int, since: date) -> Problem:

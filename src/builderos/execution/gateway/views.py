@@ -138,9 +138,7 @@ class AiSums(Out):
 def stream_completion(unit: Unit, body: StreamIn) -> Live:
     """A stream of events; with the unit the request is let through. Raises like `Gateway.prepare`."""
     gateway = unit.get(Gateway)
-    job = gateway.admit(
-        unit, "chat", {**body.as_body(), "stream": True}, body.model, About(run_id=body.run_id)
-    )
+    job = gateway.admit(unit, "chat", {**body.as_body(), "stream": True}, About(run_id=body.run_id))
     return Live(functools.partial(_frames, gateway, job), resumable=False)
 
 

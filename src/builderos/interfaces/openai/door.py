@@ -19,14 +19,13 @@ from starlette.types import Receive, Scope, Send
 
 from builderos.core.application import Application
 from builderos.core.problems import Problem
-from builderos.core.unit import Call, perform
+from builderos.core.unit import perform
 from builderos.execution.gateway import service as gateway
 from builderos.execution.gateway.schema import Kind
 from builderos.execution.gateway.service import Gateway, Job, Relay
-from builderos.interfaces.http import records
-from builderos.interfaces.http.serve import Incoming, admit
-from builderos.trust.policy import service as policy
+from builderos.interfaces.http.serve import Incoming
 
+from .admissions import Admissions, admitted
 from .shape import as_error, models_of
 
 PATH: Final = "/openai/v1"
@@ -37,7 +36,6 @@ KINDS: Final[dict[str, Kind]] = {
 }
 EVENTS: Final = b"text/event-stream; charset=utf-8"
 JSON: Final = b"application/json"
-_NEEDED: Final = {"chat": "messages", "embeddings": "input", "responses": "input"}
 T = TypeVar("T")
 
 
@@ -90,6 +88,7 @@ class Door:
 
     def __init__(self, app: Application) -> None:
         self._app = app
+        self._admissions = Admissions(app)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -108,7 +107,7 @@ class Door:
         try:
             _must_be(scope, "POST")
             raw = await _body(receive)
-            job = await self._in_thread(lambda: self._let_through(kind, raw, incoming))
+            job = await self._admissions.admit(kind, raw, incoming)
         except Problem as problem:
             await _reply(send, *as_error(problem, incoming.request_id))
             return
@@ -187,32 +186,8 @@ class Door:
             if relay is not None:
                 relay.close()
 
-    def _let_through(self, kind: Kind, raw: bytes, incoming: Incoming) -> Job:
-        call = self._admitted(incoming, f"openai_{kind}@1")
-        body = _read(raw)
-        if not body.get(_NEEDED[kind]):
-            raise Problem(
-                "validation_failed",
-                f"{_NEEDED[kind]} is missing",
-                hint="See OpenAI's reference.",
-                param=_NEEDED[kind],
-            )
-        try:
-            return self._app.context.get(Gateway).prepare(call, kind, body)
-        except policy.Refused as refused:
-            records.note_refusal(self._app.context, call, refused)
-            raise
-
-    def _admitted(self, incoming: Incoming, tool: str) -> Call:
-        if incoming.bearer is None:
-            raise Problem(
-                "unauthenticated", "this needs an API key of this server",
-                hint="Give the client a credential of BuilderOS as its api_key.",
-            )  # fmt: skip
-        return admit(self._app, incoming, tool)
-
     def _models(self, incoming: Incoming, wanted: str | None) -> dict[str, Any]:
-        call = self._admitted(incoming, "openai_models@1")
+        call = admitted(self._app, incoming, "openai_models@1")
         return perform(
             self._app.context, call, lambda unit: models_of(gateway.usable(unit), wanted), read_only=True
         )
@@ -235,16 +210,6 @@ async def _body(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _read(raw: bytes) -> dict[str, Any]:
-    try:
-        found = orjson.loads(raw)
-    except ValueError:
-        raise Problem("validation_failed", "the body is not valid JSON", hint="Check the document.") from None
-    if not isinstance(found, dict):
-        raise Problem("validation_failed", "the body is no JSON object", hint="See OpenAI's reference.")
-    return found  # pyright: ignore[reportUnknownVariableType]
 
 
 def _must_be(scope: Scope, method: str) -> None:
