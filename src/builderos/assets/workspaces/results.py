@@ -37,9 +37,11 @@ class Made:
 
 def commit_result(
     unit: Unit, branch_id: str, files: Mapping[str, Made], *, message: str, run_id: str, step_id: str,
-    task_id: str | None = None,
+    task_id: str | None = None, agent_version: str | None = None, prompt_version: str | None = None,
 ) -> Written | None:  # fmt: skip
     """Write what a run made to its branch in one commit; None where the branch has all of it already.
+
+    `agent_version` and `prompt_version` (`name@version#sha256:…`): of the agents that made it, with their models.
 
     A file that somebody else changed meanwhile is a `conflict`. Raises what `commit_and_log` raises.
     """
@@ -56,7 +58,8 @@ def commit_result(
     _refuse_twins(tip, files)
     change = Change(
         edits={path: edit for path, edit in edits.items() if edit is not _SAME}, message=message, tool=unit.call.tool,
-        task_id=task_id, run_id=run_id, details={"step_id": step_id},
+        task_id=task_id, run_id=run_id, agent_version=agent_version,
+        details={"step_id": step_id} | ({"metadata": {"prompt_version": prompt_version}} if prompt_version else {}),
     )  # fmt: skip
     return write(unit, place, change, tip)
 

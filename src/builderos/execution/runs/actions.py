@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import sqlalchemy as sa
+
 from builderos.assets.repositories import service as repositories
 from builderos.assets.workspaces import service as workspaces
 from builderos.assets.workspaces.service import Made
@@ -11,12 +13,14 @@ from builderos.core.steps import Action, Actions, Done, Work
 from builderos.core.unit import Unit
 
 from .commands import run_command
+from .model import steps
 from .proposing import open_pr
 from .replay_steps import REPLAY, replay_step
-from .rows import QUEUE, find_run
+from .rows import GOOD, QUEUE, Row, find_run
 from .trees import base_of, scratch_of
 
 MAX_MESSAGE = 2000
+MAX_MAKERS = 200
 
 
 def builtin(actions: Actions) -> None:
@@ -55,12 +59,39 @@ def commit(unit: Unit, work: Work) -> Done:
     task_id = work.node.inputs.get("task_id")
     written = workspaces.commit_result(
         unit, work.branch_id, files, message=message, run_id=work.run_id, step_id=work.step_id,
-        task_id=str(task_id) if task_id else None,
+        task_id=str(task_id) if task_id else None, **_makers(unit, run, base),
     ) if files else None  # fmt: skip
     if written is None:
         return Done(result={"commit_sha": None, "files": 0})
     result = {"commit_sha": written.sha, "files": len(files)}
     return Done(result=result, commit_sha=written.sha)
+
+
+def _makers(unit: Unit, run: Row, base: str) -> dict[str, str]:
+    """The agents that changed something in a run, with their models and prompts, as a commit tells of them."""
+    c = steps.c
+    wanted = sa.select(c.result, c.input_tree, c.output_tree).where(
+        c.run_id == run.id, c.agent_id.is_not(None), c.status.in_(sorted(GOOD))
+    )
+    rows = unit.execute(wanted.order_by(c.position)).all()
+    known: list[Mapping[str, str]] = [
+        row.result["made_with"]
+        for row in rows
+        if row.result.get("made_with") and row.output_tree != (row.input_tree or base)
+    ]
+    if not known:
+        return {}
+    agents = [f"{one['agent']} ({one['model']})" for one in known]
+    return {"agent_version": _named(agents), "prompt_version": _named([one["prompt"] for one in known])}
+
+
+def _named(names: list[str]) -> str:
+    """As many of them, each once, as a line of a commit holds."""
+    told = ""
+    for name in dict.fromkeys(names):
+        longer = f"{told}, {name}" if told else name
+        told = longer if len(longer) <= MAX_MAKERS else told
+    return told
 
 
 def take_back(unit: Unit, work: Work, result: Mapping[str, Any]) -> None:
