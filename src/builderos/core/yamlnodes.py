@@ -13,11 +13,14 @@ from typing import Any, Final
 import yaml
 
 MAX_BYTES: Final = 256 * 1024
-_MAX_ISSUES: Final = 100
+MAX_ISSUES: Final = 100
 _MAX_CANDIDATES: Final = 200
 _STR: Final = "tag:yaml.org,2002:str"
+_SEQ: Final = "tag:yaml.org,2002:seq"
+_MAP: Final = "tag:yaml.org,2002:map"
 _yaml: Final[Any] = yaml  # its functions come without types
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVERS: Final[dict[str, list[tuple[str, re.Pattern[str]]]]] = _yaml.SafeLoader.yaml_implicit_resolvers
 _NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
 
 
@@ -66,7 +69,7 @@ class Reader:
         line, column = (
             (node, 1) if isinstance(node, int) else (node.start_mark.line + 1, node.start_mark.column + 1)
         )
-        if len(self.issues) >= _MAX_ISSUES:
+        if len(self.issues) >= MAX_ISSUES:
             raise Enough
         self.issues.append(Issue(line, path, message, hint, column, code))
 
@@ -82,7 +85,7 @@ class Reader:
             )
             return None
         try:
-            return _yaml.compose(text, Loader=_LOADER) if self._is_plain(text) else None
+            return self._composed(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
             said = getattr(error, "problem", None) or "this is not YAML"
@@ -91,34 +94,31 @@ class Reader:
             self.issues.append(Issue(line, "", str(said), hint, column, "not_yaml"))
             return None
 
-    def _is_plain(self, text: str) -> bool:
+    def _composed(self, text: str) -> yaml.Node | None:
+        """The nodes of a plain document, made while it is looked through: a long file is read once, not twice."""
         bounds, documents, name = self.bounds, 0, ""
-        counts: list[int] = []  # how many nodes each open list or mapping has so far
+        tree = _Tree()
         for number, event in enumerate(_yaml.parse(text, Loader=_LOADER)):
             if isinstance(event, yaml.NodeEvent):
                 why = _not_plain(event)
-                counts[-1:] = [count + 1 for count in counts[-1:]]
-                if why is None and counts and counts[-1] > bounds.items:
+                if why is None and tree.siblings >= bounds.items:
                     why = (f"more than {bounds.items} items", "Cut it into several files.", "too_many")
                 if why is not None:
                     self.fault(event.start_mark.line + 1, name if why[-1] == "too_many" else "", *why)
-                    return False
-            if isinstance(event, yaml.CollectionStartEvent):
-                counts.append(0)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                counts.pop()
-            elif len(counts) == 1 and isinstance(event, yaml.ScalarEvent):
-                name = str(event.value)[:80]  # the key at the top of the file below which we are
+                    return None
+                if tree.depth == 1 and isinstance(event, yaml.ScalarEvent):
+                    name = str(event.value)[:80]  # the key at the top of the file below which we are
+            tree.take(event)
             documents += isinstance(event, yaml.DocumentStartEvent)
-            if len(counts) > bounds.depth or number > bounds.parts or documents > 1:
+            if tree.depth > bounds.depth or number > bounds.parts or documents > 1:
                 why = (
                     "too deep, too long, or more than one document",
                     "Keep one plain document.",
                     "too_deep",
                 )
                 self.fault(event.start_mark.line + 1, "", *why)
-                return False
-        return True
+                return None
+        return tree.root
 
     def mapping(
         self, node: yaml.Node, path: str, known: tuple[str, ...], required: tuple[str, ...] = ()
@@ -182,6 +182,58 @@ class Reader:
             return node.value == "true"
         self.fault(node, path, "expected true or false", "Write true or false.")
         return None
+
+
+class _Tree:
+    """Makes nodes of events, as the library's composer does where there are no aliases."""
+
+    def __init__(self) -> None:
+        self.root: yaml.Node | None = None
+        self._open: list[
+            tuple[yaml.CollectionNode, list[Any]]
+        ] = []  # with what was put into it, keys as well
+
+    @property
+    def depth(self) -> int:
+        """How many lists and mappings are open."""
+        return len(self._open)
+
+    @property
+    def siblings(self) -> int:
+        """How many nodes the innermost open one holds."""
+        return len(self._open[-1][1]) if self._open else 0
+
+    def take(self, event: yaml.Event) -> None:
+        """The next event."""
+        if isinstance(event, yaml.ScalarEvent):
+            tag = _tag_of(event)
+            self._put(yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark, event.style))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            listed = isinstance(event, yaml.SequenceStartEvent)
+            kind, tag = (yaml.SequenceNode, _SEQ) if listed else (yaml.MappingNode, _MAP)
+            node = kind(tag, [], event.start_mark, None, event.flow_style)
+            self._put(node)
+            self._open.append((node, []))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            node, held = self._open.pop()
+            node.end_mark = event.end_mark
+            pairs = isinstance(node, yaml.MappingNode)
+            node.value = list(zip(held[::2], held[1::2], strict=True)) if pairs else held
+
+    def _put(self, node: yaml.Node) -> None:
+        if self._open:
+            self._open[-1][1].append(node)
+        else:
+            self.root = node
+
+
+def _tag_of(event: yaml.ScalarEvent) -> str:
+    """What YAML takes an untagged text for."""
+    if event.implicit[0]:
+        for tag, pattern in _RESOLVERS.get(event.value[:1], ()):
+            if pattern.match(event.value):
+                return tag
+    return _STR
 
 
 def _not_plain(event: yaml.NodeEvent) -> tuple[str, str, str] | None:

@@ -40,7 +40,12 @@ class Words(Reader):
     def long(self, node: yaml.Node, path: str) -> str | None:
         """Text of several lines, e.g. a script."""
         found = self.text(node, path)
-        if found is not None and (not found.strip() or len(found) > self.max_text or "\x00" in found):
+        if found is not None and "\x00" in found:
+            self.fault(
+                node, path, "the text holds a NUL character", "Leave it out: no command can be given one."
+            )
+            return None
+        if found is not None and (not found.strip() or len(found) > self.max_text):
             said = f"expected text of at most {self.max_text} characters"
             self.fault(node, path, said, "Put it into a file.")
             return None
@@ -87,9 +92,15 @@ class Words(Reader):
             single = one(node, path)
             return () if single is None else (single,)
         found: list[T] = []
+        texts: set[str] = set()  # most lists hold text, and some of them are long
         for item, where in self.items(node, path, most):
             value = one(item, where)
-            if value is not None and value in found:
+            if isinstance(value, str):
+                twice = value in texts
+                texts.add(value)
+            else:
+                twice = value is not None and value in found
+            if twice:
                 self.fault(item, where, "listed twice", "Keep one of them.", "duplicate")
             elif value is not None:
                 found.append(value)

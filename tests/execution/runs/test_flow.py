@@ -162,12 +162,6 @@ steps:
     assert "same.txt" in both["error"]
 
 
-def test_an_unknown_action_and_an_unknown_gate_fail_their_step(ship: Ship) -> None:
-    run = ship.done("steps:\n  - {id: a, action: noop, gates: [{eval: planner-suite}]}")
-    assert run["status"] == "failed"
-    assert ship.steps(run)["a"]["reason"] == "gate"
-
-
 def test_the_gate_of_the_tests_reads_their_report(ship: Ship) -> None:
     report = "<testsuite tests='3' failures='1'>".replace("'", '\\"')
     run = ship.done(f"""

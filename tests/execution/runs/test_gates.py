@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from builderos.core.steps import Gates
+from builderos.execution.runs.gates import builtin
 from tests.support.databases import Databases
 from tests.support.runs import Ship, ship_in_temp
 from tests.support.world import Json
@@ -66,3 +68,24 @@ def test_tests_pass_is_no_matter_of_files_that_are_no_reports_of_the_step(
     ship: Ship, run: str, outputs: str
 ) -> None:
     assert graded(ship, run, outputs)["status"] == "succeeded"
+
+
+def test_a_gate_that_this_server_cannot_check_is_refused_with_its_line_before_any_work(
+    ship: Ship, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Gates()
+    builtin(few)
+    text = "steps:\n  - id: a\n    run: 'true'\n    gates:\n      - tests_pass\n      - {eval: suite}\n"
+    name = ship.pipeline(text)
+    published = ship.world.as_owner("POST", "/v1/pipelines", json={"content": f"name: judged\n{text}"})
+    monkeypatch.setitem(ship.context._items, Gates, few)
+    body = {"repo_name": ship.box.repo_name, "branch": ship.box.branch}
+    for pipeline in (name, "judged") if published.status_code == 201 else (name,):
+        reply = ship.world.http.post(
+            "/v1/runs", json={"pipeline": pipeline, **body}, headers=ship.box.headers
+        )
+        assert reply.status_code == 422, reply.text
+        errors = reply.json()["errors"]
+        assert [(error["code"], error["line"]) for error in errors] == [("unknown_gate", 7)]
+    looked = ship.world.as_owner("POST", "/v1/pipelines/validate", json={"content": f"name: x\n{text}"})
+    assert [error["where"] for error in looked.json()["errors"]] == ["steps[0].gates[1]"]

@@ -15,7 +15,7 @@ from builderos.core.ids import new_id
 from builderos.core.operations import Reply
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
-from builderos.core.steps import Actions
+from builderos.core.steps import Actions, Gates
 from builderos.core.unit import Unit
 from builderos.core.versions import rank_of
 from builderos.core.yamlwords import error_of
@@ -51,7 +51,9 @@ def file_of(name: str) -> str:
 def validate(unit: Unit, body: PipelineValidateIn) -> PipelineCheck:
     """Every mistake of a file with its line; nothing is kept."""
     policy.require(unit, "pipeline.read", policy.org_resource(unit))
-    definition, issues = read(body.content, name=body.name, actions=known_actions(unit))
+    definition, issues = read(
+        body.content, name=body.name, actions=known_actions(unit), gates=known_gates(unit)
+    )
     errors = [error_of(issue) for issue in issues]
     nodes: int | None = None
     if definition is not None and (body.params is not None or not _asks(definition)):
@@ -75,7 +77,7 @@ def publish(unit: Unit, body: PipelinePublishIn) -> Reply[PipelinePublished]:
     """
     policy.require(unit, "pipeline.publish", policy.org_resource(unit))
     content, source = _given(unit, body)
-    definition = parse(content, name=body.name, actions=known_actions(unit))
+    definition = parse(content, name=body.name, actions=known_actions(unit), gates=known_gates(unit))
     if vault.clean(unit, content) != content:
         raise Problem(
             "validation_failed", "the file holds a secret",
@@ -155,10 +157,13 @@ def show(unit: Unit, body: PipelineIn) -> PipelineOut:
 
 
 def published(unit: Unit, name: str, version: str | None) -> Definition:
-    """The published or shipped pipeline. Raises `not_found`. Asks no policy: for those who have."""
+    """The published or shipped pipeline. Raises `not_found`, `validation_failed` where this server lacks what it uses.
+
+    Asks no policy: for those who have.
+    """
     row = _row(unit, name, version)
     if row is not None:
-        return parse(row.content)
+        return parse(row.content, name=name, actions=known_actions(unit), gates=known_gates(unit))
     found = shipped.find(name)
     if found is None or version not in (None, found.definition.version):
         raise not_found(name, version)
@@ -168,6 +173,11 @@ def published(unit: Unit, name: str, version: str | None) -> Definition:
 def known_actions(unit: Unit) -> Sequence[str]:
     """Names of what steps may do on this server."""
     return sorted(unit.get(Actions))
+
+
+def known_gates(unit: Unit) -> Sequence[str]:
+    """Kinds of gates that this server can check by itself."""
+    return sorted(unit.get(Gates))
 
 
 def not_found(name: str, version: str | None, *, on: str = "") -> Problem:

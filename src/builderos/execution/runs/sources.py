@@ -18,7 +18,8 @@ def find(unit: Unit, ref: str, branch: Branch | None) -> Definition:
     name, _, version = ref.partition("@")
     text = workspaces.file_at(unit, branch, pipelines.file_of(name)) if branch is not None else None
     if text is not None:
-        definition = parse(text, name=name, actions=pipelines.known_actions(unit))
+        known = {"actions": pipelines.known_actions(unit), "gates": pipelines.known_gates(unit)}
+        definition = parse(text, name=name, **known)
         if version in ("", definition.version):
             return definition
     return pipelines.published(unit, name, version or None)

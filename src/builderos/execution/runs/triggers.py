@@ -45,7 +45,8 @@ def switch_on(unit: Unit, body: TriggersOnIn) -> TriggersOn:
     content = workspaces.file_at(unit, branch, pipelines.file_of(body.name))
     if content is None:
         raise pipelines.not_found(body.name, None, on=f"the branch {branch.name}")
-    definition = parse(content, name=body.name, actions=pipelines.known_actions(unit))
+    known = {"actions": pipelines.known_actions(unit), "gates": pipelines.known_gates(unit)}
+    definition = parse(content, name=body.name, **known)
     wanted = [trigger for trigger in definition.triggers if trigger.kind in KINDS]
     if not wanted:
         raise Problem(

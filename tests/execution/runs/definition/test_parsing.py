@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builderos.core.problems import Problem
-from builderos.execution.runs.definition import parse, read
+from builderos.execution.runs.definition import expand, parse, read
 
 SPEC = """\
 # ship/feature_pipeline/pipeline.yaml
@@ -168,6 +168,78 @@ def test_every_mistake_of_a_file_is_told_at_once_in_the_order_of_its_lines():
     text = steps("{id: x, run: e, tiemout: 1m}", "{id: y, run: e, lane: B}", "{id: z, run: e, cache: yes}")
 
     assert [line for _, _, line in places(text)] == [3, 4, 5]
+
+
+def test_mistakes_of_the_whole_are_told_together_with_those_of_single_places():
+    text = steps(
+        "{id: a, action: nope.nope}",
+        "{id: a, run: e, foo: 1}",
+        "{id: b, needs: [zz], run: 'e ${{ params.x }}', gates: [{eval: suite}]}",
+        "{id: c, run: e, timeout: 10, when: steps.b.status}",
+    )
+
+    found = places(text, actions=ACTIONS, gates=["tests_pass"])
+
+    assert found == [
+        ("unknown_action", "steps[0].action", 3),
+        ("duplicate_id", "steps[1].id", 4),
+        ("unknown_key", "steps[1].foo", 4),
+        ("unknown_need", "steps[2].needs", 5),
+        ("unknown_gate", "steps[2].gates[0]", 5),
+        ("invalid", "steps[3].timeout", 6),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        steps("{id: X, run: e}", "{id: b, run: e, needs: [x], when: steps.x.status}"),
+        steps("{run: e}", "{id: b, run: e, needs: [x], when: steps.x.status}"),
+        steps("{id: x, agent: 'A B'}", "{id: b, run: e, needs: [x]}"),
+        steps("{id: x, python: e}"),
+        steps("{id: x, run: 'a ${{ params.p }}'}") + "params: {p: {type: text}}\n",
+        steps("{id: x, run: 'a ${{ matrix.p }}', matrix: {p: [a], include: [{q: 1}]}}"),
+        steps("{id: x, run: e}", "{id: b, run: e, needs: [x, X], when: steps.x.status}"),
+        steps("{id: x, run: e}", "{id: b, run: e, needs: X, when: steps.x.status}"),
+    ],
+    ids=["id", "no id", "agent", "python", "params", "matrix", "needs", "need"],
+)
+def test_what_hangs_on_a_place_that_cannot_be_read_is_no_mistake_of_its_own(text: str):
+    assert len(refusals(text, actions=ACTIONS)) == 1
+
+
+def test_steps_that_need_many_are_looked_over_in_linear_time():
+    lines = [
+        f"{{id: s{i}, run: e, needs: [{','.join(f's{n}' for n in range(min(i + 140, 1_199), i, -1))}]}}"
+        for i in range(1_200)
+    ]
+    text = steps(*lines, "{id: last, run: e, needs: [s0], when: steps.s1199.status}")
+
+    began = time.process_time()
+    definition = parse(text)
+    assert len(expand(definition, {})) == 1_201
+    assert time.process_time() - began < 3
+
+
+def test_a_nul_in_a_script_is_told_as_that():
+    error = refusals(steps('{id: x, run: "a\\0b"}'))[0]
+
+    assert error["message"] == "the text holds a NUL character"
+
+
+@pytest.mark.parametrize("days", ["31 2", "30 2", "31 4,6,9,11", "30-31 2"])
+def test_a_schedule_that_never_comes_is_refused(days: str):
+    text = f"name: a\ntriggers: [{{schedule: '0 0 {days} *'}}]\nsteps: [{{id: x, run: e}}]\n"
+
+    assert [(e["code"], e["message"]) for e in refusals(text)] == [("cron", "no such day ever comes")]
+    assert parse(text.replace(f"{days} *", "29 2 *")).triggers[0].schedule == "0 0 29 2 *"
+    assert parse(text.replace(f"{days} *", f"{days} 1")).triggers[0].kind == "schedule"
+
+
+def test_a_priority_goes_from_one_to_nine():
+    found = [error["where"] for error in refusals(steps("{id: x, run: e}") + "priority: 0\n")]
+
+    assert found == ["priority"]
 
 
 def test_a_mistake_inside_an_expression_is_told_with_its_column():

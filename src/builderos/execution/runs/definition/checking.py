@@ -1,13 +1,14 @@
 """What only the whole file shows: names that nobody has, cycles, expressions about what has not run yet."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from builderos.core.yamlnodes import Issue, Reader, nearest
+from builderos.core.yamlnodes import MAX_ISSUES, Enough, Issue, nearest
 
 from .binding import faults_of
 from .expressions import read, steps_of, walk
 from .schema import PAYLOAD, Definition, Expression, Parameter, Step, Trigger, Value
+from .steps import UNREAD, StepWords
 from .templates import expressions_in
 
 REGISTERED: Final = ("run", "actor", "agent")  # kinds that a registry of actions may lack
@@ -16,47 +17,71 @@ _SHOWN: Final = 20
 
 
 class _Checker:
-    def __init__(self, reader: Reader, definition: Definition, actions: Collection[str] | None) -> None:
+    """Looks also at files with mistakes in single places, so that all are told at once: what hangs on something that
+    could not be read is left alone.
+    """
+
+    def __init__(self, reader: StepWords, definition: Definition, actions: Collection[str] | None) -> None:
         self._reader = reader
         self._definition = definition
         self._actions = actions
         self._params = {parameter.name: parameter for parameter in definition.params}
         self._places: dict[str, int] = {}
+        self._broken = [issue.path for issue in reader.issues]
+        self._whole = not reader.dropped
+        self._has_needs = not any(".needs" in path for path in self._broken)
+        self._has_params = not any(path.startswith("params") for path in self._broken)
 
     def fault(self, at: Step | Trigger, where: str, message: str, hint: str, code: str) -> None:
+        if len(self._reader.issues) >= MAX_ISSUES:
+            raise Enough
         self._reader.issues.append(Issue(at.line, where, message, hint, at.column, code))
 
     def run(self) -> None:
-        steps = self._definition.steps
-        for number, step in enumerate(steps):
+        steps, numbers = self._definition.steps, self._reader.numbers
+        sound = True
+        for at, step in enumerate(steps):
             if step.id in self._places:
+                sound = False
                 first = steps[self._places[step.id]].line
                 said = f"{step.id} is the id of the step in line {first}, too"
-                self.fault(step, f"steps[{number}].id", said, "Give each step its own id.", "duplicate_id")
-            self._places.setdefault(step.id, number)
-        for number, step in enumerate(steps):
-            self._needs(step, f"steps[{number}].needs")
+                self.fault(
+                    step, f"steps[{numbers[at]}].id", said, "Give each step its own id.", "duplicate_id"
+                )
+            self._places.setdefault(step.id, at)
+        for number, step in zip(numbers, steps, strict=True):
+            sound = self._needs(step, f"steps[{number}].needs") and sound
             self._action(step, f"steps[{number}]")
-        if not self._reader.issues and not self._cycle():
-            self._expressions()
+        order = self._order() if sound and self._whole else None
+        if order is not None:
+            self._expressions(order)
         for number, trigger in enumerate(self._definition.triggers):
             self._trigger(trigger, f"triggers[{number}]")
 
-    def _needs(self, step: Step, where: str) -> None:
+    def _needs(self, step: Step, where: str) -> bool:
+        """Whether all that it needs are other steps of the file."""
+        sound = True
         for need in step.needs:
             if need == step.id:
+                sound = False
                 self.fault(
                     step, where, f"{step.id} needs itself: {step.id} → {step.id}", "Leave it out.", "cycle"
                 )
             elif need not in self._places:
+                sound = False
+                if not self._whole:  # it may be the step whose id could not be read
+                    continue
                 hint = f"{nearest(need, self._places)}Steps: {', '.join(list(self._places)[:_SHOWN])}."
                 self.fault(step, where, f"no step {need!r}", hint, "unknown_need")
+        return sound
 
     def _action(self, step: Step, where: str) -> None:
         actions = self._actions
         if actions is None or step.uses or step.approval or step.question:
             return
         kind = next((name for name in ("run", "python", "actor", "agent") if getattr(step, name)), None)
+        if kind is None and step.action in UNREAD:
+            return
         wanted = {"python": "run", None: step.action}.get(kind, kind or "")
         if wanted in actions:
             return
@@ -69,24 +94,31 @@ class _Checker:
                 step, f"{where}.{kind}", f"this server runs no step with {kind}", hint, "unknown_action"
             )
 
-    def _cycle(self) -> bool:
-        """Name the first cycle, step by step."""
+    def _order(self) -> list[Step] | None:
+        """Every step after all that it needs; None where some need each other, which is told."""
         steps = self._definition.steps
         waiting = {step.id: len(step.needs) for step in steps}
-        followers: dict[str, list[str]] = {step.id: [] for step in steps}
+        followers: dict[str, list[Step]] = {step.id: [] for step in steps}
         for step in steps:
             for need in step.needs:
-                followers[need].append(step.id)
-        ready = [id_ for id_, count in waiting.items() if count == 0]
+                followers[need].append(step)
+        ready = [step for step in steps if not step.needs]
+        order: list[Step] = []
         while ready:
-            done = ready.pop()
-            del waiting[done]
-            for follower in followers[done]:
-                waiting[follower] -= 1
-                if waiting[follower] == 0:
+            order.append(done := ready.pop())
+            del waiting[done.id]
+            for follower in followers[done.id]:
+                waiting[follower.id] -= 1
+                if waiting[follower.id] == 0:
                     ready.append(follower)
-        if not waiting:
-            return False
+        if waiting:
+            self._cycle(waiting)
+            return None
+        return order
+
+    def _cycle(self, waiting: Collection[str]) -> None:
+        """Name the first cycle, step by step."""
+        steps = self._definition.steps
         trail = [next(id_ for id_ in self._places if id_ in waiting)]
         seen = {trail[0]: 0}
         while True:
@@ -99,12 +131,17 @@ class _Checker:
         shown = round_ if len(round_) <= _SHOWN else [*round_[:_SHOWN], "…", round_[-1]]
         at = min((steps[self._places[id_]] for id_ in round_), key=lambda step: step.line)
         said = f"steps wait for each other: {' → '.join(shown)} (each needs the next)"
-        self.fault(at, f"steps[{self._places[at.id]}].needs", said, "Leave one of these needs out.", "cycle")
-        return True
+        self.fault(
+            at,
+            f"steps[{self._reader.numbers[self._places[at.id]]}].needs",
+            said,
+            "Leave one of these needs out.",
+            "cycle",
+        )
 
-    def _expressions(self) -> None:
-        before = self._ancestors()
-        for number, step in enumerate(self._definition.steps):
+    def _expressions(self, order: Sequence[Step]) -> None:
+        before = self._ancestors(order)
+        for number, step in zip(self._reader.numbers, self._definition.steps, strict=True):
             for where, expression in _expressions_of(step):
                 self._expression(step, f"steps[{number}].{where}", where, expression, before)
             for where in ("runtime", "profile"):
@@ -121,21 +158,14 @@ class _Checker:
                 said, hint = "this must be known when the run is started", "Use params or the matrix."
                 self.fault(step, f"steps[{number}].{where}", said, hint, "expression")
 
-    def _ancestors(self) -> dict[str, int]:
+    def _ancestors(self, order: Sequence[Step]) -> dict[str, int]:
         """For each step the set of all before it, as bits: 5,000 steps would be millions of names."""
-        places, found = self._places, dict[str, int]()
-        for start in self._definition.steps:
-            stack = [start.id]
-            while stack:
-                step = self._definition.steps[places[stack[-1]]]
-                missing = [need for need in step.needs if need not in found]
-                if missing:
-                    stack.extend(missing)
-                    continue
-                bits = 0
-                for need in step.needs:
-                    bits |= found[need] | 1 << places[need]
-                found[stack.pop()] = bits
+        found: dict[str, int] = {}
+        for step in order:
+            bits = 0
+            for need in step.needs:
+                bits |= found[need] | 1 << self._places[need]
+            found[step.id] = bits
         return found
 
     def _expression(
@@ -146,16 +176,20 @@ class _Checker:
             if place is None:
                 hint = f"{nearest(named, self._places)}Steps: {', '.join(list(self._places)[:_SHOWN])}."
                 self.fault(step, where, f"no step {named!r}", hint, "unknown_step")
-            elif not before[step.id] >> place & 1:
+            elif self._has_needs and not before[step.id] >> place & 1:
                 hint = f"Add {named} to needs."
                 self.fault(step, where, f"{named} need not have ended before {step.id}", hint, "not_before")
         for part in walk(expression):
             if part[0] == "param" and part[1] not in self._params:
+                if not self._has_params:
+                    continue
                 hint = f"{nearest(part[1], self._params)}Declared: {', '.join(self._params) or 'none'}."
                 self.fault(step, where, f"no parameter {part[1]!r}", hint, "unknown_param")
             elif part[0] == "matrix" and (
                 kind == "matrix" or step.matrix is None or part[1] not in step.matrix.axes
             ):
+                if step.matrix is None and any(".matrix" in path for path in self._broken):
+                    continue
                 hint = f"Axes: {', '.join(step.matrix.axes) if step.matrix else 'none'}."
                 self.fault(step, where, f"no axis {part[1]!r}", hint, "unknown_axis")
             elif part[0] == "call" and part[1] in ("success", "failure", "always") and kind != "when":
@@ -173,6 +207,8 @@ class _Checker:
             return part[1] == "id"
         if part[0] == "matrix":
             return step.matrix is not None and not isinstance(step.matrix.axes.get(part[1]), str)
+        if part[0] == "param" and not self._has_params:
+            return True
         parameter = self._params.get(part[1]) if part[0] == "param" else None
         return parameter is None or _is_harmless(parameter)
 
@@ -180,7 +216,7 @@ class _Checker:
         if trigger.kind == "after" and trigger.pipeline == self._definition.name:
             hint = "Name another pipeline."
             self.fault(trigger, where, "a pipeline cannot follow itself", hint, "cycle")
-        if trigger.kind == "manual" or self._reader.issues:
+        if trigger.kind == "manual" or not self._has_params:
             return
         given: Mapping[str, Value] = trigger.params
         if trigger.kind == "webhook" and PAYLOAD in self._params:  # what the call brings
@@ -213,6 +249,6 @@ def _expressions_of(step: Step) -> Iterator[tuple[str, Expression]]:
             yield where, expression
 
 
-def check(reader: Reader, definition: Definition, actions: Collection[str] | None) -> None:
+def check(reader: StepWords, definition: Definition, actions: Collection[str] | None) -> None:
     """Add what is wrong with the whole to the issues of the reader."""
     _Checker(reader, definition, actions).run()

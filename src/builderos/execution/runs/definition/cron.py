@@ -1,10 +1,9 @@
 """When a schedule of five fields comes next."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from .triggers import CRON
+from .triggers import CRON, cron_values
 
 _DAYS: Final = 4 * 366 + 1  # the 29th of February comes within that
 
@@ -16,7 +15,7 @@ def next_after(schedule: str, after: datetime) -> datetime | None:
     """
     fields = schedule.split()
     minutes, hours, days, months, weekdays = (
-        set(_values(field, least, most)) for field, (_, least, most) in zip(fields, CRON, strict=True)
+        set(cron_values(field, least, most)) for field, (_, least, most) in zip(fields, CRON, strict=True)
     )
     weekdays = {day % 7 for day in weekdays}
     either = fields[2] != "*" and fields[4] != "*"
@@ -32,11 +31,3 @@ def next_after(schedule: str, after: datetime) -> datetime | None:
         if found is not None:
             return found
     return None
-
-
-def _values(field: str, least: int, most: int) -> Iterator[int]:
-    for part in field.split(","):
-        head, _, step = part.partition("/")
-        ends = [int(end) for end in head.split("-")] if head != "*" else [least, most]
-        last = most if step and len(ends) == 1 else ends[-1]
-        yield from range(ends[0], last + 1, int(step or 1))

@@ -231,14 +231,16 @@ def _in_order(definition: Definition) -> Iterator[Step]:
     for first in definition.steps:
         stack = [first]
         while stack:
+            if stack[-1].id in done:  # several need it
+                stack.pop()
+                continue
             missing = [steps[need] for need in stack[-1].needs if need not in done]
             if missing:
                 stack.extend(missing)
                 continue
             step = stack.pop()
-            if step.id not in done:
-                done.add(step.id)
-                yield step
+            done.add(step.id)
+            yield step
 
 
 def _combinations(step: Step, matrix: Matrix, names: _Names) -> list[Mapping[str, Value]]:

@@ -172,7 +172,7 @@ SCHEMA: Final[_Schema] = {
                     _object({"group": _NAMED, "max": _number(1, 1_000), "replace": {"type": "boolean"}}),
                 ]
             },
-            "budget": _object({"credits": _number(0, 1e9, "number")}, "credits"), "priority": _number(0, 9),
+            "budget": _object({"credits": _number(0, 1e9, "number")}, "credits"), "priority": _number(1, 9),
             "steps": {"type": "array", "items": _STEP, "minItems": 1, "maxItems": MAX_NODES},
         },
         "name",

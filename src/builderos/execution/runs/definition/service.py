@@ -32,26 +32,31 @@ MAX_RUN_S: Final = 400 * 86_400
 _PARAM: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
 
 
-def parse(text: str, *, name: str | None = None, actions: Collection[str] | None = None) -> Definition:
-    """The definition that a file says; `name` is that of its folder, `actions` are what a step may do here.
+def parse(
+    text: str, *, name: str | None = None, actions: Collection[str] | None = None,
+    gates: Collection[str] | None = None,
+) -> Definition:  # fmt: skip
+    """The definition that a file says; `name` is that of its folder, `actions` are what a step may do here, `gates`
+    what can be checked here.
 
     Raises `validation_failed` with `errors`, one for each mistake: `{line, column, where, message, hint, code}`.
     """
-    found, issues = read(text, name=name, actions=actions)
+    found, issues = read(text, name=name, actions=actions, gates=gates)
     if issues or found is None:
         raise refused(name or "pipeline", issues)
     return found
 
 
 def read(
-    text: str, *, name: str | None = None, actions: Collection[str] | None = None
-) -> tuple[Definition | None, list[Issue]]:
+    text: str, *, name: str | None = None, actions: Collection[str] | None = None,
+    gates: Collection[str] | None = None,
+) -> tuple[Definition | None, list[Issue]]:  # fmt: skip
     """The definition, and every mistake in the order of the lines; with any, the definition is None."""
-    reader = _PipelineWords()
+    reader = _PipelineWords(gates)
     found: Definition | None = None
     with contextlib.suppress(Enough):  # a hundred mistakes are told, not more
         found = reader.read(text, name)
-        if found is not None and not reader.issues:
+        if found is not None:
             check(reader, found, actions)
     issues = sorted(reader.issues, key=lambda issue: (issue.line, issue.column))
     return (None if issues else found), issues
@@ -78,14 +83,17 @@ class _PipelineWords(StepWords, TriggerWords):
         return Definition(given or "", found.pop("version", FIRST_VERSION), steps, **found)
 
     def _steps(self, node: yaml.Node) -> tuple[Step, ...]:
-        found = tuple(
-            step
-            for item, where in self.items(node, "steps", 5_000)
-            if (step := self.step(item, where)) is not None
-        )
+        found: list[Step] = []
+        for number, (item, where) in enumerate(self.items(node, "steps", 5_000)):
+            step = self.step(item, where)
+            if step is None:
+                self.dropped = True
+                continue
+            found.append(step)
+            self.numbers.append(number)
         if isinstance(node, yaml.SequenceNode) and not node.value:
             self.fault(node, "steps", "there is no step", "Add {id: hello, run: echo hello}.")
-        return found
+        return tuple(found)
 
     def _top(self, keys: Mapping[str, yaml.Node]) -> dict[str, Any]:
         version = (SEMVER, "a version", "Write three numbers: 1.0.0.")
@@ -98,7 +106,7 @@ class _PipelineWords(StepWords, TriggerWords):
             "lanes": lambda n, p: cast("Lanes | None", self.choice(n, p, LANES)),
             "concurrency": self._concurrency,
             "budget": self._budget,
-            "priority": lambda n, p: self.number(n, p, 0, 9),
+            "priority": lambda n, p: self.number(n, p, 1, 9),
         }
         found: dict[str, Any] = {}
         for name, reader in readers.items():

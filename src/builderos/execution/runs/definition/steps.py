@@ -1,7 +1,7 @@
 """Steps of a pipeline file."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, cast
 
 import yaml
@@ -24,6 +24,7 @@ RETRY_KEYS: Final = ("max", "backoff", "factor", "jitter", "longest")
 APPROVAL_KEYS: Final = ("message", "from", "count", "expires")
 QUESTION_KEYS: Final = ("message", "choices", "expires")
 GATE_KEYS: Final = ("eval", "approval", "question")
+HUMAN: Final = ("approval", "question")
 APPROVERS: Final = ("Owner", "Admin", "Reviewer")
 ON_FAIL: Final = ("stop", "continue", "rollback")
 MAX_WAIT_S: Final = 400 * 86_400
@@ -41,6 +42,8 @@ HOST: Final = re.compile(
 SECRET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}\Z")
 ENV: Final = re.compile(r"(?!BUILDEROS_)[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 GLOB: Final = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|\Z))[^\x00-\x1f\\]{1,400}\Z")
+# Actions of steps of which what they do could not be read.
+UNREAD: Final = frozenset({"", "python", "pipeline", "actor", "agent", "approval", "question"})
 _IMPLIED: Final[Mapping[str, str]] = {
     "run": "run", "python": "python", "actor": "actor", "agent": "agent", "uses": "pipeline",
     "approval": "approval", "question": "question",
@@ -50,8 +53,11 @@ _IMPLIED: Final[Mapping[str, str]] = {
 class StepWords(Words):
     """Reads steps; what a file says under `defaults` stands in for what a step does not say."""
 
-    def __init__(self) -> None:
+    def __init__(self, gates: Collection[str] | None = None) -> None:
         super().__init__()
+        self.numbers: list[int] = []  # where the steps that could be read stand in the file
+        self.dropped = False  # whether there are others
+        self._gates = gates
         self._defaults: dict[str, Any] = {}
 
     def defaults(self, node: yaml.Node) -> None:
@@ -199,7 +205,7 @@ class StepWords(Words):
         """`tests_pass`, or one of eval, approval and question with what it needs."""
         if isinstance(node, yaml.ScalarNode):
             found = self.choice(node, path, ("tests_pass",))
-            return Gate(cast("GateKind", found)) if found else None
+            return Gate(cast("GateKind", found)) if found and self._is_known(node, path, found) else None
         keys = self.mapping(node, path, GATE_KEYS)
         if len(keys) != 1:
             self.fault(node, path, "a gate is one thing", f"Give one of tests_pass, {', '.join(GATE_KEYS)}.")
@@ -207,12 +213,21 @@ class StepWords(Words):
         if "eval" in keys:
             named = (NAME_AT, "the name of a suite", "Write for example planner-suite.")
             suite = self.fitting(keys["eval"], f"{path}.eval", *named)
-            return Gate("eval", suite=suite) if suite else None
+            known = self._is_known(node, path, "eval")
+            return Gate("eval", suite=suite) if suite and known else None
         if "approval" in keys:
             approval = self.approval(keys["approval"], f"{path}.approval")
             return Gate("approval", approval=approval) if approval else None
         question = self.question(keys["question"], f"{path}.question")
         return Gate("question", question=question) if question else None
+
+    def _is_known(self, node: yaml.Node, path: str, kind: str) -> bool:
+        """Whether this server can check it: a gate that nobody can check would fail the step after all its work."""
+        if self._gates is None or kind in self._gates:
+            return True
+        hint = f"Known: {', '.join(sorted({*self._gates, *HUMAN}))}."
+        self.fault(node, path, f"this server checks no gate {kind}", hint, "unknown_gate")
+        return False
 
     def approval(self, node: yaml.Node, path: str) -> Approval | None:
         """A message, or `{message, from, count, expires}`."""

@@ -1,7 +1,7 @@
 """What starts runs of a pipeline by itself."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import yaml
@@ -20,6 +20,7 @@ _EVENT: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}\Z")
 _PATTERN: Final = re.compile(r"[^\s\x00-\x1f\\\[\]{}!]{1,400}\Z")
 _CRON_PART: Final = re.compile(r"(?:\*|[0-9]{1,2}(?:-[0-9]{1,2})?)(?:/[0-9]{1,2})?\Z")
 CRON: Final = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+_LENGTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class TriggerWords(Words):
@@ -115,4 +116,21 @@ def cron_fault(text: str) -> str | None:
                 return f"every 0th {name} is never"
             if any(not least <= end <= most for end in ends) or ends != sorted(ends):
                 return f"{part[:20]!r} is no {name} from {least} to {most}"
-    return None
+    return "no such day ever comes" if _never(fields) else None
+
+
+def cron_values(field: str, least: int, most: int) -> Iterator[int]:
+    """The numbers that one field means."""
+    for part in field.split(","):
+        head, _, step = part.partition("/")
+        ends = [int(end) for end in head.split("-")] if head != "*" else [least, most]
+        last = most if step and len(ends) == 1 else ends[-1]
+        yield from range(ends[0], last + 1, int(step or 1))
+
+
+def _never(fields: Sequence[str]) -> bool:
+    """Whether no month of those has a day of these, e.g. the 31st of February."""
+    if fields[2] == "*" or fields[4] != "*":  # any day, or one of the week will do
+        return False
+    days, months = (set(cron_values(fields[at], *CRON[at][1:])) for at in (2, 3))
+    return all(min(days) > _LENGTHS[month - 1] for month in months)
