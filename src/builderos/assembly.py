@@ -2,19 +2,20 @@
 everything.
 """
 
+import asyncio
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from builderos.assets.artifacts import service as artifacts
 from builderos.assets.artifacts.ports import Runs
 from builderos.assets.memory import service as memory
-from builderos.assets.memory.ports import Embedding, NGrams
+from builderos.assets.memory.ports import Asked, Embedding, NGrams
 from builderos.assets.prompts import service as prompts
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
-from builderos.assets.workspaces.ports import Examiners, GitHosts, Origins, Projection, Projections
+from builderos.assets.workspaces.ports import Examiner, Examiners, GitHosts, Origins, Projection, Projections
 from builderos.core.cleaning import clean_with
 from builderos.core.context import Context
 from builderos.core.database import Database
@@ -25,6 +26,7 @@ from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.steps import Actions, Gates
+from builderos.core.unit import Call
 from builderos.engine import outbox
 from builderos.engine.durable import Durable
 from builderos.execution.compute.ports import SandboxProvider
@@ -68,6 +70,8 @@ from builderos.workloads.agents import service as agents
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
 from builderos.workloads.evals import service as evals
+
+_EMBED_S = 30.0
 
 
 def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Context:
@@ -136,7 +140,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     _put_compute(context, settings)
     _put_deployers(context)
     _put_models(context, settings)
-    context.put(Embedding, Embedding(NGrams()))
+    context.put(Embedding, _embedding(settings))
     context.put(memory.Files, memory.Files(context))
     return context
 
@@ -169,7 +173,8 @@ def _put_compute(context: Context, settings: Settings) -> None:
     context.put(Approved, approved)
     context.put(SandboxProviders, _sandbox_providers(settings, approved))
     examiners = Examiners()
-    examiners.enrol("commands", compute_soundness)
+    examiners.enrol("commands", Examiner(compute_soundness))
+    examiners.enrol("folders of runs", Examiner(execution.leftovers.soundness, execution.leftovers.mend))
     context.put(Examiners, examiners)
 
 
@@ -198,9 +203,34 @@ def _put_models(context: Context, settings: Settings) -> None:
     def build(_name: str, entry: gateway.Provider) -> ModelProvider:
         if entry.kind == "recorded":
             return RecordedProvider(entry, files.folder, functools.partial(source_of, entry))
-        return AnthropicProvider(entry, networks) if entry.kind == "anthropic" else OpenAIProvider(entry, networks)
+        return (
+            AnthropicProvider(entry, networks)
+            if entry.kind == "anthropic"
+            else OpenAIProvider(entry, networks)
+        )
 
     context.put(gateway.Gateway, gateway.Gateway(context, files, build))
+
+
+def _embedding(settings: Settings) -> Embedding:
+    """Who makes the vectors of the memory: a model of the gateway where the server names one."""
+    model = settings.embedding_model
+    if model is None:
+        return Embedding(NGrams())
+
+    def ask(context: Context, call: Call, texts: Sequence[str]) -> list[list[float]]:
+        async def answered() -> list[list[float]]:
+            async with asyncio.timeout(_EMBED_S):
+                return (await gateway.embed(context, call, texts, model)).vectors
+
+        try:
+            return asyncio.run(answered())
+        except TimeoutError as error:
+            raise Problem(
+                "unavailable", "the model for vectors did not answer in time", hint="Repeat the call."
+            ) from error
+
+    return Embedding(Asked(model, ask))
 
 
 def _put_deployers(context: Context) -> None:

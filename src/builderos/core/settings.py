@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     max_memory_items: int = Field(1_000_000, description="Things that an organisation may keep in mind.")
     embedding_model: str | None = Field(
         None,
+        pattern=r"^[^/\s]+/\S+$",
         description="Model for the vectors of the memory, as the gateway knows it (provider/model); hashed pieces of "
         "words, without any model, when unset.",
     )

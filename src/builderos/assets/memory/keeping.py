@@ -210,7 +210,7 @@ def _kept(unit: Unit, row: dict[str, Any], act: str, rules: tuple[str, ...]) -> 
 
 
 def _wrote(unit: Unit, row: dict[str, Any], act: str, rules: tuple[str, ...]) -> None:
-    vectors.put(unit, row, f"{row['fact']} {row['body']}")
+    vectors.put(unit, row, f"{row['fact']} {row['body']}".strip())
     _remember_version(unit, row, act)
     unit.get(Files).note(unit, row["repo_id"], row["agent"])
     ledger.record(

@@ -44,17 +44,17 @@ def recall(
     """
     model, warnings = vectors.embedder(unit), list[str]()
     text = vault.clean_text(unit, query)
-    if vector is None:
-        try:
-            vector = vectors.of_query(unit, text)
-        except Problem as problem:
-            warnings.append(f"found by words alone: {problem.detail}")
-    has = vector is not None and any(vector)
+    near: str | None = None
+    try:
+        vector = vectors.of_query(unit, text) if vector is None else vector
+        near = vectors.as_text(vector) if any(vector) else None
+    except Problem as problem:
+        warnings.append(f"found by words alone: {problem.detail}")
     k = max(1, min(k, MOST))
     depth = max(DEPTH, 4 * k)
     ranked = unit.ask(
         "ops.recall", scope.repo_id, scope.branches, scope.agents, scope.run_id or "", [tier] if tier else list(TIERS),
-        text, vectors.as_text(vector) if has and vector is not None else None, model.name,
+        text, near, model.name,
         model.floor if floor is None else floor, depth, EXACT, unit.now,
     )  # fmt: skip
     if not ranked:

@@ -26,6 +26,7 @@ log = logging.getLogger("builderos.memory")
 BATCH: Final = 64
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 _MOST_NUMBERS: Final = 3072
+_LARGEST: Final = 60_000.0  # what half a precision holds; nor is it a NaN
 _TEXT: Final = sa.func.concat_ws(" ", sa.func.nullif(items.c.fact, ""), items.c.body)
 
 
@@ -45,7 +46,7 @@ def embedder(unit: Unit) -> Embedder:
 
 def as_text(vector: Sequence[float]) -> str:
     """A vector as the database reads it. Raises `upstream_failed` for one it cannot hold."""
-    if not 0 < len(vector) <= _MOST_NUMBERS or any(abs(value) > 60_000 for value in vector):
+    if not 0 < len(vector) <= _MOST_NUMBERS or any(not abs(value) <= _LARGEST for value in vector):
         raise Problem(
             "upstream_failed", f"the model gave a vector of {len(vector)} numbers that cannot be kept",
             hint=f"Choose a model whose vectors have at most {_MOST_NUMBERS} numbers.",
