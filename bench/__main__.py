@@ -9,7 +9,9 @@ from . import (
     appending,
     audit,
     commits,
+    deploying,
     engine,
+    evals,
     jail,
     keeping,
     looking,
@@ -68,8 +70,12 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
             report, small, place, 100_000 if full > 1 else 20_000, rival=full > 1
         ),
         "engine": lambda: engine.runs(report, place, 12 * full, full=full > 1),
-        "gateway": lambda: models.gateway(report, source, place, 10_000 if full > 1 else 1000, rival=full > 1),
+        "gateway": lambda: models.gateway(
+            report, source, place, 10_000 if full > 1 else 1000, rival=full > 1
+        ),
+        "evals": lambda: evals.runner(report, place, 500 * full, 2 + full, rival=full > 1),
         "jail": lambda: jail.starts(report, place, 60 * full),
+        "deploying": lambda: deploying.served(report, place, 5 * full),
     }
     try:
         for name in only or sections:
