@@ -7,6 +7,8 @@ value that a caller sent is among them.
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeAlias
 
@@ -30,6 +32,22 @@ class Span(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A stretch of work that went on over several processes, told of once it is over. Ids are hexadecimal: 32 digits of
+    the trace, 16 of a span, the same whoever works them out. `failed`: the code of what it ended in.
+    """
+
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    start: datetime
+    end: datetime
+    attributes: Mapping[str, Value]
+    failed: str | None = None
+
+
 class Tracer(Protocol):
     """Keeps spans and hands them on."""
 
@@ -39,6 +57,16 @@ class Tracer(Protocol):
 
     def door(self, name: str, headers: Mapping[str, str]) -> AbstractContextManager[Span]:
         """A span for something that came in: below the one that a W3C `traceparent` in `headers` names."""
+        ...
+
+    def below(
+        self, traceparent: str, name: str, attributes: Mapping[str, Value]
+    ) -> AbstractContextManager[Span]:
+        """A span below one of another process."""
+        ...
+
+    def ended(self, span: Ended) -> None:
+        """Keep a span that is over."""
         ...
 
     def headers(self) -> dict[str, str]:
@@ -92,6 +120,20 @@ def span(name: str, attributes: Mapping[str, Value] = _NONE) -> AbstractContextM
     """A span below the current one."""
     tracer = _Installed.tracer
     return _NOTHING if tracer is None else tracer.span(name, attributes)
+
+
+def below(
+    traceparent: str, name: str, attributes: Mapping[str, Value] = _NONE
+) -> AbstractContextManager[Span]:
+    """A span below one of another process, which `traceparent` names as W3C Trace Context has it."""
+    tracer = _Installed.tracer
+    return _NOTHING if tracer is None else tracer.below(traceparent, name, attributes)
+
+
+def ended(span: Ended) -> None:
+    """Tell of work that is over and was nobody's alone."""
+    if _Installed.tracer is not None:
+        _Installed.tracer.ended(span)
 
 
 def door(name: str, headers: Mapping[str, str]) -> AbstractContextManager[Span]:

@@ -11,6 +11,7 @@ organisation, so that the thousand tasks of one do not keep another's first one 
 import asyncio
 import contextlib
 import contextvars
+import functools
 import logging
 import threading
 from collections import OrderedDict, deque
@@ -20,6 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from builderos.core import tracing
 from builderos.core.context import Context
 
 T = TypeVar("T")
@@ -178,6 +180,8 @@ class Durable:
 
     async def unit(self, work: Callable[[], T]) -> T:
         """Do blocking work (a unit, files) on a thread meant for it."""
+        if tracing.on():  # what is done there stands below what is done here
+            work = functools.partial(contextvars.copy_context().run, work)
         return await asyncio.get_running_loop().run_in_executor(self._units, work)
 
     def interrupt(self, prefix: str, *, whole: bool = False) -> None:

@@ -17,7 +17,7 @@ from builderos.engine.durable import Durable
 from builderos.execution.compute import service as compute
 from builderos.trust.vault import service as vault
 
-from . import outputs, workspace
+from . import outputs, spans, workspace
 from .definition import Node
 from .local_files import LocalFiles
 from .logs import Sink
@@ -72,12 +72,25 @@ async def _executed(context: Context, work: Work, folder: Path) -> tuple[compute
     while True:
         with await durable.unit(functools.partial(_sink, context, work)) as sink:
             try:
-                return await compute.execute(context, _order(work, str(folder)), sink), sink
+                return await _traced(context, work, folder, sink), sink
             except Problem as problem:
                 _check_passing(problem, tried)
         tried += 1
         await asyncio.sleep(_PAUSE_S)
         await durable.assured()
+
+
+async def _traced(context: Context, work: Work, folder: Path, sink: Sink) -> compute.Outcome:
+    with spans.doing("command", work) as span:
+        try:
+            outcome = await compute.execute(context, _order(work, str(folder)), sink)
+        except Problem as problem:
+            spans.refused(span, problem)
+            raise
+        span.set("builderos.command.status", outcome.status)
+        if outcome.reason is not None:
+            span.fail(outcome.reason)
+        return outcome
 
 
 def _check_passing(problem: Problem, tried: int) -> None:

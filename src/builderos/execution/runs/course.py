@@ -15,7 +15,7 @@ from builderos.core.unit import Unit
 from builderos.engine import signals
 from builderos.engine.durable import Durable, Task
 
-from . import events
+from . import events, spans
 from .definition import node_of
 from .model import runs, steps
 from .rows import GOOD, Row, live, task_of, undo_task
@@ -68,6 +68,7 @@ class Course:
     def end(self, step: Any, status: str, **values: Any) -> None:
         """A step is over. Call `settle` when all that ended in this unit is said."""
         self._set(step.id, {"status": status, "ended_at": self.unit.now, "next_at": None, **values})
+        spans.step_ended(self.unit, step, status, values)
         ended = _Ended(step, status, values.get("reason"))
         self._ended.append(ended)
         self.open -= 1

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 
-from . import groups
+from . import groups, spans
 from .course import Course
 from .local_files import LocalFiles
 from .model import steps
@@ -23,6 +23,7 @@ def wind_up(unit: Unit, course: Course) -> None:
     """Write what is written of a run that is over by this unit, and let others of its group begin."""
     if course.over:
         unit.outlast()
+        spans.run_ended(unit, course.run, course.status)
         ended(unit, course)
         unit.get(LocalFiles).note(unit, course.run.id)
         if course.run.group_name is not None:

@@ -26,7 +26,7 @@ from builderos.engine.durable import Durable
 from builderos.execution.compute import service as compute
 from builderos.trust.quotas.service import budgets
 
-from . import attempt, gates
+from . import attempt, gates, spans
 from .callers import Callers
 from .course import Course, action_of
 from .definition import Retries, node_of
@@ -54,6 +54,11 @@ class Begun:
 
 async def node(context: Context, org_id: str, run_id: str, step_id: str, turn: int) -> None:
     """The durable function `node@1`."""
+    with spans.turn(run_id, step_id):
+        await _turn(context, org_id, run_id, step_id, turn)
+
+
+async def _turn(context: Context, org_id: str, run_id: str, step_id: str, turn: int) -> None:
     durable = context.get(Durable)
     me = Stepper(context, org_id, run_id, step_id, turn)
     begun = await patiently(context, me.begin)
@@ -94,7 +99,12 @@ async def patiently(context: Context, work: Callable[[], T]) -> T:
 def _in_unit(act: Callable[[Unit, Work], Done], unit: Unit, work: Work) -> Done:
     """Do it here. A fault of what the step was to do is the step's, as it is outside: else it would begin for ever."""
     try:
-        return act(unit, work)
+        with spans.doing(f"tool {work.action}", work) as span:
+            try:
+                return act(unit, work)
+            except Problem as problem:
+                spans.refused(span, problem)
+                raise
     except (Problem, Retry, psycopg.Error, SQLAlchemyError):
         raise
     except Exception as error:

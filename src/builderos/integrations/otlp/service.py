@@ -7,6 +7,7 @@ waits. Nothing is taken from the environment's OTEL_* variables: what is sent wh
 import logging
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from builderos.core.settings import Settings
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Span
 
@@ -31,11 +32,14 @@ _PARENT: Final = ("traceparent", "tracestate")  # no baggage: what others put th
 class OtlpTracer:
     """Keeps spans for a collector; `stop` hands on what is left."""
 
-    def __init__(self, provider: "TracerProvider") -> None:
+    def __init__(self, provider: "TracerProvider", processor: "SpanProcessor") -> None:
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._provider = provider
+        self._processor = processor
         self._tracer = provider.get_tracer("builderos", VERSION)
+        self._scope = InstrumentationScope("builderos", VERSION)
         self._propagator = TraceContextTextMapPropagator()
 
     @classmethod
@@ -52,7 +56,7 @@ class OtlpTracer:
                 hint="For example http://127.0.0.1:4318/v1/traces.",
             )  # fmt: skip
         try:
-            return cls(_provider(settings, settings.otlp_endpoint))
+            return cls(*_provider(settings, settings.otlp_endpoint))
         except ImportError as error:
             raise Problem(
                 "unavailable", f"traces need packages that are not installed: {error.name}",
@@ -69,6 +73,38 @@ class OtlpTracer:
         """A span for something that came in."""
         carrier = {each: headers[each] for each in _PARENT if each in headers}
         return self._started(name, {}, self._propagator.extract(carrier), server=True)
+
+    def below(
+        self, traceparent: str, name: str, attributes: Mapping[str, tracing.Value]
+    ) -> AbstractContextManager[tracing.Span]:
+        """A span below one of another process."""
+        parent = self._propagator.extract({"traceparent": traceparent})
+        return self._started(name, attributes, parent, server=False)
+
+    def ended(self, span: tracing.Ended) -> None:
+        """Keep a span that is over, under the ids that it says; of the share of traces that is kept."""
+        from opentelemetry.sdk.trace import ReadableSpan
+        from opentelemetry.trace import SpanContext, StatusCode, TraceFlags
+        from opentelemetry.trace.status import Status
+
+        trace_id = int(span.trace_id, 16)
+        if not self._provider.sampler.should_sample(None, trace_id, span.name).decision.is_sampled():
+            return
+        kept = TraceFlags(TraceFlags.SAMPLED)
+        own = SpanContext(trace_id, int(span.span_id, 16), is_remote=False, trace_flags=kept)
+        above = None
+        if span.parent_id is not None:
+            above = SpanContext(trace_id, int(span.parent_id, 16), is_remote=True, trace_flags=kept)
+        attributes = {name: _cut(value) for name, value in span.attributes.items()}
+        if span.failed is not None:
+            attributes["error.type"] = _cut(span.failed)
+        failed = Status(StatusCode.ERROR if span.failed is not None else StatusCode.UNSET)
+        self._processor.on_end(
+            ReadableSpan(
+                span.name, own, above, self._provider.resource, attributes, status=failed,
+                start_time=_nanoseconds(span.start), end_time=_nanoseconds(span.end), instrumentation_scope=self._scope,
+            )
+        )  # fmt: skip
 
     @contextmanager
     def _started(
@@ -129,7 +165,11 @@ def _cut(value: tracing.Value) -> tracing.Value:
     return value[: tracing.MAX_CHARS] if isinstance(value, str) else value
 
 
-def _provider(settings: Settings, endpoint: str) -> "TracerProvider":
+def _nanoseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1_000_000) * 1000
+
+
+def _provider(settings: Settings, endpoint: str) -> "tuple[TracerProvider, SpanProcessor]":
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanLimits, TracerProvider
@@ -143,13 +183,12 @@ def _provider(settings: Settings, endpoint: str) -> "TracerProvider":
         _sampler(settings.otlp_ratio), Resource({"service.name": "builderos", "service.version": VERSION}),
         shutdown_on_exit=False, span_limits=SpanLimits(max_span_attributes=32, max_events=0, max_links=0),
     )  # fmt: skip
-    provider.add_span_processor(
-        BatchSpanProcessor(
-            exporter, max_queue_size=QUEUE, schedule_delay_millis=DELAY_MS, max_export_batch_size=BATCH,
-            export_timeout_millis=EXPORT_S * 1000,
-        )
+    processor = BatchSpanProcessor(
+        exporter, max_queue_size=QUEUE, schedule_delay_millis=DELAY_MS, max_export_batch_size=BATCH,
+        export_timeout_millis=EXPORT_S * 1000,
     )  # fmt: skip
-    return provider
+    provider.add_span_processor(processor)
+    return provider, processor
 
 
 def _sampler(ratio: float) -> "Sampler":
