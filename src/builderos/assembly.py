@@ -92,16 +92,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Policy, Policy.default())
     context.put(InForce, InForce())
     _put_counters(context, settings)
-    verdicts = Verdicts()
-    verdicts.enrol("pull.merge", workspaces.on_verdict)
-    verdicts.enrol("git.release", workspaces.on_verdict)
-    verdicts.enrol(execution.APPROVE, execution.on_verdict)
-    verdicts.enrol("deploy.prod", execution.on_verdict)
-    for tool in agents.APPROVALS:
-        verdicts.enrol(tool, execution.on_verdict)
-    verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
-    verdicts.enrol(prompts.PROMOTE, prompts.on_verdict)
-    context.put(Verdicts, verdicts)
+    _put_verdicts(context)
     hosts = GitHosts()
     hosts.enrol(LocalForge.name, LocalForge())
     context.put(GitHosts, hosts)
@@ -143,6 +134,20 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Embedding, _embedding(settings))
     context.put(memory.Files, memory.Files(context))
     return context
+
+
+def _put_verdicts(context: Context) -> None:
+    """Who waits for which approval."""
+    verdicts = Verdicts()
+    verdicts.enrol("pull.merge", workspaces.on_verdict)
+    verdicts.enrol("git.release", workspaces.on_verdict)
+    verdicts.enrol(execution.APPROVE, execution.on_verdict)
+    verdicts.enrol("deploy.prod", execution.on_verdict)
+    for tool in agents.APPROVALS:
+        verdicts.enrol(tool, execution.on_verdict)
+    verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
+    verdicts.enrol(prompts.PROMOTE, prompts.on_verdict)
+    context.put(Verdicts, verdicts)
 
 
 def _put_prompts(context: Context) -> None:
