@@ -89,7 +89,7 @@ def examine(unit: Unit, body: DoctorIn) -> DoctorOut:
     rebuilt = [REBUILDING, *(_rebuilding(name, projections.get(name)) for name in projections)]
     checks = [_run(unit, check, fix=body.rebuild) for check in rebuilt]
     lent = unit.get(Examiners)
-    others = [Check(name, lent.get(name)) for name in lent]
+    others = [Check(name, lent.get(name).look, lent.get(name).mend) for name in lent]
     checks += [_run(unit, check, fix=body.fix) for check in (*CHECKS, *others)]
     wrong = [c.name for c in checks if not c.ok]
     fixed = [c.name for c in checks if c.fixed]

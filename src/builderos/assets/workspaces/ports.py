@@ -70,8 +70,16 @@ class GitHosts(Registry[GitHost]):
         super().__init__("git host")
 
 
-class Examiners(Registry[Callable[[Unit], str]]):
-    """What other rooms have the doctor look at: name → what is well in words, or a `Problem`."""
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """`look` says in words what is well, or raises a `Problem`; `mend` repairs it, where that is safe."""
+
+    look: Callable[[Unit], str]
+    mend: Callable[[Unit], object] | None = None
+
+
+class Examiners(Registry[Examiner]):
+    """What other rooms have the doctor look at, by name."""
 
     def __init__(self) -> None:
         super().__init__("check of the doctor")

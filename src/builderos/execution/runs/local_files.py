@@ -30,7 +30,7 @@ from builderos.core.tables import as_dict
 from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
 
-from . import receipts
+from . import leftovers, receipts
 from .events import run_events
 from .logs_find import Attempt, left_behind, put_away, shares
 from .model import runs, steps
@@ -86,12 +86,18 @@ class LocalFiles:
         except queue.Full:
             log.warning("files of runs are written later: too many end at once")
 
+    def _wind_up(self, org_id: str, run_id: str) -> None:
+        try:
+            write(self._context, org_id, [run_id])
+        finally:
+            leftovers.clear(self._context, org_id, run_id)
+
     def _main(self) -> None:
         while (item := self._waiting.get()) is not None:
             org_id, what = item
             try:
                 if isinstance(what, str):
-                    write(self._context, org_id, [what])
+                    self._wind_up(org_id, what)
                 else:
                     put_away(self._context, org_id, what)
             except (Problem, OSError) as error:
@@ -116,7 +122,7 @@ def path_of(home: Path, org_id: str, project_id: str | None, run_id: str) -> Pat
 
 
 def catch_up(context: Context, org_id: str) -> int:
-    """Write what is missing of the runs that ended in the last days, and put their logs away.
+    """Write what is missing of the runs that ended in the last days, put their logs away, and take away what they left.
 
     Returns how many files of runs were written.
     """
@@ -130,6 +136,7 @@ def catch_up(context: Context, org_id: str) -> int:
     rows = as_system(context, org_id, ended, read_only=True)
     missing = [id_ for id_, project_id in rows if not path_of(home, org_id, project_id, id_).exists()]
     write(context, org_id, missing)
+    leftovers.sweep(context, org_id)
     if shares(context):
         for found in left_behind(context, org_id, (utcnow() - _RECENT).timestamp()):
             put_away(context, org_id, found)

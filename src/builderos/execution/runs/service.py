@@ -1,6 +1,6 @@
 """What other rooms and doors may use of runs."""
 
-from . import hooks, leaving, local_files, workspace
+from . import hooks, leaving, leftovers, local_files, workspace
 from .actions import builtin
 from .callers import Callers
 from .control import on_verdict
@@ -37,6 +37,6 @@ __all__ = [
     "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "canonical", "check_tasks",
     "definition_of", "digest",
     "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
-    "leaving", "listed", "local_files", "node", "on_verdict",
+    "leaving", "leftovers", "listed", "local_files", "node", "on_verdict",
     "parse", "ref_of", "require", "seen_run", "seen_step", "show", "start", "undo", "workspace",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from builderos.execution.compute import service as compute
 
 from .keys import FIXED
 
+WORK: Final = "work"  # of a project's state: <run>/<step>.<attempt>
 MAX_FILE: Final = 128 * 1024 * 1024
 MOMENT: Final = int(FIXED["SOURCE_DATE_EPOCH"])
 _NEVER: Final = frozenset({"", ".", ".."})
@@ -27,7 +28,7 @@ def folder_of(context: Context, work: Work) -> Path:
     """Where one attempt works; the same after a crash."""
     home = context.get(Settings).home_dir
     state = project_state(home, work.call.actor.org_id, work.project_id)
-    return state / "work" / work.run_id / f"{work.name}.{work.attempt}"
+    return state / WORK / work.run_id / f"{work.name}.{work.attempt}"
 
 
 def scratch_of(context: Context, work: Work, below: str | None) -> Scratch:
