@@ -128,7 +128,7 @@ def _fill(connection: psycopg.Connection[Any], org_id: str, repo_id: str, texts:
                                 "act_bench", "2026-11-01Z", "act_bench", "2026-11-01Z"))  # fmt: skip
         with cursor.copy(VECTORS) as into:
             for (id_, _), vector in zip(part, made, strict=True):
-                into.write_row((id_, org_id, repo_id, "", "", "", "vector", ngrams.NAME, len(vector), "infinity",
+                into.write_row((id_, org_id, repo_id, "", "", "", "vector", ngrams.NAME, len(vector), None,
                                 as_text(vector)))  # fmt: skip
     connection.execute(definition)
     connection.execute("vacuum (analyze) ops.memory_items, ops.memory_vectors")

@@ -63,7 +63,7 @@ create table ops.memory_vectors (
   tier text not null,
   model text not null,
   dim int not null check (dim between 1 and 3072),
-  until timestamptz not null,              -- infinity: it does not expire, or is pinned
+  until timestamptz,                       -- null: it does not expire, or is pinned
   emb halfvec not null
 );
 alter table ops.memory_vectors alter column emb set storage plain;
@@ -123,7 +123,7 @@ begin
       select 1 from ops.memory_vectors w where w.org_id = o and w.repo_id = p_repo and w.branch_id = any (p_branches)
          and w.agent = any (p_agents) and w.model = p_model limit p_exact + 1) s;
     select greatest(c.reltuples, 0) into rows from pg_class c where c.oid = 'ops.memory_vectors'::regclass;
-    near := format('select emb, item_id from ops.memory_vectors where %s and model = $7 and dim = %s and until > $8', place, dim);
+    near := format('select emb, item_id from ops.memory_vectors where %s and model = $7 and dim = %s and (until is null or until > $8)', place, dim);
     if found > p_exact or (found > p_exact / 5 and found * 8 > rows) then
       perform set_config('hnsw.ef_search', '400', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
         set_config('hnsw.max_scan_tuples', '100000', true), set_config('enable_sort', 'off', true);

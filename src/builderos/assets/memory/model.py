@@ -66,7 +66,7 @@ memory_vectors = sa.Table(
     sa.Column("tier", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("dim", sa.Integer, nullable=False),
-    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("until", sa.DateTime(timezone=True)),
     sa.Column("emb", Vector, nullable=False),
 )
 memory_space = sa.Table(

@@ -7,7 +7,7 @@ transaction waits for a network; until then, and while it does not answer, the i
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -24,7 +24,6 @@ from .ports import Embedder, Embedding
 
 log = logging.getLogger("builderos.memory")
 BATCH: Final = 64
-FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 _MOST_NUMBERS: Final = 3072
 _LARGEST: Final = 60_000.0  # what half a precision holds; nor is it a NaN
 _TEXT: Final = sa.func.concat_ws(" ", sa.func.nullif(items.c.fact, ""), items.c.body)
@@ -86,19 +85,16 @@ def until(row: Any) -> datetime | None:
 
 def keep_until(unit: Unit, row: Any) -> None:
     """An item's term has changed."""
-    ends = until(row)
-    value: Any = sa.text("'infinity'") if ends is None else ends
-    unit.execute(sa.update(vectors).where(vectors.c.item_id == row["id"]).values(until=value))
+    unit.execute(sa.update(vectors).where(vectors.c.item_id == row["id"]).values(until=until(row)))
 
 
 def _insert(unit: Unit, row: Any, model: Embedder, vector: Sequence[float]) -> None:
     if not any(vector):
         return  # nothing that could be compared
-    ends = until(row)
     place = {name: row[name] for name in ("org_id", "repo_id", "branch_id", "agent", "run_id", "tier")}
     values: dict[str, Any] = {
         "item_id": row["id"], **place, "model": model.name, "dim": len(vector),
-        "until": sa.text("'infinity'") if ends is None else ends, "emb": as_text(vector),
+        "until": until(row), "emb": as_text(vector),
     }  # fmt: skip
     made = insert(vectors).values(**values)
     renewed = {name: made.excluded[name] for name in ("model", "dim", "until", "emb")}
