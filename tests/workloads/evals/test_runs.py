@@ -1,14 +1,22 @@
 """Suites are tried in runs: what comes of them is kept, compared, and decides what may become `latest`."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from builderos.core.problems import Problem
+from builderos.core.unit import as_system
+from builderos.workloads.evals.asking import Outside
 from builderos.workloads.evals.local_files import path_of
+from builderos.workloads.evals.model import eval_trials
+from builderos.workloads.evals.running import Cell
 from tests.support.databases import Databases
 from tests.support.runs import Ship, ship_in_temp
+from tests.support.servers import until
 from tests.support.upstreams import ModelServer, Reply, model_server, provider_file
 from tests.support.world import Json
 
@@ -193,3 +201,39 @@ def test_reports_come_in_the_forms_that_others_read(ship: Ship) -> None:
     }
     assert '<testsuite name="report" tests="1" failures="1"' in shown["junit"]["text"]
     assert shown["markdown"]["text"].startswith("## report: fail")
+
+
+def test_what_was_answered_before_an_attempt_broke_off_is_not_asked_again(
+    ship: Ship, upstream: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship.box.commit(
+        {
+            "evals/long.yaml": "prompts: ['Say {{word}}']\nproviders: [up/small]\n"
+            "tests:\n  - {vars: {word: [one, two]}, assert: [{type: contains, value: hello}]}\n"
+        }
+    )
+    upstream.requests.clear()
+    upstream.replies += [Reply(words=["hello"]), Reply(words=["hello"])]
+    ask, runs = Outside.ask, list[str]()
+
+    async def breaks_off(self: Outside, messages: list[Json], cell: Cell, repeat: int) -> Any:
+        if messages[0]["content"] == "Say two" and not runs:
+            await asyncio.to_thread(until, lambda: kept(ship, self._work.run_id) == 1)
+            runs.append(self._work.run_id)
+            raise Problem("unavailable", "the machine goes down")
+        return await ask(self, messages, cell, repeat)
+
+    monkeypatch.setattr(Outside, "ask", breaks_off)
+    run, said = tried(ship, "long")
+
+    assert (run["status"], run["steps"][0]["attempt"], said["pass_rate"]) == ("succeeded", 2, 1.0)
+    assert [request["messages"][0]["content"] for request in upstream.requests] == ["Say one", "Say two"]
+    assert kept(ship, runs[0]) == 2
+
+
+def kept(ship: Ship, run_id: str) -> int:
+    """How many tries of a run are written down."""
+    count = sa.select(sa.func.count()).where(eval_trials.c.run_id == run_id)
+    return as_system(
+        ship.context, ship.world.org_id, lambda unit: unit.execute(count).scalar_one(), read_only=True
+    )

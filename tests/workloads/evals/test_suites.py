@@ -162,7 +162,7 @@ def test_a_mistake_has_its_line(change: tuple[str, str], fault: tuple[int, str])
     assert fault in faults(OWN.replace(*change)), faults(OWN.replace(*change))
 
 
-# As the reference of promptfoo describes each type.
+# promptfoo 0.121.20 says the same of all of these that the provider `echo` can show.
 VERDICTS: list[tuple[str, Any, float | None, str, bool]] = [
     ("equals", "a", None, "a", True),
     ("equals", "a", None, "a ", False),
@@ -172,6 +172,7 @@ VERDICTS: list[tuple[str, Any, float | None, str, bool]] = [
     ("icontains", "EL", None, "hello", True),
     ("contains-any", ["x", "lo"], None, "hello", True),
     ("contains-any", "x, lo", None, "hello", True),
+    ("contains-any", '"a,b", c', None, "a,b", True),
     ("contains-all", ["he", "x"], None, "hello", False),
     ("contains-all", "he, lo", None, "hello", True),
     ("icontains-any", ["X", "LO"], None, "hello", True),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from builderos.assets.workspaces import service as workspaces
+from builderos.core.holes import parts_of
 from builderos.core.operations import Reply
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
@@ -15,7 +16,6 @@ from .local_files import note
 from .reading import parse, read
 from .schema import LintIn, LintOut, PromptChange, PromptError, Published, PublishIn
 from .spec import PromptVersion, Spec
-from .templates import parts_of
 
 
 def lint(unit: Unit, body: LintIn) -> LintOut:

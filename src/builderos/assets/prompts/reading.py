@@ -8,12 +8,14 @@ from typing import Any, Final, cast
 
 import yaml
 
+from builderos.core.holes import Part, Unreadable, parts_of
+from builderos.core.jsonschemas import schema_fault
 from builderos.core.versions import SEMVER
 from builderos.core.yamlnodes import Bounds, Enough, Issue
 from builderos.core.yamlwords import ID, Words, refused
 
 from .spec import INPUT_TYPES, Input, InputType, Spec
-from .templates import Part, Unreadable, fault_of, parts_of
+from .templates import fault_of
 
 MAX_CONTENT: Final = 256 * 1024
 MAX_INPUTS: Final = 100
@@ -226,29 +228,3 @@ class _PromptWords(Words):
         block = getattr(node, "style", None) == "|"
         line = node.start_mark.line + 1 + (text.count("\n", 0, offset) + 1 if block else 0)
         self.fault(line if block else node, "template", message, hint, "template")
-
-
-def schema_fault(schema: Any) -> str:
-    """Why this is no JSON Schema that can be used here; empty where it is one."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
-    if not isinstance(schema, dict):
-        return "expected a JSON Schema"
-    try:
-        Draft202012Validator.check_schema(cast("dict[str, Any]", schema))
-    except SchemaError as error:
-        return f"{'.'.join(map(str, error.absolute_path)) or 'schema'}: {error.message[:200]}"
-    return _foreign(schema)
-
-
-def _foreign(value: Any) -> str:
-    if isinstance(value, dict):
-        items = cast("dict[str, Any]", value)
-        ref = items.get("$ref")
-        if isinstance(ref, str) and not ref.startswith("#"):
-            return f"$ref leads out of the file: {ref[:100]}"
-        return next((why for item in items.values() if (why := _foreign(item))), "")
-    if isinstance(value, list):
-        return next((why for item in cast("list[Any]", value) if (why := _foreign(item))), "")
-    return ""

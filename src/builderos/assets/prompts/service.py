@@ -3,10 +3,10 @@
 from . import changes, formats, local_files, shipped
 from .labels import PROMOTE, on_verdict
 from .ports import Gates, Judged, Score, Scorers, Verdict
-from .reading import parse, schema_fault
+from .reading import parse
 from .resolving import Files, file_of, resolve
 from .spec import Input, PromptVersion, Spec
-from .templates import Unreadable, as_text, parts_of, render
+from .templates import render
 
 __all__ = [
     "PROMOTE",
@@ -18,18 +18,14 @@ __all__ = [
     "Score",
     "Scorers",
     "Spec",
-    "Unreadable",
     "Verdict",
-    "as_text",
     "changes",
     "file_of",
     "formats",
     "local_files",
     "on_verdict",
     "parse",
-    "parts_of",
     "render",
     "resolve",
-    "schema_fault",
     "shipped",
 ]

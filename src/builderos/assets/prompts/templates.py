@@ -1,73 +1,18 @@
-"""Texts with holes: `{{ goal }}` an input, `{{> style }}` another prompt, `\\{{` two braces as they are.
+"""Filling prompts in. A value that is filled in is never read again, so braces in it stay what they are."""
 
-Nothing else: no code, no conditions, no functions. A value that is filled in is never read again, so braces in it stay
-what they are.
-"""
+from collections.abc import Mapping
+from typing import Any, Final
 
-import functools
-import json
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, NamedTuple
-
+from builderos.core.holes import as_text, parts_of
 from builderos.core.problems import Problem
 from builderos.core.yamlnodes import nearest
 
 from .spec import Input, PromptVersion
 
 MAX_RENDERED: Final = 1024 * 1024
-_HOLE: Final = re.compile(r"\\\{\{|\{\{(?P<inside>.*?)(?P<end>\}\}|\Z)", re.DOTALL)
-_INSIDE: Final = re.compile(r"\s*(?P<partial>>)?\s*(?P<word>[A-Za-z_][A-Za-z0-9_-]{0,62})\s*\Z")
 _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "list": (list,), "object": (dict,),
 }  # fmt: skip
-
-
-class Unreadable(Exception):
-    """A hole that says something else: `offset` in the text, what is wrong, what to write."""
-
-    def __init__(self, offset: int, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.offset, self.message, self.hint = offset, message, hint
-
-
-class Part(NamedTuple):
-    """A piece of a template: its text, or the word of an input or a partial; `offset`: where it begins."""
-
-    kind: Literal["text", "input", "partial"]
-    text: str
-    offset: int
-
-
-@functools.lru_cache(512)
-def parts_of(template: str) -> tuple[Part, ...]:
-    """The pieces of a template, in order. Raises `Unreadable`."""
-    return tuple(_pieces(template))
-
-
-def _pieces(template: str) -> Iterator[Part]:
-    end = 0
-    for hole in _HOLE.finditer(template):
-        if hole.start() > end:
-            yield Part("text", template[end : hole.start()], end)
-        end = hole.end()
-        if hole["inside"] is None:
-            yield Part("text", "{{", hole.start())
-            continue
-        if not hole["end"]:
-            raise Unreadable(
-                hole.start(), "{{ is not closed", "Close it with }}, or write \\{{ for two braces."
-            )
-        found = _INSIDE.match(hole["inside"])
-        if found is None:
-            said = f"{hole['inside'].strip()[:60]!r} is no name of an input"
-            hint = (
-                "Write {{ name }} or {{> partial }}; there is no code in prompts. \\{{ stands for two braces."
-            )
-            raise Unreadable(hole.start(), said, hint)
-        yield Part("partial" if found["partial"] else "input", found["word"], hole.start())
-    if end < len(template):
-        yield Part("text", template[end:], end)
 
 
 def render(version: PromptVersion, inputs: Mapping[str, Any]) -> str:
@@ -134,10 +79,3 @@ def fault_of(one: Input, value: Any) -> str:
     if one.choices and value not in one.choices:
         return f"is none of {', '.join(as_text(choice)[:60] for choice in one.choices)}"
     return ""
-
-
-def as_text(value: Any) -> str:
-    """How a value stands in the text: a text as it is, null as nothing, everything else as JSON."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(", ", ": "))

@@ -1,5 +1,6 @@
 """What can be checked of an answer without asking anybody: each check is a pure function of the text."""
 
+import csv
 import functools
 import json
 import math
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
 import re2  # pyright: ignore[reportMissingTypeStubs]
+
+from builderos.core.holes import as_text
 
 from .suite import Expect, is_list, is_mapping
 
@@ -66,11 +69,6 @@ def _shown(value: Any) -> str:
     return repr(text if len(text) <= 120 else text[:119] + "…")
 
 
-def as_text(value: Any) -> str:
-    """A value as it stands in a text."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _equals(expect: Expect, answer: Answer) -> Grade:
     if is_list(expect.value) or is_mapping(expect.value):
         return _yes(_parsed(answer.text) == expect.value, f"is not {_shown(expect.value)}")
@@ -89,9 +87,10 @@ def _contains(expect: Expect, answer: Answer, *, fold: bool) -> Grade:
 
 
 def words_of(value: Any) -> list[str]:
-    """A list, or words with commas between."""
-    items = value if is_list(value) else as_text(value).split(",")
-    return [as_text(item).strip() if isinstance(value, str) else as_text(item) for item in items]
+    """A list, or words with commas between, as a line of CSV has them."""
+    if is_list(value):
+        return [as_text(item) for item in value]
+    return [word.strip() for word in next(csv.reader([as_text(value)], skipinitialspace=True), list[str]())]
 
 
 def _contains_some(expect: Expect, answer: Answer, *, fold: bool, every: bool) -> Grade:

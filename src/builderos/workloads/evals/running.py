@@ -6,15 +6,17 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from builderos.assets.prompts import service as prompts
 from builderos.core.problems import Problem
 
 from .checks import DEFAULT_SIMILAR, Answer, Grade, as_text, check, turned
 from .promptfoo import messages_of
 from .suite import Case, Expect, Provider, Suite, is_list
 from .words import filled
+
+if TYPE_CHECKING:
+    from builderos.assets.prompts.service import PromptVersion
 
 CONCURRENCY: Final = 4
 MAX_OUTPUT: Final = 64 * 1024
@@ -96,7 +98,7 @@ class Runner:
     """One run of a suite. What is `known` from before is taken as it is; `keep` is told each new try."""
 
     def __init__(
-        self, suite: Suite, asker: Asker, *, version: prompts.PromptVersion | None = None,
+        self, suite: Suite, asker: Asker, *, version: "PromptVersion | None" = None,
         files: Callable[[str], bytes | None] | None = None, known: Known | None = None, keep: Keep | None = None,
     ) -> None:  # fmt: skip
         self._suite = suite
@@ -163,7 +165,11 @@ class Runner:
 
     def _text(self, cell: Cell) -> str:
         if self._version is not None:
-            return prompts.render(self._version, cell.case.input)
+            from builderos.assets.prompts.service import (
+                render,  # a suite without a prompt starts without all that
+            )
+
+            return render(self._version, cell.case.input)
         if cell.template is None:
             return ""
         return filled(self._suite.templates[cell.template].text, dict(cell.case.input))

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import yaml
 
-from builderos.assets.prompts import service as prompts
+from builderos.core.holes import Unreadable, as_text, parts_of
+from builderos.core.jsonschemas import schema_fault
 from builderos.core.yamlnodes import Bounds, nearest
 from builderos.core.yamlwords import Words
 
@@ -131,7 +132,7 @@ def _fault(one: Expect) -> str:
         except ValueError as error:
             return str(error)
     if one.type in ("is-json", "contains-json") and one.value is not None:
-        return prompts.schema_fault(one.value)
+        return schema_fault(one.value)
     if one.type == "word-count" and not (isinstance(one.value, int) or is_mapping(one.value)):
         return "expected a number, or {min, max}"
     if one.type == "file_contains" and not (is_mapping(one.value) and {"path", "text"} <= one.value.keys()):
@@ -144,8 +145,8 @@ def template_fault(text: str) -> tuple[str, str] | None:
     if "{%" in text or "{#" in text:
         return "there is no code in templates", "Write {{ name }} alone."
     try:
-        parts = prompts.parts_of(text)
-    except prompts.Unreadable as error:
+        parts = parts_of(text)
+    except Unreadable as error:
         return error.message, error.hint
     if any(part.kind == "partial" for part in parts):
         return "a text of a suite has no partials", "Name a prompt of the registry instead."
@@ -155,8 +156,7 @@ def template_fault(text: str) -> tuple[str, str] | None:
 def filled(text: str, values: dict[str, Any]) -> str:
     """A text with its holes filled. Raises `KeyError` for one that has no value."""
     return "".join(
-        part.text if part.kind == "text" else prompts.as_text(values[part.text])
-        for part in prompts.parts_of(text)
+        part.text if part.kind == "text" else as_text(values[part.text]) for part in parts_of(text)
     )
 
 
