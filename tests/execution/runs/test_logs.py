@@ -84,6 +84,16 @@ def test_the_index_holds_a_number_per_block(tmp_path: Path) -> None:
     assert found == [BLOCK // 8, 2 * BLOCK // 8, 3 * BLOCK // 8]
 
 
+def test_what_never_reached_the_log_is_counted_too(tmp_path: Path) -> None:
+    sink = Sink(tmp_path / "a.log", limit=100)
+    sink.write(b"x" * 150)
+    sink.missed(1_000)
+    sink.close()
+    found = end(sink.path)
+    assert found is not None
+    assert found.dropped == 1_050
+
+
 def test_output_beyond_the_limit_is_told_and_not_kept(tmp_path: Path) -> None:
     sink = Sink(tmp_path / "a.log", limit=100)
     for _ in range(50):

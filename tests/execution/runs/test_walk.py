@@ -34,3 +34,12 @@ def test_two_lanes_of_commands_end_in_one_commit_on_the_branch(ship: Ship) -> No
     assert {file["path"]: file["content"] for file in files["files"]} == {
         "plan.txt": "planned\n", "src/api.txt": "planned\napi\n", "docs/index.txt": "planned\n",
     }  # fmt: skip
+
+
+def test_all_output_that_is_not_kept_is_counted(ship: Ship) -> None:
+    kept, printed = 64 * 1024 * 1024, 70_000_000
+    run = ship.done(f"steps:\n  - {{id: loud, run: 'head -c {printed} /dev/zero'}}")
+    step = ship.steps(run)["loud"]["id"]
+    log = ship.world.ok(ship.world.http.get(f"/v1/steps/{step}/logs?tail=1", headers=ship.box.headers))
+    assert log["text"].endswith(f"[truncated: {kept} of {printed} bytes are kept]\n")
+    assert log["dropped"] == printed - kept

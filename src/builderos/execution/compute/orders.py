@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from builderos.core.unit import Call
 
-from .schema import State, Use
+from .schema import Limits, State, Use
 
 OutcomeReason = Literal["exit", "timeout", "oom", "disk", "lost"]
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
@@ -82,6 +82,11 @@ class Outcome:
     policy_events: tuple[Mapping[str, Any], ...] = ()
     # It had ended before it was asked for: what it left is where it was asked for first.
     recorded: bool = field(default=False, compare=False)
+
+    @property
+    def dropped(self) -> int:
+        """Bytes of output that the provider did not keep."""
+        return max(0, self.usage.output - Limits().output) if self.truncated else 0
 
 
 def _segment(text: str) -> str:

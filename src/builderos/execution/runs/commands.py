@@ -72,7 +72,9 @@ async def _executed(context: Context, work: Work, folder: Path) -> tuple[compute
     while True:
         with await durable.unit(functools.partial(_sink, context, work)) as sink:
             try:
-                return await _traced(context, work, folder, sink), sink
+                outcome = await _traced(context, work, folder, sink)
+                sink.missed(outcome.dropped)
+                return outcome, sink
             except Problem as problem:
                 _check_passing(problem, tried)
         tried += 1

@@ -19,7 +19,7 @@ from builderos.core.problems import Problem
 from builderos.trust.secrets.service import Cleaner, Redactor
 
 BLOCK: Final = 64 * 1024
-LIMIT: Final = 64 * 1024 * 1024
+LIMIT: Final = 64 * 1024 * 1024 + 1024  # what a command may print, and what is said where it printed more
 _PIECE: Final = 1 << 20
 
 
@@ -62,6 +62,7 @@ class Sink:
         self._pass_over = self._size if again else 0
         self.dropped = 0
         self.failed = False
+        self._missed = 0
         self._closed = False
 
     @property
@@ -76,6 +77,10 @@ class Sink:
         elif not self._closed:
             self._take(bytes(data) if self._cleaner is None else self._cleaner.feed(bytes(data)))
 
+    def missed(self, count: int) -> None:
+        """So many bytes were printed that never came here, because whoever brings the output keeps only so much."""
+        self._missed = count
+
     def close(self) -> None:
         """Write what was held back, and say that the log is whole. May be called again."""
         if self._closed:
@@ -86,7 +91,7 @@ class Sink:
         if self.failed:
             self._retry(b"\n[the log ends here: the disk did not take more]\n")
         said = {"bytes": self._size, "lines": self.lines, "sha256": self._hash.hexdigest()}
-        said |= {"dropped": self.dropped, "failed": self.failed}
+        said |= {"dropped": self.dropped + self._missed, "failed": self.failed}
         with contextlib.suppress(OSError):  # the disk is full: readers take the step's state for the end then
             _replace(end_of(self.path), json.dumps(said).encode())
         os.close(self._log)
