@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from builderos.core.settings import Settings
 from builderos.core.steps import Action, Actions, Done, Work
 from builderos.core.unit import Unit
 from builderos.execution.runs.service import Callers
@@ -174,6 +175,21 @@ steps:
     test = ship.steps(run)["test"]
     assert (test["status"], test["reason"]) == ("failed", "gate")
     assert test["error"] == "1 of 3 tests failed"
+
+
+def test_a_step_that_never_began_is_skipped_and_not_timed_out(ship: Ship) -> None:
+    slots = ship.context.get(Settings).run_slots
+    lanes = "\n".join(f"  - {{id: s{n}, run: 'touch up; sleep 60'}}" for n in range(slots))
+    busy = ship.start(ship.pipeline(f"steps:\n{lanes}"))
+    until(lambda: set(ship.statuses(ship.run(busy)).values()) == {"running"})
+    run = ship.done(
+        "timeout: 500ms\nsteps:\n  - {id: late, run: 'true'}\n  - {id: next, needs: [late], run: 'true'}"
+    )
+    assert run["status"] == "timed_out"
+    late = ship.steps(run)["late"]
+    assert (late["status"], late["reason"], late["attempt"]) == ("skipped", "stopped", 0)
+    ship.world.as_owner("POST", f"/v1/runs/{busy}/cancel", json={})
+    assert ship.until(busy)["status"] == "cancelled"
 
 
 def test_a_failed_run_takes_its_commits_back(ship: Ship) -> None:

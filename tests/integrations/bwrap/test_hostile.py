@@ -165,6 +165,15 @@ def test_one_huge_file_is_stopped_by_the_kernel(yard: Yard) -> None:
     assert (workspace / "big").stat().st_size <= 32 * MIB
 
 
+def test_a_file_past_the_limit_is_told_as_a_full_disk(yard: Yard) -> None:
+    limits = dataclasses.replace(QUICK, disk=32 * MIB)
+    for script in ("exec truncate -s 100T sparse", "truncate -s 100T sparse"):
+        done = yard.sh(script, limits=limits)
+        assert done.result is not None
+        assert (done.result.reason, done.result.exit_code, done.state) == ("disk", 153, "failed")
+        assert done.result.detail == f"a file would have grown past {32 * MIB} bytes"
+
+
 def test_endless_output_fills_neither_disk_nor_memory(yard: Yard) -> None:
     sandbox = yard.provider.start(
         yard.spec("sh", "-c", "yes", limits=Limits(output=MIB, wall_s=1.5, grace_s=0.1))

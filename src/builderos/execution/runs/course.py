@@ -109,7 +109,7 @@ class Course:
             if row.status == "running":
                 running = True
             elif row.ready_at is not None:
-                self.end(row, _given_up(self.reason), reason="stopped")
+                self.end(row, given_up(self.reason, row), reason="stopped")
             elif row.spec.get("when") is None or self.reason in ("cancelled", "timed_out"):
                 self.end(row, "skipped", reason="stopped")
         if running:
@@ -330,5 +330,8 @@ def action_of(spec: dict[str, Any]) -> str:
     return str(spec["action"])
 
 
-def _given_up(reason: str | None) -> str:
-    return "timed_out" if reason == "timed_out" else "cancelled"
+def given_up(reason: str | None, step: Row) -> str:
+    """The status of a step that its run does not wait for any more. What never began had no time to run out of."""
+    if reason != "timed_out":
+        return "cancelled"
+    return "timed_out" if step.attempt else "skipped"

@@ -28,7 +28,7 @@ from builderos.trust.quotas.service import budgets
 
 from . import attempt, gates, spans
 from .callers import Callers
-from .course import Course, action_of
+from .course import Course, action_of, given_up
 from .definition import Retries, node_of
 from .ending import finish
 from .model import steps
@@ -169,7 +169,7 @@ class Stepper:
             return None
         course = Course(unit, run)
         if course.stopping:
-            course.end(step, "timed_out" if run.reason == "timed_out" else "cancelled", reason="stopped")
+            course.end(step, given_up(run.reason, step), reason="stopped")
             finish(unit, course)
             return None
         if run.paused and step.status != "running":
@@ -231,7 +231,7 @@ class Stepper:
             return
         course = Course(unit, run)
         if course.stopping:
-            course.end(step, "timed_out" if run.reason == "timed_out" else "cancelled", reason="stopped")
+            course.end(step, given_up(run.reason, step), reason="stopped")
         else:
             course.retry(step, unit.now, reason="lost", error="the attempt was interrupted")
         finish(unit, course)
