@@ -3,6 +3,7 @@
 LiteLLM (FULL=1) is installed in an environment of its own, without a database or keys: it does less than we do.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -31,7 +32,8 @@ FILE = """
 providers:
   up: {{kind: openai, base_url: "http://127.0.0.1:{port}/v1", models: {{m: {{input: 1, output: 2}}}}}}
 """
-LITELLM = "litellm[proxy]==1.89.0"
+LITELLM = "litellm[proxy]==1.106.2"
+KEY = "sk-bench-4c6f0d2a9e8b7715"
 
 
 @dataclass
@@ -98,18 +100,18 @@ def cost(pid: int, port: int, path: str, token: str, count: int, *, stream: bool
 
 
 @contextmanager
-def other(argv: list[str], port: int, path: str, **environment: str) -> Iterator[int]:
+def other(argv: list[str], port: int, **environment: str) -> Iterator[int]:
     """A server that is not ours; gives its process id once it answers."""
     process = subprocess.Popen(
         argv, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        for _ in range(1200):
-            try:
-                load(port, path, "sk-x", 1, stream=False)
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
-            except AssertionError:
-                time.sleep(0.1)
+            if process.poll() is not None:
+                raise RuntimeError(f"{argv[0]} ended with {process.returncode}")
+            time.sleep(0.1)
         yield process.pid
     finally:
         process.terminate()
@@ -161,7 +163,7 @@ def costs(
     """Processor time and delay, plain and streamed."""
     ours_at, path = (server.process.pid, server.port), "/v1/chat/completions"
     port = free_port()
-    with other([sys.executable, "-m", "bench.modelling", "relay", str(port), str(model)], port, path) as pid:
+    with other([sys.executable, "-m", "bench.modelling", "relay", str(port), str(model)], port) as pid:
         bare = {stream: cost(pid, port, path, "x", count, stream=stream) for stream in (False, True)}
     ours = {
         stream: cost(*ours_at, f"/openai{path}", home.owner_token, count, stream=stream)
@@ -190,9 +192,9 @@ def _litellm(place: Path, model: int, count: int) -> dict[bool, Cost]:
     config.write_text(json.dumps({"model_list": [entry]}))
     port, path = free_port(), "/v1/chat/completions"
     argv = [str(script), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    with other(argv, port, path, LITELLM_LOCAL_MODEL_COST_MAP="True") as pid:
+    with other(argv, port, LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MASTER_KEY=KEY) as pid:
         return {
-            stream: cost(pid, port, path, "x", max(200, count // 5), stream=stream)
+            stream: cost(pid, port, path, KEY, max(200, count // 5), stream=stream)
             for stream in (False, True)
         }
 

@@ -92,6 +92,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             ),
             Entry("usage", "usage", "Show what was used, per day or per actor", "usage"),
             Entry("budget", "usage", "Look at budgets, set and remove them", "budget"),
+            Entry("ai", "ai", "Look at models, what they cost and what they may cost", "ai"),
             Entry("admin", "usage", "Look after the whole server", "admin"),
             Entry("webhook", "webhook", "Send events to addresses of yours, and see how it went"),
             Entry("key", "key", "Create, list and revoke API keys"),
