@@ -257,6 +257,7 @@ def build_engine(started: Started) -> Engine:
     engine.cron("ai-overdue", "*/5 * * * *", lambda c, org: as_system(c, org, gateway.sweep), catch_up=True)
     engine.cron("ai-usage-sweep", "49 3 * * *", lambda c, org: as_system(c, org, gateway.forget))
     engine.cron("run-files", "27 * * * *", execution.local_files.catch_up, catch_up=True)
+    engine.cron("run-tidy", "57 3 * * *", execution.tidy, catch_up=True)
     engine.cron("git-tidy", "41 3 * * *", repositories.tidy, each_org=False, catch_up=True)
     context.put(Engine, engine)
     return engine

@@ -4,7 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from builderos.core.unit import as_system
+from builderos.execution.runs.service import Watch
+from builderos.trust.policy.service import approvals
+from builderos.trust.quotas.service import budgets
 from tests.support.databases import Databases
+from tests.support.lab import Lab
 from tests.support.runs import Ship, ship_in_temp
 from tests.support.world import Json
 
@@ -144,3 +149,94 @@ def test_a_sandbox_reaches_no_run_of_another_one(ship: Ship) -> None:
         ship.world.problem(reply, "not_found")
     listed = ship.world.ok(ship.world.http.get("/v1/runs", headers=other.headers))
     assert listed["items"] == []
+
+
+def lapse(ship: Ship, run_id: str) -> None:
+    """Let the time in which somebody was to answer be over."""
+    lab = Lab(ship.world, ship.database)
+    lab.sql("update ops.approvals set expires_at = now() - interval '1 minute' where run_id = %s", run_id)
+    lab.sql(
+        "update ops.run_steps set next_at = now() - interval '1 minute' where run_id = %s and next_at > now()",
+        run_id,
+    )
+    as_system(ship.context, ship.world.org_id, approvals.expire_overdue)
+
+
+def test_an_approval_that_expired_leaves_the_run_waiting_and_resume_asks_anew(ship: Ship) -> None:
+    id_ = ship.start(ship.pipeline(APPROVED))
+    old = ship.steps(ship.until(id_, "waiting_approval"))["gate"]["approval_id"]
+    early = ship.world.http.post(f"/v1/runs/{id_}/resume", json={}, headers=ship.box.headers)
+    ship.world.problem(early, "illegal_transition")  # nobody is late yet
+
+    lapse(ship, id_)
+    late = ship.world.as_owner("POST", f"/v1/approvals/{old}", json={"decision": "approve"})
+    assert late.status_code == 409
+    assert ship.run(id_)["status"] == "waiting_approval"
+    verb(ship, id_, "resume")
+
+    new = ship.steps(ship.until(id_, "waiting_approval"))["gate"]["approval_id"]
+    assert new != old
+    decide(ship, new, "approve")
+    run = ship.until(id_)
+    assert run["status"] == "succeeded"
+    assert run["provenance"]["approvals"] == [old, new]
+    assert ship.steps(run)["make"]["attempt"] == 1  # what was done is not done again
+
+
+def test_a_run_whose_time_is_over_while_it_waits_ends_and_its_request_counts_no_more(ship: Ship) -> None:
+    id_ = ship.start(ship.pipeline(APPROVED))
+    approval_id = ship.steps(ship.until(id_, "waiting_approval"))["gate"]["approval_id"]
+    lab = Lab(ship.world, ship.database)
+    lab.sql("update ops.runs set deadline_at = now() - interval '1 second' where id = %s", id_)
+    Watch().look(ship.context)
+
+    run = ship.until(id_)
+    assert (run["status"], run["reason"]) == ("timed_out", "timed_out")
+    assert ship.statuses(run) == {"make": "succeeded", "gate": "timed_out", "save": "skipped"}
+    ship.world.as_owner("POST", f"/v1/approvals/{approval_id}", json={"decision": "approve"})
+    after = ship.run(id_)
+    assert (after["status"], after["provenance"]["commits"]) == ("timed_out", [])
+
+
+def test_a_budget_of_its_own_stops_a_run_before_its_next_step(ship: Ship) -> None:
+    text = """
+budget: {credits: 5}
+steps:
+  - {id: dear, run: "sleep 0.1"}
+  - {id: ask, needs: [dear], question: Go on?}
+  - {id: more, needs: [ask], run: "echo more > more.txt"}
+"""
+    lab, ends = Lab(ship.world, ship.database), dict[float, Json]()
+    for price in (1e9, 1e-9):
+        id_ = ship.start(ship.pipeline(text))
+        ship.until(id_, "waiting_input")
+        lab.sql(
+            "update ops.sandbox_runs set price = %s where run_id = %s", price, id_
+        )  # of an hour, in credits
+        ship.box.post("/runs/answer", run_id=id_, answer="yes")
+        ends[price] = ship.until(id_)
+    stopped = ends[1e9]
+    more = ship.steps(stopped)["more"]
+    assert (stopped["status"], more["status"], more["reason"]) == ("failed", "failed", "budget")
+    assert "of its 5 credits" in more["error"]
+    assert ends[1e-9]["status"] == "succeeded"
+
+
+def test_a_budget_of_the_organisation_stops_its_runs(ship: Ship) -> None:
+    def budget(amount: int | None) -> None:
+        body = {"meter": "cpu_seconds", "amount": amount, "period": "day"}
+        ship.world.ok(ship.world.as_owner("PUT", "/v1/budgets", json=body))
+        budgets.refresh(ship.context)
+
+    used = (
+        "insert into ops.usage (org_id, day, actor, cpu_ms) values (%s, now() at time zone 'utc', 'a', 9e6)"
+    )
+    Lab(ship.world, ship.database).sql(used, ship.world.org_id)
+    budget(1)
+    try:
+        run = ship.done("steps:\n  - {id: a, run: 'true'}\n  - {id: b, needs: [a], action: noop}\n")
+    finally:
+        budget(None)
+    assert (run["status"], ship.steps(run)["a"]["reason"]) == ("failed", "budget")
+    assert ship.statuses(run)["b"] == "skipped"
+    assert ship.done("steps:\n  - {id: a, action: noop}\n")["status"] == "succeeded"

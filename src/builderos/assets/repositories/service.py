@@ -35,6 +35,7 @@ from .serving import TAGS, holds, tag_tips, unseen, upload_pack
 from .settling import align, misfits, prepare, settle_all
 from .store import RepositoryStore
 from .survey import backlog, drafts, orphans, set_aside, stale, sweep, sweep_drafts
+from .travelling import forget_run_trees
 from .trees import (
     BLOB,
     EXECUTABLE,
@@ -106,6 +107,7 @@ __all__ = [
     "first_collision",
     "fold",
     "fold_pending",
+    "forget_run_trees",
     "fresh_objects",
     "give_all",
     "give_packs",

@@ -4,7 +4,8 @@ With one machine nothing travels. With several, each tree that a step leaves is 
 reach (`Nodes`), as what it adds to the tree its run started from, under its own id. Whoever lacks a tree brings it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -86,6 +87,19 @@ class Travels:
         return as_system(
             self._context, self._org_id, lambda unit: unit.execute(wanted).one_or_none(), read_only=True
         )
+
+
+def forget_run_trees(unit: Unit, before: datetime, used: Collection[str]) -> int:
+    """Let go of trees that were given before a time and are not `used` (hex); returns how many.
+
+    Their bytes stay in the place until it is tidied: another tree may be the same.
+    """
+    c = run_trees.c
+    old = sa.select(c.store, c.tree).where(c.at < before)
+    gone = [row for row in unit.execute(old) if row.tree not in used]
+    for row in gone:
+        unit.execute(sa.delete(run_trees).where(c.store == row.store, c.tree == row.tree))
+    return len(gone)
 
 
 def _lost(what: str) -> Problem:

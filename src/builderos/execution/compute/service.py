@@ -20,6 +20,7 @@ from .orders import Order, Outcome, SecretAsked
 from .providers import SandboxProviders
 from .remote import RemoteSandboxes, Seen
 from .runtimes import ProviderFile, RuntimeFile, parse_provider, parse_runtimes
+from .tidying import forget_ended
 from .tiers import require_tier
 from .views import soundness
 from .waiting import finished, run
@@ -45,6 +46,7 @@ __all__ = [
     "environment_of",
     "execute",
     "finished",
+    "forget_ended",
     "outcome_of",
     "packed_files",
     "packed_workspace",

@@ -27,6 +27,7 @@ from .seen import seen_run, seen_step
 from .starting import begin, start
 from .stepping import elsewhere, node
 from .taskchecks import look as check_tasks
+from .tidying import tidy
 from .triggers_firing import look as fire_triggers
 from .undoing import undo
 from .watching import Watch
@@ -38,5 +39,5 @@ __all__ = [
     "definition_of", "digest",
     "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
     "leaving", "leftovers", "listed", "local_files", "node", "on_verdict",
-    "parse", "ref_of", "require", "seen_run", "seen_step", "show", "start", "undo", "workspace",
+    "parse", "ref_of", "require", "seen_run", "seen_step", "show", "start", "tidy", "undo", "workspace",
 ]  # fmt: skip
