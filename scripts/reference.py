@@ -23,6 +23,7 @@ from builderos.execution.runs.definition.formats import SCHEMA as PIPELINE
 from builderos.interfaces.cli.catalogue import SECTIONS
 from builderos.interfaces.cli.main import root
 from builderos.trust.policy.file_schema import SCHEMA as POLICY
+from builderos.workloads.evals.formats import SCHEMA as SUITE
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 NOTE: Final = "Made from the code by `make reference`. Do not edit.\n"
@@ -184,7 +185,7 @@ def _command(command: click.Command, words: list[str], parent: click.Context) ->
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schemas of the delivery files, of the pipeline and of the policy file by name."""
-    return delivery.schemas() | {"pipeline": PIPELINE, "prompt": PROMPT, "policy": POLICY}
+    return delivery.schemas() | {"pipeline": PIPELINE, "prompt": PROMPT, "suite": SUITE, "policy": POLICY}
 
 
 def _cell(text: str) -> str:

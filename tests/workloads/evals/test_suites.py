@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from builderos.core.clock import utcnow
 from builderos.core.problems import Problem
 from builderos.workloads.evals.checks import CHECKS, Answer, check, levenshtein
+from builderos.workloads.evals.formats import SCHEMA
 from builderos.workloads.evals.reading import parse, read
 from builderos.workloads.evals.results import Tried, document, junit, markdown
 from builderos.workloads.evals.running import Cell, Grade, Runner, Trial, cells_of, grade_of
@@ -221,6 +224,15 @@ def test_files_of_the_tree_are_judged() -> None:
     assert check(Expect("file_exists", "a.txt"), answer).passed
     assert not check(Expect("file_exists", "b.txt"), answer).passed
     assert check(Expect("file_contains", {"path": "a.txt", "text": "two"}), answer).passed
+
+
+def test_the_published_schema_agrees_with_the_reader() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    validator = Draft202012Validator(SCHEMA)
+    assert list(validator.iter_errors(yaml.safe_load(OWN))) == []
+    for change in (("repeats: 3", "repeats: 0"), ("golden: one two", "note: x"), ("not-regex", "python")):
+        assert list(validator.iter_errors(yaml.safe_load(OWN.replace(*change)))), change
+        assert read(OWN.replace(*change), name="plans")[1], change
 
 
 def test_edits_are_counted() -> None:

@@ -22,7 +22,7 @@ ALIASES: Final = {
     "json_schema": "is-json", "judge": "llm-rubric", "exact": "equals", "model-graded-rubric": "llm-rubric",
 }  # fmt: skip
 CASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,119}\Z")
-_MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}(?:/[^\s]{1,200})?\Z")
+MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}(?:/[^\s]{1,200})?\Z")
 _SUBJECT: Final = {"schema": "value", "rubric": "value", "path": "value", "run": "value"}
 
 
@@ -103,7 +103,7 @@ class SuiteWords(Words):
     def model(self, node: yaml.Node, path: str) -> str | None:
         """A model of the gateway: `provider/model`, an alias, `default`."""
         hint = "Write provider/model, an alias of the provider file, or default."
-        return self.fitting(node, path, _MODEL, "a model", hint)
+        return self.fitting(node, path, MODEL, "a model", hint)
 
     def template(self, node: yaml.Node, path: str, text: str) -> str | None:
         """A text whose holes can be filled."""
@@ -166,7 +166,7 @@ def provider_of(name: str) -> Provider | str:
         return Provider("echo") if name == "echo" else Provider("model", "default")
     head, _, rest = name.partition(":")
     if not rest:
-        return Provider("model", name) if "/" in name and _MODEL.match(name) else f"the provider {name!r}"
+        return Provider("model", name) if "/" in name and MODEL.match(name) else f"the provider {name!r}"
     kind, _, model = rest.partition(":")
     if head in ("openai", "anthropic", "openrouter", "ollama", "mistral", "groq", "vllm", "localai"):
         if kind in ("chat", "messages", "responses") and model:
