@@ -91,8 +91,10 @@ def switch_on(unit: Unit, body: TriggersOnIn) -> TriggersOn:
     if secrets:
         message += " Save the secret now: it is not shown again."
     by_id = {row.id: row for row in found}
-    items = [_out(unit, by_id[row["id"]]).model_dump() | {"secret": secrets.get(row["id"])} for row in rows]
-    return TriggersOn(items=[TriggerOn(**item) for item in items], message=message)
+    items = [
+        TriggerOn(**_out(unit, by_id[row["id"]]).model_dump(), secret=secrets.get(row["id"])) for row in rows
+    ]
+    return TriggersOn(items=items, message=message)
 
 
 def _kept(unit: Unit, here: sa.ColumnElement[bool], wanted: list[Trigger]) -> dict[int, sa.Row[Any]]:
