@@ -21,11 +21,13 @@ from builderos.trust.policy import service as policy
 from .definition import Node
 from .keys import FIXED, Ingredients, canonical, definition_of, ingredients_of
 from .logs import end_of
+from .model import runs
 from .records_model import step_records
 
 REPRODUCIBLE: Final = (None, "exit")
 """Reasons of an end that another execution comes to again; of all others (time, memory, a lost machine) nobody can say
 that."""
+_TAKEN_OVER: Final = 20
 _NAMES: Final = ("BUILDEROS_RUN_ID", "BUILDEROS_STEP", "BUILDEROS_ATTEMPT")
 
 
@@ -165,6 +167,33 @@ def read(row: Any) -> Record:
         told["status"], told["reason"], told["error"], told["exit_code"], told["output_tree"], told["result"],
         tuple(told["artifacts"]), told["log"], told["source"], told["deterministic"],
     )  # fmt: skip
+
+
+def step_with_record(unit: Unit, run_id: str, name: str) -> str | None:
+    """The step whose record tells of the one of this name: itself, or in an earlier run that it was taken over from."""
+    c = step_records.c
+    at: str | None = run_id
+    for _ in range(_TAKEN_OVER):
+        wanted = sa.select(c.step_id).where(c.org_id == unit.org_id, c.run_id == at, c.name == name)
+        found = unit.execute(wanted.limit(1)).scalar_one_or_none()
+        if found is not None:
+            return str(found)
+        at = unit.execute(sa.select(runs.c.rerun_of).where(runs.c.id == at)).scalar_one_or_none()
+        if at is None:
+            return None
+    return None
+
+
+def of_step(unit: Unit, run_id: str, name: str) -> Record | None:
+    """The record of a step, or of the one that it was taken over from; None where there is none that can be used."""
+    step_id = step_with_record(unit, run_id, name)
+    c = step_records.c
+    wanted = sa.select(step_records).where(c.org_id == unit.org_id, c.step_id == step_id)
+    row = unit.execute(wanted.order_by(c.attempt.desc()).limit(1)).one_or_none()
+    try:
+        return read(row) if row is not None else None
+    except Damaged:
+        return None
 
 
 def rows_of_run(unit: Unit, run_id: str) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from builderos.trust.policy import service as policy
 
 from . import records, sources, starting
 from .definition import Definition, Node, Retries, bind, expand, node_of
-from .model import runs, steps
-from .records_model import step_records
+from .model import steps
+from .replay_prompts import with_prompt
 from .replay_schema import ReplayIn, ReplayStarted
 from .replay_steps import REPLAY, Told
 from .rows import OVER, Row, find_run
@@ -31,6 +31,8 @@ from .seen import resource_of, seen_run
 _AGAINST: Final = re.compile(
     r"(?P<kind>[a-z_]{1,40})(?:\.(?P<name>[^=@\s]{1,200}))?[=@](?P<value>.*)\Z", re.DOTALL
 )
+_VERSION: Final = re.compile(r"(?P<name>[a-z][a-z0-9_-]{0,62})@(?P<version>[^\s#@]{1,60})\Z")
+PROMPT: Final = "prompt"
 _RAN: Final = frozenset({"succeeded", "cached", "failed", "timed_out", "denied"})
 _TAKEN: Final = (
     "project_id", "repo_id", "branch_id", "repo_name", "branch", "pipeline", "version", "params", "definition",
@@ -43,7 +45,7 @@ Variant: TypeAlias = Callable[[Unit, Row, list[Node], str, str], list[Node]]
 
 
 class Variants(Registry[Variant]):
-    """What may be changed for a replay: `param`, `env`, `pipeline`; other rooms add theirs."""
+    """What may be changed for a replay: `param`, `env`, `pipeline`, `prompt`; other rooms add theirs."""
 
     def __init__(self) -> None:
         super().__init__("ingredient")
@@ -54,6 +56,7 @@ def builtin(variants: Variants) -> None:
     variants.enrol("param", _with_param)
     variants.enrol("env", _with_env)
     variants.enrol("pipeline", _with_pipeline)
+    variants.enrol(PROMPT, with_prompt)
 
 
 def start(unit: Unit, body: ReplayIn) -> Reply[ReplayStarted]:
@@ -98,7 +101,10 @@ def _as_it_went(unit: Unit, old: Row, row: Row) -> Node:
 
 def _told(unit: Unit, old: Row, row: Row, node: Node, *, vary: bool) -> Told:
     """Whether a step is executed again, and if not, why."""
-    found = _record_of(unit, old, row) if node.run is not None else None
+    asked = vary and node.agent is not None
+    found = records.step_with_record(unit, old.id, row.name) if node.run is not None or asked else None
+    if asked and found is not None:
+        return Told(old.id, found, "agent", "", vary)
     why = (
         "it is not a command" if node.run is None
         else "it is not deterministic" if not node.deterministic
@@ -110,36 +116,16 @@ def _told(unit: Unit, old: Row, row: Row, node: Node, *, vary: bool) -> Told:
     return Told(old.id, row.id if found is None else found, "record" if why else "again", why, vary)
 
 
-def _record_of(unit: Unit, run: Row, row: Row) -> str | None:
-    """The step whose record tells of this one: itself, or in an earlier run that it was taken over from."""
-    c = step_records.c
-    run_id: str | None = run.id
-    for _ in range(20):
-        wanted = sa.select(c.step_id).where(c.org_id == unit.org_id, c.run_id == run_id, c.name == row.name)
-        found = unit.execute(wanted.limit(1)).scalar_one_or_none()
-        if found is not None:
-            return str(found)
-        run_id = unit.execute(sa.select(runs.c.rerun_of).where(runs.c.id == run_id)).scalar_one_or_none()
-        if run_id is None:
-            return None
-    return None
-
-
 # -------------------------------------------------------------------- one thing changed
 
 
 def _varied(unit: Unit, old: Row, rows: Any, against: str) -> list[Node]:
     """The nodes with one thing changed. A step that was not there then cannot be compared: it is left out."""
-    asked = _AGAINST.match(against)
     variants = unit.get(Variants)
-    if asked is None or asked["kind"] not in variants:
-        raise Problem(
-            "validation_failed", f"{against[:80]!r} names nothing that can be changed",
-            hint=f"Say KIND.NAME=VALUE or KIND@VALUE; kinds: {', '.join(sorted(variants))}.", allowed=sorted(variants),
-        )  # fmt: skip
+    kind, name, value = _asked(against, variants)
     before = {row.name: row for row in rows}
     nodes = [node_of(row.spec) for row in rows]
-    made = variants.get(asked["kind"])(unit, old, nodes, asked["name"] or "", asked["value"])
+    made = variants.get(kind)(unit, old, nodes, name, value)
     kept = [node for node in made if node.id in before]
     names = {node.id for node in kept}
     return [
@@ -149,6 +135,20 @@ def _varied(unit: Unit, old: Row, rows: Any, against: str) -> list[Node]:
         )
         for node in kept
     ]  # fmt: skip
+
+
+def _asked(against: str, variants: Variants) -> tuple[str, str, str]:
+    """Kind, name and value of what is to be changed. `NAME@VERSION` means a prompt."""
+    asked, prompt = _AGAINST.match(against), _VERSION.match(against)
+    if asked is not None and asked["kind"] in variants:
+        return asked["kind"], asked["name"] or "", asked["value"]
+    if prompt is not None:
+        return PROMPT, prompt["name"], prompt["version"]
+    raise Problem(
+        "validation_failed", f"{against[:80]!r} names nothing that can be changed",
+        hint=f"Say KIND.NAME=VALUE, KIND@VALUE, or NAME@VERSION of a prompt; kinds: {', '.join(sorted(variants))}.",
+        allowed=sorted(variants),
+    )  # fmt: skip
 
 
 def _with_env(unit: Unit, run: Row, nodes: list[Node], name: str, value: str) -> list[Node]:

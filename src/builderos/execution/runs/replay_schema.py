@@ -17,7 +17,7 @@ class ReplayIn(WriteIn):
     against: Annotated[
         Text | None,
         Field(
-            description="One thing to change, e.g. param.goal=x, env.MODE=b or pipeline@1.1.0.",
+            description="One thing to change: param.goal=x, env.MODE=b, pipeline@1.1.0; planner@2.0.0 is a prompt.",
             max_length=4000,
         ),
     ] = None

@@ -18,9 +18,10 @@ from builderos.execution.compute import service as compute
 
 from . import records, workspace
 from .commands import run_command
-from .keys import changed
+from .keys import Ingredients, changed
 from .records import Damaged, Record
 from .records_model import step_records
+from .replay_prompts import as_asked
 from .rows import GOOD, find_step
 
 Verdict = Literal["same", "diverged", "recorded", "unchanged"]
@@ -29,7 +30,8 @@ REPLAY: Final = "replay"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a replay does with a step: `again` executes it, `record` serves it; `why` it is served.
+    """What a replay does with a step: `again` executes it, `record` serves it; `why` it is served. `agent`: it is
+    served where its agent would be asked the same once more; nobody is asked anything else.
 
     With `vary` what its needs left is passed on as it is; without, the recorded tree, so that one step that differs
     does not hide whether the next ones do.
@@ -37,7 +39,7 @@ class Told:
 
     run_id: str
     step_id: str
-    mode: Literal["again", "record"]
+    mode: Literal["again", "record", "agent"]
     why: str = ""
     vary: bool = False
 
@@ -59,6 +61,8 @@ async def replay_step(context: Context, work: Work) -> Done:
     if said["mode"] == "record":
         return await durable.unit(functools.partial(_served, context, work, said))
     found = await durable.unit(functools.partial(_record, context, work, said))
+    if said["mode"] == "agent":
+        return await _agent(context, work, found)
     if not said["vary"]:
         known = await durable.unit(functools.partial(_moved, context, work, found))
         return _judged(found, await run_command(context, _as_it_was(work, found)), known)
@@ -68,6 +72,27 @@ async def replay_step(context: Context, work: Work) -> Done:
     if not known:
         return await durable.unit(functools.partial(_unchanged, context, work, found))
     return _judged(found, await run_command(context, again), known, passed_on=True)
+
+
+async def _agent(context: Context, work: Work, found: Record) -> Done:
+    """An agent's answer is the recorded one, as long as the question is."""
+    then = found.ingredients
+    now = as_asked(then, work.node)
+    now = replace(now, tree=work.input_tree or work.base_tree or "", inputs=dict(work.node.inputs))
+    known = changed(then, now)
+    if not known:
+        return await context.get(Durable).unit(functools.partial(_unchanged, context, work, found))
+    error = f"its agent would be asked something else, and no record has the answer: {', '.join(known)}"
+    verdict: dict[str, Any] = {
+        "verdict": "diverged", "of": found.step_id, "why": error, "ingredients": known, "differs": known,
+        "expected": _question(then), "found": _question(now), "error": error,
+    }  # fmt: skip
+    return Done("failed", "hash_mismatch", error, result={REPLAY: verdict}, retry=False)
+
+
+def _question(made: Ingredients) -> dict[str, Any]:
+    ref = made.definition.get("prompt")
+    return {"key": made.key, "prompt": f"{ref}#{made.prompt}", "tree": made.tree, "artifacts": {}}
 
 
 def _as_it_was(work: Work, found: Record) -> Work:

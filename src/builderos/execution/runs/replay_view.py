@@ -25,7 +25,7 @@ def result(unit: Unit, body: ReplayResultIn) -> ReplayResult:
     told = [_step(row) for row in rows]
     diverged = next((row for row, step in zip(rows, told, strict=True) if step.verdict == "diverged"), None)
     over = run.status in OVER
-    executed = sum(step.verdict in ("same", "diverged") for step in told)
+    executed = sum(step.verdict in ("same", "diverged") and step.why is None for step in told)
     served = sum(step.verdict in ("recorded", "unchanged") for step in told)
     reproduced = None if not over else diverged is None and all(step.verdict != "open" for step in told)
     return ReplayResult(
