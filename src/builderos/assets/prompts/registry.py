@@ -54,13 +54,16 @@ def find(unit: Unit, name: str, what: str) -> PromptVersion | None:
 def latest(unit: Unit, name: str) -> PromptVersion | None:
     """The highest stable version that no gate holds back; the shipped one where the registry knows none of the name."""
     c = prompts.c
-    wanted = sa.select(prompts).where(c.name == name, c.stable).order_by(c.rank.desc()).limit(_LOOKED_AT)
-    rows = unit.execute(wanted).all()
-    if not rows:
+    lean = sa.select(c.version, c.sha256).where(c.name == name, c.stable)
+    versions = [
+        Judged(r.version, r.sha256) for r in unit.execute(lean.order_by(c.rank.desc()).limit(_LOOKED_AT))
+    ]
+    if not versions:
         return shipped.find(name) if row_of(unit, name, None) is None else None
-    verdicts = held_back(unit, name, [Judged(row.version, row.sha256) for row in rows])
-    found = next((row for row in rows if row.version not in verdicts), None)
-    return of_row(unit, found) if found is not None else None
+    verdicts = held_back(unit, name, versions)
+    found = next((one.version for one in versions if one.version not in verdicts), None)
+    row = row_of(unit, name, found) if found is not None else None
+    return of_row(unit, row) if row is not None else None
 
 
 def held_back(unit: Unit, name: str, versions: Sequence[Judged]) -> dict[str, Verdict]:
