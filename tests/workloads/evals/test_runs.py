@@ -1,6 +1,7 @@
 """Suites are tried in runs: what comes of them is kept, compared, and decides what may become `latest`."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -86,6 +87,12 @@ def test_a_version_becomes_latest_once_its_suite_passes_and_not_before(ship: Shi
         "1.0.0",
         1.0,
     )
+
+    receipt = ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{run['id']}/receipt"))
+    told = json.loads(base64.b64decode(receipt["payload"]))["predicate"]["buildDefinition"][
+        "internalParameters"
+    ]
+    assert told["prompts"] == {"greeter@1.0.0": said["sha256"]}
 
     publish(ship, "greeter", "1.1.0", "Just do")
     assert latest(ship, "greeter") == "1.0.0"

@@ -62,7 +62,7 @@ async def evaluate(context: Context, work: Work) -> Done:
         raise _first(group) from None
     close = functools.partial(_close, work=work, opened=opened, trials=trials)
     found = await asyncio.shield(durable.unit(lambda: perform(context, work.call, close)))
-    return _done(found, report=bool(work.node.inputs.get("report")))
+    return _done(found, _made_of(work, opened), report=bool(work.node.inputs.get("report")))
 
 
 def passes(unit: Unit, work: Work, done: Done, gate: Any) -> GateResult:
@@ -152,12 +152,25 @@ def _cleaned(unit: Unit, said: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _done(said: dict[str, Any], *, report: bool) -> Done:
+def _made_of(work: Work, opened: Opened) -> runs.Material:
+    """What the result depends on: the receipt of the run names the prompt and its hash, the suite, the models."""
+    version = opened.version
+    named = {"prompt": version.spec.ref} if version is not None else {}
+    ingredients = runs.Ingredients(
+        definition=runs.definition_of(work.node.as_json()) | named, tree=opened.tree, inputs=dict(work.node.inputs),
+        params=dict(work.params), prompt=version.sha256 if version is not None else None,
+        model={"names": [provider.name for provider in opened.suite.providers], "suite": opened.digest},
+    )  # fmt: skip
+    return runs.Material(ingredients, "", {})
+
+
+def _done(said: dict[str, Any], made: runs.Material, *, report: bool) -> Done:
     shown = {
         name: said[name]
         for name in ("suite_id", "prompt_ref", "version", "sha256", "verdict", "pass_rate", "flaky")
     }
     result = {**shown, "regressions": [regression["id"] for regression in said["regressions"]]}
+    used = {name: value for name, value in said["usage"].items() if name != "labels"}
     if said["verdict"] == "pass" or report:
-        return Done(result=result)
-    return Done("failed", "gate", summary(said), result=result, retry=False)
+        return Done(result=result, usage=used, record=made)
+    return Done("failed", "gate", summary(said), result=result, usage=used, record=made, retry=False)
