@@ -46,6 +46,7 @@ DEFINERS = {
     "ops.budget_states": "answers to the server alone",
     "ops.orgs_with_runs": "answers to the server alone",
     "ops.trigger_orgs": "answers to the server alone",
+    "ops.places_to_serve": "answers to the server alone",
     "ops.artifact_place": "where artifacts lie, which every organisation's rows say",
     "ops.set_artifact_place": "answers to the server alone",
     "ops.recall": "ids of items of the organisation of the transaction",

@@ -93,7 +93,10 @@ def test_the_shipped_rules_load_from_the_package_and_are_listed_in_file_order() 
     assert places == sorted(places)
     assert len(places) == CEDAR.count("@id(")
     assert {rule.code for rule in policy.rules if rule.effect == "forbid"} <= set(STATUS)
-    assert [rule.id for rule in policy.rules if rule.requires_approval] == ["main-needs-approval"]
+    assert [rule.id for rule in policy.rules if rule.requires_approval] == [
+        "main-needs-approval",
+        "prod-needs-approval",
+    ]
 
 
 def test_the_digest_names_exactly_one_text_and_one_schema() -> None:

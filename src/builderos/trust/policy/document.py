@@ -44,7 +44,7 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])\Z")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,6})/min\Z")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 1440}
 _MAX_MINUTES: Final = 90 * 1440
-_NAMED: Final = "only hosts and secrets are asked for in a named environment"
+_NAMED: Final = "only hosts, secrets and deployments are asked for in a named environment"
 _TOP: Final = ("version", "rules", "approvals", "limits", "prbot", "push_protection")
 _SCOPE: Final = ("agent", "environment", "branch", "project", "org")
 
