@@ -7,8 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from builderos.assets.memory.model import memory_history, memory_items, memory_vectors
-from builderos.assets.memory.service import Files, tidying
-from builderos.core.unit import as_system
+from builderos.assets.memory.service import Files, Note, Scope, remember, tidying
+from builderos.core.actor import Actor
+from builderos.core.ids import new_id
+from builderos.core.unit import Call, as_system, perform
 from tests.support.databases import Databases
 from tests.support.world import world_in_temp
 
@@ -205,6 +207,21 @@ def test_a_term_ends_an_item_a_pin_keeps_it_and_the_sweep_removes_it(world, sand
     assert get(sandbox)["items"] == [], "its term is over, and counts again"
 
 
+def test_what_a_legal_hold_keeps_is_not_swept(world, sandbox):
+    item = put(sandbox, body="evidence", ttl_s=60)
+    hold = {"subject": item["created_by"], "reason": "a dispute"}
+    held = world.ok(world.as_owner("POST", "/v1/audit/holds", json=hold))["id"]
+    past = sa.update(memory_items).where(memory_items.c.id == item["id"])
+    in_unit(world, lambda unit: unit.execute(past.values(expires_at=unit.now - timedelta(days=1))))
+    assert get(sandbox)["items"] == []
+    left = sa.select(memory_items.c.id).where(memory_items.c.id == item["id"])
+    tidying.tidy(world.context, world.org_id)
+    assert in_unit(world, lambda unit: unit.execute(left).scalars().all()) == [item["id"]]
+    world.ok(world.as_owner("DELETE", f"/v1/audit/holds/{held}"))
+    tidying.tidy(world.context, world.org_id)
+    assert in_unit(world, lambda unit: unit.execute(left).scalars().all()) == []
+
+
 def test_more_than_may_be_kept_is_refused(databases):
     with databases.fresh() as database, world_in_temp(database, max_memory_items=2) as small:
         sandbox = small.open_sandbox()
@@ -241,6 +258,28 @@ def test_the_file_of_an_agent_follows_its_memory_and_comes_in_elsewhere(world, s
     came = get(other, agent="builder", q="tabs")["items"][0]
     assert (came["body"], came["tags"], came["source"]["kind"]) == ("tabs", ["code"], "import")
     assert came["created_by"] != exported["items"][0]["created_by"], "whose it was there says nothing here"
+
+
+def test_a_file_that_was_not_written_is_written_by_the_schedule(world, sandbox):
+    put(sandbox, agent="scribe", body="write me down")
+    world.context.get(Files).flush()
+    file = world.home / "projects" / world.org_id / "none" / "memory" / "scribe.json"
+    file.unlink()
+    tidying.tidy(world.context, world.org_id)
+    assert "write me down" in file.read_text()
+    before = file.stat().st_mtime_ns
+    tidying.tidy(world.context, world.org_id)
+    assert file.stat().st_mtime_ns == before, "it is as new as what it holds"
+
+
+def test_what_is_said_on_behalf_of_a_member_goes_with_the_member(world):
+    member = new_id("usr")
+    actor = Actor("sandbox", "act_x", "sandbox-x", world.org_id, member_id=member)
+    lab = next(i["id"] for i in world.ok(world.as_owner("GET", "/v1/repos"))["items"])
+    scope = Scope(lab, new_id("br"))
+    kept = perform(world.context, Call(actor), lambda unit: remember(unit, scope, Note(body="mine")))
+    assert kept["created_by"] == member
+    assert in_unit(world, lambda unit: tidying.forget_person(unit, member)) == 1
 
 
 def test_a_wrong_item_in_a_file_takes_none_of_it_in(world, sandbox):

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ log = logging.getLogger("builderos.memory")
 FORMAT: Final = 1
 EVERYBODYS: Final = "_all"  # no agent can be called so
 _PAGE: Final = 500
+_RECENT: Final = timedelta(days=3)
 _SOON_S: Final = 0.5
 _SHARE: Final = 10  # writing takes at most a tenth of the time
 Which = tuple[str, str, str]  # organisation, repository, agent
@@ -113,6 +114,24 @@ def write(context: Context, org_id: str, repo_id: str, agent: str) -> Path:
         file.write("\n]}\n")
     draft.replace(path)
     return path
+
+
+def catch_up(context: Context, org_id: str) -> int:
+    """Write the files that are older than what has changed in the last days; returns how many."""
+
+    def changed(unit: Unit) -> list[tuple[str, str, datetime, str | None]]:
+        c = items.c
+        wanted = sa.select(c.repo_id, c.agent, sa.func.max(c.changed_at).label("at"))
+        rows = unit.execute(wanted.where(c.changed_at > unit.now - _RECENT).group_by(c.repo_id, c.agent))
+        return [(row.repo_id, row.agent, row.at, _project_of(unit, row.repo_id)) for row in rows]
+
+    written = 0
+    for repo_id, agent, at, project_id in as_system(context, org_id, changed, read_only=True):
+        path = path_of(context, org_id, project_id, agent)
+        if not path.exists() or path.stat().st_mtime < at.timestamp():
+            write(context, org_id, repo_id, agent)
+            written += 1
+    return written
 
 
 def path_of(context: Context, org_id: str, project_id: str | None, agent: str) -> Path:

@@ -63,7 +63,7 @@ def remember(unit: Unit, scope: Scope, note: Note, *, rules: tuple[str, ...] = (
         "agent": scope.agent or "", "run_id": scope.run_id or "" if tier == "short_term" else "", "tier": tier,
         "fact": _line(unit, note.fact or ""), "body": clean(unit, note.body), "tags": _tags(unit, note.tags or ()),
         "source": _source(unit, note, scope.run_id), "version": 1, "pinned": bool(note.pinned),
-        "created_by": unit.actor.id, "created_at": unit.now, "changed_by": unit.actor.id, "changed_at": unit.now,
+        "created_by": author(unit), "created_at": unit.now, "changed_by": author(unit), "changed_at": unit.now,
         "expires_at": expires, "deleted_at": None,
     }  # fmt: skip
     unit.execute(sa.insert(items).values(**row))
@@ -91,7 +91,7 @@ def change(
         new["deleted_at"] = None
         if note.ttl is None:
             new["expires_at"] = None
-    new |= {"version": row["version"] + 1, "changed_by": unit.actor.id, "changed_at": unit.now}
+    new |= {"version": row["version"] + 1, "changed_by": author(unit), "changed_at": unit.now}
     _update(unit, new)
     _wrote(unit, new, act, rules)
     return new
@@ -100,7 +100,7 @@ def change(
 def remove(unit: Unit, row: Any, *, rules: tuple[str, ...] = ()) -> dict[str, Any]:
     """Let an item go. It is found no more; a fact can be brought back for 30 days."""
     new: dict[str, Any] = dict(row) | {
-        "deleted_at": unit.now, "version": row["version"] + 1, "changed_by": unit.actor.id, "changed_at": unit.now,
+        "deleted_at": unit.now, "version": row["version"] + 1, "changed_by": author(unit), "changed_at": unit.now,
     }  # fmt: skip
     _update(unit, new)
     vectors.drop(unit, new["id"])
@@ -165,6 +165,11 @@ def versions(unit: Unit, id_: str) -> list[sa.Row[Any]]:
     return list(unit.execute(wanted).all())
 
 
+def author(unit: Unit) -> str:
+    """Whose words they are: the member's on whose behalf somebody acts, so that they go when the member is erased."""
+    return unit.actor.member_id or unit.actor.id
+
+
 def clean(unit: Unit, text: str) -> str:
     """A text without the organisation's secrets and without anything that has the form of a credential."""
     return vault.clean_text(unit, text)[:MAX_BODY]
@@ -225,7 +230,7 @@ def _remember_version(unit: Unit, row: dict[str, Any], act: str) -> None:
     unit.execute(
         sa.insert(history).values(
             org_id=row["org_id"], item_id=row["id"], version=row["version"], act=act, body=body, tags=row["tags"],
-            source=row["source"], by=unit.actor.id, at=unit.now,
+            source=row["source"], by=author(unit), at=unit.now,
         )
     )  # fmt: skip
     old = history.c.version <= row["version"] - MAX_VERSIONS

@@ -9,9 +9,10 @@ from builderos.core.actor import system_actor
 from builderos.core.context import Context
 from builderos.core.ids import new_id
 from builderos.core.unit import Call, Unit, as_system
+from builderos.trust.audit import service as audit
 from builderos.trust.ledger import service as ledger
 
-from . import vectors
+from . import files, vectors
 from .files import Files
 from .model import memory_history as history
 from .model import memory_items as items
@@ -22,10 +23,13 @@ _AT_ONCE: Final = 5000
 
 
 def sweep(unit: Unit) -> int:
-    """Remove what expired, and what was removed 30 days ago; returns how many items."""
+    """Remove what expired, and what was removed 30 days ago, unless a legal hold keeps it; returns how many items."""
     c = items.c
     over = sa.and_(c.expires_at <= unit.now, ~c.pinned)
-    wanted = sa.select(c.id).where(sa.or_(over, c.deleted_at <= unit.now - KEPT)).limit(_AT_ONCE)
+    ended = sa.or_(over, c.deleted_at <= unit.now - KEPT)
+    authors = unit.execute(sa.select(c.created_by).where(ended).distinct()).scalars().all()
+    held = [who for who in authors if audit.keeping.held_by(unit, who) is not None]
+    wanted = sa.select(c.id).where(ended, c.created_by.not_in(held)).limit(_AT_ONCE)
     gone = unit.execute(sa.delete(items).where(c.id.in_(wanted)).returning(c.repo_id, c.agent)).all()
     if not gone:
         return 0
@@ -37,10 +41,11 @@ def sweep(unit: Unit) -> int:
 
 
 def tidy(context: Context, org_id: str) -> int:
-    """What the schedule does: sweep until nothing is left to sweep, then make vectors that are missing."""
+    """What the schedule does: sweep, write files that a killed process did not, make vectors that are missing."""
     total = 0
     while swept := as_system(context, org_id, sweep):
         total += swept
+    files.catch_up(context, org_id)
     embed_stale(context, org_id)
     return total
 
