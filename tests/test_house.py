@@ -31,6 +31,7 @@ ENROLLERS = ("builderos.app", "builderos.interfaces")
 
 # A vendor behind one module can be replaced by changing one module.
 OWNERS = {
+    "aiohttp": ("builderos.core.outgoing",),
     "alembic": ("builderos.core.migrations",),
     "cedarpy": ("builderos.trust.policy",),
     "click": ("builderos.interfaces.cli",),

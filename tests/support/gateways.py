@@ -42,7 +42,7 @@ class Models:
     def __init__(self, world: World, upstream: ModelServer) -> None:
         self.world, self.upstream = world, upstream
         self.gateway = world.context.get(gateway.Gateway)
-        self.gateway._backoff_s = 0.001
+        self.gateway._attempts.backoff_s = 0.001
         owner = Actor("owner", "act_owner", "owner", world.org_id, "full")
         self.call = Call(owner, "valid", "req_test", "test@1")
 

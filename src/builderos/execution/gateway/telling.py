@@ -76,9 +76,8 @@ async def told(relay: Relay) -> AsyncIterator[Event]:
     reader = _Reader()
     async with aclosing(relay.chunks()) as chunks:
         try:
-            async for data in _payloads(chunks):
-                for event in reader.read(_object(data)) if data != _DONE else ():
-                    yield event
+            async for event in _events(reader, chunks):
+                yield event
         except (ValueError, TypeError, AttributeError) as error:
             relay.fail("upstream_failed")
             problem = faults.broken(
@@ -103,6 +102,12 @@ async def told(relay: Relay) -> AsyncIterator[Event]:
             "model": reader.model or relay.candidate.model, "usage_id": relay.id,
         },
     )  # fmt: skip
+
+
+async def _events(reader: _Reader, chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+    async for data in _payloads(chunks):
+        for event in reader.read(_object(data)) if data != _DONE else ():
+            yield event
 
 
 async def _payloads(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

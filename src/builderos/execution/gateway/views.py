@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -144,8 +145,9 @@ def stream_completion(unit: Unit, body: StreamIn) -> Live:
 
 async def _frames(gateway: Gateway, job: Job) -> AsyncIterator[bytes]:
     try:
-        async for event in gateway.events(job):
-            yield event.frame()
+        async with aclosing(gateway.events(job)) as events:
+            async for event in events:
+                yield event.frame()
     except Problem as problem:
         yield Event("error", problem.as_dict("") | {"usage_id": job.reservation.id}).frame()
 

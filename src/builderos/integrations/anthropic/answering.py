@@ -123,10 +123,9 @@ async def chunks_of(coming: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         *lines, rest = (rest + data).split(b"\n")
         if len(rest) > _MOST_EVENT:
             raise NoAnswer("sent an event without an end")
-        for line in lines:
-            if line.startswith(b"data:"):
-                for chunk in _read(reader, line[5:]):
-                    yield chunk
+        for line in (line for line in lines if line.startswith(b"data:")):
+            for chunk in _read(reader, line[5:]):
+                yield chunk
     if not reader.over:
         raise NoAnswer("the stream ended in the middle")
 

@@ -46,10 +46,12 @@ class RecordedProvider:
         return _Told(found, ask, "recorded")
 
     def keep(self) -> None:
-        """See `ModelProvider`."""
+        """There are no connections of its own; those of its source are kept by the source."""
+        return
 
     async def close(self) -> None:
-        """See `ModelProvider`."""
+        """There is nothing to end: files are closed when they have been read."""
+        return
 
 
 class _Told:
@@ -68,7 +70,8 @@ class _Told:
             yield part
 
     def close(self) -> None:
-        """See `Answer`."""
+        """Nothing is under way."""
+        return
 
 
 class _Recording:

@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import anyio.to_thread
@@ -128,7 +128,7 @@ def read(raw: bytes, kind: Kind) -> dict[str, Any]:
         found: Any = orjson.loads(raw)
     except ValueError:
         raise Problem("validation_failed", "the body is not valid JSON", hint="Check the document.") from None
-    if not isinstance(found, dict) or not found.get(NEEDED[kind]):
+    if not isinstance(found, dict) or not cast(dict[str, Any], found).get(NEEDED[kind]):
         needed = NEEDED[kind]
         raise Problem(
             "validation_failed", f"{needed} is missing", hint="See OpenAI's reference.", param=needed

@@ -1,0 +1,105 @@
+"""Letting requests through: the model, the policy, secrets taken out, the most that they can cost held."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, cast
+
+import orjson
+
+from builderos.core.actor import is_anonymous
+from builderos.core.problems import Problem
+from builderos.core.unit import Call, Unit
+from builderos.trust.vault import service as vault
+
+from . import counting, reserving, routing
+from .files import AiFile
+from .relaying import Job
+from .schema import DEFAULT, About, Json, Kind
+
+LONGEST_WAIT_S: Final = 20.0
+"""A provider that wants to be left alone for longer is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A request that may be let through, once what it can cost is held."""
+
+    wanted: reserving.Wanted
+    job: Callable[[reserving.Reservation], Job]
+
+
+def admit(unit: Unit, file: AiFile, kind: Kind, body: Json, about: About) -> Job:
+    """With the unit's commit the request is let through.
+
+    Raises `not_found`, `validation_failed`, `policy_denied`, `budget_exceeded`.
+    """
+    (found,) = _reserved(unit, [_considered(unit, file, unit.call, kind, body, about)])
+    if isinstance(found, Problem):
+        raise found
+    return found
+
+
+def admit_all(
+    unit: Unit, file: AiFile, calls: Sequence[Call], kind: Kind, bodies: Sequence[Json]
+) -> list[Job | Problem]:
+    """Many requests of the unit's actor, of which each is refused for itself."""
+    found: list[_Draft | Problem] = []
+    for call, body in zip(calls, bodies, strict=True):
+        try:
+            found.append(_considered(unit, file, call, kind, body, About()))
+        except Problem as problem:
+            found.append(problem)
+    made = iter(_reserved(unit, [draft for draft in found if not isinstance(draft, Problem)]))
+    return [draft if isinstance(draft, Problem) else next(made) for draft in found]
+
+
+def _considered(unit: Unit, file: AiFile, call: Call, kind: Kind, body: Json, about: About) -> _Draft:
+    """What would be sent to whom, and the most that it can cost."""
+    began = time.monotonic()
+    asked = body.get("model", DEFAULT)
+    if not isinstance(asked, str) or not asked:
+        raise Problem(
+            "validation_failed", "model must be a name", hint="See GET /openai/v1/models.", param="model"
+        )
+    _refuse_strangers(unit)
+    found = routing.allowed(unit, routing.candidates(file, asked))
+    body = unit.get(vault.Known).of(unit).json(body)
+    stream = body.get("stream") is True
+    hide = _ask_for_usage(body) if stream and kind == "chat" else False
+    sent = counting.input_bound(body, len(orjson.dumps(body)))
+    made = 0
+    if kind != "embeddings":
+        made = max(counting.output_bound(body, one.facts.max_output) for one in found)
+    cost = max(one.facts.cost(sent, made) for one in found)
+    seconds = sum((one.entry.total_s + LONGEST_WAIT_S) * (1 + one.entry.retries) for one in found)
+    wanted = reserving.Wanted(
+        kind, asked, found[0].provider, found[0].model, about, sent, made, cost, timedelta(seconds=seconds), call
+    )  # fmt: skip
+    return _Draft(wanted, lambda held: Job(kind, body, stream, about, found, held, began, hide))
+
+
+def _reserved(unit: Unit, drafts: Sequence[_Draft]) -> list[Job | Problem]:
+    if not drafts:
+        return []
+    held = reserving.reserve(unit, [draft.wanted for draft in drafts])
+    pairs = zip(drafts, held, strict=True)
+    return [one if isinstance(one, Problem) else draft.job(one) for draft, one in pairs]
+
+
+def _refuse_strangers(unit: Unit) -> None:
+    if is_anonymous(unit.actor) and not unit.settings.ai_anonymous:
+        raise Problem(
+            "policy_denied", "models are for people who signed in",
+            hint="Sign in, use an API key, or ask the server's owner for BUILDEROS_AI_ANONYMOUS.",
+            policy_rule="known-people-use-models",
+        )  # fmt: skip
+
+
+def _ask_for_usage(body: Json) -> bool:
+    """Have a stream tell its usage at the end; whether that has to be hidden from who did not ask for it."""
+    options: Any = body.get("stream_options")
+    given = cast(Json, options) if isinstance(options, dict) else {}
+    body["stream_options"] = {**given, "include_usage": True}
+    return given.get("include_usage") is not True
