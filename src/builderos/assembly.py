@@ -278,6 +278,7 @@ def _put_runs(context: Context, settings: Settings) -> None:
     context.put(execution.LocalFiles, execution.LocalFiles(context))
     projections = Projections()
     projections.enrol("prompts", Projection(prompts.local_files.missing, prompts.local_files.rebuild))
+    projections.enrol("memory", Projection(memory.rebuilding.missing, memory.rebuilding.rebuild))
     projections.enrol("runs", Projection(execution.local_files.missing, execution.local_files.rebuild))
     context.put(Projections, projections)
     durable = Durable(context, _slots(settings))
@@ -315,6 +316,7 @@ def _put_artifacts(context: Context, settings: Settings) -> None:
     elsewhere = Elsewhere()
     elsewhere.enrol("artifacts", artifacts.tidying.erase)
     elsewhere.enrol("repositories", repositories.erase_elsewhere)
+    elsewhere.enrol("deployments", deployments.erase)
     context.put(Elsewhere, elsewhere)
 
 

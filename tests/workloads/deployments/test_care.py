@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from builderos.core.unit import as_system
 from builderos.execution.compute.service import SandboxProviders
+from builderos.workloads.deployments import service
 from builderos.workloads.deployments.model import deployments
 from builderos.workloads.deployments.ports import Deployers
 from builderos.workloads.deployments.service import Care
@@ -212,9 +213,17 @@ def test_a_repository_has_so_many_places_and_no_more(
     assert "the limit is" in ship.steps(run)["preview"]["error"]
 
 
-def test_files_of_old_versions_go_and_what_was_interrupted_is_closed(ship: Ship, harbour: Harbour) -> None:
-    from builderos.workloads.deployments import service
+def test_nothing_of_an_organisation_that_is_erased_goes_on(ship: Ship, harbour: Harbour) -> None:
+    harbour.server("leaving")
+    deployment = harbour.deployment(harbour.deploy())
+    ship.context.get(Care).forget("org_of_others")
+    assert get(deployment["url"]).status == 200
+    service.erase(ship.context, ship.world.org_id)
+    with pytest.raises(OSError, match="refused"):
+        get(deployment["url"])
 
+
+def test_files_of_old_versions_go_and_what_was_interrupted_is_closed(ship: Ship, harbour: Harbour) -> None:
     old: list[Json] = []
     for word in "abcdefg":
         harbour.ship.box.commit(

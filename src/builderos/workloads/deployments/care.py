@@ -85,9 +85,18 @@ class Care:
             self._soon(lambda o=str(org_id), p=str(place_id): self.settle(o, p))
 
     def heard(self, about: str) -> None:
-        """Another deployment of a place is live now: `<organisation> <place>`."""
+        """Another deployment of a place is live now: `<organisation> <place>`. Without a place: the organisation is
+        erased.
+        """
         org_id, _, place_id = about.partition(" ")
-        self._soon(lambda: self.settle(org_id, place_id))
+        self._soon(lambda: self.settle(org_id, place_id) if place_id else self.forget(org_id))
+
+    def forget(self, org_id: str) -> None:
+        """End all that this process serves of an organisation."""
+        for ref in [ref for ref, org in list(self._orgs.items()) if org == org_id]:
+            for name in list(self._watched):
+                self.provider(name).stop(ref)
+            self._orgs.pop(ref, None)
 
     def _told_health(self, ref: str, health: Health) -> None:
         self._soon(lambda: self.note_health(ref, health))

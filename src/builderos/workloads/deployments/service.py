@@ -4,6 +4,6 @@ from .actions import builtin
 from .care import Care
 from .origins import ORIGINS
 from .rows import WORD
-from .tidying import tidy
+from .tidying import erase, tidy
 
-__all__ = ["ORIGINS", "WORD", "Care", "builtin", "tidy"]
+__all__ = ["ORIGINS", "WORD", "Care", "builtin", "erase", "tidy"]

@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from builderos.assets.repositories import service as repositories
 from builderos.core.context import Context
 from builderos.core.unit import Unit, as_system
+from builderos.engine import signals
 from builderos.execution.runs import service as runs
 
 from . import releasing, rows
+from .care import Care
 from .model import deployments, places
 
 KEPT: Final = 5  # versions of a place whose files stay; older ones are laid out again where they are wanted
@@ -26,6 +28,12 @@ def tidy(context: Context, org_id: str) -> None:
         marker = runs.workspace.marker_of(folder)
         marker.unlink(missing_ok=True)  # first: half of a folder does not count as laid out
         shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def erase(context: Context, org_id: str) -> None:
+    """End what any process serves of an organisation that is erased; safe to repeat."""
+    context.get(Care).forget(org_id)
+    as_system(context, org_id, lambda unit: signals.tell(unit, rows.WORD, f"{org_id} "))
 
 
 def _tidied(unit: Unit) -> list[Path]:
