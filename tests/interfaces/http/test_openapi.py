@@ -109,6 +109,7 @@ def test_every_operation_that_touches_a_repository_says_where(document: Json) ->
         "approvals",
         "artifacts",
         "compute",
+        "models",
         "alerts",
         "audit",
         "orgs",

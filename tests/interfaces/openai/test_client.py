@@ -1,6 +1,8 @@
 """An unmodified `openai` client against this server."""
 
+import json
 import threading
+import urllib.request
 from typing import Any
 
 import openai
@@ -133,3 +135,15 @@ def test_responses_plain_and_streamed(client: openai.OpenAI, models: Models) -> 
     assert [
         (row.kind, row.state, row.input_tokens, row.cached_tokens, row.output_tokens) for row in rows
     ] == [("responses", "done", 4, 1, 3)] * 2
+
+
+def test_a_follower_of_our_own_stream_that_leaves_stops_the_provider(models: Models, address: str) -> None:
+    models.upstream.replies.append(Reply(words=["first "], endless=True))
+    body = json.dumps({"model": "quick", "messages": SAID}).encode()
+    headers = {"Authorization": f"Bearer {models.world.owner_token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{address}/v1/ai/stream", data=body, headers=headers)
+    with urllib.request.urlopen(request) as reply:
+        assert b"first" in b"".join(reply.readline() for _ in range(5))
+    assert models.upstream.aborted.acquire(timeout=10)
+    (row,) = models.rows()
+    assert (row.state, row.estimated) == ("aborted", True)

@@ -29,6 +29,7 @@ from .admissions import Admissions, admitted
 from .shape import as_error, models_of
 
 PATH: Final = "/openai/v1"
+SEND_S: Final = 60.0
 KINDS: Final[dict[str, Kind]] = {
     "chat/completions": "chat",
     "embeddings": "embeddings",
@@ -178,8 +179,11 @@ class Door:
                     }
                 )
                 async for chunk in chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    async with asyncio.timeout(SEND_S):
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:  # who takes nothing for so long is let go, and the provider with it
+            return
         except Problem as problem:
             await _reply(send, *as_error(problem, incoming.request_id))
         finally:
