@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from builderos.assets.workspaces import service as workspaces
 from builderos.execution.runs.taskchecks import look
 from tests.support.databases import Databases
 from tests.support.lab import Lab
@@ -254,3 +256,23 @@ def test_one_run_looks_at_a_commit_and_none_for_who_may_not_act_any_more(databas
         assert (
             lab.alerts("task_check_failed")[0]["detail"]["why"] == "who made the commit may not act any more"
         )
+
+
+def test_a_commit_that_cannot_be_looked_at_keeps_no_other_from_being_checked(databases: Databases) -> None:
+    with databases.fresh() as database, world_in_temp(database) as world:
+        lab, box = Lab(world, database), world.open_sandbox()
+        box.commit(dict(CHECKS))
+        name = task(box, "good")
+        broken, good = commit(box, name, "x = 1\n"), commit(box, name, "x = 2\n")
+        real = workspaces.check_of
+
+        def failing(unit: Any, branch: Any, task_id: str) -> str | None:
+            if branch.tip == broken:
+                raise KeyError(broken)
+            return real(unit, branch, task_id)
+
+        with mock.patch("builderos.assets.workspaces.service.check_of", failing):
+            look(world.context)
+
+        assert lab.sql("select commit_sha from ops.task_checks") == [(good,)]
+        assert lab.alerts("task_check_failed")[0]["detail"]["commit"] == broken

@@ -32,9 +32,11 @@ ID = re.compile(r"([a-z]{2,3}|repo)_[0-9A-HJKMNP-TV-Z]{26}")
 SHA = re.compile(r"[0-9a-f]{40}")
 # Their body is bytes: what else they are told stands in the query.
 OF_BYTES: dict[str, Callable[[Scene], Json]] = {"sendUpload": lambda s: {"id": s.upload_id, "offset": 0}}
-ASKED = CALLS | OF_BYTES
-# Their body or address is the credential itself, which acts for the organisation it belongs to.
-CARRIES_ITS_OWN = {"viewShared", "acceptInvite"}
+# Signed by its sender: that nobody else learns whether it is there is shown in tests/execution/runs/test_hooks.py.
+SIGNED: dict[str, Callable[[Scene], Json]] = {"callHook": lambda s: {"id": s.triggers()[1]["id"]}}
+ASKED = CALLS | OF_BYTES | SIGNED
+# Their body, address or signature is the credential itself, which acts for the organisation it belongs to.
+CARRIES_ITS_OWN = {"viewShared", "acceptInvite", *SIGNED}
 OF_THE_SERVER = {"routeOrg"}  # for the server's owner alone, whatever the organisation
 NOTHING_OF_OTHERS = 40  # at least so many operations name an object; fewer: the walk has lost its way
 

@@ -72,16 +72,23 @@ def look(context: Context) -> None:
 def _look_in(context: Context, org_id: str) -> bool:
     """The next lines of one organisation; whether there may be more."""
     lines, upto, more = as_system(context, org_id, _news, read_only=True)
-    for _, body in lines:
+    for seq, body in lines:
         try:
             if body["type"] == "commit":
                 _begin(context, org_id, body)
             else:
                 _decide(context, org_id, body["object"], body["payload"]["status"])
-        except Problem as problem:
-            if problem.retryable:  # looked at again with the next news
+        except Exception as error:
+            if isinstance(error, Problem) and error.retryable:  # looked at again with the next news
                 return False
-            raise
+            # One commit that cannot be looked at must not keep all later ones from it.
+            log.exception("the check of line %d of %s was given up", seq, org_id)
+            told = {"line": seq, "commit": body["object"], "decided": False, "why": type(error).__name__}
+            as_system(
+                context,
+                org_id,
+                lambda unit, told=told: notices.raise_alert(unit, ALERT, f"line {told['line']}", told),
+            )
     as_system(context, org_id, lambda unit: _looked(unit, upto))
     return more
 
