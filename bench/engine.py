@@ -135,7 +135,13 @@ def _raw() -> dict[str, Callable[..., Any]]:
             await handle.get_result(polling_interval_sec=0.05)
         return children
 
-    return {"parent": parent}
+    @DBOS.workflow(name="bench-steps")
+    async def steps(count: int) -> int:
+        for number in range(count):
+            await step(number)
+        return count
+
+    return {"parent": parent, "steps": steps}
 
 
 def chain(nodes: int, action: str = "noop") -> Definition:

@@ -29,7 +29,8 @@ def command() -> None:
 @click.pass_obj
 def list_(caller: Caller, repo: str | None, branch: str | None) -> int:
     """List agents: those that come with BuilderOS, and those of a branch."""
-    reply = caller.client().call("GET", "/v1/agents", fields(repo_name=repo, branch=branch))
+    client, place = caller.place(repo, branch)
+    reply = client.call("GET", "/v1/agents", fields(**place))
     return caller.listing(reply, LIST, "There is no agent.")
 
 
@@ -42,9 +43,8 @@ def list_(caller: Caller, repo: str | None, branch: str | None) -> int:
 @click.pass_obj
 def show(caller: Caller, name: str, as_file: bool, repo: str | None, branch: str | None) -> int:
     """Show an agent: its prompt, its tools, how far it may go."""
-    reply = caller.client().call(
-        "GET", f"/v1/agents/{quote(name, safe='')}", fields(repo_name=repo, branch=branch)
-    )
+    client, place = caller.place(repo, branch)
+    reply = client.call("GET", f"/v1/agents/{quote(name, safe='')}", fields(**place))
     if as_file:
         return caller.show(reply, str(reply["content"]).rstrip("\n"))
     more = {"tools": ", ".join(reply["toolset"]), "limits": json.dumps(reply["limits"])}
@@ -64,10 +64,10 @@ def run(
     repo: str | None, branch: str | None,
 ) -> int:  # fmt: skip
     """Give an agent a task on your branch."""
-    body: dict[str, Any] = fields(goal=goal, tests=tests, repo_name=repo, branch=branch)
+    client, place = caller.place(repo, branch)
+    body: dict[str, Any] = fields(goal=goal, tests=tests, **place)
     if no_commit:
         body["commit"] = False
-    client = caller.client()
     reply = client.call("POST", f"/v1/agents/{quote(name, safe='')}/runs", body)
     if following:
         return follow_run(caller, client, reply["run_id"], wait=False)
@@ -80,7 +80,7 @@ def run(
 @click.pass_obj
 def calls(caller: Caller, step: str, limit: int, cursor: str | None) -> int:
     """Print what the agent of a step asked its model and did with its tools."""
-    reply = caller.client().call(
+    reply = caller.client(caller.repo_here()).call(
         "GET", f"/v1/steps/{quote(step, safe='')}/calls", fields(limit=limit, cursor=cursor)
     )
     for item in reply["items"]:
@@ -94,7 +94,9 @@ def calls(caller: Caller, step: str, limit: int, cursor: str | None) -> int:
 @click.pass_obj
 def tell(caller: Caller, step: str, text: str) -> int:
     """Tell a working agent something: it hears it before its next turn."""
-    reply = caller.client().call("POST", f"/v1/steps/{quote(step, safe='')}/message", {"text": text})
+    reply = caller.client(caller.repo_here()).call(
+        "POST", f"/v1/steps/{quote(step, safe='')}/message", {"text": text}
+    )
     return caller.show(reply, reply["message"])
 
 
@@ -103,5 +105,5 @@ def tell(caller: Caller, step: str, text: str) -> int:
 @click.pass_obj
 def interrupt(caller: Caller, step: str) -> int:
     """Stop a working agent: it asks what it is to do; builderos answer goes on."""
-    reply = caller.client().call("POST", f"/v1/steps/{quote(step, safe='')}/interrupt", {})
+    reply = caller.client(caller.repo_here()).call("POST", f"/v1/steps/{quote(step, safe='')}/interrupt", {})
     return caller.show(reply, reply["message"])

@@ -90,7 +90,7 @@ class Calls:
             reply = await self._asked(entry, make())
         self.meter.count_model(reply)
         self.model = str(reply.get("model") or self.agent.model)
-        self._say(_told(turn, reply))
+        self._say(told_by_model(turn, reply))
         return reply
 
     def _begin_model(self, n: int, unit: Unit) -> Entry:
@@ -150,9 +150,8 @@ class Calls:
         self.facts = dict(entry.response or {})
         self.meter.count_tool(digest, self.tree)
         self.events += _event(entry)
-        said = str((entry.response or {}).get("text", ""))
-        self._say(f"[{name}] {_short(args)} -> {entry.status}: {said[:300]}\n")
-        return said
+        self._say(told_by_tool(entry))
+        return str((entry.response or {}).get("text", ""))
 
     async def _used(self, n: int, name: str, args: dict[str, Any], digest: str, was: Entry | None) -> Entry:
         self.meter.check_tool(digest, self.tree)
@@ -367,11 +366,18 @@ def _event(entry: Entry) -> list[dict[str, Any]]:
     return [{"rule": rules[0], "decision": verdict, "what": what}] if rules else []
 
 
+def told_by_tool(entry: Entry) -> str:
+    """The line of the log for the use of a tool."""
+    said = str((entry.response or {}).get("text", ""))
+    return f"[{entry.name}] {_short(entry.request)} -> {entry.status}: {said[:300]}\n"
+
+
 def _short(args: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={str(value)[:80]!r}" for name, value in args.items())[:400]
 
 
-def _told(turn: int, reply: Mapping[str, Any]) -> str:
+def told_by_model(turn: int, reply: Mapping[str, Any]) -> str:
+    """The line of the log for a turn of the model."""
     choices: Sequence[Mapping[str, Any]] = reply.get("choices") or ()
     message: Mapping[str, Any] = (choices[0].get("message") if choices else None) or {}
     calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()

@@ -64,6 +64,13 @@ class Entry:
         return self.status in ENDED
 
 
+def all_of(unit: Unit, step_id: str) -> list[Session]:
+    """All sessions of a step, the first one first."""
+    c = sessions.c
+    wanted = sa.select(sessions).where(c.org_id == unit.org_id, c.step_id == step_id).order_by(c.number)
+    return [_session(row) for row in unit.execute(wanted)]
+
+
 def newest(unit: Unit, step_id: str) -> Session | None:
     """The latest session of a step."""
     c = sessions.c

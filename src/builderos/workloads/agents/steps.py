@@ -3,7 +3,8 @@
 import asyncio
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -29,6 +30,7 @@ from .toolsets import tools_for
 
 ACTION: Final = "agent"
 _TESTS: Final = "run_tests"
+_TOLD: Final = 8_000
 _ORDINARY: Final = ("goal", "task")
 _PASSING: Final = frozenset(
     {"unavailable", "busy", "rate_limited", "upstream_failed", "storage_full", "internal"}
@@ -42,29 +44,37 @@ def builtin(actions: Actions) -> None:
 
 async def run_agent(context: Context, work: Work) -> Done:
     """Have the agent of the step do its work; what it leaves in its workspace is the step's output."""
-    durable = context.get(Durable)
-    below = await durable.unit(functools.partial(runs.workspace.below, context, work))
-    session = await durable.unit(functools.partial(_session, context, work))
+    session = await context.get(Durable).unit(functools.partial(_session, context, work))
     if session.state == "ended":
-        return _done_of(session.outcome or {})
-    agent = agent_of(session.spec["agent"])
-    entries = await durable.unit(
-        lambda: perform(context, work.call, lambda unit: journal.entries(unit, session), durable=False)
-    )
-    tools = await tools_for(context, work, agent)
-    with await durable.unit(functools.partial(_sink, context, work)) as sink:
-        calls = Calls(
-            context, work, session, agent, tools, entries, below, lambda text: sink.write(text.encode())
-        )
+        return done_of(session.outcome or {})
+    async with logged(context, work) as say:
+        return await carry_on(context, work, session, say)
+
+
+@asynccontextmanager
+async def logged(context: Context, work: Work) -> AsyncGenerator[Callable[[str], None]]:
+    """The log of the attempt; what is said again after a crash stands in it once."""
+    with await context.get(Durable).unit(functools.partial(_sink, context, work)) as sink:
         try:
-            done = await _made(calls)
+            yield lambda text: sink.write(text.encode())
         finally:
             ref = runs.ref_of(work.run_id, work.name, work.attempt)
             note = runs.Attempt(
                 work.run_id, work.step_id, work.name, work.attempt, ref, sink.path, ended=True
             )
             context.get(runs.LocalFiles).note_log(work.call.actor.org_id, note)
-    return done
+
+
+async def carry_on(context: Context, work: Work, session: Session, say: Callable[[str], None]) -> Done:
+    """Go on with an open session until it has ended or has to wait. `work` is as it was when the session began."""
+    durable = context.get(Durable)
+    below = await durable.unit(functools.partial(runs.workspace.below, context, work))
+    agent = agent_of(session.spec["agent"])
+    entries = await durable.unit(
+        lambda: perform(context, work.call, lambda unit: journal.entries(unit, session), durable=False)
+    )
+    tools = await tools_for(context, work, agent)
+    return await _made(Calls(context, work, session, agent, tools, entries, below, say))
 
 
 async def _made(calls: Calls) -> Done:
@@ -108,13 +118,15 @@ async def _answered(calls: Calls) -> Any:
 async def _ended(calls: Calls, answer: Any) -> Done:
     """The agent has answered: the tests where a gate wants them, its verdict, its outcome."""
     agent, node = calls.agent, calls.work.node
-    code: int | None = None
+    code, told = None, ""
     if any(gate_.kind == "tests_pass" for gate_ in node.gates):
-        await calls.use_tool(_TESTS, {})
+        told = await calls.use_tool(_TESTS, {})
         code = calls.facts.get("tests", 1)
     result: dict[str, Any] = {
         "text": answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
     }
+    if told:
+        result["tests"] = told[-_TOLD:]
     if isinstance(answer, Mapping):
         result |= {str(name): value for name, value in cast("Mapping[str, Any]", answer).items()}
     outcome = _outcome(calls, result) | {"exit_code": code}
@@ -182,10 +194,11 @@ async def _close(calls: Calls, outcome: dict[str, Any]) -> Done:
         )  # fmt: skip
 
     await calls.context.get(Durable).unit(end)
-    return _done_of(outcome)
+    return done_of(outcome)
 
 
-def _done_of(outcome: Mapping[str, Any]) -> Done:
+def done_of(outcome: Mapping[str, Any]) -> Done:
+    """What a session that has ended came to."""
     made = runs.Material(runs.ingredients_of(outcome["made_of"]), "", {})
     return Done(
         outcome["status"], outcome["reason"], outcome["error"], output_tree=outcome["tree"],
@@ -216,21 +229,26 @@ def _session(context: Context, work: Work) -> Session:
         last = journal.newest(unit, work.step_id)
         if last is not None and (last.state == "open" or last.attempt == work.attempt):
             return last
-        spec = _spec(unit, work)
+        spec = spec_of(unit, work)
         name = str(spec["agent"]["name"])
         return journal.begin(unit, work, name, spec, 1 if last is None else last.number + 1)
 
     return perform(context, work.call, find, durable=False)
 
 
-def _spec(unit: Unit, work: Work) -> dict[str, Any]:
-    """Everything that is frozen when a session begins: later changes of files are for the next one."""
+def spec_of(unit: Unit, work: Work, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Everything that is frozen when a session begins: later changes of files are for the next one.
+
+    `answer`: the schema of what is wanted of the agent here, in place of what its file says.
+    """
     tree = work.input_tree or work.base_tree or ""
     scratch = runs.workspace.scratch_of(unit.context, work, _store_of(unit, work)) if tree else None
     files = TreeFiles(scratch, work.base_tree or tree) if scratch is not None else None
     agent, source, _ = packs.found(str(work.node.agent), files.text if files is not None else lambda _: None)
     if work.node.tools:
         agent = narrowed(agent, work.node.tools)
+    if answer is not None:
+        agent = replace(agent, output=answer, verdict=None, passes=())
     version = prompts.resolve(unit, str(work.node.prompt or agent.prompt_ref), files=files)
     inputs = inputs_of(work)
     task = _task(work, inputs)
