@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from builderos.assets.memory.model import memory_history, memory_items, memory_vectors
-from builderos.assets.memory.service import Files, Note, Scope, remember, tidying
+from builderos.assets.memory.service import Files, Note, Scope, rebuilding, remember, tidying
 from builderos.core.actor import Actor
 from builderos.core.ids import new_id
 from builderos.core.unit import Call, as_system, perform
@@ -258,6 +258,31 @@ def test_the_file_of_an_agent_follows_its_memory_and_comes_in_elsewhere(world, s
     came = get(other, agent="builder", q="tabs")["items"][0]
     assert (came["body"], came["tags"], came["source"]["kind"]) == ("tabs", ["code"], "import")
     assert came["created_by"] != exported["items"][0]["created_by"], "whose it was there says nothing here"
+
+
+def test_rows_that_are_lost_come_back_from_the_files_as_the_ledger_knows_them(world, sandbox):
+    ids = [put(sandbox, agent="keeper", body=f"keep {n}", ttl_s=3600)["id"] for n in range(4)]
+    fact = put(sandbox, agent="keeper", fact="kept.fact", body="one")
+    put(sandbox, agent="keeper", fact="kept.fact", body="two")
+    world.context.get(Files).flush()
+    file = world.home / "projects" / world.org_id / "none" / "memory" / "keeper.json"
+    text = file.read_text()
+    world.ok(world.http.request("DELETE", f"/v1/memory/items/{ids[3]}", headers=sandbox.headers))
+    world.context.get(Files).flush()
+    document = json.loads(text)  # of before the removal; and somebody was at work on it
+    for item in document["items"]:
+        if item["id"] == ids[2]:
+            item["branch_id"] = ""
+    document["items"].append(document["items"][0] | {"id": new_id("mem")})
+    file.write_text(json.dumps(document))
+    lost = [*ids, fact["id"]]
+    in_unit(world, lambda unit: unit.execute(sa.delete(memory_items).where(memory_items.c.id.in_(lost))))
+    assert sorted(in_unit(world, rebuilding.missing)) == sorted([*ids[:2], fact["id"]])
+    assert rebuilding.rebuild(world.context) == []
+    assert in_unit(world, rebuilding.missing) == []
+    found = get(sandbox, agent="keeper", q="keep two")
+    assert sorted(bodies(found)) == ["keep 0", "keep 1", "two"]
+    assert all(item["similarity"] for item in found["items"])
 
 
 def test_a_file_that_was_not_written_is_written_by_the_schedule(world, sandbox):

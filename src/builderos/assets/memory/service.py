@@ -1,6 +1,6 @@
 """What other rooms may use of the memory."""
 
-from . import files, keeping, places, recalling, tidying, vectors
+from . import files, keeping, places, rebuilding, recalling, tidying, vectors
 from .files import Files
 from .keeping import Note, remember
 from .manage import manage
@@ -19,6 +19,7 @@ __all__ = [
     "places",
     "query",
     "quoted",
+    "rebuilding",
     "recall",
     "recalling",
     "remember",

@@ -82,6 +82,7 @@ def _forget(unit: Unit, id_: str, who: str) -> int:
     row: Any = unit.execute(sa.select(items).where(items.c.id == id_).with_for_update()).one()
     unit.get(Files).note(unit, row.repo_id, row.agent)
     if row.changed_by == who:
+        ledger.record(unit, "memory.removed", id_, {"repo_id": row.repo_id, "tier": row.tier})
         unit.execute(sa.delete(items).where(items.c.id == id_))
         unit.execute(sa.update(space).values(held=sa.func.greatest(space.c.held - 1, 0)))
         return 1
