@@ -16,7 +16,7 @@ from builderos.core.problems import Problem
 from builderos.execution.compute.schema import Egress
 from builderos.integrations.bwrap.egress import Proxy, Rules
 from builderos.integrations.bwrap.hello import NotTls, server_name
-from tests.support.sandboxes import QUICK, Yard, yard_in_temp
+from tests.support.sandboxes import QUICK, Yard, until, yard_in_temp
 
 OWN = networks_of("127.0.0.0/8")
 
@@ -292,6 +292,70 @@ def test_a_proxy_ends_with_its_command(yard: Yard, upstream: Upstream) -> None:
     limits = dataclasses.replace(QUICK, wall_s=0.8, grace_s=0.1)
     done = yard.run("python3", "-c", code, hosts=("localhost:443",), limits=limits)
     assert done.state == "timeout"
+
+
+MANY = """
+import os, socket, time
+from urllib.parse import urlsplit
+proxy = urlsplit(os.environ['HTTPS_PROXY'])
+lines = []
+for _ in range(400):
+    try: lines.append(socket.create_connection((proxy.hostname, proxy.port), 5))
+    except OSError: pass
+print('up', flush=True)
+time.sleep(600)
+"""
+
+
+def test_connections_without_number_take_nothing_from_others(yard: Yard, upstream: Upstream) -> None:
+    greedy = yard.provider.start(yard.spec("python3", "-c", MANY, hosts=("localhost:443",)))
+    yard.until_printed(greedy, "up")
+    keeper = yard.provider._keeper
+    assert keeper is not None
+    until(lambda: len(list(Path(f"/proc/{keeper.process.pid}/fd").iterdir())) < 300)
+    code = FETCH % upstream.port
+    hosts = (f"localhost:{upstream.port}",)
+    done = yard.run("python3", "-c", code, f"localhost:{upstream.port}", hosts=hosts)
+    assert "HTTP/1.1 200 Connection established" in yard.text(done)
+    yard.provider.kill(greedy.id, 0)
+    ended = yard.provider.wait(greedy.id, 20).result
+    assert ended is not None
+    assert "too many connections at once" in {line.why for line in ended.egress}
+
+
+def test_slow_lookups_of_one_command_leave_threads_to_others() -> None:
+    async def scene() -> int:
+        most, running = 0, 0
+        lock, go = threading.Lock(), threading.Event()
+
+        def slow(*_: object) -> list[str]:
+            nonlocal most, running
+            with lock:
+                running += 1
+                most = max(most, running)
+            go.wait(10)
+            with lock:
+                running -= 1
+            return []
+
+        proxy = Proxy(Rules(("*.slow.test",), budget=1 << 20), slow)
+        door = socket.create_server(("127.0.0.1", 0))
+        await proxy.serve(door)
+        writers: list[asyncio.StreamWriter] = []
+        for number in range(8):
+            _, writer = await asyncio.open_connection(*door.getsockname())
+            writer.write(connect(f"h{number}.slow.test:443"))
+            writers.append(writer)
+        while running < 2:  # noqa: ASYNC110  a thread of the pool counts
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        go.set()
+        for writer in writers:
+            writer.close()
+        proxy.close()
+        return most
+
+    assert asyncio.run(scene()) == 2
 
 
 def test_networks_that_are_none_are_refused_when_the_server_starts(tmp_path: Path) -> None:

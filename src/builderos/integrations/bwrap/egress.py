@@ -27,6 +27,8 @@ _CHUNK: Final = 65536
 _PATIENCE_S: Final = 10.0
 _IDLE_S: Final = 300.0
 _KINDS_MAX: Final = 1000
+_LINES_MAX: Final = 128  # at once for one command: files and threads of the keeper are everybody's
+_LOOKUPS_MAX: Final = 2
 _TARGET: Final = re.compile(
     r"(?=.{1,253}:)(?!\d+(?:\.\d+)*:)((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)"
     r":([1-9][0-9]{0,4})\Z"
@@ -67,6 +69,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._kept: dict[tuple[str, int, bool, str], Egress] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking = asyncio.Semaphore(_LOOKUPS_MAX)
         self.sent = 0
         self.received = 0
 
@@ -89,6 +92,10 @@ class Proxy:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # a callback of a server runs as a task
+        if len(self._tasks) >= _LINES_MAX:
+            self._note("*", 0, allowed=False, why="too many connections at once")
+            writer.transport.abort()
+            return
         self._tasks.add(task)
         try:
             await self._connect(reader, writer)
@@ -136,10 +143,9 @@ class Proxy:
 
     async def _dial(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
         """A connection to an address that was checked, and whether it lies in the owner's own networks."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                found = await loop.run_in_executor(None, self._resolve, host, port, self._rules.networks)
+                found = await self._looked_up(host, port)
         except (Problem, TimeoutError):
             raise Refused("not a public address") from None
         for address in found:
@@ -150,6 +156,19 @@ class Proxy:
             except (OSError, TimeoutError):
                 continue
         raise Refused("unreachable")
+
+    async def _looked_up(self, host: str, port: int) -> list[str]:
+        """A lookup that nobody waits for any more still holds a thread: its turn ends when it does."""
+        await self._looking.acquire()
+        loop = asyncio.get_running_loop()
+        found = loop.run_in_executor(None, self._resolve, host, port, self._rules.networks)
+        found.add_done_callback(self._looked)
+        return await asyncio.shield(found)
+
+    def _looked(self, found: asyncio.Future[list[str]]) -> None:
+        self._looking.release()
+        if not found.cancelled():
+            found.exception()  # whoever waited for it may have gone
 
     def _is_own(self, address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])

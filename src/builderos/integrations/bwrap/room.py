@@ -193,7 +193,13 @@ class Room:
 
     async def _open_door(self, door: socket.socket) -> None:
         assert self._proxy is not None
-        await self._proxy.serve(door)
+        try:
+            await self._proxy.serve(door)
+        except (
+            OSError
+        ) as error:  # without the proxy the command would wait for its beginning until its time is over
+            self._fail(error)
+            return
         self._built.release()
 
     async def _open_way(self, way: WayIn) -> None:
