@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from builderos.core.context import Context
 from builderos.core.unit import as_system
+from builderos.execution.runs import watching
 from builderos.execution.runs.service import Watch
 from builderos.trust.policy.service import approvals
 from builderos.trust.quotas.service import budgets
@@ -240,3 +242,20 @@ def test_a_budget_of_the_organisation_stops_its_runs(ship: Ship) -> None:
     assert (run["status"], ship.steps(run)["a"]["reason"]) == ("failed", "budget")
     assert ship.statuses(run)["b"] == "skipped"
     assert ship.done("steps:\n  - {id: a, action: noop}\n")["status"] == "succeeded"
+
+
+def test_what_goes_wrong_in_one_organisation_keeps_no_other_waiting(
+    ship: Ship, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def visit(_watch: Watch, _context: Context, org_id: str, *, whole: bool) -> None:
+        seen.append(org_id)
+        if org_id != ship.world.org_id:
+            raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(watching, "orgs_with_runs", lambda _: ["org_broken", ship.world.org_id])
+    monkeypatch.setattr(Watch, "_visit", visit)
+    with pytest.raises(RuntimeError):
+        Watch().look(ship.context)
+    assert seen == ["org_broken", ship.world.org_id]

@@ -30,6 +30,7 @@ from . import starting
 from .definition import any_fits, next_after, parse
 from .rows import actor_of, find_run
 from .triggers_model import firings, triggers
+from .watching import each
 
 log = logging.getLogger("builderos.runs")
 DOOR: Final = "trigger"
@@ -58,13 +59,16 @@ def look(context: Context) -> None:
     """Fire what is due, in all organisations."""
     with context.get(Database).as_server() as connection:
         orgs = [str(row[0]) for row in connection.execute("select ops.trigger_orgs()")]
-    for org_id in orgs:
-        occasions, head = as_system(context, org_id, _due, read_only=True)
-        waits = False
-        for occasion in occasions:
-            waits |= not _fire(context, org_id, occasion)
-        if head is not None and not waits:
-            as_system(context, org_id, lambda unit, head=head: _looked(unit, head))
+    each(orgs, lambda org_id: _look(context, org_id))
+
+
+def _look(context: Context, org_id: str) -> None:
+    occasions, head = as_system(context, org_id, _due, read_only=True)
+    waits = False
+    for occasion in occasions:
+        waits |= not _fire(context, org_id, occasion)
+    if head is not None and not waits:
+        as_system(context, org_id, lambda unit: _looked(unit, head))
 
 
 def _due(unit: Unit) -> tuple[list[Occasion], int | None]:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from builderos.core.context import Context
 from builderos.core.database import Database
+from builderos.core.problems import Problem
 from builderos.core.unit import Unit, as_system
 from builderos.engine.durable import Durable, Task
 
@@ -39,8 +41,7 @@ class Watch:
             return
         try:
             whole = time.monotonic() >= self._whole_at
-            for org_id in orgs_with_runs(context):
-                self._visit(context, org_id, whole=whole)
+            each(orgs_with_runs(context), lambda org_id: self._visit(context, org_id, whole=whole))
             if whole:
                 self._whole_at = time.monotonic() + _WHOLE_S
         finally:
@@ -59,6 +60,23 @@ class Watch:
         ended = [(step_id, task) for step_id, task in found if standings[task.id] == "ended"]
         for step_id, task in ended:
             as_system(context, org_id, lambda unit, s=step_id, t=task: _again(unit, s, t))
+
+
+def each(orgs: Iterable[str], visit: Callable[[str], None]) -> None:
+    """Visit all organisations: what goes wrong in one keeps no other waiting. Raises the last of it afterwards, and at
+    once where the database is away.
+    """
+    failed: Exception | None = None
+    for org_id in orgs:
+        try:
+            visit(org_id)
+        except Exception as error:
+            if isinstance(error, Problem) and error.code == "unavailable":
+                raise
+            log.exception("the runs of %s could not be looked after", org_id)
+            failed = error
+    if failed is not None:
+        raise failed
 
 
 def orgs_with_runs(context: Context) -> list[str]:
