@@ -173,6 +173,22 @@ def test_a_file_on_the_branch_wins_over_the_registry(world: World) -> None:
     assert show(world, "local@1.3.0")["source"]["path"] == "prompts/local.yaml"
 
 
+def test_a_project_says_which_versions_it_lives_with(world: World) -> None:
+    for version in ("1.0.0", "1.1.0", "2.0.0"):
+        publish(world, text(version, "pinned", f"{version} {{{{ goal }}}}"))
+    box = world.open_sandbox()
+    box.commit({"builderos.yaml": "version: 1\nproject: {name: lab}\nprompts: [other@1.0.0, pinned@^1]\n"})
+    at = {"repo_name": box.repo_name, "branch": box.branch, "inputs": {"goal": "x"}}
+
+    def said(ref: str) -> str:
+        reply = world.http.post("/v1/prompts/render", json={**at, "prompt": ref}, headers=box.headers)
+        return world.ok(reply)["text"]
+
+    assert [said(ref) for ref in ("pinned", "pinned@latest", "pinned@2")] == ["1.1.0 x", "2.0.0 x", "2.0.0 x"]
+    box.commit({"prompts/pinned.yaml": text("3.0.0", "pinned", "mine {{ goal }}")})
+    assert said("pinned") == "mine x"
+
+
 def test_a_prompt_holds_other_prompts_by_their_exact_version(world: World) -> None:
     publish(world, text("1.0.0", "style", "Be {{ tone }}.", inputs="{tone: {default: brief}}"))
     publish(world, text("1.0.0", "outer", "{{> style }} {{ goal }}", partials="[style@1.0.0]"))

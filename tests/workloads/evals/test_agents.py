@@ -24,7 +24,10 @@ cases:
       - {type: file_exists, path: src/add.py}
       - {type: command, run: 'cd src && python3 -c "import add; assert add.add(2, 3) == 5"'}
   - id: tested
-    expect: [{type: file_contains, path: tests/test_add.py, text: assert}]
+    expect:
+      - {type: file_contains, path: tests/test_add.py, text: assert}
+      - {type: compile}
+      - {type: not-lint}
 """
 
 

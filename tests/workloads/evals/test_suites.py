@@ -13,6 +13,7 @@ from builderos.core.clock import utcnow
 from builderos.core.problems import Problem
 from builderos.workloads.evals.checks import CHECKS, Answer, check, levenshtein
 from builderos.workloads.evals.formats import SCHEMA
+from builderos.workloads.evals.opening import reader_of
 from builderos.workloads.evals.reading import parse, read
 from builderos.workloads.evals.results import Tried, document, junit, markdown
 from builderos.workloads.evals.running import Cell, Grade, Runner, Trial, cells_of, grade_of
@@ -127,6 +128,24 @@ def test_what_is_not_supported_is_named_with_its_line(change: tuple[str, str], l
     assert change[0] in PROMPTFOO
     found = read(PROMPTFOO.replace(*change), name="greetings")[1]
     assert line in [issue.line for issue in found], found
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.txt", "../../x.txt", "/x.txt", "../.git/x.txt", "a/../../../x.txt"]
+)
+def test_a_suite_reads_no_file_out_of_its_repository(name: str) -> None:
+    class Files:
+        def read(self, path: str, /) -> bytes | None:
+            assert not path.startswith(("/", "..")), path
+            return b"secret" if path == "secret.txt" else None
+
+        def list(self, folder: str, /) -> list[str]:
+            return [folder]
+
+    read_file = reader_of(Files())
+    assert read_file(name) == (
+        "secret" if name == "../secret.txt" else None
+    )  # its own repository is the suite's
 
 
 def test_a_prompt_in_a_file_beside_the_suite_is_read() -> None:

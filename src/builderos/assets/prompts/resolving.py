@@ -8,12 +8,14 @@ from builderos.assets.workspaces import service as workspaces
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.core.versions import bounds_of, fits, is_stable, is_version, rank_of
+from builderos.core.yamlwords import MAX_KEYS, Words
 
 from . import registry
 from .reading import parse
 from .spec import PromptVersion, Spec
 
 FOLDER: Final = "prompts"
+CONFIG: Final = "builderos.yaml"
 _END: Final = ".yaml"
 
 
@@ -40,18 +42,34 @@ def resolve(
     """The one version that a reference means now: `name`, `name@1.2.0`, `name@^1`, `name@latest`, `name@label`.
 
     Files win over the registry for a name, a version or a range: those of `branch` (by name in `repo_id`), or of
-    `files`, any state of a repository. `latest` and labels are the registry's. Asks no policy: for those who have.
+    `files`, any state of a repository; a name that has no file there is what `builderos.yaml` says of it. `latest` and
+    labels are the registry's. Asks no policy: for those who have.
     Raises `not_found`, `validation_failed`.
     """
     name, what = registry.split(ref)
     if files is None and branch is not None:
         files = _files_of(unit, branch, repo_id)
+    if files is not None and not what and _path(files, name, "") is None:
+        what = _pinned(files, name)
     local = what == "" or is_version(what) or bounds_of(what) is not None
     found = _on_branch(unit, files, name, what) if files is not None and local else None
     found = found or registry.find(unit, name, what)
     if found is None:
         raise registry.not_found(ref)
     return found
+
+
+def _pinned(files: Files, name: str) -> str:
+    """What `builderos.yaml` says behind the @ of a prompt (`prompts: [planner@^1.0]`); empty where it says nothing."""
+    reader = Words()
+    data = files.read(CONFIG)
+    root = reader.document(data.decode("utf-8", "replace")) if data is not None else None
+    node = reader.free_mapping(root, "", MAX_KEYS).get(FOLDER) if root is not None else None
+    for ref in reader.listed(node, FOLDER, MAX_KEYS, reader.text) if node is not None else ():
+        head, _, what = ref.partition("@")
+        if head == name and what:
+            return registry.split(ref)[1]
+    return ""
 
 
 def _files_of(unit: Unit, branch: Branch | str, repo_id: str | None) -> Files:

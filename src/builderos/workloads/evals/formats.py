@@ -6,7 +6,7 @@ from builderos.core.yamlwords import ID
 
 from .checks import TYPES
 from .suite import MAX_CASES, MAX_REPEATS
-from .words import ALIASES, CASE_ID, MODEL
+from .words import ALIASES, BUILT_IN, CASE_ID, MODEL
 
 _Schema = dict[str, Any]
 
@@ -24,7 +24,7 @@ def _pattern(pattern: str) -> _Schema:
 _TEXT: Final[_Schema] = {"type": "string", "minLength": 1}
 _SHARE: Final[_Schema] = {"type": "number", "minimum": 0, "maximum": 1}
 _MODEL: Final = _pattern(MODEL.pattern)
-_NAMES: Final = [*TYPES, *ALIASES]
+_NAMES: Final = [*TYPES, *ALIASES, *BUILT_IN]
 _EXPECT: Final = _object(
     {
         "type": {"enum": [*_NAMES, *(f"not-{name}" for name in _NAMES)]}, "value": True,

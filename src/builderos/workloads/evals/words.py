@@ -21,6 +21,14 @@ PROMPTFOO_EXPECT_KEYS: Final = ("type", "value", "threshold", "weight", "metric"
 ALIASES: Final = {
     "json_schema": "is-json", "judge": "llm-rubric", "exact": "equals", "model-graded-rubric": "llm-rubric",
 }  # fmt: skip
+BUILT_IN: Final = {
+    "compile": "exec python3 -m compileall -q .",
+    "lint": "if [ -f ship/lint.sh ]; then exec sh ship/lint.sh; fi; exec make lint",
+    "tests": "if [ -f ship/test.sh ]; then exec sh ship/test.sh; fi\n"
+    "if [ -f Makefile ] && grep -q '^test:' Makefile; then exec make test; fi\n"
+    "exec python3 -m unittest discover",
+}
+"""Checks of the tree that a step got, each a command in the jail."""
 CASE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,119}\Z")
 MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}(?:/[^\s]{1,200})?\Z")
 _SUBJECT: Final = {"schema": "value", "rubric": "value", "path": "value", "run": "value"}
@@ -53,9 +61,12 @@ class SuiteWords(Words):
             return None
         negate = said.startswith("not-")
         bare = said.removeprefix("not-")
+        if bare in BUILT_IN and not self.promptfoo:
+            return self._built_in(keys, path, bare, negate=negate, line=self.line_of(node))
         type_ = ALIASES.get(bare, bare)
         if type_ not in TYPES:
-            hint = f"{nearest(bare, (*TYPES, *ALIASES))}There is {', '.join(TYPES)}, each also with not- before it."
+            known = (*TYPES, *(() if self.promptfoo else BUILT_IN))
+            hint = f"{nearest(bare, (*known, *ALIASES))}There is {', '.join(known)}, each also with not- before it."
             self.unsupported(keys["type"], f"{path}.type", f"the assertion {said[:80]!r}", hint)
             return None
         readers: dict[str, Callable[[yaml.Node, str], Any]] = {
@@ -71,6 +82,16 @@ class SuiteWords(Words):
         one = Expect(type_, value, negate=negate, line=self.line_of(node), **found)
         self._check(one, keys, node, path)
         return one
+
+    def _built_in(
+        self, keys: dict[str, yaml.Node], path: str, name: str, *, negate: bool, line: int
+    ) -> Expect:
+        """A check of the whole tree whose command is known."""
+        for key, node in keys.items():
+            if key not in ("type", "weight", "metric"):
+                self.fault(node, f"{path}.{key}", f"{name} takes no {key}", "Leave it out.", "unknown_key")
+        found = self.read_keys(keys, path, {"weight": lambda n, p: self.real(n, p, 0, 1e6)})
+        return Expect("command", BUILT_IN[name], negate=negate, line=line, **found)
 
     def _value(self, keys: dict[str, yaml.Node], path: str, type_: str) -> Any:
         if type_ == "file_contains" and "path" in keys and "text" in keys:
