@@ -81,6 +81,21 @@ def test_a_branch_that_moves_starts_a_run_on_it_and_what_does_not_fit_none(ship:
     assert runs(ship, foreign) == []
 
 
+def test_a_merge_and_a_rollback_move_a_branch_with_the_paths_that_they_change(ship: Ship) -> None:
+    box = ship.box
+    on_main, _ = switched_on(ship, "{push: {branches: main, paths: ['lib/**']}}")
+    here, _ = switched_on(ship, f"{{push: {{branches: '{box.branch}', paths: ['lib/**']}}}}")
+
+    bad = box.commit({"lib/a.py": "a = 1\n"})["commit_sha"]
+    merged = box.post("/git/promote", title="Bring it")
+    ship.world.as_owner("POST", f"/v1/approvals/{merged['approval_id']}", json={"decision": "approve"})
+    box.post("/git/rollback_commit", commit_sha=bad, reason="wrong")
+    look(ship.context)
+
+    assert [run["branch"] for run in runs(ship, on_main)] == ["main"]
+    assert [run["branch"] for run in runs(ship, here)] == [box.branch, box.branch]
+
+
 def test_a_run_that_ends_starts_the_one_that_follows_it(ship: Ship) -> None:
     first = ship.pipeline("steps:\n  - {id: only, action: noop}\n")
     pipeline, _ = switched_on(ship, f"{{after: {{pipeline: {first}, statuses: [cancelled]}}}}")

@@ -62,7 +62,7 @@ def land(
         objects += found.batch.pack([bytes.fromhex(tag[1])])
     payload: dict[str, Any] = {
         "repo": target.repo_name, "repo_id": target.repo_id, "branch": target.name, "old": target.tip,
-        "from": source.name,
+        "from": source.name, "paths": sorted(path for path, _, _ in found.files),
         "from_sha": source.tip, "promotion": pull_id, "diff_hash": found.digest, "tag": tag[0] if tag else None,
     }  # fmt: skip
     files = _own_files(found, merged, source, target)

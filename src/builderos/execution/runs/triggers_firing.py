@@ -36,7 +36,7 @@ log = logging.getLogger("builderos.runs")
 DOOR: Final = "trigger"
 _AT_ONCE: Final = 500  # lines of the ledger in one look
 _READERS: Final = ("push", "after")  # kinds that learn from the ledger
-_MOVES: Final = frozenset({"push", "merge", "commit"})
+_MOVES: Final = frozenset({"push", "merge", "commit", "rollback", "restore", "reset"})
 GONE: Final = "who switched it on may not act any more"
 
 
