@@ -118,7 +118,8 @@ class ObjectCache:
 
 def _weight(cut: Cut) -> int:
     """Bytes of memory, roughly: an item costs 500 beside its content, an entry 50 beside its text."""
-    return 500 + len(cut.data) + sum(map(len, cut.rows)) + 50 * len(cut.rows)
+    copies = 2 if cut.rows else 1  # end to end the entries are the content again
+    return 500 + copies * len(cut.data) + 50 * len(cut.rows)
 
 
 class Batch:
