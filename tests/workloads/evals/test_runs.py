@@ -244,3 +244,10 @@ def kept(ship: Ship, run_id: str) -> int:
     return as_system(
         ship.context, ship.world.org_id, lambda unit: unit.execute(count).scalar_one(), read_only=True
     )
+
+
+def test_more_tries_than_anybody_waits_for_are_refused(ship: Ship) -> None:
+    cases = "".join(f"  - {{id: c{n}, golden: x}}\n" for n in range(300))
+    ship.box.commit({"evals/huge.yaml": f"prompt: chat_pod\nmodels: [echo]\nrepeats: 100\ncases:\n{cases}"})
+    run = ship.until(start(ship, "huge"))
+    assert (run["status"], "the limit is 20000" in run["steps"][0]["error"]) == ("failed", True)

@@ -26,6 +26,7 @@ from .running import Trial
 from .suite import MAX_REPEATS, Provider, Suite
 
 NO_BASELINE: Final = "none"
+MAX_TRIES: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,14 @@ def _as_asked(suite: Suite, inputs: Mapping[str, Any]) -> Suite:
         changes["repeats"] = repeats
     if inputs.get("models"):
         changes["providers"] = tuple(Provider("model", str(model)) for model in inputs["models"])
-    return replace(suite, **changes)
+    found = replace(suite, **changes)
+    tries = len(found.cases) * max(1, len(found.templates)) * len(found.providers) * found.repeats
+    if tries > MAX_TRIES:
+        said = f"{found.id} would be tried {tries} times; the limit is {MAX_TRIES}"
+        raise Problem(
+            "quota_exceeded", said, hint="Cut it into several suites, or repeat less.", limit=MAX_TRIES
+        )
+    return found
 
 
 def _digest(suite: Suite, version: prompts.PromptVersion | None) -> str:
