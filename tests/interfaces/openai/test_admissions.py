@@ -45,9 +45,19 @@ def codes(found: list[Any]) -> list[str]:
 
 
 def test_one_bad_request_is_no_matter_to_the_others(models: Models) -> None:
-    bad = [body(model="nobody/knows"), b"{", body(max_tokens=-1), body(messages=[]), b"[1]"]
-    found = together(models, body(), *bad, body())
-    assert codes(found) == ["ok", "not_found", *["validation_failed"] * 4, "ok"]
+    deep = b'{"model":"quick","messages":' + b"[" * 900 + b"]" * 900 + b"}"
+    bad = [
+        b"{",
+        body(max_tokens=-1),
+        body(messages=[]),
+        b"[1]",
+        body(model="up/\0"),
+        body(n=10**9),
+        deep,
+        body(model=7),
+    ]
+    found = together(models, body(), body(model="nobody/knows"), *bad, body())
+    assert codes(found) == ["ok", "not_found", *["validation_failed"] * len(bad), "ok"]
     rows = models.rows()
     assert [(row.state, row.cost) for row in rows] == [("aborted", 0)] * 2
     assert len({row.request_id for row in rows}) == 2

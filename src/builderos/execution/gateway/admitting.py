@@ -1,5 +1,6 @@
 """Letting requests through: the model, the policy, secrets taken out, the most that they can cost held."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from builderos.trust.vault import service as vault
 from . import counting, reserving, routing
 from .files import AiFile
 from .relaying import Job
+from .routing import Candidate
 from .schema import DEFAULT, About, Json, Kind
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,190}")
 LONGEST_WAIT_S: Final = 20.0
 """A provider that wants to be left alone for longer is not waited for."""
 
@@ -35,7 +38,7 @@ def admit(unit: Unit, file: AiFile, kind: Kind, body: Json, about: About) -> Job
 
     Raises `not_found`, `validation_failed`, `policy_denied`, `budget_exceeded`.
     """
-    (found,) = _reserved(unit, [_considered(unit, file, unit.call, kind, body, about)])
+    (found,) = _reserved(unit, [_considered(unit, _Allowed(unit, file), unit.call, kind, body, about)])
     if isinstance(found, Problem):
         raise found
     return found
@@ -46,29 +49,50 @@ def admit_all(
 ) -> list[Job | Problem]:
     """Many requests of the unit's actor, of which each is refused for itself."""
     found: list[_Draft | Problem] = []
+    models = _Allowed(unit, file)
     for call, body in zip(calls, bodies, strict=True):
         try:
-            found.append(_considered(unit, file, call, kind, body, About()))
+            found.append(_considered(unit, models, call, kind, body, About()))
         except Problem as problem:
             found.append(problem)
     made = iter(_reserved(unit, [draft for draft in found if not isinstance(draft, Problem)]))
     return [draft if isinstance(draft, Problem) else next(made) for draft in found]
 
 
-def _considered(unit: Unit, file: AiFile, call: Call, kind: Kind, body: Json, about: About) -> _Draft:
+class _Allowed:
+    """Who may answer the unit's actor, asked once for each name."""
+
+    def __init__(self, unit: Unit, file: AiFile) -> None:
+        self._unit, self._file = unit, file
+        self._known: dict[str, list[Candidate]] = {}
+
+    def of(self, asked: str) -> list[Candidate]:
+        """Raises `not_found`, `policy_denied`."""
+        found = self._known.get(asked)
+        if found is None:
+            if is_anonymous(self._unit.actor) and not self._unit.settings.ai_anonymous:
+                raise _stranger()
+            found = routing.allowed(self._unit, routing.candidates(self._file, asked))
+            self._known[asked] = found
+        return found
+
+
+def _considered(unit: Unit, models: _Allowed, call: Call, kind: Kind, body: Json, about: About) -> _Draft:
     """What would be sent to whom, and the most that it can cost."""
     began = time.monotonic()
     asked = body.get("model", DEFAULT)
-    if not isinstance(asked, str) or not asked:
+    if not isinstance(asked, str) or not _NAME.fullmatch(asked):
         raise Problem(
             "validation_failed", "model must be a name", hint="See GET /openai/v1/models.", param="model"
         )
-    _refuse_strangers(unit)
-    found = routing.allowed(unit, routing.candidates(file, asked))
-    body = unit.get(vault.Known).of(unit).json(body)
+    found = models.of(asked)
     stream = body.get("stream") is True
     hide = _ask_for_usage(body) if stream and kind == "chat" else False
-    sent = counting.input_bound(body, len(orjson.dumps(body)))
+    try:
+        body = unit.get(vault.Known).of(unit).json(body)
+        sent = counting.input_bound(body, len(orjson.dumps(body)))
+    except (RecursionError, orjson.JSONEncodeError):
+        raise _too_deep() from None
     made = 0
     if kind != "embeddings":
         made = max(counting.output_bound(body, one.facts.max_output) for one in found)
@@ -88,13 +112,16 @@ def _reserved(unit: Unit, drafts: Sequence[_Draft]) -> list[Job | Problem]:
     return [one if isinstance(one, Problem) else draft.job(one) for draft, one in pairs]
 
 
-def _refuse_strangers(unit: Unit) -> None:
-    if is_anonymous(unit.actor) and not unit.settings.ai_anonymous:
-        raise Problem(
-            "policy_denied", "models are for people who signed in",
-            hint="Sign in, use an API key, or ask the server's owner for BUILDEROS_AI_ANONYMOUS.",
-            policy_rule="known-people-use-models",
-        )  # fmt: skip
+def _too_deep() -> Problem:
+    return Problem("validation_failed", "the JSON is nested too deeply", hint="Send a flatter document.")
+
+
+def _stranger() -> Problem:
+    return Problem(
+        "policy_denied", "models are for people who signed in",
+        hint="Sign in, use an API key, or ask the server's owner for BUILDEROS_AI_ANONYMOUS.",
+        policy_rule="known-people-use-models",
+    )  # fmt: skip
 
 
 def _ask_for_usage(body: Json) -> bool:

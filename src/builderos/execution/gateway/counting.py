@@ -11,6 +11,8 @@ from .schema import Counts, Json
 
 NOT_TEXT: Final = 8192
 """Tokens that count for a picture, a sound or a file, whose bytes may stand elsewhere."""
+MOST_TOKENS: Final = 10**7
+MOST_ANSWERS: Final = 1000
 _TAIL: Final = 16 * 1024
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _MOST: Final = 10**9
@@ -28,21 +30,21 @@ def output_bound(body: Json, unlimited: int) -> int:
     Raises `validation_failed` for numbers that are none: a request must not make its own reservation smaller.
     """
     caps = [
-        _positive(body, name)
+        _positive(body, name, MOST_TOKENS)
         for name in ("max_completion_tokens", "max_tokens", "max_output_tokens")
         if body.get(name) is not None
     ]
-    answers = _positive(body, "n") if body.get("n") is not None else 1
-    best = _positive(body, "best_of") if body.get("best_of") is not None else 1
+    answers = _positive(body, "n", MOST_ANSWERS) if body.get("n") is not None else 1
+    best = _positive(body, "best_of", MOST_ANSWERS) if body.get("best_of") is not None else 1
     # Where two of them are given, providers obey one or the other.
-    return min(max(caps, default=unlimited), _MOST) * max(answers, best)
+    return min(max(caps, default=unlimited), MOST_TOKENS) * max(answers, best)
 
 
-def _positive(body: Json, name: str) -> int:
+def _positive(body: Json, name: str, most: int) -> int:
     value = body[name]
-    if type(value) is not int or not 0 < value <= _MOST:
+    if type(value) is not int or not 0 < value <= most:
         raise Problem(
-            "validation_failed", f"{name} must be a positive whole number", hint="Leave it out, or send e.g. 1000.",
+            "validation_failed", f"{name} must be a positive whole number, {most} at most", hint="Leave it out.",
             param=name,
         )  # fmt: skip
     return value

@@ -34,9 +34,9 @@ class _Strict(BaseModel):
 class Model(_Strict):
     """A model of a provider: prices per million tokens, the most that one answer can have, how much it takes in."""
 
-    input: float = Field(default=0, ge=0, le=10**6)
-    cached: float | None = Field(default=None, ge=0, le=10**6)
-    output: float = Field(default=0, ge=0, le=10**6)
+    input: float = Field(default=0, ge=0, le=10**4)
+    cached: float | None = Field(default=None, ge=0, le=10**4)
+    output: float = Field(default=0, ge=0, le=10**4)
     max_output: int = Field(default=32_768, gt=0, le=10**8)
     context: int | None = Field(default=None, gt=0, le=10**9)
 

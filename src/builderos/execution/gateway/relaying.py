@@ -7,7 +7,9 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
+
+import orjson
 
 from builderos.core import tracing
 from builderos.core.problems import Problem
@@ -27,6 +29,8 @@ _OVER: Final = re.compile(
 _NO_CHOICE: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _TAIL: Final = 16 * 1024
+_LAST: Final = b"[DONE]"
+_LAST_CHUNKS: Final = 16
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class Relay:
         self._size = len(first)
         self._kept = len(first)
         self._folded = 0
+        self._told: Counts | None = None
         self._first_ms = round((time.monotonic() - job.began) * 1000)
 
     @property
@@ -167,18 +172,21 @@ class Relay:
 
     def _check(self, body: bytes) -> None:
         try:
-            found: Any = json.loads(body)
-        except (ValueError, RecursionError):
+            found: Any = orjson.loads(body)
+        except ValueError:
             raise NoAnswer("answered with what is no JSON") from None
         wanted = {"chat": "choices", "embeddings": "data", "responses": "output"}[self.job.kind]
         if not isinstance(found, dict) or wanted not in found:
             raise NoAnswer(f"answered without `{wanted}`")
+        self._told = counting.counts_of(cast(Json, found).get("usage"))
 
     def _end(self, state: State, code: str) -> None:
         """Settle, once; never waits and never raises."""
         self._answer.close()
         if self.job.settled:
             return
+        if state == "aborted" and self.job.stream and _LAST in b"".join(self._seen[-_LAST_CHUNKS:]):
+            state = "done"  # whoever has read the end of a stream may leave before its connection ends
         self.counts = self._counted(state)
         counts = self.counts
         self.cost = self.candidate.facts.cost(counts.input, counts.output, counts.cached)
@@ -189,7 +197,7 @@ class Relay:
 
     def _counted(self, state: State) -> Counts:
         held = self.job.reservation
-        told = counting.usage_in(self._seen)
+        told = counting.usage_in(self._seen) if self.job.stream else self._told
         if told is not None and state == "done":
             return told
         if not self.job.stream and state != "done":

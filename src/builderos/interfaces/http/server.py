@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from builderos import VERSION
 from builderos.core.application import Application
@@ -66,7 +66,21 @@ def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastA
 
 def wrap(api: FastAPI, app: Application) -> ASGIApp:
     """The server as uvicorn runs it."""
-    return Edge(api, app.context)
+    return Edge(Shortcuts(api), app.context)
+
+
+class Shortcuts:
+    """Paths whose applications are called at once, without the framework: `api.state.shortcuts`. They answer for
+    themselves, whatever happens.
+    """
+
+    def __init__(self, api: FastAPI) -> None:
+        self._api = api
+        self._paths: dict[str, ASGIApp] = getattr(api.state, "shortcuts", {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        await self._paths.get(scope.get("path", ""), self._api)(scope, receive, send)
 
 
 @asynccontextmanager

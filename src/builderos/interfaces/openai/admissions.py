@@ -25,6 +25,7 @@ from builderos.trust.identity.service import Found
 from builderos.trust.policy import service as policy
 
 AT_ONCE: Final = 64
+GATHER_S: Final = 0.001
 NEEDED: Final = {"chat": "messages", "embeddings": "input", "responses": "input"}
 
 
@@ -65,7 +66,10 @@ class Admissions:
 
     async def _work(self, key: str, queue: _Queue) -> None:
         limiter = self._app.context.get(anyio.CapacityLimiter)
+        together = 0
         while queue.items:
+            if together > 1:  # there are many: a moment later there are more to share the next transaction
+                await asyncio.sleep(GATHER_S)
             taken, queue.items = queue.items[:AT_ONCE], queue.items[AT_ONCE:]
             try:
                 found: Sequence[Job | BaseException] = await anyio.to_thread.run_sync(
@@ -73,6 +77,7 @@ class Admissions:
                 )
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each of them is told
                 found = [error] * len(taken)
+            together = len(taken)
             for item, one in zip(taken, found, strict=True):
                 self._answer(item, one)
         queue.busy = False

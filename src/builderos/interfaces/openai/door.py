@@ -6,6 +6,7 @@ Bytes are passed on as they come. Whatever touches the database runs in a worker
 import asyncio
 import contextlib
 import functools
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -28,6 +29,7 @@ from builderos.interfaces.http.serve import Incoming
 from .admissions import Admissions, admitted
 from .shape import as_error, models_of
 
+log = logging.getLogger("builderos.openai")
 PATH: Final = "/openai/v1"
 SEND_S: Final = 60.0
 KINDS: Final[dict[str, Kind]] = {
@@ -61,6 +63,9 @@ def add_openai(api: FastAPI, app: Application) -> AbstractAsyncContextManager[No
     for route in routes:
         route.include_in_schema = False
     api.router.routes[:0] = routes  # before hundreds of others, which would each be held against the path
+    api.state.shortcuts = {
+        f"{PATH}/{path}": functools.partial(door.ask, kind) for path, kind in KINDS.items()
+    }
     return door.open()
 
 
@@ -111,6 +116,10 @@ class Door:
             job = await self._admissions.admit(kind, raw, incoming)
         except Problem as problem:
             await _reply(send, *as_error(problem, incoming.request_id))
+            return
+        except Exception:
+            log.exception("unexpected error in %s", incoming.request_id)
+            await _reply(send, *as_error(_fault(), incoming.request_id))
             return
         await self._relay(job, incoming, receive, send)
 
@@ -186,6 +195,10 @@ class Door:
             return
         except Problem as problem:
             await _reply(send, *as_error(problem, incoming.request_id))
+        except Exception:
+            log.exception("unexpected error in %s", incoming.request_id)
+            if relay is None:
+                await _reply(send, *as_error(_fault(), incoming.request_id))
         finally:
             if relay is not None:
                 relay.close()
@@ -214,6 +227,10 @@ async def _body(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _fault() -> Problem:
+    return Problem("internal", "something went wrong on our side", hint="Report the request_id.")
 
 
 def _must_be(scope: Scope, method: str) -> None:
