@@ -41,6 +41,7 @@ class Work:
     needs: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict[str, Mapping[str, Any]]
     )  # their results
+    trees: Mapping[str, str] = field(default_factory=dict[str, str])  # what each of its needs left
     said: Mapping[str, Any] = field(
         default_factory=dict[str, Any]
     )  # what it left when it last waited, and the answer
@@ -102,7 +103,8 @@ class Action:
     """What one action does: exactly one of the two. `queue`: which slots it needs, none for light work. `lasting`:
     whether its record has to survive a power loss; what only computes is done again.
 
-    `undo` takes back what a succeeded step did, when the run is rolled back.
+    `undo` takes back what a succeeded step did, when the run is rolled back. `apart`: what its needs left is not merged
+    for it; it works on the tree that the run started from, and finds the others in `Work.trees`.
     """
 
     in_unit: InUnit | None = None
@@ -110,6 +112,7 @@ class Action:
     queue: str = ""
     lasting: bool = True
     undo: "Undo | None" = None
+    apart: bool = False
 
 
 class Actions(Registry[Action]):

@@ -5,7 +5,7 @@ from .actions import builtin
 from .callers import Callers
 from .control import on_verdict
 from .course import INTERRUPT, WAKE
-from .definition import Definition, parse
+from .definition import Definition, Gate, parse
 from .definition.matching import any_fits, fits
 from .effects import Handlers as EffectHandlers
 from .events_follow import Followers
@@ -30,14 +30,14 @@ from .taskchecks import look as check_tasks
 from .tidying import tidy
 from .triggers_firing import look as fire_triggers
 from .undoing import undo
+from .view_diff import compared
 from .watching import Watch
 
 __all__ = [
     "APPROVE", "FIXED", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Attempt", "Callers", "Definition",
-    "EffectHandlers", "Followers", "Ingredients", "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch",
-    "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "canonical", "check_tasks",
-    "definition_of", "digest",
-    "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
+    "EffectHandlers", "Followers", "Gate", "Ingredients", "LocalFiles", "Material", "Sink", "Tails", "Variants",
+    "Watch", "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "canonical", "check_tasks",
+    "compared", "definition_of", "digest", "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
     "leaving", "leftovers", "listed", "local_files", "node", "on_verdict",
     "parse", "ref_of", "require", "seen_run", "seen_step", "show", "start", "tidy", "undo", "workspace",
 ]  # fmt: skip

@@ -191,9 +191,9 @@ class Stepper:
         action = actions.get(name)
         needs = _needs(unit, step)
         again = step.status == "running"
-        tree = step.input_tree if again else input_of(unit, run, step, needs)
+        tree = step.input_tree if again else "" if action.apart else input_of(unit, run, step, needs)
         number = step.attempt if again else step.attempt + 1
-        work = work_of(unit, run, step, name, number, tree, needs)
+        work = work_of(unit, run, step, name, number, tree, needs, on_files=bool(action.queue))
         if again:
             set_step(unit, step.id, claim=self._claim)
         else:
@@ -320,19 +320,21 @@ def _needs(unit: Unit, step: Row) -> list[Row]:
 
 
 def work_of(
-    unit: Unit, run: Row, step: Row, action: str, number: int, tree: str, needs: list[Row]
+    unit: Unit, run: Row, step: Row, action: str, number: int, tree: str, needs: list[Row],
+    *, on_files: bool = False,
 ) -> Work:  # fmt: skip
-    """All that one attempt has to know."""
+    """All that one attempt has to know. `on_files`: it works on the tree, so the one of the beginning is looked up."""
     node = node_of(step.spec)
     left = seconds_left(run, unit.now)
     return Work(
         call=replace(unit.call, tool=f"{action}@1"), run_id=run.id, step_id=step.id, name=step.name, action=action,
         attempt=number,
         node=filled(unit, run, node, step.spec), params=run.params, input_tree=tree,
-        base_tree=base_of(unit, run) if node.run or node.agent else run.base_tree, base_sha=run.base_sha,
+        base_tree=base_of(unit, run) if on_files else run.base_tree, base_sha=run.base_sha,
         repo_id=run.repo_id, branch_id=run.branch_id, repo_name=run.repo_name, branch=run.branch,
         project_id=run.project_id, timeout_s=max(0.0, min(node.timeout_s or STEP_TIMEOUT_S, left)),
-        needs={need.name: need.result for need in needs}, said=step.result,
+        needs={need.name: need.result for need in needs},
+        trees={need.name: need.output_tree for need in needs if need.output_tree is not None}, said=step.result,
     )  # fmt: skip
 
 

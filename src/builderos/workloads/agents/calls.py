@@ -1,6 +1,7 @@
 """Calls of models and tools through the journal and the gate: each is made once, allowed, limited and recorded."""
 
 import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -10,7 +11,7 @@ from builderos.core import tracing
 from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.steps import Question, Work
-from builderos.core.unit import Unit, perform
+from builderos.core.unit import Call, Unit, perform
 from builderos.engine.durable import Durable
 from builderos.execution.runs import service as runs
 from builderos.trust.ledger import service as ledger
@@ -28,7 +29,7 @@ from .tools import ASK, At, Result, Tool, unknown
 T = TypeVar("T")
 ASKED: Final = "asked"
 INTERRUPT: Final = "interrupt"
-_EVENTS: Final = 200
+LOOK_S: Final = 0.5  # whoever interrupts a session has its task cut off, too
 
 
 class Parked(Exception):
@@ -67,6 +68,8 @@ class Calls:
         self.facts: dict[str, Any] = {}  # of the latest tool call, e.g. an exit code
         self._say = say
         self._durable = context.get(Durable)
+        self._call: Call | None = None
+        self._looked = 0.0
 
     # ---------------------------------------------------------------- models
 
@@ -94,9 +97,14 @@ class Calls:
         return reply
 
     def _begin_model(self, n: int, unit: Unit) -> Entry:
-        self._look_up(unit, n)
-        self.meter.check(journal.used_by_run(unit, self.work.run_id))
-        heard = journal.hear(unit, self.session, n)
+        self._call, self._looked = unit.call, time.monotonic()
+        found = journal.standing(unit, self.session)
+        heard: list[str] = []
+        if found.interrupted_by is not None:
+            self._look_up(unit, n)
+        self.meter.check((found.tokens, found.cost))
+        if found.unheard or found.interrupted_by is not None:
+            heard = journal.hear(unit, self.session, n)
         digest = journal.digest_of(self.agent.model, {"turn": self.turns})
         entry = Entry(n, "model", self.agent.model, digest, {"heard": heard}, "begun")
         journal.note(unit, self.session, entry)
@@ -119,7 +127,7 @@ class Calls:
             f"{prompt['ref']}#{prompt['sha256']}",
             self.turns,
         )
-        call = await self._durable.unit(
+        call = self._call or await self._durable.unit(
             functools.partial(gate.call_of, self.context, self.work, self.agent, "model")
         )
         with tracing.span(f"chat {self.agent.model}", {**_GENAI, "gen_ai.operation.name": "chat"}) as span:
@@ -210,7 +218,9 @@ class Calls:
         return self._write(unit, self._done(unit, entry, result, rules), noted=True)
 
     def _judged(self, unit: Unit, tool: Tool, entry: Entry) -> gate.Verdict:
-        self._look_up(unit, entry.n)
+        if time.monotonic() - self._looked > LOOK_S:
+            self._looked = time.monotonic()
+            self._look_up(unit, entry.n)
         prompt: Mapping[str, Any] = self.session.spec["prompt"]
         asked = tool.asked(entry.request)
         return gate.judge(unit, self.work, self.agent, asked, self.tree, prompt["ref"])

@@ -108,7 +108,10 @@ def begin(unit: Unit, work: Work, agent: str, spec: Mapping[str, Any], number: i
 
 def end(unit: Unit, session: Session, attempt: int, outcome: Mapping[str, Any]) -> None:
     """Close a session: this attempt has an outcome."""
-    values = {"state": "ended", "attempt": attempt, "outcome": dict(outcome), "ended_at": unit.now}
+    values: dict[str, Any] = {
+        "state": "ended", "attempt": attempt, "outcome": dict(outcome), "ended_at": unit.now,
+        "tool_calls": int(outcome.get("usage", {}).get("tool_calls", 0)),
+    }  # fmt: skip
     unit.execute(sa.update(sessions).where(*_is(unit, session), sessions.c.state == "open").values(**values))
 
 
@@ -138,29 +141,24 @@ def entry_of(row: Any) -> Entry:
 
 
 def note(unit: Unit, session: Session, entry: Entry) -> None:
-    """Write an entry that was not there, e.g. right before the call."""
-    over = unit.now if entry.is_over else None
-    unit.execute(
-        sa.insert(calls).values(
-            org_id=unit.org_id, step_id=session.step_id, session=session.number, n=entry.n, run_id=session.run_id,
-            kind=entry.kind, name=entry.name, digest=entry.digest, request=dict(entry.request), status=entry.status,
-            response=None if entry.response is None else dict(entry.response), tree=entry.tree,
-            usage=dict(entry.usage), decision=dict(entry.decision), begun_at=unit.now, ended_at=over,
-        )
+    """Write an entry that was not there, e.g. right before the call. It travels with the unit's commit."""
+    unit.add(
+        calls, org_id=unit.org_id, step_id=session.step_id, session=session.number, n=entry.n, run_id=session.run_id,
+        kind=entry.kind, name=entry.name, digest=entry.digest, request=dict(entry.request), status=entry.status,
+        response=None if entry.response is None else dict(entry.response), tree=entry.tree, usage=dict(entry.usage),
+        decision=dict(entry.decision), begun_at=unit.now, ended_at=unit.now if entry.is_over else None,
     )  # fmt: skip
-    if entry.is_over:
-        _count(unit, session, entry)
 
 
 def change(unit: Unit, session: Session, entry: Entry) -> None:
-    """Write how a call stands now. What has a result keeps it: raises `conflict` for a second one."""
+    """Write how a call stands now, and count what a model used. What has a result keeps it: raises `conflict`."""
     c = calls.c
     values: dict[str, Any] = {
         "status": entry.status, "response": None if entry.response is None else dict(entry.response),
         "tree": entry.tree, "usage": dict(entry.usage), "decision": dict(entry.decision),
         "ended_at": unit.now if entry.is_over else None,
     }  # fmt: skip
-    done = unit.execute(
+    changed = (
         sa.update(calls)
         .where(
             c.org_id == unit.org_id, c.step_id == session.step_id, c.session == session.number, c.n == entry.n,
@@ -168,12 +166,28 @@ def change(unit: Unit, session: Session, entry: Entry) -> None:
         )
         .values(**values)
     )  # fmt: skip
-    if not done.rowcount:
+    if entry.kind == "model" and entry.is_over:
+        here = changed.returning(c.n).cte("changed")
+        counted = _used(entry.usage) | {"model_calls": sessions.c.model_calls + 1}
+        changed = (
+            sa.update(sessions)
+            .where(*_is(unit, session), sa.exists(sa.select(here.c.n)))
+            .values(**counted)
+            .add_cte(here)
+        )
+    if not unit.execute(changed).rowcount:
         raise Problem(
             "conflict", f"call {entry.n} of {session.name} has ended already", hint="Look at the run."
         )
-    if entry.is_over:
-        _count(unit, session, entry)
+
+
+def _used(usage: Mapping[str, Any]) -> dict[str, Any]:
+    c = sessions.c
+    return {
+        "input_tokens": c.input_tokens + int(usage.get("input_tokens", 0)),
+        "output_tokens": c.output_tokens + int(usage.get("output_tokens", 0)),
+        "cost": c.cost + float(usage.get("cost", 0.0)),
+    }
 
 
 def ask_again(unit: Unit, session: Session, entry: Entry) -> Entry:
@@ -190,26 +204,39 @@ def ask_again(unit: Unit, session: Session, entry: Entry) -> Entry:
     return entry
 
 
-def _count(unit: Unit, session: Session, entry: Entry) -> None:
-    c, usage = sessions.c, entry.usage
-    counted: dict[str, Any] = {f"{entry.kind}_calls": c[f"{entry.kind}_calls"] + 1}
-    if usage:
-        counted |= {
-            "input_tokens": c.input_tokens + int(usage.get("input_tokens", 0)),
-            "output_tokens": c.output_tokens + int(usage.get("output_tokens", 0)),
-            "cost": c.cost + float(usage.get("cost", 0.0)),
-        }
-    unit.execute(sa.update(sessions).where(*_is(unit, session)).values(**counted))
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What has to be known before a model is asked: who wants the session to stop, whether something was said that
+    nobody heard, and what all agents of the run have used."""
+
+    interrupted_by: str | None
+    unheard: bool
+    tokens: int
+    cost: float
 
 
-def used_by_run(unit: Unit, run_id: str) -> tuple[int, float]:
-    """Tokens and cost of all sessions of a run."""
-    c = sessions.c
+def _standing() -> Any:
+    c, m = sessions.c, messages.c
+    org: Any = sa.bindparam("org")
+    step: Any = sa.bindparam("step")
+    this = (c.org_id == org, c.step_id == step, c.number == sa.bindparam("number"))
+    mine = sa.select(c.interrupted_by).where(*this).scalar_subquery()
+    unheard = sa.exists().where(m.org_id == org, m.step_id == step, m.session.is_(None))
     tokens = sa.func.coalesce(sa.func.sum(c.input_tokens + c.output_tokens), 0)
     cost = sa.func.coalesce(sa.func.sum(c.cost), 0.0)
-    row = unit.execute(sa.select(tokens, cost).where(c.org_id == unit.org_id, c.run_id == run_id)).one()
-    used: tuple[Any, Any] = tuple(row)  # pyright: ignore[reportAssignmentType]
-    return int(used[0]), float(used[1])
+    return sa.select(mine, unheard, tokens, cost).where(c.org_id == org, c.run_id == sa.bindparam("run"))
+
+
+_STANDING: Final[Any] = _standing()
+
+
+def standing(unit: Unit, session: Session) -> Standing:
+    """How a session stands, at one stroke."""
+    wanted = _STANDING.params(
+        org=unit.org_id, step=session.step_id, number=session.number, run=session.run_id
+    )
+    found: tuple[Any, ...] = tuple(unit.execute(wanted).one())
+    return Standing(found[0], bool(found[1]), int(found[2]), float(found[3]))
 
 
 # -------------------------------------------------------------------- people

@@ -5,9 +5,10 @@ from .asking import GatewayModels
 from .calls import Calls, Parked
 from .definition import Agent, Limits, agent_of, parse
 from .gate import APPROVALS, Asked, Verdict, judge
+from .lending import builtin
 from .limits import Reached
 from .ports import Models, Turn
-from .steps import ACTION, builtin, run_agent
+from .steps import ACTION, run_agent
 
 __all__ = [
     "ACTION",

@@ -15,7 +15,7 @@ from builderos.core.context import Context
 from builderos.core.home import project_state
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.core.steps import Action, Actions, Done, Work
+from builderos.core.steps import Done, Work
 from builderos.core.unit import Unit, perform
 from builderos.engine.durable import Durable
 from builderos.execution.runs import service as runs
@@ -35,11 +35,6 @@ _ORDINARY: Final = ("goal", "task")
 _PASSING: Final = frozenset(
     {"unavailable", "busy", "rate_limited", "upstream_failed", "storage_full", "internal"}
 )
-
-
-def builtin(actions: Actions) -> None:
-    """Enrol what this room lends to pipelines."""
-    actions.enrol(ACTION, Action(outside=run_agent, queue=runs.QUEUE))
 
 
 async def run_agent(context: Context, work: Work) -> Done:
