@@ -31,7 +31,7 @@ ENROLLERS = ("builderos.app", "builderos.interfaces")
 
 # A vendor behind one module can be replaced by changing one module.
 OWNERS = {
-    "aiohttp": ("builderos.core.outgoing",),
+    "aiohttp": ("builderos.core.outgoing", "builderos.integrations.local_deploy"),
     "alembic": ("builderos.core.migrations",),
     "cedarpy": ("builderos.trust.policy",),
     "click": ("builderos.interfaces.cli",),

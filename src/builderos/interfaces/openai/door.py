@@ -178,19 +178,7 @@ class Door:
             if not job.stream:
                 await _reply(send, 200, await relay.whole(), headers)
                 return
-            chunks = relay.chunks()
-            async with contextlib.aclosing(chunks):
-                await send(
-                    {
-                        "type": "http.response.start",
-                        "status": 200,
-                        "headers": [(b"content-type", EVENTS), *headers],
-                    }
-                )
-                async for chunk in chunks:
-                    async with asyncio.timeout(SEND_S):
-                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await _stream(send, relay, headers)
         except TimeoutError:  # who takes nothing for so long is let go, and the provider with it
             return
         except Problem as problem:
@@ -211,6 +199,17 @@ class Door:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._app.context.get(anyio.CapacityLimiter))
+
+
+async def _stream(send: Send, relay: Relay, headers: list[tuple[bytes, bytes]]) -> None:
+    """Raises `TimeoutError` where the client takes nothing."""
+    named = [(b"content-type", EVENTS), *headers]
+    async with contextlib.aclosing(relay.chunks()) as chunks:
+        await send({"type": "http.response.start", "status": 200, "headers": named})
+        async for chunk in chunks:
+            async with asyncio.timeout(SEND_S):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _left(receive: Receive) -> None:
