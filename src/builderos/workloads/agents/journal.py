@@ -217,8 +217,8 @@ class Standing:
 
 def _standing() -> Any:
     c, m = sessions.c, messages.c
-    org: Any = sa.bindparam("org")
-    step: Any = sa.bindparam("step")
+    org = sa.bindparam("org", type_=sa.Text)
+    step = sa.bindparam("step", type_=sa.Text)
     this = (c.org_id == org, c.step_id == step, c.number == sa.bindparam("number"))
     mine = sa.select(c.interrupted_by).where(*this).scalar_subquery()
     unheard = sa.exists().where(m.org_id == org, m.step_id == step, m.session.is_(None))
