@@ -40,6 +40,7 @@ ELSEWHERE: dict[str, str] = {
     "artifact_altered": "tests/assets/artifacts",
     "record_altered": "tests/execution/runs",
     "task_check_failed": "tests/execution/runs",
+    "deploy_unhealthy": "tests/workloads/deployments",
 }
 
 
