@@ -44,9 +44,9 @@ def test_a_feature_is_planned_made_tested_committed_and_proposed(ship: Ship) -> 
 
     assert run["status"] == "succeeded", run
     made = ["plan", "generate", "test", "save", "pr", "verify", "look"]
-    skipped = ["deploy_preview", "probe"]
+    skipped = ["think", "build", "document", "review", "approve", "deploy_preview", "probe"]
     assert ship.statuses(run) == dict.fromkeys(made, "succeeded") | dict.fromkeys(skipped, "skipped")
-    assert run["pipeline_id"] == "feature_pipeline@1.1.0"
+    assert run["pipeline_id"] == "feature_pipeline@2.0.0"
     files = read(ship, "app.py", "docs/plan.md")
     assert files["docs/plan.md"] == "# Plan\n\nAdd numbers\nand $(rm -rf /) `quotes`\n"
     pull = ship.steps(run)["pr"]["result"]

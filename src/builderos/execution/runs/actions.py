@@ -71,7 +71,7 @@ def _makers(unit: Unit, run: Row, base: str) -> dict[str, str]:
     """The agents that changed something in a run, with their models and prompts, as a commit tells of them."""
     c = steps.c
     wanted = sa.select(c.result, c.input_tree, c.output_tree).where(
-        c.run_id == run.id, c.agent_id.is_not(None), c.status.in_(sorted(GOOD))
+        c.run_id == run.id, c.result["made_with"].astext.is_not(None), c.status.in_(sorted(GOOD))
     )
     rows = unit.execute(wanted.order_by(c.position)).all()
     known: list[Mapping[str, str]] = [
