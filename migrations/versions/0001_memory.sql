@@ -68,13 +68,13 @@ create table ops.memory_vectors (
 );
 alter table ops.memory_vectors alter column emb set storage plain;
 create index on ops.memory_vectors (org_id, repo_id, branch_id, agent, model);
--- One bit per dimension: a thirtieth of the vectors' size; what it finds is compared once more with the whole ones.
+-- One index per usual length. One of a bit per number was tried: a quarter of the size, half as much processor again.
 do $$
 declare d int;
 begin
   foreach d in array array[256, 384, 512, 768, 1024, 1536, 3072] loop
     execute format('create index memory_vectors_%s on ops.memory_vectors using hnsw '
-      '((binary_quantize(emb)::bit(%s)) bit_hamming_ops) with (m = 16, ef_construction = 64) where dim = %s', d, d, d);
+      '((emb::halfvec(%s)) halfvec_cosine_ops) with (m = 16, ef_construction = 64) where dim = %s', d, d, d);
   end loop;
 end $$;
 
@@ -92,8 +92,8 @@ set role bos_definer;
 -- definer's because @@ is not leakproof: behind the wall its index would not be used. So it says itself whose rows
 -- it reads, before anything is compared: of the organisation of this transaction, and of the place.
 --
--- Up to p_exact vectors are compared one by one; more are looked for by their bits, then compared whole. So is a fifth of
--- that where it is a good part of the table: then the index has to pass over little that is not of the place.
+-- Up to p_exact vectors are compared one by one; more are looked for in the index. So is a fifth of that where it is a good
+-- part of the table: then the index has to pass over little that is not of the place.
 create function ops.recall(
   p_repo text, p_branches text[], p_agents text[], p_run text, p_tiers text[], p_text text, p_vector text, p_model text,
   p_floor real, p_depth int, p_exact int, p_now timestamptz
@@ -108,6 +108,7 @@ declare
   v halfvec;
   dim int;
   found int := 0;
+  few int;
   rows real;
   ids text[] := '{}';
   sims double precision[] := '{}';
@@ -118,22 +119,21 @@ begin
   if p_vector is not null then
     v := p_vector::halfvec;
     dim := vector_dims(v);
+    select greatest(c.reltuples, 0) into rows from pg_class c where c.oid = 'ops.memory_vectors'::regclass;
+    few := least(p_exact, greatest(p_exact / 5, (rows / 8)::int));
     -- At most: the index tells it alone, without looking at a row.
     select count(*) into found from (
       select 1 from ops.memory_vectors w where w.org_id = o and w.repo_id = p_repo and w.branch_id = any (p_branches)
-         and w.agent = any (p_agents) and w.model = p_model limit p_exact + 1) s;
-    select greatest(c.reltuples, 0) into rows from pg_class c where c.oid = 'ops.memory_vectors'::regclass;
+         and w.agent = any (p_agents) and w.model = p_model limit few + 1) s;
     near := format('select emb, item_id from ops.memory_vectors where %s and model = $7 and dim = %s and (until is null or until > $8)', place, dim);
-    if found > p_exact or (found > p_exact / 5 and found * 8 > rows) then
-      perform set_config('hnsw.ef_search', '400', true), set_config('hnsw.iterative_scan', 'relaxed_order', true),
-        set_config('hnsw.max_scan_tuples', '100000', true), set_config('enable_sort', 'off', true);
+    if found > few then
+      perform set_config('hnsw.ef_search', greatest(300, p_depth)::text, true), set_config('enable_sort', 'off', true),
+        set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.max_scan_tuples', '100000', true);
       execute format(
         'select coalesce(array_agg(item_id), ''{}''), coalesce(array_agg(s), ''{}'') from (
-           select item_id, 1 - (emb <=> $9) as s from (
-             %s order by binary_quantize(emb)::bit(%s) <~> binary_quantize($9)::bit(%s) limit $11) n
-           order by (emb <=> $9) + 0 limit $10) m', near, dim, dim)
-        into ids, sims using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_model, p_now, v, p_depth,
-          greatest(400, 8 * p_depth);
+           select item_id, 1 - (emb <=> $9) as s from (%s order by emb::halfvec(%s) <=> $9::halfvec(%s) limit $10) n) m',
+        near, dim, dim)
+        into ids, sims using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_model, p_now, v, p_depth;
       perform set_config('enable_sort', 'on', true);
     end if;
     if cardinality(ids) < least(found, p_depth) then

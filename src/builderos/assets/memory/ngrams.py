@@ -1,8 +1,8 @@
 """Vectors without a model: which words and pieces of words a text holds, hashed into 512 numbers.
 
 Near texts share pieces, whatever their endings and spelling. The hashed counts are turned by a Walsh-Hadamard
-transform, which keeps all angles and spreads each piece over every number: so the sign of each number alone says
-enough for a first look (the index holds one bit of each).
+transform, which keeps all angles and spreads each piece over every number: none of them is large, so that little is
+lost by half a precision, nor zero as most of the counts are.
 """
 
 import math

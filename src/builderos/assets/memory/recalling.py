@@ -20,7 +20,7 @@ from .items_schema import DATA_NOTICE, TIERS, Remembered, Tier
 from .model import memory_items as items
 from .places import Scope, living, seen
 
-EXACT: Final = 20_000  # so many vectors are compared one by one; more are found by their bits
+EXACT: Final = 20_000  # so many vectors are compared one by one; more are found by an index
 DEPTH: Final = 50
 MOST: Final = 50
 
