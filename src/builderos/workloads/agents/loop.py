@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
 from pydantic_ai import Agent as Runtime
 from pydantic_ai import ModelRetry, RunContext, StructuredDict, ToolOutput
 from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -13,16 +14,13 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_ai.usage import UsageLimits
-from pydantic_core import SchemaValidator, core_schema
 
 from .calls import Calls
 from .definition import Agent
 from .tools import Tool
 from .transcript import messages_of, request_of, response_of
 
-_ARGUMENTS: Final[SchemaValidator] = SchemaValidator(
-    core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema())
-)
+_ARGUMENTS: Final[Any] = TypeAdapter(dict[str, Any]).validator
 ANSWER: Final = "final_answer"
 
 
