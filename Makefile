@@ -19,8 +19,8 @@ setup: ## Make .venv with the locked dependencies (done by every other verb, too
 	@PYTHON="$(PYTHON)" scripts/setup
 
 .PHONY: demo
-demo: setup ## Run and verify the main job on a real repository: REPO=<path or URL>, ACT=<n>
-	@$(PY) -m builderos.interfaces.cli.main demo $${REPO:+--repo "$$REPO"} $${ACT:+--act "$$ACT"} $(ARGS)
+demo: setup ## Run and verify the main job on a real repository: REPO=<path or URL>, ACT=<n>, MODEL=<name>
+	@$(PY) -m builderos.interfaces.cli.main demo $${REPO:+--repo "$$REPO"} $${ACT:+--act "$$ACT"} $${MODEL:+--model "$$MODEL"} $(ARGS)
 
 .PHONY: up
 up: setup ## Serve at a printed address (PORT=0 picks a free port)

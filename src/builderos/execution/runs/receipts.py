@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -176,7 +176,7 @@ def gathered(unit: Unit, run: Row) -> Facts:
             {"kind": e.kind, "key": e.key, "state": e.state, "requestDigest": e.request_digest}
             for e in effects_of(unit, run.id)
         ],
-        agents={row.agent_id: _model_of(known.get(row.id)) for row in rows if row.agent_id},
+        agents=_agents(rows, known),
         ledger=_lines(unit, run.id), **made_with,
     )  # fmt: skip
 
@@ -204,10 +204,17 @@ def _made_with(known: Mapping[str, records.Record]) -> dict[str, dict[str, str]]
     return {"prompts": prompts, "tools": tools, "runtimes": runtimes}
 
 
-def _model_of(record: records.Record | None) -> str:
-    """The model that answered to an agent."""
-    model = record.ingredients.model if record is not None else None
-    return str(model["name"]) if model is not None else ""
+def _agents(rows: Sequence[Row], known: Mapping[str, records.Record]) -> dict[str, str]:
+    """Agent → the model that answered to it. A step that has agents without being one knows them from its record."""
+    found: dict[str, str] = {}
+    for row in rows:
+        record = known.get(row.id)
+        model = record.ingredients.model if record is not None else None
+        recorded = record.ingredients.definition.get("agent") if record is not None and model else None
+        name = row.agent_id or str(recorded or "").partition("@")[0]
+        if name:
+            found[name] = str(model["name"]) if model is not None else ""
+    return found
 
 
 def _step(row: Row, record: records.Record | None) -> Step:

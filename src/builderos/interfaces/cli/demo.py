@@ -7,24 +7,32 @@ import click
 
 from .story.stage import Failed, Stage, complain, stage, this_project
 
+_AGENTS = 3
+
 
 @click.command("demo")
 @click.option("--repo", metavar="PATH|URL", help="Repository to work on; by default this project's own.")
 @click.option(
-    "--act", type=click.IntRange(1, 2), default=1, show_default=True, help="Which part of the story."
+    "--act", type=click.IntRange(1, 3), default=1, show_default=True, help="Which part of the story."
 )
-def demo(repo: str | None, act: int) -> int:
+@click.option(
+    "--model", metavar="NAME", help="Live model for act 3, e.g. openai/NAME; else scripted replies."
+)
+def demo(repo: str | None, act: int, model: str | None) -> int:
     """Run the main job on a real repository and verify it."""
     source = repo or this_project()
-    if source is None:
+    if act == _AGENTS and repo is not None:
+        complain("act 3 brings its own repository: leave --repo out")
+        return 2
+    if source is None and act != _AGENTS:
         complain("say which repository to use: builderos demo --repo PATH|URL")
         return 2
-    if "://" not in source and os.path.exists(source):
+    if source and "://" not in source and os.path.exists(source):
         source = os.path.abspath(source)
     started = time.monotonic()
     try:
         with stage() as made:
-            _play(act, made, source)
+            _play(act, made, source or "", model)
             took = time.monotonic() - started
             print(f"\nAct {act}: {made.checked} statements checked in {took:.0f} s, all true", flush=True)
     except Failed as failure:
@@ -33,8 +41,12 @@ def demo(repo: str | None, act: int) -> int:
     return 0
 
 
-def _play(act: int, made: Stage, source: str) -> None:
-    if act == 1:
+def _play(act: int, made: Stage, source: str, model: str | None) -> None:
+    if act == _AGENTS:
+        from .story.team import Team
+
+        Team(made, model).play()
+    elif act == 1:
         from .story.delivery import Delivery
 
         Delivery(made, source).play()

@@ -44,6 +44,7 @@ class Shipping:
         self.branch = ""
         self.run_id = ""
         self.before: dict[str, Json] = {}
+        self.patience_s: float = PATIENCE_S
 
     def play(self) -> None:
         """Every scene; raises `Failed` at the first sentence that is not true."""
@@ -71,7 +72,7 @@ class Shipping:
 
     def _until(self, what: str, holds: Callable[[Json], bool]) -> Json:
         """The run once this holds. Raises `Failed` when it ends before, or takes too long."""
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + self.patience_s
         while True:
             run = self._run()
             if holds(run):
@@ -119,14 +120,14 @@ class Shipping:
         stage.say(f"SIGKILL while code runs; {' and '.join(sorted(self.before))} were done")
         began = time.monotonic()
         stage.start()
-        self._until("the run goes on by itself", lambda run: _step(run, "code")["status"] == "succeeded")
+        self._until("the run goes on by itself", lambda run: step_of(run, "code")["status"] == "succeeded")
         stage.say(f"it went on by itself, {time.monotonic() - began:.1f} s after the restart began")
 
     def people(self) -> None:
         """The test fails once and is tried again; somebody answers; somebody says yes."""
         stage = self.stage
         run = self._until("the run asks its question", lambda run: run["status"] == "waiting_input")
-        test = _step(run, "test")
+        test = step_of(run, "test")
         stage.check(
             (test["status"], test["attempt"]) == ("succeeded", 2), "the test failed once, then passed", test
         )
@@ -138,7 +139,7 @@ class Shipping:
         self._client.call("POST", where, {"answer": "beta"})
         stage.say("somebody answered: beta")
         run = self._until("the run waits for an approval", lambda run: run["status"] == "waiting_approval")
-        id_ = _step(run, "approve")["approval_id"]
+        id_ = step_of(run, "approve")["approval_id"]
         stage.refused(
             "policy_denied", "a yes of the workspace itself", self._client, f"/v1/approvals/{id_}",
             {"decision": "approve"},
@@ -212,7 +213,8 @@ def _in_the_middle(run: Json) -> bool:
     return states["docs"] == "succeeded" and states["code"] == "running"
 
 
-def _step(run: Json, name: str) -> Json:
+def step_of(run: Json, name: str) -> Json:
+    """One step of a run, by its name."""
     return next(step for step in run["steps"] if step["name"] == name)
 
 

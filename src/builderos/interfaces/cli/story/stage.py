@@ -39,6 +39,7 @@ class Stage:
         self.home = folder / "home"
         self.url = ""
         self.checked = 0
+        self.settings: dict[str, str] = {}  # more of them, for one story
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -48,7 +49,7 @@ class Stage:
         with log.open("ab") as out:
             before = out.tell()
             self._server = subprocess.Popen(
-                local.command(), env=local.environment(self.home, **SETTINGS), cwd=self.folder,
+                local.command(), env=local.environment(self.home, **SETTINGS, **self.settings), cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
