@@ -17,14 +17,17 @@ from builderos.core.yamlwords import Words, refused
 
 KEYS: Final = (
     "name", "version", "role", "description", "prompt_ref", "model", "toolset", "policy", "memory_profile", "limits",
-    "output", "verdict",
+    "output", "verdict", "harness",
 )  # fmt: skip
 _REQUIRED: Final = ("name", "role", "prompt_ref", "toolset")
 _REF: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}(?:@[A-Za-z0-9_.+^~-]{1,60})?\Z")
 _TOOL: Final = re.compile(r"(?:mcp:)?[A-Za-z][A-Za-z0-9_.*-]{0,99}\Z")
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@+-]{0,199}\Z")
 _GLOB: Final = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|\Z))[^\x00-\x1f\\]{1,256}\Z")
-_TIERS: Final = ("short", "episodic", "semantic", "vector")
+# The published agents that speak ACP, as their packages name the command: to be had in the sandbox.
+ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {"claude-code": ("claude-agent-acp",), "codex": ("codex-acp",)}
+_MAX_ARGUMENTS: Final = 50
+_TIERS: Final = ("short_term", "episodic", "semantic", "vector")
 _MAX_TOOLS: Final = 100
 
 
@@ -68,7 +71,7 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """An agent as its file says. `output`: JSON schema of its answer; `verdict`: the member of the answer that decides
-    whether its step passes, and the values with which it does."""
+    whether its step passes, and the values with which it does; `harness`: the command of a foreign agent that works in place of a model."""
 
     name: str
     role: str
@@ -85,6 +88,7 @@ class Agent:
     output: Mapping[str, Any] | None = None
     verdict: str | None = None
     passes: tuple[str, ...] = ()
+    harness: tuple[str, ...] = ()
 
     @property
     def ref(self) -> str:
@@ -100,6 +104,7 @@ def agent_of(data: Mapping[str, Any]) -> Agent:
     """The agent that `as_json` wrote."""
     made = dict(data)
     made["toolset"], made["passes"] = tuple(made["toolset"]), tuple(made["passes"])
+    made["harness"] = tuple(made["harness"])
     made["policy"] = Bounds(**{name: tuple(value) for name, value in made["policy"].items()})
     made["memory_profile"] = Memory(
         **(made["memory_profile"] | {"tiers": tuple(made["memory_profile"]["tiers"])})
@@ -142,7 +147,10 @@ class _AgentWords(Words):
             "memory_profile": self._memory,
             "limits": self._limits,
             "output": self._schema,
+            "harness": self._harness,
         })  # fmt: skip
+        if "harness" in keys and ("output" in keys or "verdict" in keys):
+            self.fault(keys["harness"], "harness", "a foreign agent answers in text", "Leave out output and verdict.")
         made |= self._model(keys["model"], "model") if "model" in keys else {}
         made |= self._verdict(keys["verdict"], "verdict") if "verdict" in keys else {}
         return None if self.issues else Agent(**made)
@@ -224,6 +232,18 @@ class _AgentWords(Words):
             self.fault(node, path, f"not a JSON schema: {error.message[:200]}", "Correct it.")
             return None
         return schema
+
+    def _harness(self, node: yaml.Node, path: str) -> tuple[str, ...] | None:
+        keys = self.mapping(node, path, ("acp",), required=("acp",))
+        if "acp" not in keys:
+            return None
+        item, where = keys["acp"], f"{path}.acp"
+        if isinstance(item, yaml.ScalarNode):
+            return ADAPTERS.get(str(self.choice(item, where, tuple(ADAPTERS))))
+        found = self.listed(item, where, _MAX_ARGUMENTS, lambda n, p: self.short(n, p, 4_096))
+        if not found:
+            self.fault(item, where, "there is no command", 'Write for example ["my-agent", "--acp"].')
+        return found or None
 
     def _verdict(self, node: yaml.Node, path: str) -> dict[str, Any]:
         keys = self.mapping(node, path, ("field", "passes"), required=("field", "passes"))

@@ -82,7 +82,7 @@ async def _run(at: At, script: str, timeout_s: float) -> Result:
         work = dataclasses.replace(at.work, name=f"{at.work.name}-{at.number}", attempt=attempt)
         folder = runs.workspace.folder_of(at.context, work)
         was_there = await durable.unit(functools.partial(_lay_out, at, work))
-        hosts, redactor = await durable.unit(functools.partial(_reach, at))
+        hosts, redactor = await durable.unit(functools.partial(reach, at))
         output = Output(redactor)
         outcome = await compute.execute(
             at.context, _order(at, work, str(folder), script, timeout_s, hosts), output
@@ -102,7 +102,7 @@ def _lay_out(at: At, work: Work) -> bool:
     return there
 
 
-def _reach(at: At) -> tuple[tuple[str, ...], Redactor]:
+def reach(at: At) -> tuple[tuple[str, ...], Redactor]:
     """The hosts that the step names and that the agent may reach; who started the run is asked by the jail itself."""
     call = call_of(at.context, at.work, at.agent, "run_shell")
     where = Resource(
@@ -155,10 +155,13 @@ def _told(at: At, work: Work, outcome: compute.Outcome, output: Output) -> Resul
 
 def _without_rules(at: At, before: str, tree: str) -> tuple[str, list[str]]:
     """What a command may not change is as it was: what it changes is known only behind it."""
-    if tree == before:
-        return tree, []
-    scratch = at.files.scratch
-    changes = scratch.changes(before, tree)
+    back = forbidden(at, before, tree)
+    return (at.files.scratch.edit(tree, back) if back else tree), sorted(back)
+
+
+def forbidden(at: At, before: str, tree: str) -> dict[str, repositories.Edit | None]:
+    """Changes that the agent may not make, by path: with what was there before."""
+    changes = at.files.scratch.changes(before, tree) if tree != before else {}
     denied = _denied(at, sorted(changes))
     back: dict[str, repositories.Edit | None] = {}
     for path, (was, now) in changes.items():
@@ -168,7 +171,7 @@ def _without_rules(at: At, before: str, tree: str) -> tuple[str, list[str]]:
         )  # nobody can say yes to a change that is made already
         if link or asks or path in denied or not may_change(at.agent, path):
             back[path] = repositories.Edit(was.oid, was.mode) if was is not None else None
-    return (scratch.edit(tree, back) if back else tree), sorted(back)
+    return back
 
 
 def _denied(at: At, paths: list[str]) -> set[str]:

@@ -21,7 +21,7 @@ from builderos.engine.durable import Durable
 from builderos.execution.runs import service as runs
 from builderos.trust.vault import service as vault
 
-from . import journal, packs
+from . import journal, packs, recalling
 from .calls import ASKED, Calls, Parked
 from .definition import Agent, agent_of
 from .journal import Session
@@ -69,7 +69,8 @@ async def carry_on(context: Context, work: Work, session: Session, say: Callable
         lambda: perform(context, work.call, lambda unit: journal.entries(unit, session), durable=False)
     )
     tools = await tools_for(context, work, agent)
-    return await _made(Calls(context, work, session, agent, tools, entries, below, say))
+    kind = ForeignCalls if agent.harness else Calls
+    return await _made(kind(context, work, session, agent, tools, entries, below, say))
 
 
 async def _made(calls: Calls) -> Done:
@@ -99,11 +100,13 @@ async def _made(calls: Calls) -> Done:
 
 
 async def _answered(calls: Calls) -> Any:
+    prompt: Mapping[str, Any] = calls.session.spec["prompt"]
+    if isinstance(calls, ForeignCalls):
+        return await foreign.work(calls, f"{prompt['text']}\n\n{calls.session.spec['task']}")
     from pydantic_ai.exceptions import UnexpectedModelBehavior
 
     from .loop import work
 
-    prompt: Mapping[str, Any] = calls.session.spec["prompt"]
     try:
         return await work(calls, str(prompt["text"]), str(calls.session.spec["task"]))
     except UnexpectedModelBehavior as error:
@@ -254,6 +257,8 @@ def spec_of(unit: Unit, work: Work, answer: Mapping[str, Any] | None = None) -> 
     given = {name: known[name] for name in version.inputs if name in known}
     text = vault.clean_text(unit, prompts.render(version, given))
     prompt = {"ref": version.spec.ref, "sha256": version.sha256, "text": text}
+    reminder = recalling.reminded(unit, work, agent, task)
+    task = f"{task}\n\n{reminder}" if reminder else task
     return {
         "agent": agent.as_json(), "source": source, "prompt": prompt, "task": vault.clean_text(unit, task),
     }  # fmt: skip
