@@ -1,5 +1,6 @@
 """A keeper in which something goes wrong: one room ends for it, nobody else notices, and nothing is left."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from builderos.integrations.bwrap import service, tree
+from builderos.integrations.bwrap import room, service, tree
 from tests.support.sandboxes import Yard, until, yard_in_temp
 
 # Looking at the disk goes wrong, or takes for ever, or a command cannot be ended, where a file of that name lies.
@@ -30,12 +31,12 @@ def has(folder, name):
         return False
     return True
 
-def bytes_in(folder, enough):
+async def bytes_in(folder, enough):
     if has(folder, "broken") or has(folder, "deaf"):
         raise RecursionError("too deep")
     while has(folder, "stuck"):
         pass
-    return counted(folder, enough)
+    return await counted(folder, enough)
 
 def ended(self, cause, grace_s=None):
     if has(self._workspace, "deaf"):
@@ -113,3 +114,29 @@ def test_a_server_stops_though_its_keeper_does_not_answer(
     os.kill(keeper, signal.SIGSTOP)
     yard.provider.close()
     until(lambda: not [pid for pid in below if tree.started_at(pid)])
+
+
+def test_looking_through_many_files_lets_other_rooms_have_their_turn(tmp_path: Path) -> None:
+    for number in range(5_000):
+        os.close(os.open(tmp_path / str(number), os.O_CREAT | os.O_WRONLY))
+
+    async def scene() -> tuple[int, int]:
+        turns, over = 0, asyncio.Event()
+
+        async def other() -> None:
+            nonlocal turns
+            while not over.is_set():
+                turns += 1
+                await asyncio.sleep(0)
+
+        running = asyncio.create_task(other())
+        folder = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+        held = await room.bytes_in(folder, 1 << 40)
+        os.close(folder)
+        over.set()
+        await running
+        return held, turns
+
+    held, turns = asyncio.run(scene())
+    assert held == 5_000 * 4096
+    assert turns > 2

@@ -9,9 +9,9 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 from builderos.core import folders
 from builderos.execution.compute.schema import Reason, Result, Spec, Tier, Use
@@ -30,6 +30,7 @@ _TICK_S: Final = 0.1
 _CLOSE_TICK_S: Final = 0.03  # where nobody but us holds memory back
 _SCAN_SHARE: Final = 20  # looking at the disk takes at most a twentieth of the time
 _LEAST_ENTRY: Final = 4096
+_SLICE_S, _BETWEEN = 0.005, 64  # how long one room may keep all others waiting, and how often it asks
 _BLOCK: Final = 512
 _SETTLE_S: Final = 5.0
 _FILE_TOO_LARGE: Final = 128 + signal.SIGXFSZ  # as a shell tells of it: the kernel ended who wrote on
@@ -71,6 +72,8 @@ class Room:
         self._status = b""
         self._seen = (0, time.monotonic())
         self._next_look = 0.0
+        self._look: asyncio.Task[None] | None = None
+        self._wall_s = 0.0
         self._rss = 0
         self._done = False
         self._broken = False
@@ -230,15 +233,15 @@ class Room:
             self._rss = max(self._rss, held)
         self._look_at_disk()
 
-    def _held(self) -> int:
+    async def _held(self) -> int:
         """Bytes of disk that the command holds; folders too deep to be looked through are more than it may hold."""
         enough = self.spec.limits.disk
         try:
-            held = bytes_in(self._workspace, enough) if self.spec.writable else 0
+            held = await bytes_in(self._workspace, enough) if self.spec.writable else 0
             if (scratch := self._built.scratch) is not None:
                 fd = os.open(scratch, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    held += bytes_in(fd, enough)
+                    held += await bytes_in(fd, enough)
                 finally:
                     os.close(fd)
         except folders.TooDeep as error:
@@ -247,10 +250,18 @@ class Room:
         return held
 
     def _look_at_disk(self) -> None:
+        if self._look is None and time.monotonic() >= self._next_look:
+            self._look = self._loop.create_task(self._looked())
+
+    async def _looked(self) -> None:
         began = time.monotonic()
-        if began < self._next_look:
+        try:
+            held = await self._held()
+        except Exception as error:  # noqa: BLE001  as in `_safely`
+            self._break(error)
+            self.end("lost")
             return
-        held, enough = self._held(), self.spec.limits.disk
+        enough = self.spec.limits.disk
         if held > enough:
             self.end("disk")
         took = time.monotonic() - began
@@ -259,6 +270,7 @@ class Room:
         full_in = (enough - held) / rate if rate else took * _SCAN_SHARE
         self._seen = (held, began)
         self._next_look = began + took + max(took, min(took * _SCAN_SHARE, full_in / 2))
+        self._look = None
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         self._timers.append(self._loop.call_later(seconds, self._safely, call))
@@ -285,12 +297,20 @@ class Room:
     def _exited(self) -> None:
         self._loop.remove_reader(self._seat.pidfd)
         _, status, used = os.wait4(self._seat.pid, 0)
+        self._done = True
+        self._wall_s = time.monotonic() - self._began
+        if self._look is not None:
+            self._look.cancel()
+        self._look = self._loop.create_task(self._finish(status, used))
+
+    async def _finish(self, status: int, used: resource.struct_rusage) -> None:
         try:
+            if self._cause is None and await self._held() > self.spec.limits.disk:
+                self._cause = "disk"
             result = self._summed_up(status, used)
         except Exception as error:  # noqa: BLE001  whoever waits for it waits for an answer
             self._break(error)
             result = Result(self._cause or "lost", None, detail=self._detail)
-        self._done = True
         try:
             self._ended(self, result, self._seat)
         finally:
@@ -299,9 +319,6 @@ class Room:
     def _summed_up(self, status: int, used: resource.struct_rusage) -> Result:
         with contextlib.suppress(OSError):
             self._status += os.read(self._built.status, 65536)
-        wall_s = time.monotonic() - self._began
-        if self._cause is None and self._held() > self.spec.limits.disk:
-            self._cause = "disk"
         group = self._seat.group
         if group is not None and self._cause in (None, "killed") and group.starved():
             self._cause = "oom"
@@ -315,7 +332,7 @@ class Room:
         self._output.end()
         proxy = self._proxy
         use = Use(
-            cpu_s=round(cpu_s, 4), wall_s=round(wall_s, 4), max_rss=peak,
+            cpu_s=round(cpu_s, 4), wall_s=round(self._wall_s, 4), max_rss=peak,
             io_read=used.ru_inblock * _BLOCK, io_written=used.ru_oublock * _BLOCK, output=self._output.total,
             network_sent=proxy.sent if proxy else 0, network_received=proxy.received if proxy else 0,
         )  # fmt: skip
@@ -353,12 +370,18 @@ class Room:
                 last.callback(self._built.close)
 
 
-def bytes_in(folder: int, enough: int) -> int:
+async def bytes_in(folder: int, enough: int) -> int:
     """Bytes of disk below a folder; every entry counts at least a block, for an empty file fills a disk, too.
-    Stops counting soon after `enough`. Raises `folders.TooDeep`."""
-    total = 0
-    for found in folders.entries(folder):
-        total += max(_LEAST_ENTRY, found.info.st_blocks * _BLOCK)
-        if total > enough:
-            break
+    Stops counting soon after `enough`, and lets others have their turn meanwhile: there may be hundreds of thousands of
+    entries. Raises `folders.TooDeep`.
+    """
+    total, until = 0, time.monotonic() + _SLICE_S
+    with contextlib.closing(folders.entries(folder)) as found:
+        for number, entry in enumerate(found):
+            total += max(_LEAST_ENTRY, entry.info.st_blocks * _BLOCK)
+            if total > enough:
+                break
+            if number % _BETWEEN == 0 and time.monotonic() > until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + _SLICE_S
     return total
