@@ -9,12 +9,13 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 DEEPEST: Final = 256
+_Level: TypeAlias = tuple[int, Iterator[str]]
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -34,7 +35,7 @@ class Found:
     info: os.stat_result
 
 
-def entries(folder: int) -> Iterator[Found]:
+def entries(folder: int) -> Generator[Found]:
     """Everything below an open folder, links not followed; what vanishes meanwhile is left out.
 
     Raises `TooDeep`, and `OSError` where the folder itself cannot be read.
@@ -43,22 +44,33 @@ def entries(folder: int) -> Iterator[Found]:
     levels = [(root, _listed(root))]
     try:
         while levels:
-            fd, names = levels[-1]
-            name = next(names, None)
-            if name is None:
-                os.close(levels.pop()[0])
-                continue
-            info = _stat(name, fd)
-            if info is None:
-                continue
-            yield Found(name, fd, info)
-            if stat.S_ISDIR(info.st_mode) and (below := _opened(name, fd)) >= 0:
-                levels.append((below, _listed(below)))
-                if len(levels) > DEEPEST:
-                    raise TooDeep
+            if (found := _next(levels)) is not None:
+                yield found
+                _go_down(found, levels)
     finally:
         for fd, _ in levels:
             os.close(fd)
+
+
+def _next(levels: list[_Level]) -> Found | None:
+    """The next entry of the deepest level; None where that has none, and is left, or where it is gone."""
+    fd, names = levels[-1]
+    name = next(names, None)
+    if name is None:
+        levels.pop()
+        os.close(fd)
+        return None
+    info = _stat(name, fd)
+    return None if info is None else Found(name, fd, info)
+
+
+def _go_down(found: Found, levels: list[_Level]) -> None:
+    if not stat.S_ISDIR(found.info.st_mode):
+        return
+    if (below := _opened(found.name, found.parent)) >= 0:
+        levels.append((below, _listed(below)))
+    if len(levels) > DEEPEST:
+        raise TooDeep
 
 
 def remove(folder: Path | str, *, dir_fd: int | None = None) -> None:
@@ -85,26 +97,26 @@ def _remove_flat(folder: Path | str, dir_fd: int | None) -> None:
         waiting = list(_listed(root))
         while waiting:
             name = waiting.pop()
-            if _gone(name, root):
+            if _gone(name, root) or (fd := _opened(name, root)) < 0:
                 continue
-            fd = _opened(name, root)
-            if fd < 0:
-                continue
-            for inner in list(_listed(fd)):
-                if _gone(inner, fd):
-                    continue
-                count += 1
-                own = f"{token}.{count}"
-                try:
-                    os.rename(inner, own, src_dir_fd=fd, dst_dir_fd=root)
-                except OSError:  # it stays where it is, and so does what it lies in
-                    continue
-                waiting.append(own)
+            inner = [one for one in _listed(fd) if not _gone(one, fd)]
+            for number, one in enumerate(inner, count):
+                waiting += _moved(one, fd, root, f"{token}.{number}")
+            count += len(inner)
             os.close(fd)
             _gone(name, root)
     finally:
         os.close(root)
     shutil.rmtree(folder, ignore_errors=True, dir_fd=dir_fd)
+
+
+def _moved(name: str, parent: int, root: int, own: str) -> list[str]:
+    """Move a folder up under a name of its own; nothing where it cannot be: it stays, and so does what it lies in."""
+    try:
+        os.rename(name, own, src_dir_fd=parent, dst_dir_fd=root)
+    except OSError:
+        return []
+    return [own]
 
 
 def _gone(name: str, parent: int) -> bool:

@@ -8,8 +8,8 @@ from typing import Final, Literal, get_args
 Kind = Literal[
     "org", "repo", "sbx", "br", "crd", "act", "chg", "apr", "pul", "bak", "shr", "alt", "tok", "req", "evt", "rel",
     "key", "nte", "pol", "usr", "sva", "inv", "ses", "oac", "idp",
-    "whk", "dlv", "wks", "prj", "grt", "sec", "snk", "hld", "run", "pip", "prm", "evl", "trg", "stp", "sbr", "art", "upl", "aiu", "mem",
-    "dep", "plc",
+    "whk", "dlv", "wks", "prj", "grt", "sec", "snk", "hld", "run", "pip", "trg", "stp", "sbr", "art", "upl",
+    "prm", "evl", "aiu", "mem", "dep", "plc",
 ]  # fmt: skip
 
 KINDS: Final[tuple[str, ...]] = get_args(Kind)

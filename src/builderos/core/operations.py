@@ -47,8 +47,8 @@ class Live:
     """A reply that goes on while something happens: frames of Server-Sent Events, e.g. `b"id: 1\\ndata: {}\\n\\n"`.
 
     The door opens `frames` on its event loop, sends heartbeats between them, and ends the reply when it has gone on
-    for long, where it is resumable: clients come back with the header Last-Event-ID, which is the member `last_event_id` of the
-    body.
+    for long, where it is resumable: clients come back with the header Last-Event-ID, which is the member
+    `last_event_id` of the body.
     """
 
     frames: Callable[[], AsyncIterator[bytes]]

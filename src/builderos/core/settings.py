@@ -181,7 +181,10 @@ class Settings(BaseSettings):
         4, ge=1, le=1024, description="Commands of runs that this process has run at once."
     )
     max_deployments: int = Field(
-        20, ge=1, le=1000, description="Environments of one repository, previews included, that are live at once."
+        20,
+        ge=1,
+        le=1000,
+        description="Environments of one repository, previews included, that are live at once.",
     )
     queues: str = Field(
         "steps",
@@ -195,7 +198,8 @@ class Settings(BaseSettings):
         "the home when unset.",
     )
     ai_model: str | None = Field(
-        None, description="The model that `default` means, e.g. openai/some-model; as the server's file says when unset."
+        None,
+        description="The model that `default` means, e.g. openai/a-model; as the server's file says when unset.",
     )
     ai_networks: str = Field(
         "", description="Networks of this server's own in which providers of models may be, e.g. 10.1.0.0/16."

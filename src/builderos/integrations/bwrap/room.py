@@ -9,9 +9,9 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final
 
 from builderos.core import folders
 from builderos.execution.compute.schema import Reason, Result, Spec, Tier, Use
