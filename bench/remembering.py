@@ -178,7 +178,7 @@ def _whole(report: Report, home: Home, repo_id: str, questions: list[Question], 
         if not found.items:
             raise RuntimeError("nothing was found")
     spread = statistics.quantiles(took, n=20)
-    way = "by the index" if count > EXACT else "all compared"
+    way = "by the index" if count > EXACT // 5 else "all compared"
     how = f"{count:,} items, {way}; p95 {spread[-1]:.1f} ms; policy aside, in process"
     report.at_most("recall by words and vectors [ms]", statistics.median(took), 15, how)
 
