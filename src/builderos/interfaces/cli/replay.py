@@ -23,7 +23,7 @@ COLUMNS: Final = (("name", "STEP"), ("verdict", "VERDICT"), ("why", "WHY"))
 @click.command(cls=Verb)
 @click.argument("run_id", metavar="RUN")
 @click.option("--against", metavar="WHAT",
-              help="Change one thing: param.goal=x, env.MODE=b, pipeline@1.1.0; planner@2.0.0 is a prompt.")  # fmt: skip
+              help="Change one thing: param.goal=x, env.MODE=b, pipeline@1.1.0, planner@2.0.0.")  # fmt: skip
 @click.option("--no-wait", is_flag=True, help="Only start it.")
 @on_repo
 @click.pass_obj
