@@ -122,7 +122,13 @@ class Gateway:
     def prepare_all(self, calls: Sequence[Call], kind: Kind, bodies: Sequence[Json]) -> list[Job | Problem]:
         """Likewise, many requests of one actor in one transaction; one that is refused is no matter to the others."""
         file = self.files.current()
-        return perform(self._context, calls[0], lambda u: admitting.admit_all(u, file, calls, kind, bodies))
+        # The rows outlive this process, and the database's: what a power loss forgets, it forgets with the answers.
+        return perform(
+            self._context,
+            calls[0],
+            lambda u: admitting.admit_all(u, file, calls, kind, bodies),
+            durable=False,
+        )
 
     def admit(self, unit: Unit, kind: Kind, body: Json, about: About) -> Job:
         """The part of `prepare` that stands in a unit: with its commit the request is let through."""
