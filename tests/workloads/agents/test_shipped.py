@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builderos.execution.compute.service import SandboxProviders
-from builderos.integrations.recorded import service as recorded
+from builderos.interfaces.cli.story import teashop
 from builderos.workloads.deployments.ports import Deployers
 from tests.support.databases import Databases
 from tests.support.deployers import get
@@ -22,18 +22,18 @@ GOAL = {"goal": "Add rate limiting to this API", "by": "agents"}
 
 @pytest.fixture(scope="module")
 def ship(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ship]:
-    source = make_repository(tmp_path_factory.mktemp("made") / "repo", dict(recorded.repository()))
+    source = make_repository(tmp_path_factory.mktemp("made") / "repo", dict(teashop.repository()))
     with databases.fresh() as database, ship_in_temp(database, ai_anonymous=True) as made:
         needs_strong(made.context.get(SandboxProviders).probe("local"))
         made.context.put(Deployers, quick(made))
-        provider_file(made.world.home, recorded.provider_file())
-        made.world.import_repo(Path(source), recorded.SAMPLE)
+        provider_file(made.world.home, teashop.provider_file())
+        made.world.import_repo(Path(source), teashop.NAME)
         yield made
 
 
 def started(ship: Ship, pipeline: str, **params: str) -> str:
     """A run of the owner on a branch of its own; its id."""
-    ship.box = ship.world.open_sandbox(recorded.SAMPLE)
+    ship.box = ship.world.open_sandbox(teashop.NAME)
     return again(ship, pipeline, **params)
 
 
@@ -125,7 +125,7 @@ def test_the_branchs_own_check_refuses_rows_that_nobody_transformed(ship: Ship) 
 
 
 def test_on_a_changed_repository_the_script_fails_and_says_what_differs(ship: Ship) -> None:
-    ship.box = ship.world.open_sandbox(recorded.SAMPLE)
+    ship.box = ship.world.open_sandbox(teashop.NAME)
     changed = read(ship, "shop/api.py").replace("def answer(target, client):", "def answer(target, who):")
     ship.box.commit({"shop/api.py": changed})
 

@@ -14,12 +14,9 @@ from builderos.execution.gateway.schema import Json, Label
 from builderos.execution.gateway.service import Provider
 
 from .cassettes import Cassettes, asked
-from .samples import NAME as SAMPLE
-from .samples import provider_file, repository
 from .scripts import Scripts
 from .wire import DONE, completion_of, events_of, line
 
-__all__ = ["SAMPLE", "RecordedProvider", "provider_file", "repository"]
 _OK = 200
 
 

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from builderos.integrations.recorded.service import SAMPLE, provider_file, repository
-
 from .shipping import Shipping, step_of
 from .stage import Failed, Json, Stage
+from .teashop import MODEL, NAME, provider_file, repository
 
 GOAL: Final = "Add rate limiting to this API"
 AGENTS: Final = {"think": "planner", "build": "builder", "document": "docwriter", "review": "reviewer"}
-SCRIPTED: Final = "scripted/teashop"
 MOST: Final = 60  # requests of a client in a minute, as the scripted plan has it
 
 
@@ -28,7 +26,7 @@ class Team(Shipping):
         super().__init__(stage, "")
         self.model = model
         self.label = "live" if model else "scripted"
-        stage.settings = {"BUILDEROS_AI_MODEL": model or SCRIPTED, "BUILDEROS_SSOT": str(stage.home)}
+        stage.settings = {"BUILDEROS_AI_MODEL": model or MODEL, "BUILDEROS_SSOT": str(stage.home)}
         self.patience_s = 1800 if model else 60
 
     def scenes(self) -> tuple[tuple[str, Callable[[], None]], ...]:
@@ -47,7 +45,7 @@ class Team(Shipping):
 
     def open(self) -> None:
         """A real git repository, a server, a workspace that a member opens, a run."""
-        stage, folder = self.stage, self.stage.folder / SAMPLE
+        stage, folder = self.stage, self.stage.folder / NAME
         for path, content in repository().items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(content, "utf-8")
@@ -59,12 +57,12 @@ class Team(Shipping):
             models.parent.mkdir(parents=True)
             models.write_text(provider_file(), "utf-8")
         stage.start()
-        repo = stage.owner().call("POST", "/v1/repos/import", {"source": str(folder), "name": SAMPLE})
-        stage.say(f"imported {SAMPLE}, {len(repository())} files", repo["head_sha"])
-        opened = stage.owner().call("POST", "/sandbox/init", {"mode": "branch", "repo_name": SAMPLE})
+        repo = stage.owner().call("POST", "/v1/repos/import", {"source": str(folder), "name": NAME})
+        stage.say(f"imported {NAME}, {len(repository())} files", repo["head_sha"])
+        opened = stage.owner().call("POST", "/sandbox/init", {"mode": "branch", "repo_name": NAME})
         self.token, self.branch = opened["reuse_token"], opened["branch"]
         wish = {
-            "pipeline": "feature_pipeline", "repo_name": SAMPLE, "branch": self.branch,
+            "pipeline": "feature_pipeline", "repo_name": NAME, "branch": self.branch,
             "params": {"goal": GOAL, "by": "agents"},
         }  # fmt: skip
         self.run_id = stage.owner().call("POST", "/v1/runs", wish)["run_id"]
@@ -148,13 +146,13 @@ class Team(Shipping):
     def why(self) -> None:
         """From a generated line to the prompt and the model, on the command line."""
         stage = self.stage
-        read = {"repo_name": SAMPLE, "branch": self.branch, "mode": "single", "path": "shop/api.py"}
+        read = {"repo_name": NAME, "branch": self.branch, "mode": "single", "path": "shop/api.py"}
         text = self._client.call("POST", "/system/fetch_files", read)["files"][0]["content"]
         number = next(
             n for n, line in enumerate(text.splitlines(), 1) if line not in repository()["shop/api.py"]
         )
         said = self._builderos("why", f"shop/api.py:{number}")
-        for word in ("builder@1.0.0", "#sha256:", self.model or SCRIPTED.partition("/")[2], self.run_id):
+        for word in ("builder@1.0.0", "#sha256:", self.model or MODEL.partition("/")[2], self.run_id):
             stage.check(word in said, f"builderos why names {word}", said)
         print("\n".join(f"      {line}" for line in said.splitlines() if line), flush=True)
 
