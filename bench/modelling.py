@@ -125,7 +125,8 @@ async def _ask(reader: Any, writer: Any, request: bytes, leave: bool) -> None:
 
 
 async def load(port: int, path: str, token: str, count: int, at_once: int, stream: bool, aborts: int) -> None:
-    """`count` requests; every `aborts`-th one (0: none) is left in the middle. Prints their seconds as JSON."""
+    """`count` requests; every `aborts`-th one (0: none) is slow and left in the middle; -1: all of them are
+    slow, and none is left. Prints their seconds as JSON."""
     took: list[float] = []
     left = iter(range(count))
 
@@ -145,11 +146,11 @@ async def load(port: int, path: str, token: str, count: int, at_once: int, strea
     async def worker() -> None:
         reader = writer = None
         for number in left:
-            leave = bool(aborts) and number % aborts == 0
+            held = bool(aborts) and number % aborts == 0
             if writer is None or writer.is_closing():
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
             began = time.perf_counter()
-            await _ask(reader, writer, slow if leave else ordinary, leave)
+            await _ask(reader, writer, slow if held else ordinary, held and aborts > 0)
             took.append(time.perf_counter() - began)
         if writer is not None:
             writer.close()

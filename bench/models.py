@@ -244,7 +244,7 @@ def killed(report: Report, home: Home, server: Server, model: int) -> None:
         64,
         64,
         1,
-        1,
+        -1,
         stderr=subprocess.DEVNULL,
     )
     while len(held := [row for row in rows(home) if row.id not in before]) < 16:
