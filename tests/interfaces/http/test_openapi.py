@@ -28,6 +28,7 @@ NAMED_OTHERWISE = {
     "validatePipeline": "a text, which lies nowhere yet",
     "listPipelines": "published ones belong to the organisation",
     "listTriggers": "belong to the organisation",
+    "listEvals": "results of the whole organisation; a suite is tried on a branch",
     "listSandboxes": "lists sandboxes of all repositories, shows nothing inside them",
 }
 # What systems outside call: their signature is their credential. The list only shrinks.
