@@ -69,8 +69,7 @@ async def carry_on(context: Context, work: Work, session: Session, say: Callable
         lambda: perform(context, work.call, lambda unit: journal.entries(unit, session), durable=False)
     )
     tools = await tools_for(context, work, agent)
-    kind = ForeignCalls if agent.harness else Calls
-    return await _made(kind(context, work, session, agent, tools, entries, below, say))
+    return await _made(Calls(context, work, session, agent, tools, entries, below, say))
 
 
 async def _made(calls: Calls) -> Done:
@@ -101,8 +100,6 @@ async def _made(calls: Calls) -> Done:
 
 async def _answered(calls: Calls) -> Any:
     prompt: Mapping[str, Any] = calls.session.spec["prompt"]
-    if isinstance(calls, ForeignCalls):
-        return await foreign.work(calls, f"{prompt['text']}\n\n{calls.session.spec['task']}")
     from pydantic_ai.exceptions import UnexpectedModelBehavior
 
     from .loop import work
