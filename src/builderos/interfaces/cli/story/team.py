@@ -152,7 +152,10 @@ class Team(Shipping):
             n for n, line in enumerate(text.splitlines(), 1) if line not in repository()["shop/api.py"]
         )
         said = self._builderos("why", f"shop/api.py:{number}")
-        for word in ("builder@1.0.0", "#sha256:", self.model or MODEL.partition("/")[2], self.run_id):
+        who = "builder@1.0.0 (" + (
+            "" if self.model else f"{NAME})"
+        )  # a live model has the name that it gives itself
+        for word in (who, "prompt builder@1.0.0#sha256:", self.run_id):
             stage.check(word in said, f"builderos why names {word}", said)
         print("\n".join(f"      {line}" for line in said.splitlines() if line), flush=True)
 
