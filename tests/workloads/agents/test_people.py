@@ -229,3 +229,15 @@ def test_everybody_who_may_see_the_run_sees_what_its_agent_did(ship: Ship, model
     assert [c["text"] for c in rest["items"]] == ["Done."]
     stranger = ship.world.open_sandbox()
     ship.world.problem(ship.world.http.get(path, headers=stranger.headers), "not_found")
+
+
+def test_an_agent_that_works_in_rounds_is_told_things_too(ship: Ship, model: Scripted) -> None:
+    open_: set[int] = {2}
+    model.held = lambda turn: turn.number in open_
+    model.lines["builder"] = [use(("list_files", {})), say("Done.")]
+    rounds = 'steps:\n  - {id: build, action: rounds, inputs: {goal: Work, tests: "true"}}\n'
+    id_ = ship.start(ship.pipeline(rounds))
+    post(ship, f"/v1/steps/{heard(ship, model, 1)}/message", text="Use tabs.")
+    open_.add(1)
+    assert ship.until(id_)["status"] == "succeeded"
+    assert model.requests("builder")[1]["messages"][-1] == {"role": "user", "content": "Use tabs."}

@@ -191,7 +191,8 @@ def interrupt(unit: Unit, body: InterruptIn) -> Told:
 def _working(unit: Unit, step_id: str) -> tuple[Any, Any, tuple[str, ...]]:
     run_, step = runs.seen_step(unit, step_id)
     decision = runs.require(unit, "run.answer", run_)
-    if step.agent_id is None or step.ended_at is not None:
+    has_agents = step.agent_id is not None or journal.newest(unit, step.id) is not None
+    if not has_agents or step.ended_at is not None:
         raise _not_working(step)
     return run_, step, decision.rules
 
