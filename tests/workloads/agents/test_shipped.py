@@ -74,6 +74,9 @@ def test_a_feature_is_planned_built_in_lanes_repaired_reviewed_approved_proposed
     ship: Ship,
 ) -> None:
     id_ = started(ship, "feature_pipeline", **GOAL)
+    waiting(ship, id_, "approve")
+    context = ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{id_}/context"))
+    assert [(gate["kind"], gate["name"]) for gate in context["open_questions"]] == [("approval", "approve")]
     decide(ship, id_, "approve")
     run = ship.until(id_)
 
@@ -88,11 +91,22 @@ def test_a_feature_is_planned_built_in_lanes_repaired_reviewed_approved_proposed
     assert read(ship, "docs/limits.md").startswith("# Limits\n")
     made = ship.box.post("/git/log")["items"][0]["agent_version"]
     assert made == "builder@1.0.0 (teashop), docwriter@1.0.0 (teashop)"
+    context = ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{id_}/context"))
+    assert [(d["kind"], d["name"], d["by"], d["said"]) for d in context["decisions"]][:1] == [
+        ("verdict", "review", "reviewer", "approve")
+    ]
+    assert context["decisions"][1]["kind"] == "approval", context["decisions"]
+    assert context["decisions"][1]["by"], context["decisions"]
+    assert (context["decisions"][1]["said"], context["open_questions"]) == ("approved", [])
     url = steps["deploy_preview"]["result"]["preview_url"]
     statuses = [get(url, "/items").status for _ in range(70)]
     assert statuses.count(429) >= 5, "what was built is what answers"
     used = ship.world.ok(ship.world.as_owner("GET", f"/v1/ai/usage?run_id={id_}&limit=100"))["items"]
     assert {row["label"] for row in used} == {"scripted"}
+    replay_id = ship.world.ok(ship.world.as_owner("POST", f"/v1/runs/{id_}/replay", json={}), 202)["run_id"]
+    ship.until(replay_id)
+    found = ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{replay_id}/replay"))
+    assert found["reproduced"], found
 
 
 def test_a_hotfix_is_found_mended_tested_and_brought_to_production_after_two_yeses(ship: Ship) -> None:

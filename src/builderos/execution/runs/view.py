@@ -117,7 +117,8 @@ def view(unit: Unit, body: ViewIn) -> RunView:
         run=summary(run), params=run.params, timeline=timeline, now=[_brief(row) for row in live],
         failed=[_brief(row) for row in _failed(unit, run)], diff=diff_of(unit, run),
         artifacts=artifacts.reading.listed(unit, ListIn(run_id=run.id, limit=_ARTIFACTS)),
-        provenance=_provenance(unit, run), gates=_gates(unit, run, live), preview_url=run.preview_url, last_event=seen,
+        provenance=_provenance(unit, run), gates=gates_of(unit, run, live), preview_url=run.preview_url,
+        last_event=seen,
     )  # fmt: skip
 
 
@@ -161,7 +162,8 @@ def _brief(row: Row) -> Brief:
     )  # fmt: skip
 
 
-def _gates(unit: Unit, run: Row, live: list[Row]) -> list[Gate]:
+def gates_of(unit: Unit, run: Row, live: list[Row]) -> list[Gate]:
+    """What waits for a person in these steps, and the last approvals of the run that were decided."""
     found: list[Gate] = []
     shown: set[str] = set()
     for row in live:

@@ -3,7 +3,7 @@
 from builderos.core.operations import Download, Live, Operations
 from builderos.core.unit import Unit
 
-from . import events_serve, logs_serve, view
+from . import events_serve, logs_serve, view, view_context
 
 routes = Operations("runs")
 _EVENTS = "text/event-stream"
@@ -13,6 +13,12 @@ _EVENTS = "text/event-stream"
 def view_run(unit: Unit, body: view.ViewIn) -> view.RunView:
     """Show a run's page: timeline, diff, artifacts, provenance and what waits for a person, in one reply."""
     return view.view(unit, body)
+
+
+@routes.get("/v1/runs/{id}/context", "showRunContext")
+def show_run_context(unit: Unit, body: view_context.ContextIn) -> view_context.RunContext:
+    """Show what the steps of a run share: artifacts, decisions with who made them and why, open questions."""
+    return view_context.context(unit, body)
 
 
 @routes.get("/v1/runs/{id}/events", "followRun", media_types=(_EVENTS,))
