@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from builderos.core.ids import new_id
+from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
@@ -47,13 +48,18 @@ def open_row(unit: Unit, order: Order) -> Opened:
     tier = tier_for(unit, order, probe, chosen.provider.tier)
     if tier not in ("strong", "weak", "remote"):
         return Opened(None, approval=tier)
+    if order.serves and tier != "strong":
+        raise Problem(
+            "unavailable", "this command has to be spoken with, which the strong sandbox of this machine alone allows",
+            hint="Use the provider local, on a machine with bubblewrap.",
+        )  # fmt: skip
     quotas.budgets.spend_processor(unit, policy.document_in_force(unit).limits.cpu_seconds)
     where = _place_of(unit, order)
     hosts, events = _granted(unit, order, where, chosen.provider.hosts)
     spec = Spec(
         order.name, order.command, order.workspace, runtime=chosen.runtime.name, env=tuple(order.env.items()),
         secrets=_secrets(unit, order, where), hosts=hosts, limits=chosen.profile.limits(order.timeout_s),
-        tier=tier, image=chosen.runtime.image or "", gpu=chosen.profile.gpu,
+        tier=tier, image=chosen.runtime.image or "", gpu=chosen.profile.gpu, serves=order.serves,
     )  # fmt: skip
     spec.check()
     if found is None:

@@ -32,7 +32,8 @@ class Order:
     `call`: on whose behalf, through which door. `argv`, or `script` for a shell. `workspace`: a folder of this machine
     that holds the step's input tree, changed in place. `repo_id`, `branch`, `environment`: where the run acts, for the
     policy. `network`: hosts; of these the command reaches what the policy grants. `timeout_s` can only shorten the
-    profile's. `logs_ref` is kept with the execution.
+    profile's. `logs_ref` is kept with the execution. `serves`: the port of the command's own loopback at which `dial`
+    reaches it; the strong tier of `local` alone has that.
     """
 
     call: Call
@@ -52,6 +53,7 @@ class Order:
     branch: str | None = None
     environment: str | None = None
     logs_ref: str | None = None
+    serves: int = 0
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from .away import (
 from .beneath import Beneath
 from .carrying import packed_files, unpacked
 from .costs import credits_of
+from .dialing import GREETING, dial
 from .execution import execute, outcome_of, usage_of
 from .opening import runtime_of
 from .orders import Order, Outcome, SecretAsked
@@ -27,6 +28,7 @@ from .waiting import finished, run
 
 __all__ = [
     "ACCOUNT",
+    "GREETING",
     "HOME",
     "SECRETS",
     "WORKSPACE",
@@ -43,6 +45,7 @@ __all__ = [
     "Seen",
     "command_of",
     "credits_of",
+    "dial",
     "environment_of",
     "execute",
     "finished",

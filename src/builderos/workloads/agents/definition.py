@@ -25,7 +25,10 @@ _TOOL: Final = re.compile(r"(?:mcp:)?[A-Za-z][A-Za-z0-9_.*-]{0,99}\Z")
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@+-]{0,199}\Z")
 _GLOB: Final = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|\Z))[^\x00-\x1f\\]{1,256}\Z")
 # The published agents that speak ACP, as their packages name the command: to be had in the sandbox.
-ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {"claude-code": ("claude-agent-acp",), "codex": ("codex-acp",)}
+ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "claude-code": ("claude-agent-acp",),
+    "codex": ("codex-acp",),
+}
 _MAX_ARGUMENTS: Final = 50
 _TIERS: Final = ("short_term", "episodic", "semantic", "vector")
 _MAX_TOOLS: Final = 100
@@ -71,7 +74,7 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """An agent as its file says. `output`: JSON schema of its answer; `verdict`: the member of the answer that decides
-    whether its step passes, and the values with which it does; `harness`: the command of a foreign agent that works in place of a model."""
+    whether its step passes, and the values with which it does; `harness`: the command of a foreign agent."""
 
     name: str
     role: str
@@ -150,7 +153,9 @@ class _AgentWords(Words):
             "harness": self._harness,
         })  # fmt: skip
         if "harness" in keys and ("output" in keys or "verdict" in keys):
-            self.fault(keys["harness"], "harness", "a foreign agent answers in text", "Leave out output and verdict.")
+            self.fault(
+                keys["harness"], "harness", "a foreign agent answers in text", "Leave out output and verdict."
+            )
         made |= self._model(keys["model"], "model") if "model" in keys else {}
         made |= self._verdict(keys["verdict"], "verdict") if "verdict" in keys else {}
         return None if self.issues else Agent(**made)
@@ -240,10 +245,16 @@ class _AgentWords(Words):
         item, where = keys["acp"], f"{path}.acp"
         if isinstance(item, yaml.ScalarNode):
             return ADAPTERS.get(str(self.choice(item, where, tuple(ADAPTERS))))
-        found = self.listed(item, where, _MAX_ARGUMENTS, lambda n, p: self.short(n, p, 4_096))
-        if not found:
-            self.fault(item, where, "there is no command", 'Write for example ["my-agent", "--acp"].')
-        return found or None
+        given: Any = self.value(item, where)
+        words = cast("list[Any]", given) if isinstance(given, list) else []
+        if not 0 < len(words) <= _MAX_ARGUMENTS or not all(
+            isinstance(w, str) and w.isprintable() for w in words
+        ):
+            self.fault(
+                item, where, "not a command with its arguments", 'Write for example ["my-agent", "--acp"].'
+            )
+            return None
+        return tuple(words)
 
     def _verdict(self, node: yaml.Node, path: str) -> dict[str, Any]:
         keys = self.mapping(node, path, ("field", "passes"), required=("field", "passes"))

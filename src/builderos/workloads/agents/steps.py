@@ -21,9 +21,10 @@ from builderos.engine.durable import Durable
 from builderos.execution.runs import service as runs
 from builderos.trust.vault import service as vault
 
-from . import journal, packs, recalling
+from . import foreign, journal, packs, recalling
 from .calls import ASKED, Calls, Parked
 from .definition import Agent, agent_of
+from .foreign import ForeignCalls
 from .journal import Session
 from .limits import Reached
 from .toolsets import tools_for
@@ -69,7 +70,8 @@ async def carry_on(context: Context, work: Work, session: Session, say: Callable
         lambda: perform(context, work.call, lambda unit: journal.entries(unit, session), durable=False)
     )
     tools = await tools_for(context, work, agent)
-    return await _made(Calls(context, work, session, agent, tools, entries, below, say))
+    kind = ForeignCalls if agent.harness else Calls
+    return await _made(kind(context, work, session, agent, tools, entries, below, say))
 
 
 async def _made(calls: Calls) -> Done:
@@ -100,12 +102,15 @@ async def _made(calls: Calls) -> Done:
 
 async def _answered(calls: Calls) -> Any:
     prompt: Mapping[str, Any] = calls.session.spec["prompt"]
+    text, task = str(prompt["text"]), str(calls.session.spec["task"])
+    if isinstance(calls, ForeignCalls):
+        return await foreign.work(calls, f"{text}\n\n{task}")
     from pydantic_ai.exceptions import UnexpectedModelBehavior
 
     from .loop import work
 
     try:
-        return await work(calls, str(prompt["text"]), str(calls.session.spec["task"]))
+        return await work(calls, text, task)
     except UnexpectedModelBehavior as error:
         raise Reached("mistakes", f"the model gives no usable answer: {error}"[:500]) from error
 

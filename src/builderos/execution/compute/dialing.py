@@ -1,0 +1,59 @@
+"""Speaking with a command while it runs: a line to the port that its order says it serves."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+from builderos.core.context import Context
+
+from .orders import Order
+from .ports import SandboxProvider
+from .providers import SandboxProviders
+
+GREETING: Final = b"+"
+_AGAIN_S: Final = 0.02
+
+
+class _Reached(SandboxProvider, Protocol):
+    def door(self, sandbox_id: str) -> Path:
+        """The socket file at which what the order serves is reached."""
+        ...
+
+
+async def dial(
+    context: Context, order: Order, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A line to the command of an order that is being executed; `limit`: bytes of one line of text.
+
+    It tries until the command answers with `GREETING`: a line that nobody takes inside ends at once. So the caller
+    bounds the time, and looks whether the command still runs.
+    """
+    providers = context.get(SandboxProviders)
+    provider = cast("_Reached", await asyncio.to_thread(providers.provider, "local"))
+    door = provider.door(order.name)
+    while True:
+        try:
+            reader, writer = await _connected(door, limit)
+        except (FileNotFoundError, ConnectionRefusedError):
+            await asyncio.sleep(_AGAIN_S)
+            continue
+        try:
+            if await reader.read(len(GREETING)) == GREETING:
+                return reader, writer
+        except ConnectionError:
+            pass  # as good as an end: nobody listens inside yet
+        except BaseException:
+            writer.close()
+            raise
+        writer.close()
+        await asyncio.sleep(_AGAIN_S)
+
+
+async def _connected(door: Path, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """By way of the open folder: the path of a socket may have 107 bytes, that of a folder more."""
+    held = os.open(door.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{held}/{door.name}", limit=limit)
+    finally:
+        os.close(held)
