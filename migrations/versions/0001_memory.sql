@@ -101,7 +101,7 @@ create function ops.recall(
 language plpgsql security definer set search_path from current as $$
 declare
   o text := ops.org();
-  q tsquery := websearch_to_tsquery('english', p_text);
+  q tsquery;
   place text := 'org_id = $1 and repo_id = $2 and branch_id = any ($3) and agent = any ($4) and run_id in ('''', $5) '
     'and tier = any ($6)';
   near text;
@@ -115,6 +115,11 @@ declare
   hits text[] := '{}';
   more text[] := '{}';
 begin
+  begin
+    q := websearch_to_tsquery('english', p_text);
+  exception when internal_error then  -- a line of dashes is more negations than its reader has room for
+    q := plainto_tsquery('english', p_text);
+  end;
   if o is null then return; end if;
   if p_vector is not null then
     v := p_vector::halfvec;

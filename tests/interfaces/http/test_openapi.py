@@ -28,6 +28,12 @@ NAMED_OTHERWISE = {
     "validatePipeline": "a text, which lies nowhere yet",
     "listPipelines": "published ones belong to the organisation",
     "listTriggers": "belong to the organisation",
+    "listPrompts": "published ones belong to the organisation",
+    "publishPrompt": "published ones belong to the organisation",
+    "exportPrompts": "published ones belong to the organisation",
+    "importPrompts": "published ones belong to the organisation",
+    "lintPrompt": "a text, which lies nowhere yet",
+    "lintEval": "a text, which lies nowhere yet",
     "listEvals": "results of the whole organisation; a suite is tried on a branch",
     "listSandboxes": "lists sandboxes of all repositories, shows nothing inside them",
 }

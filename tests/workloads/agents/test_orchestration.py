@@ -1,8 +1,12 @@
 """Agents together: rounds until the tests or a judge are content, and a choice among proposals."""
 
+import threading
+
+from builderos import app as root
 from builderos.workloads.agents.ports import Turn
 from tests.support.models import Answer, Json, Scripted, say, use
 from tests.support.runs import Ship
+from tests.support.servers import until
 
 TEST = """import unittest
 
@@ -62,6 +66,36 @@ def test_a_test_that_fails_is_repaired_in_the_next_round(ship: Ship, model: Scri
     assert ship.steps(run)["build"]["usage"]["model_calls"] == 4
     found = ship.box.post("/system/fetch_files", mode="single", path="src/limit.py")
     assert found["files"][0]["content"] == RIGHT
+
+
+def test_rounds_that_were_gone_through_are_not_paid_again_by_another_process(
+    ship: Ship, model: Scripted
+) -> None:
+    model.lines["builder"] = in_round(written(WRONG), written(RIGHT))
+    asked: list[bool] = []
+
+    def second_round(turn: Turn) -> bool:
+        """The first one to ask in the second round waits until its process has ended."""
+        if "evaluation of round 1" not in str(model.asked[-1][1]["messages"]) or turn.number > 1:
+            return True
+        asked.append(True)
+        return ended.is_set()
+
+    ended = threading.Event()
+    model.held = second_round
+    id_ = ship.start(ship.pipeline(rounds(), FILES), params={"goal": "Allow three"})
+    until(lambda: bool(asked))
+    ship.engine.stop(0.01)
+    ended.set()
+    ship.engine = root.build_engine(root.Started(ship.world.app, ship.database.engine_url))
+    ship.engine.start()
+    run = ship.until(id_)
+    assert ship.statuses(run) == {"build": "succeeded", "save": "succeeded"}
+    said = [
+        (turn.number, "evaluation of round 1" in str(request["messages"])) for turn, request in model.asked
+    ]
+    assert said == [(1, False), (2, False), (1, True), (1, True), (2, True)]
+    assert ship.steps(run)["build"]["usage"]["model_calls"] == 4
 
 
 def test_rounds_end_where_there_are_no_more_and_say_what_was_found(ship: Ship, model: Scripted) -> None:
