@@ -9,6 +9,17 @@ import sys
 from typing import Any
 
 PACKAGES = "/opt/agent/packages"
+sys.path.insert(0, PACKAGES)  # in the jail it is here
+
+import acp  # noqa: E402
+from acp.schema import (  # noqa: E402
+    AgentCapabilities,
+    InitializeResponse,
+    NewSessionResponse,
+    PermissionOption,
+    PromptResponse,
+)
+
 TOP = "/workspace"
 
 
@@ -33,117 +44,105 @@ def seen(*paths: str) -> list[str]:
     return [path for path in paths if os.path.exists(path)]
 
 
-def double(mode: str) -> Any:
-    """The agent, made once its library is at hand."""
-    import acp
-    from acp.schema import (
-        AgentCapabilities,
-        InitializeResponse,
-        NewSessionResponse,
-        PermissionOption,
-        PromptResponse,
-    )
+class Double(acp.Agent):
+    """Does what its mode says when it is prompted."""
 
-    class Double(acp.Agent):
-        def on_connect(self, conn: Any) -> None:
-            self.conn = conn
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
 
-        async def initialize(self, protocol_version: int, **_: Any) -> InitializeResponse:
-            return InitializeResponse(
-                protocol_version=protocol_version, agent_capabilities=AgentCapabilities()
-            )
+    def on_connect(self, conn: Any) -> None:
+        self.conn = conn
 
-        async def new_session(self, cwd: str, **_: Any) -> NewSessionResponse:
-            assert cwd == os.getcwd() == TOP
-            return NewSessionResponse(session_id="s-1")
+    async def initialize(self, protocol_version: int, **_: Any) -> InitializeResponse:
+        return InitializeResponse(protocol_version=protocol_version, agent_capabilities=AgentCapabilities())
 
-        async def prompt(self, prompt: list[Any], session_id: str, **_: Any) -> PromptResponse:
-            self.session, self.told = session_id, prompt[0].text
-            await getattr(self, mode)()
-            return PromptResponse(stop_reason="end_turn")
+    async def new_session(self, cwd: str, **_: Any) -> NewSessionResponse:
+        assert cwd == os.getcwd() == TOP
+        return NewSessionResponse(session_id="s-1")
 
-        async def cancel(self, session_id: str, **_: Any) -> None:
-            del session_id
+    async def prompt(self, prompt: list[Any], session_id: str, **_: Any) -> PromptResponse:
+        self.session, self.told = session_id, prompt[0].text
+        await getattr(self, self.mode)()
+        return PromptResponse(stop_reason="end_turn")
 
-        async def say(self, text: str) -> None:
-            await self.conn.session_update(self.session, acp.update_agent_message_text(text))
+    async def cancel(self, session_id: str, **_: Any) -> None:
+        del session_id
 
-        async def may(self, title: str, kind: str, path: str = "", **raw: Any) -> str:
-            call = acp.start_tool_call(f"call-{os.getpid()}-{title}", title, kind=kind, raw_input=raw)
-            await self.conn.session_update(self.session, call)
-            options = [
-                PermissionOption(option_id="always", name="Always", kind="allow_always"),
-                PermissionOption(option_id="yes", name="Yes", kind="allow_once"),
-                PermissionOption(option_id="no", name="No", kind="reject_once"),
-            ]
-            asked: Any = acp.update_tool_call(
-                call.tool_call_id, locations=[{"path": f"{TOP}/{path}"}] if path else None
-            )
-            reply = await self.conn.request_permission(
-                session_id=self.session, options=options, tool_call=asked
-            )
-            return str(getattr(reply.outcome, "option_id", reply.outcome.outcome))
+    async def say(self, text: str) -> None:
+        await self.conn.session_update(self.session, acp.update_agent_message_text(text))
 
-        async def good(self) -> None:
-            read = await self.conn.read_text_file(session_id=self.session, path=f"{TOP}/README.md")
-            answer = await self.may("Write src/hello.py", "edit", "src/hello.py", new="print('hello')")
-            if answer == "yes":
-                put("src/hello.py", "print('hello')\n")
-            await self.conn.write_text_file(
-                session_id=self.session, path=f"{TOP}/src/deep/via.py", content="via = 1\n"
-            )
-            await self.say(f"answer {answer}; {read.content.splitlines()[0]}; told {'lab' in self.told}")
+    async def may(self, title: str, kind: str, path: str = "", **raw: Any) -> str:
+        call = acp.start_tool_call(f"call-{os.getpid()}-{title}", title, kind=kind, raw_input=raw)
+        await self.conn.session_update(self.session, call)
+        options = [
+            PermissionOption(option_id="always", name="Always", kind="allow_always"),
+            PermissionOption(option_id="yes", name="Yes", kind="allow_once"),
+            PermissionOption(option_id="no", name="No", kind="reject_once"),
+        ]
+        asked: Any = acp.update_tool_call(
+            call.tool_call_id, locations=[{"path": f"{TOP}/{path}"}] if path else None
+        )
+        reply = await self.conn.request_permission(session_id=self.session, options=options, tool_call=asked)
+        return str(getattr(reply.outcome, "option_id", reply.outcome.outcome))
 
-        async def shell(self) -> None:
-            await self.say(await self.may("make release", "execute", command="make release"))
-            put("released.txt", "yes\n")
+    async def good(self) -> None:
+        read = await self.conn.read_text_file(session_id=self.session, path=f"{TOP}/README.md")
+        answer = await self.may("Write src/hello.py", "edit", "src/hello.py", new="print('hello')")
+        if answer == "yes":
+            put("src/hello.py", "print('hello')\n")
+        await self.conn.write_text_file(
+            session_id=self.session, path=f"{TOP}/src/deep/via.py", content="via = 1\n"
+        )
+        await self.say(f"answer {answer}; {read.content.splitlines()[0]}; told {'lab' in self.told}")
 
-        async def waits_for_word(self) -> None:
-            told = "Write the second file" in self.told
-            put("second.txt", f"told {told}; first here {bool(seen(TOP + '/first.txt'))}\n")
-            if not told:
-                put("first.txt", "first\n")
-                await self.conn.read_text_file(session_id=self.session, path=f"{TOP}/first.txt")
-                await asyncio.sleep(3600)
+    async def shell(self) -> None:
+        await self.say(await self.may("make release", "execute", command="make release"))
+        put("released.txt", "yes\n")
 
-        async def ignores(self) -> None:
-            answer = await self.may("Loosen the policy", "edit", "builderos.policy.yaml")
-            put("builderos.policy.yaml", "version: 1\n")
-            await self.say(answer)
+    async def waits_for_word(self) -> None:
+        told = "Write the second file" in self.told
+        put("second.txt", f"told {told}; first here {bool(seen(TOP + '/first.txt'))}\n")
+        if not told:
+            put("first.txt", "first\n")
+            await self.conn.read_text_file(session_id=self.session, path=f"{TOP}/first.txt")
+            await asyncio.Event().wait()
 
-        async def looks_around(self) -> None:
-            words = ("TOKEN", "KEY", "SECRET", "DATABASE", "HOST", "USER")
-            found = [name for name in os.environ if any(word in name for word in words)]
-            outside = seen("/root/.ssh", "/work", "/home/user")
-            put("out.txt", "here\n")
-            await self.say(f"env {found} outside {outside} network {reaches('1.1.1.1')}")
+    async def ignores(self) -> None:
+        answer = await self.may("Loosen the policy", "edit", "builderos.policy.yaml")
+        put("builderos.policy.yaml", "version: 1\n")
+        await self.say(answer)
 
-        async def writes_git(self) -> None:
-            put(".git/hooks/post-checkout", "#!/bin/sh\n")
-            put("src/sub/.git/config", "[core]\n")
-            put("src/ok.py", "ok = 1\n")
-            await self.say("Done.")
+    async def looks_around(self) -> None:
+        words = ("TOKEN", "KEY", "SECRET", "DATABASE", "HOST", "USER")
+        found = [name for name in os.environ if any(word in name for word in words)]
+        outside = seen("/root/.ssh", "/work", "/home/user")
+        put("out.txt", "here\n")
+        await self.say(f"env {found} outside {outside} network {reaches('1.1.1.1')}")
 
-        async def escapes(self) -> None:
-            said: list[str] = []
-            os.symlink("/etc", f"{TOP}/etc")
-            for path in ("/etc/passwd", f"{TOP}/../etc/passwd", f"{TOP}/etc/passwd", f"{TOP}/.git/config"):
-                for ask in (self.conn.read_text_file, self.conn.write_text_file):
-                    more = {"content": "x"} if ask == self.conn.write_text_file else {}
-                    try:
-                        await ask(session_id=self.session, path=path, **more)
-                    except acp.RequestError as error:
-                        said.append(str(error.code))
-            os.unlink(f"{TOP}/etc")
-            await self.say(" ".join(said))
+    async def writes_git(self) -> None:
+        put(".git/hooks/post-checkout", "#!/bin/sh\n")
+        put("src/sub/.git/config", "[core]\n")
+        put("src/ok.py", "ok = 1\n")
+        await self.say("Done.")
 
-        async def never_ends(self) -> None:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            put("half.txt", "half\n")
-            await self.say("I begin")
-            await asyncio.sleep(3600)
+    async def escapes(self) -> None:
+        said: list[str] = []
+        os.symlink("/etc", f"{TOP}/etc")
+        for path in ("/etc/passwd", f"{TOP}/../etc/passwd", f"{TOP}/etc/passwd", f"{TOP}/.git/config"):
+            for ask in (self.conn.read_text_file, self.conn.write_text_file):
+                more = {"content": "x"} if ask == self.conn.write_text_file else {}
+                try:
+                    await ask(session_id=self.session, path=path, **more)
+                except acp.RequestError as error:
+                    said.append(str(error.code))
+        os.unlink(f"{TOP}/etc")
+        await self.say(" ".join(said))
 
-    return Double()
+    async def never_ends(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        put("half.txt", "half\n")
+        await self.say("I begin")
+        await asyncio.Event().wait()
 
 
 def main(mode: str) -> None:
@@ -155,10 +154,7 @@ def main(mode: str) -> None:
             print("Welcome to my agent!", flush=True)
     elif mode == "early":
         sys.exit("no key is configured")
-    sys.path.insert(0, PACKAGES)
-    import acp
-
-    asyncio.run(acp.run_agent(double(mode)))
+    asyncio.run(acp.run_agent(Double(mode)))
 
 
 if __name__ == "__main__":
