@@ -58,7 +58,10 @@ def test_the_example_of_the_specification_is_read_whole() -> None:
 
 
 def test_what_has_no_effect_on_this_server_is_said() -> None:
-    noted = {(note.line, note.path) for note in read_document(EXAMPLE.replace("deploy.prod", "db.migrate_prod")).notes}
+    noted = {
+        (note.line, note.path)
+        for note in read_document(EXAMPLE.replace("deploy.prod", "db.migrate_prod")).notes
+    }
     assert noted == {(7, "approvals[0].when.action[1]")}
 
 

@@ -13,12 +13,12 @@ _AGENTS = 3
 @click.command("demo")
 @click.option("--repo", metavar="PATH|URL", help="Repository to work on; by default this project's own.")
 @click.option(
-    "--act", type=click.IntRange(1, 3), default=1, show_default=True, help="Which part of the story."
+    "--act", type=click.IntRange(1, _AGENTS), help="Which part of the story; all of them when left out."
 )
 @click.option(
     "--model", metavar="NAME", help="Live model for act 3, e.g. openai/NAME; else scripted replies."
 )
-def demo(repo: str | None, act: int, model: str | None) -> int:
+def demo(repo: str | None, act: int | None, model: str | None) -> int:
     """Run the main job on a real repository and verify it."""
     source = repo or this_project()
     if act == _AGENTS and repo is not None:
@@ -29,16 +29,21 @@ def demo(repo: str | None, act: int, model: str | None) -> int:
         return 2
     if source and "://" not in source and os.path.exists(source):
         source = os.path.abspath(source)
-    started = time.monotonic()
     try:
-        with stage() as made:
-            _play(act, made, source or "", model)
-            took = time.monotonic() - started
-            print(f"\nAct {act}: {made.checked} statements checked in {took:.0f} s, all true", flush=True)
+        for one in (act,) if act else range(1, _AGENTS + 1):
+            _perform(one, source or "", model)
     except Failed as failure:
         complain(f"\n✗ {failure}")
         return 1
     return 0
+
+
+def _perform(act: int, source: str, model: str | None) -> None:
+    started = time.monotonic()
+    with stage() as made:
+        _play(act, made, source, model)
+        took = time.monotonic() - started
+        print(f"\nAct {act}: {made.checked} statements checked in {took:.0f} s, all true", flush=True)
 
 
 def _play(act: int, made: Stage, source: str, model: str | None) -> None:

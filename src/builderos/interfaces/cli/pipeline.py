@@ -118,7 +118,9 @@ def list_triggers(caller: Caller, pipeline: str | None, limit: int, cursor: str 
 
 @triggers.command()
 @click.argument("id_", metavar="ID")
-@click.option("--overlap", metavar="HOURS", type=int, default=24, help="How long the secret so far counts, too.")
+@click.option(
+    "--overlap", metavar="HOURS", type=int, default=24, help="How long the secret so far counts, too."
+)
 @click.pass_obj
 def rotate(caller: Caller, id_: str, overlap: int) -> int:
     """Give a webhook that starts runs a new secret, which is shown this once."""
