@@ -80,7 +80,12 @@ def test_a_whole_installation_is_well(world: World) -> None:
     checks = examine(world)
     assert wrong(checks) == {}
     own = {check.name for check in (doctor.REBUILDING, *doctor.CHECKS)}
-    assert set(checks) | UNRELATED == own | {"commands", "projections of runs"}  # and what other rooms lend
+    lent = {
+        "commands",
+        "folders of runs",
+        *(f"projections of {what}" for what in ("runs", "prompts", "memory")),
+    }
+    assert set(checks) | UNRELATED == own | lent
     assert not any(check["fixed"] for check in examine(world, fix=True).values())
 
 

@@ -214,7 +214,9 @@ def test_nothing_is_forgotten_while_a_hold_is_on(own: Lab) -> None:
         assert forget(own.world.context, own.world.org_id) >= 1
 
 
-def test_a_recorded_read_costs_one_message_and_that_one_ends_the_reading(lab: Lab) -> None:
+def test_a_recorded_read_costs_no_message_more_for_its_row_travels_with_the_end_of_the_reading(
+    lab: Lab,
+) -> None:
     box = lab.open_sandbox()
     messages: list[list[str]] = []
     run = Exchange.run
@@ -233,7 +235,7 @@ def test_a_recorded_read_costs_one_message_and_that_one_ends_the_reading(lab: La
         recorded = read()
         with mock.patch.object(audit.access, "note"):
             silent = read()
-    assert len(recorded) == len(silent) + 1
+    assert len(recorded) == len(silent)
     last = [text.split(" ")[0] for text in recorded[-1]]
     assert (last[0], last[1], last[-2], last[-1]) == ("rollback", "begin", "commit", "select")
 

@@ -84,7 +84,7 @@ def test_what_one_may_not_know_of_is_not_found(team: Team) -> None:
 
 def test_every_act_fits_some_kind_of_object() -> None:
     kinds = ("alert", "approval", "backup", "branch", "credential", "ledger", "member", "org", "pull", "repo",
-             "artifact", "sandbox", "schedule", "tool", "policy")  # fmt: skip
+             "artifact", "sandbox", "schedule", "tool", "policy", "model")  # fmt: skip
     assert {action for kind in kinds for action in actions_on(kind)} == set(ACTIONS)
     assert "files.read" in actions_on("branch")
     assert actions_on("member") == ("member.manage",)

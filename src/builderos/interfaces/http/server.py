@@ -75,12 +75,12 @@ class Shortcuts:
     """
 
     def __init__(self, api: FastAPI) -> None:
-        self._api = api
+        self._app = api
         self._paths: dict[str, ASGIApp] = getattr(api.state, "shortcuts", {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        await self._paths.get(scope.get("path", ""), self._api)(scope, receive, send)
+        await self._paths.get(scope.get("path", ""), self._app)(scope, receive, send)
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ _KIND_OF: Final[Mapping[str, ResourceKind]] = {
 }  # fmt: skip
 _KIND_OF_ONE: Final[Mapping[str, ResourceKind]] = {
     "backup.delete": "backup", "credential.lift": "org", "git.promote": "pull", "git.release": "pull",
-    "member.manage": "member",
+    "member.manage": "member", "memory.share": "repo",
     "pull.list": "org", "secret.manage": "org", "secret.read": "org", "sandbox.init": "repo", "sandbox.list": "org",
     "sandbox.reset": "branch", "sandbox.scaffold": "branch",
 }  # fmt: skip
