@@ -1,6 +1,7 @@
 """Fixtures of all tests: real PostgreSQL, one server per test run, one fresh database per test."""
 
 import gc
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from builderos.integrations.embedded_postgres import service
 from tests.support import run_folder as folders
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from tests.support.lab import Lab
     from tests.support.world import World
 
+# Each run tries the same examples, however slow the machine is; the long form looks for new ones.
+settings.register_profile(
+    "steady", derandomize=not os.environ.get("BUILDEROS_SOAK"), database=None, deadline=None
+)
+settings.load_profile("steady")
 
 # Collecting makes some millions of objects that stay: searching them for garbage, again and again, would take a third
 # of the time of collecting, and would slow every test down.
