@@ -115,7 +115,7 @@ class Double(acp.Agent):
     async def looks_around(self) -> None:
         words = ("TOKEN", "KEY", "SECRET", "DATABASE", "HOST", "USER")
         found = [name for name in os.environ if any(word in name for word in words)]
-        outside = seen("/root/.ssh", "/work", "/home/user")
+        outside = seen("/root", "/srv", "/var/log")
         put("out.txt", "here\n")
         await self.say(f"env {found} outside {outside} network {reaches('1.1.1.1')}")
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from builderos.client.http import Client
 
-from .stage import Json, Stage, title
+from .stage import Act, Json, Stage
 
 REPO: Final = "demo"
 FILES: Final = 25
@@ -25,7 +25,7 @@ class Builder:
     entries: list[str] = field(default_factory=list[str])
 
 
-class Building:
+class Building(Act):
     """The act, in the order it is told."""
 
     def __init__(self, stage: Stage, source: str) -> None:
@@ -33,12 +33,6 @@ class Building:
         self.source = source
         self.ada = Builder("Ada", "", "")
         self.bob = Builder("Bob", "", "")
-
-    def play(self) -> None:
-        """Every scene; raises `Failed` at the first sentence that is not true."""
-        for name, scene in self.scenes():
-            title(name)
-            scene()
 
     def scenes(self) -> tuple[tuple[str, Callable[[], None]], ...]:
         """Titles and scenes in order."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from builderos.client.http import Client
 
-from .stage import Failed, Json, Stage, title
+from .stage import Act, Failed, Json, Stage
 
 REPO: Final = "demo"
 PATIENCE_S: Final = 60
@@ -34,7 +34,7 @@ steps:
 OVER: Final = frozenset({"succeeded", "failed", "denied", "cancelled", "timed_out"})
 
 
-class Shipping:
+class Shipping(Act):
     """The act, in the order it is told."""
 
     def __init__(self, stage: Stage, source: str) -> None:
@@ -45,12 +45,6 @@ class Shipping:
         self.run_id = ""
         self.before: dict[str, Json] = {}
         self.patience_s: float = PATIENCE_S
-
-    def play(self) -> None:
-        """Every scene; raises `Failed` at the first sentence that is not true."""
-        for name, scene in self.scenes():
-            title(name)
-            scene()
 
     def scenes(self) -> tuple[tuple[str, Callable[[], None]], ...]:
         """Titles and scenes in order."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -151,6 +151,20 @@ def stage() -> Generator[Stage]:
 def title(text: str) -> None:
     """A heading of the receipt."""
     print(f"\n{text}\n{'─' * min(WIDTH, len(text))}", flush=True)
+
+
+class Act:
+    """A part of the story."""
+
+    def scenes(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+        """Titles and scenes in order."""
+        return ()
+
+    def play(self) -> None:
+        """Every scene; raises `Failed` at the first sentence that is not true."""
+        for name, scene in self.scenes():
+            title(name)
+            scene()
 
 
 def this_project() -> str | None:
