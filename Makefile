@@ -47,8 +47,9 @@ lint: setup ## Style and likely mistakes
 	@$(PY) -m ruff format --check .
 
 .PHONY: types
-types: setup ## Types, strict
+types: setup ## Types, strict; of the console also likely mistakes
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
+	@$(PY) scripts/console.py check
 
 .PHONY: imports
 imports: setup ## Floors and rooms: imports only go down
@@ -60,8 +61,9 @@ format: setup ## Format the code and mend what can be mended
 	@$(PY) -m ruff format .
 
 .PHONY: openapi
-openapi: setup ## Write openapi.json anew from the code
+openapi: setup ## Write openapi.json anew from the code, and the console's types from it
 	@$(PY) -m builderos.interfaces.http.openapi > openapi.json.new && mv openapi.json.new openapi.json
+	@$(PY) scripts/console.py types
 
 .PHONY: reference
 reference: setup ## Write docs/reference anew from the code
@@ -84,4 +86,5 @@ LOCKING = --quiet --no-config --universal --python-version 3.11 --generate-hashe
 .PHONY: clean
 clean: ## Remove the environment, caches and built files; no data of yours
 	rm -rf .venv .make build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf src/builderos/interfaces/console/dist web/node_modules web/tools/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

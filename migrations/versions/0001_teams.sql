@@ -49,7 +49,7 @@ create table ops.sessions (
   id text primary key,
   org_id text not null references ops.orgs,
   member_id text not null references ops.members,
-  method text not null check (method in ('invite', 'link', 'oidc', 'code', 'device')),
+  method text not null check (method in ('invite', 'link', 'oidc', 'code', 'device', 'open')),
   created_at timestamptz not null,
   used_at timestamptz not null,
   expires_at timestamptz not null,
@@ -72,11 +72,11 @@ create table ops.refresh_tokens (
 );
 create index on ops.refresh_tokens (org_id, session_id);
 
--- A sign-in on its way: a link that was mailed, or a browser that was sent to a provider.
+-- A sign-in on its way: a link that was mailed, a browser that was sent to a provider, or a code for any browser.
 create table ops.sign_ins (
   hash bytea primary key,                  -- of the link's secret, or of the state
   org_id text not null references ops.orgs,
-  kind text not null check (kind in ('link', 'oidc')),
+  kind text not null check (kind in ('link', 'oidc', 'open')),
   browser bytea not null,                  -- hash of the nonce in the browser's cookie
   member_id text references ops.members,
   sealed bytea,                            -- of OIDC: code verifier and nonce, encrypted

@@ -23,7 +23,7 @@ from builderos.trust.orgs.ports import Errand, IdentityProvider, Person, Provide
 from . import pages, sign_in_page
 from .contract import PROBLEM
 from .cookies import BROWSER, NEXT, SESSION, Cookies
-from .doorway import Doorway
+from .doorway import Doorway, incoming
 
 Start: TypeAlias = tuple[orgs.signing_in.Begun, str]
 BROWSER_S: Final = int(orgs.signing_in.LIFE.total_seconds())
@@ -54,6 +54,12 @@ class JoinIn(In):
     name: schema.PersonName = ""
 
 
+class OpenIn(In):
+    """A code for one browser (bos_bc_…)."""
+
+    code: Annotated[Line, Field(max_length=100)]
+
+
 class RefreshIn(In):
     """A refresh token (bos_rf_…)."""
 
@@ -64,6 +70,14 @@ class Sent(Out):
     """What was done; of a link the same for every address."""
 
     message: str
+
+
+class Code(Out):
+    """A code for one browser, and the address to open there; the code stands behind its #."""
+
+    code: str
+    url: str
+    expires_in_s: int
 
 
 class BrowserSession(Out):
@@ -111,6 +125,14 @@ class Door(Doorway):
     async def follow_link(self, request: Request, body: Annotated[FollowIn, Body()]) -> Response:
         """Sign in with a mailed link, in the browser that asked for it."""
         return await self._in_thread(self._follow_link, request, body)
+
+    async def code(self, request: Request) -> Response:
+        """Make a code that lets one browser in as you: for two minutes, for one use."""
+        return await self._in_thread(self._code, request, None)
+
+    async def enter(self, request: Request, body: Annotated[OpenIn, Body()]) -> Response:
+        """Sign a browser in with such a code."""
+        return await self._in_thread(self._enter, request, body)
 
     async def refresh(self, request: Request, body: Annotated[RefreshIn, Body()]) -> Response:
         """Exchange a refresh token for the next pair; it is good for one use."""
@@ -180,6 +202,25 @@ class Door(Doorway):
         return self._finish(
             request, body.token, lambda unit: orgs.signing_in.follow_link(unit, body.token, browser), None
         )
+
+    def _code(self, request: Request, _none: None) -> Response:
+        secret = incoming(request).bearer
+        found = identity.authenticate(self._database, self._hasher, secret) if secret else None
+        if found is None or found.actor is None:
+            if secret:
+                self._suspect(request)
+            raise Problem(
+                "unauthenticated", "nobody is known by this credential", hint="Run `builderos login`."
+            )
+        code = self._as(request, found.actor, orgs.opening.code, "openBrowser@1")
+        told = Code(
+            code=code, url=f"{orgs.signing_in.public_url(self._settings)}/open#{code}",
+            expires_in_s=int(orgs.opening.LIFE.total_seconds()),
+        )  # fmt: skip
+        return JSONResponse(told.model_dump(), 201)
+
+    def _enter(self, request: Request, body: OpenIn) -> Response:
+        return self._finish(request, body.code, lambda unit: orgs.opening.enter(unit, body.code), None)
 
     def _refresh(self, request: Request, body: RefreshIn) -> Response:
         secret = body.refresh_token
@@ -333,6 +374,8 @@ def add_sign_in(api: FastAPI, app: Application) -> None:
     for method, path, name, handler, status, reply in (
         ("POST", "/v1/auth/link", "sendLink", door.send_link, 202, Sent),
         ("POST", "/v1/auth/link/finish", "followLink", door.follow_link, 200, SignedIn),
+        ("POST", "/v1/auth/code", "makeBrowserCode", door.code, 201, Code),
+        ("POST", "/v1/auth/code/finish", "enterByCode", door.enter, 200, SignedIn),
         ("POST", "/v1/auth/invite", "joinInBrowser", door.join, 200, SignedIn),
         ("POST", "/v1/auth/refresh", "refreshSession", door.refresh, 200, schema.Tokens),
         ("GET", "/v1/auth/session", "getBrowserSession", door.session, 200, BrowserSession),

@@ -231,7 +231,7 @@ class Session(Out):
     """One sign-in of one's own, or of a program that one let act in the own name."""
 
     id: str
-    method: Literal["invite", "link", "oidc", "code", "device"]
+    method: Literal["invite", "link", "oidc", "code", "device", "open"]
     created_at: datetime
     used_at: datetime
     expires_at: datetime

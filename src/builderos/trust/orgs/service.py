@@ -10,6 +10,7 @@ from . import (
     keys,
     me,
     members,
+    opening,
     organisations,
     places,
     providers,
@@ -20,6 +21,6 @@ from . import (
 )
 
 __all__ = [
-    "clients", "closing", "devices", "granting", "grants", "invites", "keys", "me", "members", "organisations",
-    "places", "providers", "redirects", "sessions", "signing_in", "tokens",
+    "clients", "closing", "devices", "granting", "grants", "invites", "keys", "me", "members", "opening",
+    "organisations", "places", "providers", "redirects", "sessions", "signing_in", "tokens",
 ]  # fmt: skip

@@ -25,7 +25,7 @@ ACCESS: Final = timedelta(minutes=15)
 IDLE: Final = timedelta(days=14)
 REFRESH: Final = "bos_rf_"
 CLI: Final = "builderos-cli"  # the program that comes with us: it is the member's own hand
-Method = Literal["invite", "link", "oidc", "code", "device"]
+Method = Literal["invite", "link", "oidc", "code", "device", "open"]
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,12 @@ def end(unit: Unit, session_id: str, why: str) -> bool:
 
 
 def end_of(unit: Unit, credential_id: str) -> None:
-    """End the session that a credential belongs to."""
+    """End the session that a credential belongs to; the owner's browser has none, there the credential ends."""
     session_id = identity.session_of(unit, credential_id)
     if session_id is not None:
         end(unit, session_id, "signed out")
+    elif identity.revoke(unit, credential_id=credential_id):
+        ledger.record(unit, "credential.revoked", credential_id, {"why": "signed out"})
 
 
 def end_all(unit: Unit, member_id: str, why: str) -> None:

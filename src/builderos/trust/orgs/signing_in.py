@@ -28,6 +28,7 @@ from .ports import Connection, Errand, Person
 LIFE: Final = timedelta(minutes=15)
 LINK: Final = "bos_ml_"
 MAIL: Final = "mail.sign_in"
+Kind = Literal["link", "oidc", "open"]
 MAX_LINKS: Final = 5  # mails to one address within LIFE: nobody's inbox is flooded in our name
 
 
@@ -53,7 +54,7 @@ def send_link(unit: Unit, email: str, browser: str) -> None:
     welcome = member_id is not None and sent < MAX_LINKS
     secret = LINK + identity.random_text()
     hash_ = unit.get(identity.Hasher)(secret)
-    _remember(unit, "link", hash_, browser, member_id=member_id)
+    remember(unit, "link", secret, browser, member_id=member_id)
     letter = json.dumps({"to": email if welcome else "", "secret": secret})
     sealed = unit.get(Box).seal(letter.encode(), MAIL)
     outbox.put(unit, MAIL, hash_.hex(), {"sealed": base64.b64encode(sealed).decode()})
@@ -75,18 +76,17 @@ def letter_of(context: Context, message: outbox.Message) -> tuple[str, str, str]
 
 def follow_link(unit: Unit, secret: str, browser: str) -> Begun:
     """Use a link up. Raises `token_invalid`, the same for a used, old, unknown or carried-off one."""
-    row = _take(unit, "link", secret, browser)
+    row = take(unit, "link", secret, browser)
     if row.member_id is None:
         raise _refused()
-    return _begin(unit, identity.members.find(unit, row.member_id), "link")
+    return begin(unit, identity.members.find(unit, row.member_id), "link")
 
 
 def send_away(unit: Unit, errand: Errand, browser: str, provider_id: str | None = None) -> None:
     """Remember a browser that goes to a provider: the server's own, or one of the organisation."""
     secrets = json.dumps([errand.nonce, errand.verifier]).encode()
     sealed = unit.get(Box).seal(secrets, f"oidc|{errand.state}")
-    hash_ = unit.get(identity.Hasher)(errand.state)
-    _remember(unit, "oidc", hash_, browser, sealed=sealed, provider_id=provider_id)
+    remember(unit, "oidc", errand.state, browser, sealed=sealed, provider_id=provider_id)
 
 
 def come_back(unit: Unit, state: str, browser: str) -> tuple[Errand, Connection | None]:
@@ -94,7 +94,7 @@ def come_back(unit: Unit, state: str, browser: str) -> tuple[Errand, Connection 
 
     Raises `token_invalid`, `not_found` for a provider that was removed meanwhile.
     """
-    row = _take(unit, "oidc", state, browser)
+    row = take(unit, "oidc", state, browser)
     nonce, verifier = json.loads(unit.get(Box).open(row.sealed, f"oidc|{state}"))
     at = providers.connection(unit, row.provider_id) if row.provider_id is not None else None
     return Errand(state, nonce, verifier), at
@@ -116,7 +116,7 @@ def welcome(unit: Unit, person: Person, at: Connection | None = None) -> Begun:
         unit.add(
             identities, org_id=unit.org_id, issuer=person.issuer, subject=person.subject, member_id=member_id
         )
-    return _begin(unit, identity.members.find(unit, member_id), "oidc")
+    return begin(unit, identity.members.find(unit, member_id), "oidc")
 
 
 def _first_time(unit: Unit, person: Person, at: Connection | None) -> str:
@@ -156,7 +156,7 @@ def _stranger() -> Problem:
 
 def accept_invite(unit: Unit, body: schema.AcceptIn) -> Begun:
     """Become a member in a browser: the unit acts for the invite. Raises as `invites.accept`."""
-    return _begin(unit, invites.used_up(unit, body), "invite")
+    return begin(unit, invites.used_up(unit, body), "invite")
 
 
 def public_url(settings: Settings) -> str:
@@ -173,15 +173,20 @@ def sweep(unit: Unit) -> int:
     return unit.execute(sa.delete(sign_ins).where(sign_ins.c.expires_at < unit.now - LIFE)).rowcount
 
 
-def _remember(unit: Unit, kind: Literal["link", "oidc"], hash_: bytes, browser: str, **more: Any) -> None:
+def remember(unit: Unit, kind: Kind, secret: str, browser: str, life: timedelta = LIFE, **more: Any) -> None:
+    """Keep a sign-in on its way: of its secret, and of the browser that it began in, the hashes."""
+    hasher = unit.get(identity.Hasher)
     unit.add(
-        sign_ins, hash=hash_, org_id=unit.org_id, kind=kind, browser=unit.get(identity.Hasher)(browser),
-        created_at=unit.now, expires_at=unit.now + LIFE, **more,
+        sign_ins, hash=hasher(secret), org_id=unit.org_id, kind=kind, browser=hasher(browser),
+        created_at=unit.now, expires_at=unit.now + life, **more,
     )  # fmt: skip
 
 
-def _take(unit: Unit, kind: Literal["link", "oidc"], secret: str, browser: str) -> sa.Row[Any]:
-    """The sign-in on its way, used up. A wrong browser uses nothing up: the right one may still come."""
+def take(unit: Unit, kind: Kind, secret: str, browser: str) -> sa.Row[Any]:
+    """The sign-in on its way, used up. A wrong browser uses nothing up: the right one may still come.
+
+    Raises `token_invalid`, the same for whatever else is wrong with it.
+    """
     hasher, c = unit.get(identity.Hasher), sign_ins.c
     row = unit.execute(
         sa.update(sign_ins)
@@ -195,10 +200,16 @@ def _take(unit: Unit, kind: Literal["link", "oidc"], secret: str, browser: str) 
     return row
 
 
-def _begin(unit: Unit, member: identity.members.Member, method: sessions.Method) -> Begun:
+def begin(
+    unit: Unit,
+    member: identity.members.Member,
+    method: sessions.Method,
+    scopes: tuple[str, ...] = identity.EVERY_SCOPE,
+) -> Begun:
+    """A browser session of a member, with its cookie."""
     session_id = sessions.open_(unit, member, method)
     cookie = identity.issue(
-        unit, "cookie", actor_name=member.label, actor_id=member.id, profile="full", scopes=identity.EVERY_SCOPE,
+        unit, "cookie", actor_name=member.label, actor_id=member.id, profile="full", scopes=scopes,
         label="browser", expires_at=unit.now + sessions.IDLE, member_id=member.id, session_id=session_id,
     )  # fmt: skip
     return Begun(session_id, cookie.secret, member.id, member.role)

@@ -1,0 +1,123 @@
+"""The machine's own Chromium, driven by Playwright: one per test process, started by the first test that wants it."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+from .server import ROOT, Server
+
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+AXE: Final = ROOT / "web/node_modules/axe-core/axe.min.js"
+PATIENCE_MS: Final = 20_000
+"""How long a page may take to show something; a machine that is busy is slow, and nothing waits this long in vain."""
+Scheme = Literal["light", "dark"]
+
+
+def chromium() -> str:
+    """The browser's program; fails with what to install where there is none."""
+    named = os.environ.get("BUILDEROS_BROWSER")
+    found = named or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None or not Path(found).exists():
+        pytest.fail(
+            "Chromium is missing: the console is tried in a real browser.\n"
+            "  Debian, Ubuntu: sudo apt-get install chromium (make setup does it as root)\n"
+            "  or name one: BUILDEROS_BROWSER=/path/to/chromium",
+            pytrace=False,
+        )
+    return found
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A Chromium without windows."""
+    program = chromium()
+    with sync_playwright() as playwright:
+        browser = _launch(playwright, program)
+        yield browser
+        browser.close()
+
+
+def _launch(playwright: Playwright, program: str) -> Browser:
+    quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-gpu"]
+    return playwright.chromium.launch(executable_path=program, args=quiet, timeout=90_000)
+
+
+@dataclass
+class Visitor:
+    """One person at one browser profile. What the page complained about, and where else it wanted to go, is kept."""
+
+    server: Server
+    context: BrowserContext
+    page: Page
+    complaints: list[str] = field(default_factory=list[str])
+    strayed: list[str] = field(default_factory=list[str])
+
+    def goto(self, path: str) -> Page:
+        """Open an address of the console."""
+        self.page.goto(self.server.url + path)
+        return self.page
+
+    def enter(self, token: str | None = None) -> "Visitor":
+        """Come in as `builderos open` lets somebody in: the owner, or the holder of `token`."""
+        made = self.server.client(token or self.server.owner_token).call("POST", "/v1/auth/code")
+        self.page.goto(made["url"])
+        self.page.get_by_role("button", name="Continue").click()
+        self.page.get_by_role("heading", name="Home").wait_for()
+        return self
+
+    def violations(self) -> list[str]:
+        """What axe finds on the page as it stands: rule, and the first places."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(
+                AXE.read_text("utf-8")
+            )  # as the debugger does: the page's policy forbids a script tag
+        found: dict[str, Any] = self.page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{one['id']}: {', '.join(str(node['target'][0]) for node in one['nodes'][:3])} "
+            f"({(one['nodes'][0].get('any') or [{}])[0].get('message', one['help'])})"
+            for one in found["violations"]
+        ]
+
+    def watch(self) -> None:
+        """Keep what the page says to the console, and each request to another origin."""
+        host = urlsplit(self.server.url).netloc
+        self.page.on(
+            "console", lambda said: said.type in ("error", "warning") and self.complaints.append(said.text)
+        )
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on(
+            "request",
+            lambda asked: (
+                urlsplit(asked.url).netloc not in (host, "")
+                and not asked.url.startswith(("data:", "blob:"))
+                and self.strayed.append(asked.url)
+            ),
+        )
+
+
+@contextmanager
+def visitor(browser: Browser, server: Server, scheme: Scheme = "light", **options: Any) -> Iterator[Visitor]:
+    """A fresh profile with one page. At the end nothing may have been said to the console, and nothing left the origin.
+
+    `complaints` that a test expects it takes out itself.
+    """
+    options = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | options
+    context = browser.new_context(color_scheme=scheme, **options)
+    context.set_default_timeout(PATIENCE_MS)
+    somebody = Visitor(server, context, context.new_page())
+    somebody.watch()
+    try:
+        yield somebody
+        assert somebody.complaints == [], json.dumps(somebody.complaints, indent=1)
+        assert somebody.strayed == []
+    finally:
+        context.close()

@@ -1,0 +1,42 @@
+import { Icon, type IconName } from './Icon'
+
+type Tone = 'good' | 'bad' | 'warn' | 'busy' | 'calm'
+
+const TONES: Record<Tone, string> = { good: 'text-good', bad: 'text-bad', warn: 'text-warn', busy: 'text-accent', calm: 'text-muted' }
+const LOOKS: Record<string, [Tone, IconName, string]> = {
+  queued: ['calm', 'clock', 'queued'],
+  running: ['busy', 'spin', 'running'],
+  waiting: ['warn', 'wait', 'waiting'],
+  waiting_approval: ['warn', 'wait', 'waits for approval'],
+  waiting_input: ['warn', 'wait', 'waits for an answer'],
+  paused: ['calm', 'wait', 'paused'],
+  succeeded: ['good', 'approvals', 'succeeded'],
+  failed: ['bad', 'cross', 'failed'],
+  denied: ['bad', 'cross', 'denied'],
+  cancelled: ['calm', 'cross', 'cancelled'],
+  timed_out: ['bad', 'clock', 'timed out'],
+  skipped: ['calm', 'right', 'skipped'],
+  pending: ['warn', 'wait', 'waiting'],
+  approved: ['good', 'approvals', 'approved'],
+  expired: ['calm', 'clock', 'expired'],
+  open: ['warn', 'warn', 'open'],
+  acked: ['calm', 'approvals', 'acknowledged'],
+  resolved: ['good', 'approvals', 'resolved'],
+  live: ['good', 'approvals', 'live'],
+  active: ['good', 'approvals', 'active'],
+  archived: ['calm', 'ring', 'archived'],
+  low: ['calm', 'ring', 'low risk'],
+  medium: ['warn', 'warn', 'medium risk'],
+  high: ['bad', 'warn', 'high risk'],
+}
+
+/** A state as icon and word, never as colour alone. An unknown one is shown as it is. */
+export function Status({ of, className = '' }: { of: string; className?: string }) {
+  const [tone, icon, word] = LOOKS[of] ?? (['calm', 'ring', of.replaceAll('_', ' ')] as const)
+  return (
+    <span className={`inline-flex items-center gap-1.5 whitespace-nowrap text-sm font-medium ${TONES[tone]} ${className}`}>
+      <Icon name={icon} />
+      {word}
+    </span>
+  )
+}
