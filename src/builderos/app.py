@@ -49,6 +49,7 @@ from builderos.execution.runs.view_routes import routes as run_view_routes
 from builderos.integrations.embedded_postgres import service as embedded_postgres
 from builderos.integrations.otlp.service import OtlpTracer
 from builderos.integrations.smtp import service as smtp
+from builderos.interfaces.console.door import add_console
 from builderos.interfaces.git.routes import add_git
 from builderos.interfaces.http import idempotency, process
 from builderos.interfaces.http.actions import routes as action_routes
@@ -131,6 +132,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     add_uploads,
     add_openai,
     add_hooks,
+    add_console,
 )
 
 
