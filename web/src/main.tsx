@@ -6,7 +6,9 @@ import { createRoot } from 'react-dom/client'
 import { cache } from './api/query'
 import { begin } from './api/session'
 import { router } from './router'
+import { applyTheme } from './shell/theme'
 
+applyTheme()
 void begin()
 
 const root = document.getElementById('root')

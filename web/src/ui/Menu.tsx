@@ -86,7 +86,7 @@ export function Menu({ button, label, items, className = '', align = 'start' }: 
           }}
           className="fixed inset-auto m-0 max-h-[70vh] max-w-[min(26rem,calc(100vw-1rem))] min-w-48 overflow-y-auto rounded-lg border border-line bg-panel p-1 text-text shadow-lg"
         >
-          {items.map((item) => (item.run ? <Entry key={item.label} item={item} run={item.run} close={close} /> : <Heading key={item.label} item={item} />))}
+          {items.map((item, index) => (item.run ? <Entry key={`${index} ${item.label}`} item={item} run={item.run} close={close} /> : <Heading key={`${index} ${item.label}`} item={item} />))}
         </div>
       )}
     </>
