@@ -1,5 +1,6 @@
 """Limits of the kernel: found by writing, on either version, and nothing is left behind by a keeper that was killed."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -65,6 +66,31 @@ def test_the_unified_hierarchy_is_used_where_a_part_of_it_is_ours(
     (folder / "memory.peak").write_text("12345\n")
     (folder / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
     assert (group.peak(), group.cpu_s()) == (12345, 2.5)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_group_that_may_not_have_more_than_the_one_above_gets_what_that_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: bool
+) -> None:
+    """Version 1 refuses a share of the processor that is larger than the share of the group above."""
+    kinds = ("memory", "pids", "cpu")
+    for kind in kinds:
+        names = "memory.limit_in_bytes memory.max_usage_in_bytes pids.max cpu.cfs_period_us cpu.cfs_quota_us"
+        _files(tmp_path / kind, *names.split())
+    written: list[object] = []
+    write = cgroups._write
+
+    def refusing(file: Path, value: object) -> None:
+        if file.name == "cpu.cfs_quota_us":
+            written.append(value)
+            if narrow and value != -1:
+                raise OSError(errno.EINVAL, "Invalid argument")
+        write(file, value)
+
+    monkeypatch.setattr(cgroups, "_write", refusing)
+    cgroups.V1Group({kind: tmp_path / kind for kind in kinds}).limit(LIMITS)
+    assert written == ([150_000, -1] if narrow else [150_000])
+    assert (tmp_path / "pids" / "pids.max").read_text() == "33"
 
 
 def test_a_hierarchy_that_lends_no_memory_is_not_used(

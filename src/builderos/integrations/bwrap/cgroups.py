@@ -5,6 +5,7 @@ to nobody.
 """
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Mapping
@@ -106,7 +107,16 @@ class V1Group:
             _write(self.folders["pids"] / "pids.max", limits.pids)
         if "cpu" in self.folders:
             _write(self.folders["cpu"] / "cpu.cfs_period_us", _PERIOD_US)
-            _write(self.folders["cpu"] / "cpu.cfs_quota_us", int(limits.cpu * _PERIOD_US))
+            self._share(self.folders["cpu"] / "cpu.cfs_quota_us", int(limits.cpu * _PERIOD_US))
+
+    @staticmethod
+    def _share(file: Path, quota_us: int) -> None:
+        try:
+            _write(file, quota_us)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            _write(file, -1)  # a group above has less, which v1 refuses to exceed: then that is the limit
 
     def put(self, pid: int) -> None:
         """See `Group`."""
