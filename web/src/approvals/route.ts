@@ -1,7 +1,7 @@
 import { createRoute } from '@tanstack/react-router'
 import { rootRoute } from '../shell/root'
 
-const STATES = ['pending', 'approved', 'denied', 'expired', 'cancelled'] as const
+export const STATES = ['pending', 'approved', 'denied', 'expired', 'cancelled'] as const
 
 export interface ApprovalsSearch {
   /** The one that is looked at. */

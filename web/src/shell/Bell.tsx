@@ -31,7 +31,7 @@ export function Bell() {
       below: `${item.weight}, ${ago(item.at)}`,
       run: () => {
         read.mutate([item.id])
-        void (approval ? go({ to: '/approvals', search: { id: item.object } }) : go({ to: '/' }))
+        void (approval ? go({ to: '/approvals', search: { id: item.id } }) : go({ to: '/' }))
       },
     })
   }

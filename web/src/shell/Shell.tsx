@@ -6,6 +6,7 @@ import { onSession, session as current, useSession } from '../api/session'
 import { Icon } from '../ui/Icon'
 import { Toasts } from '../ui/Toasts'
 import { Again } from './Again'
+import { notifyOfApprovals } from './notify'
 import { listenForKeys, useCommands, type Command } from './commands'
 import { ROOMS, type Room } from './rooms'
 import { SignIn } from './SignIn'
@@ -44,6 +45,8 @@ function Frame() {
   const who = session.state === 'in' && session.by === 'cookie' ? session.id : ''
   useEffect(() => (listening ? listen() : undefined), [listening, who])
   useEffect(listenForKeys, [])
+  const go = useNavigate()
+  useEffect(() => notifyOfApprovals((id) => void go({ to: '/approvals', search: { id } })), [go])
   useEffect(() => {
     const press = (event: KeyboardEvent) => {
       if (event.key.toLowerCase() !== 'k' || !(event.metaKey || event.ctrlKey) || event.shiftKey || event.altKey) return

@@ -19,6 +19,8 @@ const LOOKS: Record<string, [Tone, IconName, string]> = {
   pending: ['warn', 'wait', 'waiting'],
   approved: ['good', 'approvals', 'approved'],
   expired: ['calm', 'clock', 'expired'],
+  alert: ['bad', 'warn', 'alert'],
+  notice: ['warn', 'warn', 'alert'],
   open: ['warn', 'warn', 'open'],
   acked: ['calm', 'approvals', 'acknowledged'],
   resolved: ['good', 'approvals', 'resolved'],
