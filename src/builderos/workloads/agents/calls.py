@@ -169,6 +169,8 @@ class Calls:
             return await self._close(entry, unknown(name), noted=was is not None)
         if tool.name == ASK.name:
             return await self._question(entry, noted=was is not None)
+        if tool.once and was is not None and was.status == "begun":
+            return await self._close(entry, _lost(name), noted=True)
         verb = self._inside if tool.inside is not None else self._begin_tool
         try:
             begun = await self._unit(functools.partial(verb, tool, entry, was is not None), name)
@@ -254,6 +256,10 @@ class Calls:
         decision = policy.require(unit, "tool.use", gate.resource_of(unit, self.work))
         gate.check(self.agent, ASK.asked(entry.request))
         journal.note(unit, self.session, replace(entry, decision={"rules": list(decision.rules)}))
+
+    def say(self, text: str) -> None:
+        """Write to the log of the attempt."""
+        self._say(text)
 
     # ---------------------------------------------------------------- writing down
 
@@ -354,6 +360,13 @@ def _failed(entry: Entry, problem: Problem, rules: Sequence[str]) -> Entry:
     text = journal.storable(f"{problem.code}: {problem.detail} {problem.hint}".strip())
     response = {"text": text, "code": problem.code}
     return replace(entry, status="failed", response=response, decision={"rules": list(rules)})
+
+
+def _lost(name: str) -> Problem:
+    return Problem(
+        "conflict", f"{name} was under way when the server was interrupted: nobody knows whether it was done",
+        hint="Look at what there is before you do it again.",
+    )  # fmt: skip
 
 
 def _rules_of(problem: Problem) -> tuple[str, ...]:

@@ -21,7 +21,9 @@ KEYS: Final = (
 )  # fmt: skip
 _REQUIRED: Final = ("name", "role", "prompt_ref", "toolset")
 _REF: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}(?:@[A-Za-z0-9_.+^~-]{1,60})?\Z")
-_TOOL: Final = re.compile(r"(?:mcp:)?[A-Za-z][A-Za-z0-9_.*-]{0,99}\Z")
+_TOOL: Final = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9_.*-]{0,99}|mcp:(?:\*|[a-z0-9][a-z0-9_-]{0,40})(?:/[A-Za-z0-9_./*-]{1,100})?)\Z"
+)
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@+-]{0,199}\Z")
 _GLOB: Final = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|\Z))[^\x00-\x1f\\]{1,256}\Z")
 # The published agents that speak ACP, as their packages name the command: to be had in the sandbox.
@@ -156,6 +158,11 @@ class _AgentWords(Words):
             self.fault(
                 keys["harness"], "harness", "a foreign agent answers in text", "Leave out output and verdict."
             )
+        if "harness" in keys and any(tool.startswith("mcp:") for tool in made.get("toolset") or ()):
+            self.fault(
+                keys["toolset"], "toolset", "a foreign agent has tools of its own",
+                "Leave out MCP servers, or the harness.",
+            )  # fmt: skip
         made |= self._model(keys["model"], "model") if "model" in keys else {}
         made |= self._verdict(keys["verdict"], "verdict") if "verdict" in keys else {}
         return None if self.issues else Agent(**made)

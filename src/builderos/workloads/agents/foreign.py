@@ -4,7 +4,6 @@ Its session is not taken up again after an interruption: it begins anew, on the 
 outside of its workspace has happened by then, and what it left in there was not taken yet.
 """
 
-import asyncio
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,42 +19,17 @@ from builderos.execution.compute import service as compute
 from builderos.execution.runs import service as runs
 from builderos.trust.vault import service as vault
 
-from . import foreign_tools, journal
+from . import foreign_tools, journal, program
 from .calls import Calls, Parked
 from .conversation import Conversation
 from .journal import Entry, Status
 from .limits import Meter, Reached
-from .line import MAX_LINE, Line
+from .line import Line
 from .shell import Output, forbidden, reach
 from .tools import At
 
-_PORT: Final = 8000
-_GRACE_S: Final = 1.0
 _SHOWN: Final = 20_000
 _MANY: Final = 1 << 30
-# In the jail, between line and command: pipes, since many programs take a socket as their output for closed as soon as
-# something comes in by it. It hears the first caller alone, before anybody else is in there.
-_STARTER: Final = f"""
-import contextlib, os, socket, subprocess, sys, threading
-door = socket.create_server(("127.0.0.1", {_PORT}))
-line = door.accept()[0]
-door.close()
-agent = subprocess.Popen(sys.argv[1:], stdin=-1, stdout=-1)
-line.sendall({compute.GREETING!r})
-def feed():
-    with contextlib.suppress(OSError):
-        while data := line.recv(65536):
-            agent.stdin.write(data)
-            agent.stdin.flush()
-    with contextlib.suppress(OSError):
-        agent.stdin.close()
-threading.Thread(target=feed, daemon=True).start()
-with contextlib.suppress(OSError):
-    while data := os.read(agent.stdout.fileno(), 65536):
-        line.sendall(data)
-    line.shutdown(socket.SHUT_WR)
-sys.exit(agent.wait())
-"""
 
 
 class ForeignCalls(Calls):
@@ -80,10 +54,6 @@ class ForeignCalls(Calls):
         """Whether it was allowed and done, and what it says. Raises `Parked`, `Reached`."""
         text = await self.use_tool(name, args)
         return "code" not in self.facts, text
-
-    def say(self, text: str) -> None:
-        """Write to the log of the attempt."""
-        self._say(text)
 
     def place(self, n: int) -> At:
         """Where the agent works that call `n` prompts."""
@@ -182,56 +152,22 @@ async def _talked(
     """Start the command, prompt it, end it: behind this nothing of it runs any more."""
     hosts, redactor = await calls.context.get(Durable).unit(functools.partial(reach, at))
     order, output = _order(calls, job, folder, hosts), Output(redactor)
-    running = asyncio.ensure_future(compute.execute(calls.context, order, output))
-    line: Line | None = None
     try:
-        line = Line(*await _dialled(calls, order, running), calls.agent.limits.mistakes)
-        talks.append(Conversation(line, calls.use))
-        return await talks[0].prompt(text)
+        async with program.spoken_with(calls.context, order, output) as streams:
+            talks.append(Conversation(Line(*streams, calls.agent.limits.mistakes), calls.use))
+            return await talks[0].prompt(text)
     finally:
-        if line is not None:
-            line.close()
-        await _over(running)
         calls.say(output.text())
-
-
-async def _dialled(
-    calls: ForeignCalls, order: compute.Order, running: "asyncio.Future[compute.Outcome]"
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A line to the command. Raises what keeps it from starting, `Reached` where it ended before it spoke."""
-    dialling = asyncio.ensure_future(compute.dial(calls.context, order, MAX_LINE))
-    try:
-        await asyncio.wait({dialling, running}, return_when=asyncio.FIRST_COMPLETED)
-        if dialling.done():
-            return dialling.result()
-    finally:
-        dialling.cancel()
-    try:
-        outcome = running.result()
-    except Problem as problem:
-        if problem.code == "approval_required" and "approval_id" in problem.extra:
-            raise Parked("a yes", approval_id=str(problem.extra["approval_id"])) from problem
-        raise
-    raise Reached("answer", f"the agent could not be started: {outcome.reason} {outcome.detail}"[:500])
-
-
-async def _over(running: "asyncio.Future[compute.Outcome]") -> None:
-    """Wait for the end of a command that was hung up on; one that does not end is ended."""
-    await asyncio.wait({running}, timeout=_GRACE_S)
-    running.cancel()
-    await asyncio.gather(
-        running, return_exceptions=True
-    )  # it was told where it mattered: before the first word
 
 
 def _order(calls: ForeignCalls, job: Work, folder: Path, hosts: tuple[str, ...]) -> compute.Order:
     work, node = calls.work, calls.work.node
     return compute.Order(
         call=work.call, run_id=work.run_id, step_id=job.name, attempt=work.attempt, workspace=str(folder),
-        argv=("python3", "-I", "-c", _STARTER, *calls.agent.harness), runtime=node.runtime or "",
+        argv=program.started(calls.agent.harness), runtime=node.runtime or "",
         profile=node.profile or "", network=hosts, env=dict(runs.FIXED),
         timeout_s=max(1.0, min(calls.agent.limits.seconds, work.timeout_s)), repo_id=work.repo_id,
-        branch=work.branch or None, logs_ref=f"logs/{work.run_id}/{work.name}.{work.attempt}.log", serves=_PORT,
+        branch=work.branch or None, logs_ref=f"logs/{work.run_id}/{work.name}.{work.attempt}.log", serves=program.PORT,
     )  # fmt: skip
 
 

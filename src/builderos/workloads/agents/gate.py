@@ -27,10 +27,12 @@ BUILT_IN: Final = (
     "ask_question", "delete_file", "edit_file", "list_files", "read_file", "recall", "remember", "run_shell",
     "run_tests", "search_files", "write_file",
 )  # fmt: skip
-APPROVALS: Final = tuple(f"tool.{name}" for name in (*BUILT_IN, "mcp", "verb", "foreign"))
+MCP: Final = "mcp"  # a tool of an MCP server
+LISTING: Final = "mcp_server"  # such a server itself: being told what it offers
+APPROVALS: Final = tuple(f"tool.{name}" for name in (*BUILT_IN, MCP, LISTING, "verb", "foreign"))
 # What says how agents and pipelines work here: who changes it changes what the next run may do.
 RULES: Final = (
-    "builderos.policy.yaml", "builderos.yaml", "agents/**", "prompts/**", "ship/**",
+    "builderos.policy.yaml", "builderos.yaml", "mcp.yaml", "agents/**", "prompts/**", "ship/**",
     "project/changelog.yaml", "project/changelog/**", ".logs/**",  # what the server alone writes
 )  # fmt: skip
 _SHOWN: Final = 20_000

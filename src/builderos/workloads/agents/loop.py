@@ -17,6 +17,7 @@ from pydantic_ai.usage import UsageLimits
 
 from .calls import Calls
 from .definition import Agent
+from .gate import MCP
 from .tools import Tool
 from .transcript import messages_of, request_of, response_of
 
@@ -84,11 +85,11 @@ class JournaledTools(AbstractToolset[Any]):
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
         """The tools, in the order of the agent's file."""
         del ctx
-        return {name: self._tool(tool) for name, tool in self._calls.tools.items()}
+        return {tool.word: self._tool(tool) for tool in self._calls.tools.values() if not tool.hidden}
 
     def _tool(self, tool: Tool) -> ToolsetTool[Any]:
         definition = ToolDefinition(
-            name=tool.name,
+            name=tool.word,
             description=tool.summary,
             parameters_json_schema=dict(tool.schema),
             sequential=True,
@@ -103,10 +104,12 @@ class JournaledTools(AbstractToolset[Any]):
     ) -> Any:
         """What the tool says. Arguments that do not fit are told to the model, a limited number of times."""
         del ctx, tool
-        fault = fault_of(self._calls.tools[name], tool_args)
+        meant = next(one for one in self._calls.tools.values() if one.word == name and not one.hidden)
+        # Schemas of strangers are for the strangers to apply: one that never comes to an end would hold up everybody.
+        fault = fault_of(meant, tool_args) if meant.kind != MCP else ""
         if fault:
             raise ModelRetry(fault)
-        return await self._calls.use_tool(name, tool_args)
+        return await self._calls.use_tool(meant.name, tool_args)
 
 
 def fault_of(tool: Tool, args: Mapping[str, Any]) -> str:

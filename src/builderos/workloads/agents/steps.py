@@ -21,12 +21,14 @@ from builderos.engine.durable import Durable
 from builderos.execution.runs import service as runs
 from builderos.trust.vault import service as vault
 
-from . import foreign, journal, packs, recalling
+from . import foreign, journal, mcp_servers, mcp_tools, packs, recalling
 from .calls import ASKED, Calls, Parked
 from .definition import Agent, agent_of
 from .foreign import ForeignCalls
 from .journal import Session
 from .limits import Reached
+from .mcp_lines import Lines
+from .mcp_servers import McpServers
 from .toolsets import tools_for
 
 ACTION: Final = "agent"
@@ -71,10 +73,15 @@ async def carry_on(context: Context, work: Work, session: Session, say: Callable
     )
     tools = await tools_for(context, work, agent)
     kind = ForeignCalls if agent.harness else Calls
-    return await _made(kind(context, work, session, agent, tools, entries, below, say))
+    calls = kind(context, work, session, agent, tools, entries, below, say)
+    lines = mcp_tools.lines_of(calls)
+    try:
+        return await _made(calls, lines)
+    finally:
+        await lines.close()
 
 
-async def _made(calls: Calls) -> Done:
+async def _made(calls: Calls, lines: Lines) -> Done:
     """How the session stands when the loop leaves: it waits, it passes, or it has ended."""
     session, agent = calls.session, calls.agent
     try:
@@ -84,7 +91,7 @@ async def _made(calls: Calls) -> Done:
             ) as span:
                 span.set("builderos.run.id", calls.work.run_id)
                 span.set("builderos.prompt.ref", str(session.spec["prompt"]["ref"]))
-                return await _ended(calls, await _answered(calls))
+                return await _ended(calls, await _answered(calls, lines))
     except Parked as parked:
         return _parked(calls, parked)
     except TimeoutError:
@@ -100,7 +107,7 @@ async def _made(calls: Calls) -> Done:
         return await _close(calls, _failure(calls, reason, f"{problem.detail} {problem.hint}".strip()))
 
 
-async def _answered(calls: Calls) -> Any:
+async def _answered(calls: Calls, lines: Lines) -> Any:
     prompt: Mapping[str, Any] = calls.session.spec["prompt"]
     text, task = str(prompt["text"]), str(calls.session.spec["task"])
     if isinstance(calls, ForeignCalls):
@@ -109,6 +116,7 @@ async def _answered(calls: Calls) -> Any:
 
     from .loop import work
 
+    await mcp_tools.offer(calls, lines)
     try:
         return await work(calls, text, task)
     except UnexpectedModelBehavior as error:
@@ -263,13 +271,18 @@ def spec_of(unit: Unit, work: Work, answer: Mapping[str, Any] | None = None) -> 
     task = f"{task}\n\n{reminder}" if reminder else task
     return {
         "agent": agent.as_json(), "source": source, "prompt": prompt, "task": vault.clean_text(unit, task),
+        "mcp": mcp_servers.frozen(
+            agent, unit.get(McpServers).current(), files.text if files is not None else lambda _: None
+        ),
     }  # fmt: skip
 
 
 def narrowed(agent: Agent, tools: tuple[str, ...]) -> Agent:
     """An agent with those of its tools alone that its step names."""
     named = {tool.partition("@")[0] for tool in tools}
-    return replace(agent, toolset=tuple(tool for tool in agent.toolset if tool in named))
+    kept = [tool for tool in agent.toolset if tool in named]
+    some = [tool for tool in sorted(named) if tool.partition("/")[0] in agent.toolset and "/" in tool]
+    return replace(agent, toolset=(*kept, *some))  # of a server that it has, those tools alone that are named
 
 
 def inputs_of(work: Work) -> dict[str, Any]:

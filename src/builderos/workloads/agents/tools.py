@@ -46,7 +46,9 @@ Outside: TypeAlias = Callable[[At, Mapping[str, Any]], Awaitable[Result]]
 class Tool:
     """One tool: exactly one of `inside` and `outside`, or neither for what the loop does itself (`ask_question`).
 
-    `rolls_back`: where it fails, what it wrote to the database is taken back.
+    `rolls_back`: where it fails, what it wrote to the database is taken back. `called`: what a model calls it, where
+    its name is no word for that; `hidden`: no model is told of it. `once`: where nobody knows how a call ended it is
+    not made again, and the model is told so.
     """
 
     name: str
@@ -59,6 +61,14 @@ class Tool:
     kind: str = ""
     version: str = "1"
     rolls_back: bool = False
+    called: str = ""
+    hidden: bool = False
+    once: bool = False
+
+    @property
+    def word(self) -> str:
+        """What a model calls it."""
+        return self.called or self.name
 
     def asked(self, args: Mapping[str, Any]) -> Asked:
         """The call as the gate sees it."""

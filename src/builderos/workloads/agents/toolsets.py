@@ -8,6 +8,7 @@ from builderos.core.steps import Work
 
 from . import recalling, verbs
 from .definition import Agent
+from .mcp_servers import PREFIX
 from .shell import SHELL
 from .tools import ASK, FILES, Tool
 
@@ -24,7 +25,7 @@ async def tools_for(context: Context, work: Work, agent: Agent) -> dict[str, Too
             found[name] = OWN[name]
         elif name in offered:
             found[name] = verbs.tool_of(offered[name])
-        else:
+        elif not name.startswith(PREFIX):  # those of MCP servers are known once they were asked
             raise Problem(
                 "validation_failed", f"{agent.name} names the tool {name}, which agents cannot have",
                 hint=f"There are {', '.join([*OWN, *offered])}.",
