@@ -1,6 +1,7 @@
 """Files, log and diff through HTTP."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -222,3 +223,36 @@ def test_a_mode_only_change_is_shown_as_a_difference(lab: Lab) -> None:
     assert [(f["path"], f["added"], f["deleted"]) for f in reply["files"]] == [("run.sh", 0, 0)]
     assert "run.sh" in reply["diff"]
     assert json.dumps(reply)
+
+
+def test_folders_are_listed_one_at_a_time_and_page_by_page(lab: Lab, box: Sandbox) -> None:
+    box.commit({"shop/tea.txt": "green\n", "shop/far/away.txt": "x\n", "top.txt": "t\n"})
+
+    shop = listed(lab, box, folder="shop")
+    assert [(one["path"], one["kind"]) for one in shop["items"]] == [
+        ("shop/far", "folder"), ("shop/tea.txt", "file"),
+    ]  # fmt: skip
+    assert shop["items"][1]["sha"] == box.post("/system/fetch_files", path="shop/tea.txt")["files"][0]["sha"]
+    names = [one["name"] for one in listed(lab, box)["items"]]
+    first = listed(lab, box, limit=1)
+    rest = listed(lab, box, cursor=first["next_cursor"])
+    assert [one["name"] for one in (*first["items"], *rest["items"])] == names
+    assert rest["next_cursor"] is None
+    assert "top.txt" in names
+    assert "shop" not in [one["name"] for one in listed(lab, box, at=shas(box)[-1])["items"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"folder": "../x"}, "invalid_path"), ({"folder": "no"}, "not_found"), ({"at": "0" * 40}, "not_found"),
+        ({"folder": "README.md"}, "not_found"), ({"cursor": "x"}, "validation_failed"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_not_there_is_refused(lab: Lab, asked: dict[str, str], code: str) -> None:
+    box = lab.open_sandbox()
+    lab.problem(lab.world.http.get("/v1/files", params=asked, headers=box.headers), code)
+
+
+def listed(lab: Lab, box: Sandbox, **asked: str | int) -> Any:
+    return lab.world.ok(lab.world.http.get("/v1/files", params=asked, headers=box.headers))

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import backups, commit, files, history, promotion, pulls, sandboxes, scaffold, undo
+from . import backups, commit, files, history, listing, promotion, pulls, sandboxes, scaffold, undo
 from .manage_routes import admin_routes
 from .manage_routes import routes as sandbox_routes
 from .provenance_routes import routes as provenance_routes
@@ -52,6 +52,12 @@ def commit_and_log(unit: Unit, body: commit.CommitIn) -> commit.CommitOut:
 def fetch_files(unit: Unit, body: files.FetchIn) -> files.FetchOut:
     """Read files of your branch or of main."""
     return files.fetch_files(unit, body)
+
+
+@routes.get("/v1/files", "listFiles")
+def list_files(unit: Unit, body: listing.ListFilesIn) -> listing.ListFilesOut:
+    """List what lies in one folder of your branch or of main."""
+    return listing.list_files(unit, body)
 
 
 @routes.post("/git/log", "gitLog", effect="read", profile="standard")
