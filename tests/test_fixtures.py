@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from builderos.integrations.embedded_postgres import service
-from tests.support.databases import Databases, FreshDatabase
+from tests.support.databases import Databases, FreshDatabase, prefix_of
 from tests.support.run_folder import ON_DISK, run_folder
 from tests.support.servers import ask, pid_of, quickly, until
 
@@ -83,7 +83,7 @@ def test_workers_that_come_at_the_same_time_migrate_one_template(home: Path) -> 
         "    print(database.keys.unit_key.hex())"
     )
     workers = [python(statements, home) for _ in range(3)]
-    keys = {worker.communicate(timeout=60)[0] for worker in workers}
+    keys = {worker.communicate(timeout=120)[0] for worker in workers}
     assert [worker.returncode for worker in workers] == [0] * 3
     assert len(keys) == 1, "each migration makes a key of its own"
 
@@ -92,7 +92,7 @@ def test_a_template_that_a_killed_worker_left_half_made_is_made_again(home: Path
     home.mkdir(mode=0o755)
     databases = Databases(home / "pg", durable=False, folder=home)
     with psycopg.connect(databases.superuser(), autocommit=True) as connection:
-        connection.execute("create database bos_template")
+        connection.execute(f"create database {prefix_of(home)}template")  # type: ignore[arg-type]
     with databases.fresh() as database, psycopg.connect(database.superuser_conninfo) as connection:
         assert connection.execute("select to_regnamespace('ops') is not null").fetchone() == (True,)
 
@@ -119,7 +119,7 @@ def test_a_killed_run_leaves_nothing_behind(run: str) -> None:
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = python(statements, run)
-    pid = int(killed.communicate(timeout=60)[0])
+    pid = int(killed.communicate(timeout=120)[0])
     assert killed.returncode == -signal.SIGKILL
     until(lambda: not list(ON_DISK.glob(f"*{run}*")))
     assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()

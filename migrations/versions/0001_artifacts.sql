@@ -97,8 +97,10 @@ revoke delete on ops.artifacts, ops.artifact_space from bos_app;
 reset role;
 
 -- Where this installation puts new content, once somebody has moved it; before that its setting says it.
+grant create on schema priv to bos_owner;
 create table priv.artifact_place (only_one boolean primary key default true check (only_one), url text not null, set_at timestamptz not null);
 alter table priv.artifact_place owner to bos_owner;
+revoke create on schema priv from bos_owner;
 set role bos_owner;
 create function ops.artifact_place() returns setof text language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select url from priv.artifact_place

@@ -2,11 +2,12 @@
 -- the server's role cannot read the key, so injected SQL cannot make a proof for another organisation.
 create schema ops authorization bos_owner;
 grant usage on schema ops to bos_app, bos_definer;
+grant usage, create on schema priv to bos_owner;  -- an administrator who is no superuser gives nothing to whom may not make it
 create table priv.unit_key (k bytea not null);
 alter table priv.unit_key owner to bos_owner;
 insert into priv.unit_key values (decode(replace(gen_random_uuid()::text || gen_random_uuid()::text
   || gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'));
-grant usage on schema priv to bos_owner;
+revoke create on schema priv from bos_owner;
 
 set role bos_owner;
 alter default privileges in schema ops grant select, insert, update, delete on tables to bos_app;

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import uuid
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from builderos.core.database import DatabaseKeys
@@ -19,7 +21,7 @@ from builderos.integrations.embedded_postgres import service
 
 # Roles belong to the whole server and their passwords come from this key: every test of a run must use this one.
 SECRET = b"the secret key of every server that tests start"
-_TEMPLATE = "bos_template"
+_TEMPLATE = "template"
 EXTERNAL = os.environ.get("BUILDEROS_TEST_DATABASE_URL", "")
 
 
@@ -47,17 +49,22 @@ class Databases:
         return service.start(self.home, durable=self.durable, extra_settings=limits)
 
     def superuser(self, name: str = "postgres") -> str:
-        """The superuser's conninfo for a database; BUILDEROS_TEST_DATABASE_URL names another PostgreSQL."""
+        """The administrator's conninfo for a database; BUILDEROS_TEST_DATABASE_URL names another PostgreSQL."""
         if EXTERNAL and not self.durable:
             return make_conninfo(EXTERNAL, dbname=name)
         return make_conninfo(self.server().superuser_conninfo, dbname=name)
+
+    @property
+    def _prefix(self) -> str:
+        """How the databases of this test run are called: several may run on one external server."""
+        return prefix_of(self.folder)
 
     @contextlib.contextmanager
     def fresh(self) -> Generator[FreshDatabase]:
         """A new database, dropped afterwards whoever is still connected."""
         made = self._template()
-        name = f"t_{uuid.uuid4().hex[:12]}"
-        self._run(f"create database {name} template {_TEMPLATE} strategy file_copy")
+        name = f"{self._prefix}{uuid.uuid4().hex[:12]}"
+        self._run(f"create database {name} template {self._prefix}{_TEMPLATE} strategy file_copy")
         try:
             keys = DatabaseKeys(_moved(made["url"], name), bytes.fromhex(made["unit_key"]))
             yield FreshDatabase(name, self.superuser(name), keys, _moved(made["engine_url"], name))
@@ -78,16 +85,34 @@ class Databases:
         return json.loads(note.read_text())
 
     def _make_template(self) -> dict[str, str]:
-        self._run(f"drop database if exists {_TEMPLATE}")  # half made by a process that was killed
-        self._run(f"create database {_TEMPLATE}")
-        made = migrate(self.superuser(_TEMPLATE), SECRET)
-        # A template that somebody is connected to cannot be copied.
-        self._run(f"alter database {_TEMPLATE} with is_template true allow_connections false")
+        name = f"{self._prefix}{_TEMPLATE}"
+        self._run(f"drop database if exists {name} with (force)")  # half made by a process that was killed
+        self._run(f"create database {name}")
+        made = migrate(self.superuser(name), SECRET)
+        # One that somebody is connected to cannot be copied.
+        self._run(f"alter database {name} with allow_connections false")
         return {"url": made.keys.url, "unit_key": made.keys.unit_key.hex(), "engine_url": made.engine_url}
 
     def _run(self, statement: str) -> None:
         with psycopg.connect(self.superuser(), autocommit=True) as connection:
             connection.execute(statement)
+
+
+def prefix_of(folder: Path) -> str:
+    """What the names of all databases begin with that a test run with this folder makes."""
+    return f"t_{hashlib.sha256(folder.name.encode()).hexdigest()[:8]}_"
+
+
+def forget(folder: Path) -> None:
+    """Drop what a test run that is over left on an external server; our own servers go with their folders."""
+    if not EXTERNAL:
+        return
+    with psycopg.connect(EXTERNAL, autocommit=True) as connection:
+        mine = "select datname from pg_database where pg_catalog.starts_with(datname, %s)"
+        for (name,) in connection.execute(mine, (prefix_of(folder),)).fetchall():
+            connection.execute(
+                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+            )
 
 
 def _moved(url: str, name: str) -> str:

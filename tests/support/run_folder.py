@@ -16,6 +16,8 @@ from pathlib import Path
 
 from builderos.integrations.embedded_postgres import service
 
+from . import databases
+
 # Not the user's TMPDIR: it may be closed to the server's system user, or too long for a socket.
 ON_DISK = Path("/tmp")
 _MEMORY = Path("/dev/shm")
@@ -51,6 +53,7 @@ def clean_up(folder: Path, lock: int = fcntl.LOCK_EX) -> None:
     alone = _take(folder, lock)
     try:
         end_homes(folder)
+        databases.forget(folder)
         shutil.rmtree(folder, ignore_errors=True)
         _lock_file(folder).unlink()
     finally:

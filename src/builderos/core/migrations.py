@@ -1,5 +1,6 @@
 """Brings a database to the schema of this version: roles first, then the numbered migrations in `migrations/`."""
 
+import contextlib
 import hmac
 from dataclasses import dataclass
 from importlib import resources
@@ -62,7 +63,10 @@ def _version(conn: psycopg.Connection[Any]) -> str | None:
 
 
 def _roles(conn: psycopg.Connection[Any], secret: bytes) -> None:
-    """Roles belong to the whole cluster: another database of it may have made them already."""
+    """Roles belong to the whole cluster: another database of it may have made them already.
+
+    Raises `unavailable` where the administrator of an external PostgreSQL may not make them.
+    """
     wanted = {
         "bos_owner": "nologin",
         "bos_definer": "nologin bypassrls",
@@ -70,26 +74,47 @@ def _roles(conn: psycopg.Connection[Any], secret: bytes) -> None:
         "bos_engine": "login nosuperuser nobypassrls",
     }
     for role, options in wanted.items():
-        known = conn.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone()
-        verb = "alter" if known else "create"
-        statement = sql.SQL(f"{verb} role {{}} {options}").format(sql.Identifier(role))  # pyright: ignore[reportArgumentType]
-        if " login" in f" {options}":
-            statement = statement + sql.SQL(" password {}").format(sql.Literal(role_password(secret, role)))
         try:
-            conn.execute(statement)
-        except (
-            psycopg.errors.DuplicateObject,
-            psycopg.errors.UniqueViolation,
-            psycopg.errors.InternalError_,
-        ):
-            pass  # another database of this cluster is being migrated at this moment and made the same role
-        if not known and not _is_superuser(conn):
-            conn.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
+            _role(conn, role, options, role_password(secret, role))
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise Problem(
+                "unavailable", f"this PostgreSQL does not let its administrator make the role {role}",
+                hint="Connect as a role that has CREATEROLE and BYPASSRLS and, where another one made the role, "
+                "ADMIN OPTION on it.",
+            ) from error  # fmt: skip
     database = sql.Identifier(conn.info.dbname)
     conn.execute("create schema if not exists priv")
     conn.execute("revoke all on schema public from public")
     conn.execute("create schema if not exists dbos authorization bos_engine")
     conn.execute(sql.SQL("grant create on database {} to bos_engine").format(database))
+
+
+def _role(conn: psycopg.Connection[Any], role: str, options: str, password: str) -> None:
+    """Make a role, or mend what differs: who is no superuser may not even say NOSUPERUSER of one that is there."""
+    found = conn.execute(
+        "select array[case when rolsuper then 'superuser' else 'nosuperuser' end, "
+        "case when rolbypassrls then 'bypassrls' else 'nobypassrls' end, "
+        "case when rolinherit then 'inherit' else 'noinherit' end, "
+        "case when rolcanlogin then 'login' else 'nologin' end] from pg_catalog.pg_roles where rolname = %s",
+        (role,),
+    ).fetchone()
+    said = [option for option in options.split() if found is None or option not in found[0]]
+    if " login" in f" {options}":
+        said.append("password {password}")
+    verb = "create" if found is None else "alter"
+    statement = sql.SQL(f"{verb} role {{role}} {' '.join(said)}")  # pyright: ignore[reportArgumentType]
+    if said:
+        # Another database of this cluster may be migrated at this moment, and make the same role.
+        racing = (
+            psycopg.errors.DuplicateObject,
+            psycopg.errors.UniqueViolation,
+            psycopg.errors.InternalError_,
+        )
+        with contextlib.suppress(*racing):
+            conn.execute(statement.format(role=sql.Identifier(role), password=sql.Literal(password)))
+    mine = conn.execute("select pg_catalog.pg_has_role(%s, 'usage')", (role,)).fetchone()
+    if mine != (True,):  # a superuser is in all of them
+        conn.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
 
 
 def _vectors(conn: psycopg.Connection[Any]) -> None:
@@ -128,10 +153,6 @@ def _no_vectors(what: str) -> Problem:
     )  # fmt: skip
 
 
-def _is_superuser(conn: psycopg.Connection[Any]) -> bool:
-    return conn.info.parameter_status("is_superuser") == "on"
-
-
 def _upgrade(admin: str) -> None:
     from alembic import command
     from alembic.config import Config
@@ -139,10 +160,12 @@ def _upgrade(admin: str) -> None:
     engine = sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(admin))
     config = Config()
     config.set_main_option("script_location", str(migrations_dir()))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
 
 
 def _url(admin: str, role: str, secret: bytes) -> str:
