@@ -62,7 +62,7 @@ def commit(box: Sandbox, task_id: str, content: str, path: str = "src/a.py") -> 
 
 
 def until(what: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not (found := what()):
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -128,6 +128,32 @@ def test_a_commit_whose_check_passes_stays(lab: Lab, box: Sandbox) -> None:
     assert checked(lab, sha)[0] == "passed"
     assert (text(box), status(box, name)) == ("fine = True\n", "in_progress")
     assert not [a for a in lab.alerts("task_check_failed") if box.branch in a["object"]]
+
+
+def test_a_check_may_be_a_command_that_is_run_over_the_files_of_the_commit(
+    lab: Lab, ship: Ship, box: Sandbox
+) -> None:
+    command = "run: grep -q 'fine = \"${USER:-x}\\\\n\"' src/a.py # - {not: yaml}"
+    name = task(box, command)
+    bad = commit(box, name, "broken = 1\n")
+    state, run_id, reverted_by, _ = checked(lab, bad)
+
+    assert (state, text(box), status(box, name)) == ("failed", None, "failed")
+    run = ship.world.ok(ship.world.http.get(f"/v1/runs/{run_id}", headers=box.headers))
+    assert (run["kind"], [step["name"] for step in run["steps"]]) == ("check", ["check"])
+    assert alert(lab, box, name)["detail"]["check"] == command
+    assert reverted_by is not None
+
+    again = task(box, "run: test -s src/a.py")
+    assert checked(lab, commit(box, again, "fine = 1\n"))[0] == "passed"
+    assert text(box) == "fine = 1\n"
+
+
+def test_a_command_that_says_nothing_decides_nothing(lab: Lab, box: Sandbox) -> None:
+    sha = commit(box, task(box, "run:"), "x = 1\n")
+
+    assert checked(lab, sha)[0] == "undecided"
+    assert text(box) == "x = 1\n"
 
 
 def test_what_came_meanwhile_stays_and_only_the_commit_itself_is_taken_back(

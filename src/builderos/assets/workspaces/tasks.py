@@ -53,7 +53,10 @@ class LifecycleIn(BranchWriteIn):
         list[TaskId] | None, Field(description="Tasks to be done before.", max_length=MAX_LISTED)
     ] = None
     check: Annotated[
-        Name | None, Field(description="The check that decides about it; fail: the one that failed.")
+        Name | None,
+        Field(
+            description="The check that decides about it: a pipeline, or `run: COMMAND`. fail: the one that failed."
+        ),
     ] = None
     reason: Annotated[
         Note | None, Field(description="block, fail: why. reopen: why, if you like.", min_length=1)

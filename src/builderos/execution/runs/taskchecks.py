@@ -1,10 +1,12 @@
-"""Checks of delivery tasks: behind a commit that names a task with a `check`, the pipeline of that name is run over it.
+"""Checks of delivery tasks: behind a commit that names a task with a `check`, the pipeline of that name, or the command
+that it is, is run over it.
 
 Nothing of this is on the way of the commit: what happened is read off the ledger. A run that fails takes the commit
 back, as whoever made it; each commit is looked at once, however many servers look.
 """
 
 import functools
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +31,7 @@ from builderos.trust.policy import service as policy
 
 from . import sources, starting
 from .callers import Callers
-from .definition import Definition
+from .definition import Definition, parse
 from .rows import find_run
 from .taskchecks_model import check_cursors, task_checks
 
@@ -37,6 +39,7 @@ log = logging.getLogger("builderos.runs")
 KIND: Final = "check"
 ALERT: Final = "task_check_failed"
 DOOR: Final = "check"
+COMMAND: Final = "run:"  # before a command, as steps have it; anything else is a pipeline's name
 _AT_ONCE: Final = 500
 _NEWS: Final = {"commit": '"task_id":"', "run.ended": '"kind":"check"'}
 _NO: Final = frozenset({"failed", "timed_out"})
@@ -139,11 +142,20 @@ def _subject(unit: Unit, body: Mapping[str, Any]) -> Subject | None:
         return None
     definition, fault = None, ""
     try:
-        definition = sources.find(unit, check, then)
+        definition = _command(check) if check.startswith(COMMAND) else sources.find(unit, check, then)
     except Problem as problem:
         fault = problem.detail if problem.code != "not_found" else ""
     actor = identity.standing_in(unit, body["actor"], branch.name)
     return Subject(then, told["task_id"], check, definition, actor, fault)
+
+
+def _command(check: str) -> Definition:
+    """A pipeline of one step for a check that is a command. Raises `validation_failed`."""
+    command = check.removeprefix(COMMAND).strip()
+    if not command:
+        raise Problem("validation_failed", f"the check `{check}` says no command", hint="Write it behind `run:`.")
+    step = {"id": "check", "run": command}
+    return parse(json.dumps({"name": KIND, "steps": [step]}), name=KIND)
 
 
 def _made_by_check(unit: Unit, run_id: str | None) -> bool:
