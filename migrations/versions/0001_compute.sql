@@ -17,7 +17,7 @@ create table ops.sandbox_runs (
   profile text not null,
   tier text check (tier in ('strong', 'weak', 'remote')),
   status text not null check (status in ('queued', 'running', 'success', 'failed', 'timeout')),
-  reason text check (reason in ('exit', 'timeout', 'oom', 'disk', 'killed', 'lost')),
+  reason text check (reason in ('exit', 'timeout', 'oom', 'disk', 'killed', 'lost', 'budget')),
   exit_code int,
   detail text not null default '',
   logs_ref text,

@@ -47,6 +47,7 @@ from builderos.integrations.openai.service import OpenAIProvider
 from builderos.integrations.recorded.service import RecordedProvider
 from builderos.integrations.s3.service import S3Carrier, open_store
 from builderos.integrations.sinks.service import FileCarrier, SyslogCarrier, WebhookCarrier
+from builderos.integrations.smtp import steps as mailing
 from builderos.integrations.vercel import service as vercel
 from builderos.interfaces.http.cookies import Cookies
 from builderos.interfaces.http.live import Streams
@@ -274,7 +275,9 @@ def _put_runs(context: Context, settings: Settings) -> None:
     variants = execution.Variants()
     execution.builtin_variants(variants)
     context.put(execution.Variants, variants)
-    context.put(execution.EffectHandlers, execution.EffectHandlers())
+    handlers = execution.EffectHandlers()
+    mailing.enrol(actions, handlers)
+    context.put(execution.EffectHandlers, handlers)
     context.put(execution.Callers, execution.Callers())
     context.put(execution.Followers, execution.Followers(context))
     context.put(execution.Tails, execution.Tails())

@@ -38,6 +38,7 @@ class Work:
     branch: str
     project_id: str | None
     timeout_s: float
+    credits: float | None = None  # what the commands of the whole run may use
     needs: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict[str, Mapping[str, Any]]
     )  # their results

@@ -13,6 +13,7 @@ from builderos.trust.quotas.service import budgets
 from tests.support.databases import Databases
 from tests.support.lab import Lab
 from tests.support.runs import Ship, ship_in_temp
+from tests.support.sandboxes import until
 from tests.support.world import Json
 
 
@@ -222,6 +223,37 @@ steps:
     assert (stopped["status"], more["status"], more["reason"]) == ("failed", "failed", "budget")
     assert "of its 5 credits" in more["error"]
     assert ends[1e-9]["status"] == "succeeded"
+
+
+def test_a_budget_of_its_own_ends_the_commands_of_a_run_while_they_run(
+    ship: Ship, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builderos.execution.compute.execution._COUNT_S", (0.05, 0.1))
+    text = """
+budget: {credits: 5}
+lanes: continue
+steps:
+  - {id: long, run: "sleep 500", lane: a, retries: {max: 3, backoff: 1s}}
+  - {id: other, run: "sleep 500", lane: b}
+  - {id: after, needs: [long], run: "true", lane: a}
+"""
+    lab, id_ = Lab(ship.world, ship.database), ship.start(ship.pipeline(text))
+    ours = "select count(*) from ops.sandbox_runs where run_id = %s and finished_at is null"
+    until(lambda: lab.sql(ours, id_) == [(2,)])
+    assert ship.run(id_)["status"] == "running"
+    lab.sql("update ops.sandbox_runs set price = 1e9 where run_id = %s", id_)  # of an hour, in credits
+
+    run = ship.until(id_)
+
+    steps = ship.steps(run)
+    assert (run["status"], steps["after"]["status"]) == ("failed", "skipped")
+    over = [step for step in (steps["long"], steps["other"]) if step["reason"] == "budget"]
+    assert over  # whichever was looked at first; the other one goes with the run
+    assert "all its 5 credits" in over[0]["error"]
+    assert over[0]["attempt"] == 1
+    ended = "select status, reason from ops.sandbox_runs where run_id = %s and finished_at is not null"
+    assert len(lab.sql(ended, id_)) == 2
+    assert ("failed", "budget") in lab.sql(ended, id_)
 
 
 def test_a_budget_of_the_organisation_stops_its_runs(ship: Ship) -> None:

@@ -14,6 +14,7 @@ from builderos.core.unit import Call, Unit, perform
 from builderos.trust.policy import service as policy
 from builderos.trust.quotas import service as quotas
 
+from . import costs
 from .model import sandbox_runs
 from .opening import FINAL, Opened, drop_row, open_row
 from .orders import Order, Outcome, OutcomeReason
@@ -26,9 +27,11 @@ from .waiting import finished
 T = TypeVar("T")
 _CHUNK: Final = 1 << 20
 _LOOK_S: Final = 0.1
+_COUNT_S: Final = (0.1, 5.0)  # at least and at most, from one look at what the run has used to the next
 # What was ended from outside did not come to an end of its own: whoever asks again is to try again.
 _REASONS: Final[dict[str, OutcomeReason]] = {
     "exit": "exit", "timeout": "timeout", "oom": "oom", "disk": "disk", "killed": "lost", "lost": "lost",
+    "budget": "budget",
 }  # fmt: skip
 
 
@@ -51,7 +54,7 @@ async def execute(context: Context, order: Order, sink: LogSink | None = None) -
     work = _Work(context, order.call, provider, opened, row, sink)
     try:
         await work.begin()
-        ended = await work.end()
+        ended = await work.within(order.credits)
         return outcome_of(await work.close(ended))
     except Problem:
         if (row := await work.undo()) is not None:  # somebody else saw it end, and had it forgotten
@@ -78,6 +81,7 @@ class _Work:
         self._place = context.get(SandboxProviders).place
         self._read = 0
         self._gone = False
+        self._spent = False
 
     @property
     def _name(self) -> str:
@@ -120,6 +124,39 @@ class _Work:
         finally:
             ending.cancel()
         return ending.result()
+
+    async def within(self, credits: float | None) -> Sandbox:
+        """How it ended, by itself or because the run has used all its credits."""
+        if credits is None:
+            return await self.end()
+        counting = asyncio.ensure_future(self._count(credits))
+        try:
+            ended = await self.end()
+        finally:
+            counting.cancel()
+        result = ended.result
+        if not self._spent or result is None or result.state == "success":
+            return ended
+        told = f"ended when its run had used all its {credits:g} credits"
+        return replace(ended, state="failed", result=replace(result, reason="budget", detail=told))
+
+    async def _count(self, credits: float) -> None:
+        """End it when nothing of the run's budget is left: looked at when that may be, at the earliest."""
+        run_id, least, most = self._row.run_id, *_COUNT_S
+        while True:
+            try:
+                left = await _unit(
+                    self._context, self._call, lambda unit: costs.seconds_left(unit, run_id, credits)
+                )
+            except Problem as problem:  # the database is away: the command goes on, and is counted afterwards
+                if not problem.retryable:
+                    raise
+                left = most
+            if left <= 0:
+                self._spent = True
+                await asyncio.to_thread(self._provider.kill, self._name)
+                return
+            await asyncio.sleep(min(most, max(least, left)))
 
     def _pass_on(self) -> None:
         """Everything that was printed since the last time."""

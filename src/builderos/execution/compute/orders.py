@@ -10,7 +10,7 @@ from builderos.core.unit import Call
 
 from .schema import Limits, State, Use
 
-OutcomeReason = Literal["exit", "timeout", "oom", "disk", "lost"]
+OutcomeReason = Literal["exit", "timeout", "oom", "disk", "lost", "budget"]
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 _SHELL: Final = ("/bin/sh", "-eu", "-c")
 
@@ -32,8 +32,9 @@ class Order:
     `call`: on whose behalf, through which door. `argv`, or `script` for a shell. `workspace`: a folder of this machine
     that holds the step's input tree, changed in place. `repo_id`, `branch`, `environment`: where the run acts, for the
     policy. `network`: hosts; of these the command reaches what the policy grants. `timeout_s` can only shorten the
-    profile's. `logs_ref` is kept with the execution. `serves`: the port of the command's own loopback at which `dial`
-    reaches it; the strong tier of `local` alone has that.
+    profile's. `credits`: what all commands of the run may use together; once they have, this one is ended, too.
+    `logs_ref` is kept with the execution. `serves`: the port of the command's own loopback at which `dial` reaches
+    it; the strong tier of `local` alone has that.
     """
 
     call: Call
@@ -49,6 +50,7 @@ class Order:
     secrets: tuple[SecretAsked, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     timeout_s: float | None = None
+    credits: float | None = None
     repo_id: str | None = None
     branch: str | None = None
     environment: str | None = None

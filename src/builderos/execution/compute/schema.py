@@ -12,7 +12,7 @@ from builderos.core.problems import Problem
 Tier: TypeAlias = Literal["strong", "weak", "remote"]
 State: TypeAlias = Literal["queued", "running", "success", "failed", "timeout"]
 # `exit`: it ended by itself. `killed`: somebody asked for its end. `lost`: whoever watched it is gone, and so is it.
-Reason: TypeAlias = Literal["exit", "timeout", "oom", "disk", "killed", "lost"]
+Reason: TypeAlias = Literal["exit", "timeout", "oom", "disk", "killed", "lost", "budget"]
 
 MIB: Final = 1024 * 1024
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\Z")

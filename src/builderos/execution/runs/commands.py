@@ -112,8 +112,8 @@ def _order(work: Work, folder: str) -> compute.Order:
         call=work.call, run_id=work.run_id, step_id=work.name, attempt=work.attempt, workspace=folder,
         script=node.run or "", runtime=node.runtime or "", profile=node.profile or "",
         network=node.network, secrets=tuple(compute.SecretAsked(name) for name in node.secrets),
-        env=environment_of(work), timeout_s=work.timeout_s, repo_id=work.repo_id, branch=work.branch or None,
-        logs_ref=f"logs/{work.run_id}/{work.name}.{work.attempt}.log",
+        env=environment_of(work), timeout_s=work.timeout_s, credits=work.credits, repo_id=work.repo_id,
+        branch=work.branch or None, logs_ref=f"logs/{work.run_id}/{work.name}.{work.attempt}.log",
     )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def _done(outcome: compute.Outcome, output: str | None, kept: tuple[outputs.Outp
         _STATUS[outcome.status], outcome.reason, error, output_tree=output, exit_code=outcome.exit_code,
         usage=asdict(outcome.usage), tier=outcome.tier, sandbox_run_id=outcome.sandbox_run_id,
         policy_events=outcome.policy_events, result={"exit_code": outcome.exit_code},
-        artifacts=kept,
+        artifacts=kept, retry=outcome.reason != "budget",
     )  # fmt: skip
 
 

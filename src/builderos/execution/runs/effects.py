@@ -61,7 +61,8 @@ class Found:
 
 Do: TypeAlias = Callable[[Context, Call, Effect], Mapping[str, Any]]
 """Do it, handing `effect.key` on as the idempotency key where there is a place for one; returns what is to be
-remembered. Raising a `Problem` that is not `upstream_failed`, `unavailable`, `busy` says: it did not happen."""
+remembered. Raising a `Problem` that is not `upstream_failed`, `unavailable`, `busy` says: it did not happen; so does
+one of these with `happened=False`."""
 
 Ask: TypeAlias = Callable[[Context, Call, Effect], Found]
 """Ask the outside world whether something with this key has happened. Raising means that nobody knows."""
@@ -207,7 +208,8 @@ def _once(context: Context, call: Call, effect: Effect, handler: Handler) -> Map
     try:
         result = handler.do(context, call, effect)
     except Problem as problem:
-        state: State = "unsure" if problem.code in _UNSURE else "refused"
+        nobody_knows = problem.code in _UNSURE and problem.extra.get("happened") is not False
+        state: State = "unsure" if nobody_knows else "refused"
         said = str(problem)
         _unit(context, call, lambda unit: ended(unit, effect, state, error=said))
         raise

@@ -7,7 +7,10 @@ from .control import on_verdict
 from .course import INTERRUPT, WAKE
 from .definition import Definition, Gate, parse
 from .definition.matching import any_fits, fits
+from .effects import Effect, Found
+from .effects import Handler as EffectHandler
 from .effects import Handlers as EffectHandlers
+from .effects import action as effect_action
 from .events_follow import Followers
 from .gates import ACTION as APPROVE
 from .gates import builtin as builtin_gates
@@ -34,10 +37,61 @@ from .view_diff import compared
 from .watching import Watch
 
 __all__ = [
-    "APPROVE", "FIXED", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Attempt", "Callers", "Definition",
-    "EffectHandlers", "Followers", "Gate", "Ingredients", "LocalFiles", "Material", "Sink", "Tails", "Variants",
-    "Watch", "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "canonical", "check_tasks",
-    "compared", "definition_of", "digest", "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
-    "leaving", "leftovers", "listed", "local_files", "node", "on_verdict",
-    "parse", "ref_of", "require", "seen_run", "seen_step", "show", "start", "tidy", "undo", "workspace",
+    "APPROVE",
+    "FIXED",
+    "INTERRUPT",
+    "NODE",
+    "ORIGINS",
+    "QUEUE",
+    "UNDO",
+    "WAKE",
+    "Attempt",
+    "Callers",
+    "Definition",
+    "Effect",
+    "EffectHandler",
+    "EffectHandlers",
+    "Followers",
+    "Found",
+    "Gate",
+    "Ingredients",
+    "LocalFiles",
+    "Material",
+    "Sink",
+    "Tails",
+    "Variants",
+    "Watch",
+    "any_fits",
+    "begin",
+    "builtin",
+    "builtin_gates",
+    "builtin_variants",
+    "canonical",
+    "check_tasks",
+    "compared",
+    "definition_of",
+    "digest",
+    "effect_action",
+    "elsewhere",
+    "facts_of",
+    "fire_triggers",
+    "fits",
+    "hooks",
+    "ingredients_of",
+    "leaving",
+    "leftovers",
+    "listed",
+    "local_files",
+    "node",
+    "on_verdict",
+    "parse",
+    "ref_of",
+    "require",
+    "seen_run",
+    "seen_step",
+    "show",
+    "start",
+    "tidy",
+    "undo",
+    "workspace",
 ]  # fmt: skip

@@ -333,6 +333,7 @@ def work_of(
         base_tree=base_of(unit, run) if on_files else run.base_tree, base_sha=run.base_sha,
         repo_id=run.repo_id, branch_id=run.branch_id, repo_name=run.repo_name, branch=run.branch,
         project_id=run.project_id, timeout_s=max(0.0, min(node.timeout_s or STEP_TIMEOUT_S, left)),
+        credits=run.definition.get("budget_credits"),
         needs={need.name: need.result for need in needs},
         trees={need.name: need.output_tree for need in needs if need.output_tree is not None}, said=step.result,
     )  # fmt: skip

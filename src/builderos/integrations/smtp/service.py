@@ -18,20 +18,32 @@ from builderos.trust.orgs import service as orgs
 from builderos.trust.vault import service as vault
 
 TIMEOUT_S: Final = 20
+DOMAIN: Final = "builderos.invalid"
 LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def send(context: Context, to: str, subject: str, text: str) -> None:
     """Hand one mail to the configured server. Raises `OSError` (`smtplib.SMTPException` is one): try again later."""
-    settings = context.get(Settings)
-    if settings.smtp_url is None:
-        raise OSError("no mail server is configured: set BUILDEROS_SMTP_URL")
-    mail = EmailMessage()  # refuses line breaks in headers
-    mail["From"], mail["To"], mail["Subject"] = settings.mail_from, to, subject
-    mail["Date"], mail["Message-ID"] = formatdate(), make_msgid(domain="builderos.invalid")
-    mail.set_content(text)
-    with _connect(context, settings.smtp_url.get_secret_value()) as server:
+    mail = written(context, to, subject, text, make_msgid(domain=DOMAIN))
+    with connect(context) as server:
         server.send_message(mail)
+
+
+def written(context: Context, to: str, subject: str, text: str, id_: str) -> EmailMessage:
+    """A mail from this server. Raises `ValueError` for line breaks in what becomes a header."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = context.get(Settings).mail_from, to, subject
+    mail["Date"], mail["Message-ID"] = formatdate(), id_
+    mail.set_content(text)
+    return mail
+
+
+def connect(context: Context) -> smtplib.SMTP:
+    """The configured server, ready to take mail; nothing was sent yet. Raises `OSError`."""
+    url = context.get(Settings).smtp_url
+    if url is None:
+        raise OSError("no mail server is configured: set BUILDEROS_SMTP_URL")
+    return _connect(context, url.get_secret_value())
 
 
 def _connect(context: Context, url: str) -> smtplib.SMTP:
