@@ -165,6 +165,7 @@ class Scene(Works):
         self.world = grounds.world
         self.sandbox: Sandbox = self.world.open_sandbox()
         self.commit_sha = self.sandbox.commit({f"src/s{next(numbers)}.py": "x\n"}, "Add")["commit_sha"]
+        self._bodies: dict[str, Json] = {}
 
     def _bound(self, **more: Any) -> Json:
         return {"sandbox_id": self.sandbox_id, "repo_id": self.grounds.repo_id, **more}
@@ -322,12 +323,18 @@ class Scene(Works):
         token = self.world.context.get(Cookies).csrf(secret)
         return {**cookie, "origin": SITE, "x-csrf-token": token}
 
+    def body(self, name: str) -> Json:
+        """The words of one valid call. They last as long as the scene: what is refused, or not kept, changes nothing."""
+        if name not in self._bodies:
+            self._bodies[name] = CALLS[name](self)
+        return self._bodies[name]
+
     def call(self, operation: Operation, credential: str, *, kept: bool = True) -> tuple[Any, str]:
         """Call the operation on this scene with one kind of credential: the response, and what was sent.
 
         A call that is not `kept` runs to its end, and nothing of it stays: many of them can be made of one scene.
         """
-        body = {**CALLS[operation.name](self)}
+        body = {**self.body(operation.name)}
         sent = str(body)
         path = operation.path.format(**{name: body.pop(name) for name in operation.path_parameters})
         headers = self.headers(credential)
