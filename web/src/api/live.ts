@@ -206,7 +206,7 @@ async function read(ended: AbortSignal): Promise<void> {
   for (let pause = 0; !ended.aborted; ) {
     if (pause > 0) await rest(pause, ended)
     const went = await once(place, ended)
-    if (went === 'refused') return
+    if (went === 'refused') return tell({ say: 'state', state: 'off' })
     if (went === 'lost' && !ended.aborted) tell({ say: 'state', state: 'lost' })
     pause = went === 'ended' ? 50 : Math.min(Math.max(250, pause * 2), 5000)
   }

@@ -53,7 +53,7 @@ function Bar({ approval, keys, onDecided }: { approval: Approval; keys: boolean;
     ),
   )
   return (
-    <section aria-label="Decision" className="flex flex-col gap-3 rounded-lg border border-line bg-panel p-4">
+    <section aria-label="Decision" className="flex flex-col gap-3 rounded-lg border border-line bg-panel p-4 lg:sticky lg:top-14 lg:z-2 lg:shadow-sm">
       <div className="flex flex-wrap items-start justify-between gap-3">
         <div className="min-w-0">
           <p className="text-lg font-medium whitespace-pre-wrap">{harmless(approval.reason) || 'No reason was given.'}</p>
@@ -187,7 +187,6 @@ function Say({ approval, verdict, onClose, onDone }: { approval: Approval; verdi
         <TextArea
           label="Note"
           hint="Whoever asked reads it. Ctrl Enter sends."
-          autoFocus
           maxLength={5000}
           value={comment}
           onChange={setComment}

@@ -8,6 +8,8 @@ export const Route = createLazyRoute('/open')({ component: Open })
 
 // The code stands behind the #, which browsers send to nobody; it is taken out of the address at once.
 const code = location.pathname === '/open' ? location.hash.slice(1) : ''
+const to = new URLSearchParams(location.search).get('to') ?? '/'
+const there = /^\/(?!\/)/.test(to) ? to : '/'
 if (code) history.replaceState(null, '', '/open')
 
 /** Where `builderos open` leads: one press, so that a page that is merely opened uses nothing up. */
@@ -22,7 +24,7 @@ function Open() {
     setBusy(true)
     const wrong = await enter(code).catch(() => 'The server does not answer. Try again.')
     setBusy(false)
-    if (wrong === null) await go({ to: '/', replace: true })
+    if (wrong === null) await go({ href: there, replace: true })
     else setSaid(wrong)
   }
   return (

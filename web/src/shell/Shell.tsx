@@ -8,7 +8,7 @@ import { Toasts } from '../ui/Toasts'
 import { Again } from './Again'
 import { notifyOfApprovals } from './notify'
 import { listenForKeys, useCommands, type Command } from './commands'
-import { ROOMS, type Room } from './rooms'
+import { roomsOf, type Room } from './rooms'
 import { SignIn } from './SignIn'
 import { setTheme } from './theme'
 import { TopBar } from './TopBar'
@@ -80,26 +80,28 @@ function Frame() {
 /** What can be done from everywhere. */
 function useFrameCommands(open: (what: 'palette' | 'keys') => void): readonly Command[] {
   const go = useNavigate()
+  const session = useSession()
   return useMemo(
     () => [
-      ...ROOMS.map((room) => ({ id: `go ${room.to}`, label: `Go to ${room.label}`, group: 'Go', keys: `g ${room.key}`, run: () => void go({ to: room.to }) })),
+      ...roomsOf(session).map((room) => ({ id: `go ${room.to}`, label: `Go to ${room.label}`, group: 'Go', keys: `g ${room.key}`, run: () => void go({ to: room.to }) })),
       { id: 'palette', label: 'Search and commands', group: 'Help', keys: '/', run: () => open('palette') },
       { id: 'keys', label: 'Show all keys', group: 'Help', keys: '?', run: () => open('keys') },
       { id: 'light', label: 'Light colours', group: 'Look', run: () => setTheme('light') },
       { id: 'dark', label: 'Dark colours', group: 'Look', run: () => setTheme('dark') },
       { id: 'system', label: 'Colours as the system has them', group: 'Look', run: () => setTheme('system') },
     ],
-    [go, open],
+    [go, open, session],
   )
 }
 
 function Sidebar({ open, onGone }: { open: boolean; onGone: () => void }) {
   const groups = ['', 'Admin'] as const
+  const mine = roomsOf(useSession())
   return (
     <nav aria-label="Rooms" className={`${open ? 'block' : 'hidden'} border-line bg-panel p-2 max-md:border-b md:block md:border-r`}>
       <div className="md:sticky md:top-14">
         {groups.map((group) => {
-          const rooms = ROOMS.filter((room) => room.group === group)
+          const rooms = mine.filter((room) => room.group === group)
           return (
             rooms.length > 0 && (
               <ul key={group} aria-label={group || undefined} className="mb-3 flex flex-col gap-0.5">

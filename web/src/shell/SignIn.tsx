@@ -1,5 +1,6 @@
 import { useState } from 'react'
 import { isToken, takeToken } from '../api/session'
+import { Start } from '../simple/Start'
 import { Button, buttonClass } from '../ui/Button'
 import { Copy } from '../ui/Copy'
 import { Note } from '../ui/Note'
@@ -10,6 +11,8 @@ export function SignIn() {
     <main className="mx-auto flex max-w-xl flex-col gap-6 px-4 py-[10vh]">
       <h1>BuilderOS</h1>
       <p className="text-lg">A safe place to build: what you do cannot hurt anybody's work, and everything can be undone.</p>
+      <Start />
+      <ByToken />
       <section aria-label="Sign in" className="flex flex-col gap-3 rounded-lg border border-line bg-panel p-4">
         <h2>I am a member</h2>
         <p>
@@ -23,7 +26,6 @@ export function SignIn() {
           <Copy text="builderos open" />
         </p>
       </section>
-      <ByToken />
     </main>
   )
 }

@@ -25,7 +25,7 @@ export function Switcher() {
   if (me.member_id !== null) items.push({ label: 'Another organisation', icon: 'external', run: () => location.assign('/sign-in') })
   return (
     <Menu
-      label="Organisation and project"
+      label={`${me.org_slug}: organisation and projects`}
       className="inline-flex min-h-9 min-w-0 items-center gap-1 rounded-md px-2 font-medium hover:bg-raised"
       items={items}
       button={

@@ -1,3 +1,4 @@
+import type { Session } from '../api/session'
 import type { IconName } from '../ui/Icon'
 
 /** An entry of the sidebar: one line per room that has a page. `key` is what follows `g`. */
@@ -11,5 +12,13 @@ export interface Room {
 
 export const ROOMS: readonly Room[] = [
   { to: '/', label: 'Home', icon: 'home', key: 'h', group: '' },
+  { to: '/runs', label: 'Runs', icon: 'runs', key: 'r', group: '' },
   { to: '/approvals', label: 'Approvals', icon: 'approvals', key: 'a', group: '' },
+  { to: '/admin', label: 'Admin', icon: 'admin', key: 'm', group: 'Admin' },
 ]
+
+/** All that somebody sees who has the token of a workspace and no account. */
+const OWN: readonly Room[] = [{ to: '/workspace', label: 'My workspace', icon: 'file', key: 'w', group: '' }]
+
+/** The rooms of whoever is in, or was until a moment ago. */
+export const roomsOf = (session: Session): readonly Room[] => ('by' in session && session.by === 'token' ? OWN : ROOMS)

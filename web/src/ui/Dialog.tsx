@@ -24,6 +24,10 @@ export function Dialog({ open, onClose, title, actions, wide = false, firm = fal
     const dialog = ref.current
     if (!open || !dialog) return
     dialog.showModal()
+    // To the first thing to fill in, else to the first answer: not to the cross, which the browser would choose.
+    const body = dialog.querySelector<HTMLElement>('[data-body]')
+    const first = body?.querySelector<HTMLElement>('input, textarea, select') ?? dialog.querySelector<HTMLElement>('[data-actions] button')
+    first?.focus()
     return () => dialog.close()
   }, [open])
   if (!open) return null
@@ -46,8 +50,8 @@ export function Dialog({ open, onClose, title, actions, wide = false, firm = fal
           <h2 id={heading}>{title}</h2>
           {!firm && <IconButton icon="close" label="Close" className="-mt-1.5 -mr-1.5" onClick={onClose} />}
         </div>
-        <div className="flex min-h-0 flex-col gap-3 overflow-y-auto">{children}</div>
-        {actions && <div className="flex flex-wrap justify-end gap-2">{actions}</div>}
+        <div data-body className="flex min-h-0 flex-col gap-3 overflow-y-auto">{children}</div>
+        {actions && <div data-actions className="flex flex-wrap justify-end gap-2">{actions}</div>}
       </div>
     </dialog>
   )

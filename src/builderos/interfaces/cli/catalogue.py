@@ -20,6 +20,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
         (
             Entry("up", "server", "Serve in the foreground, or with --detach in the background", "up"),
             Entry("init", "start", "Bring a repository in and show the next five steps"),
+            Entry("open", "open", "Open the console in your browser, signed in as you", "open_"),
             Entry("demo", "demo", "Run the main job on a real repository and verify it", "demo"),
             Entry("worker", "server", "Carry out runs for servers on other machines", "worker"),
             Entry("self", "server", "Look at or stop the local server", "self_"),

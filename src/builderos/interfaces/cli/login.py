@@ -24,7 +24,7 @@ SCOPES: Final = ("read", "write", "promote", "approve", "admin")
 def login(caller: Caller, device: bool, scopes: tuple[str, ...]) -> int:
     """Sign in with your browser; commands for this server then act as you, until `builderos logout`."""
     client, asked = caller.bearer(None), scopes or SCOPES
-    if device or not _has_browser():
+    if device or not has_browser():
         found = signing_in.with_code(client, asked, lambda address, code: _show_code(caller, address, code))
     else:
         found = signing_in.with_browser(client, asked, lambda address: _open(caller, address))
@@ -72,7 +72,7 @@ def _end(caller: Caller, login: dict[str, Any]) -> None:
         caller.say(f"Warning: the server did not end the session: {error.detail}")
 
 
-def _has_browser() -> bool:
+def has_browser() -> bool:
     """Whether a browser can open where the person sits: not at the other end of a remote terminal."""
     if os.environ.get("SSH_CONNECTION") and not os.environ.get("BROWSER"):
         return False

@@ -29,7 +29,8 @@ const send = async (button, path, body) => {
     });
     const told = await reply.json();
     say(reply.ok ? told.message : `${told.detail}. ${told.hint}`);
-    if (reply.ok && told.next && told.next.startsWith("/") && !told.next.startsWith("//")) location.assign(told.next);
+    const next = told.next ?? "/";
+    if (reply.ok && told.csrf_token) location.assign(next.startsWith("/") && !next.startsWith("//") ? next : "/");
   } catch {
     say("The server did not answer. Try again.");
   }
