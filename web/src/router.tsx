@@ -1,6 +1,12 @@
 import { createRouter } from '@tanstack/react-router'
+import { adminRoute } from './admin/route'
+import { agentRoute, agentsRoute } from './agents/route'
 import { approvalsRoute } from './approvals/route'
+import { deploymentRoute, deploymentsRoute } from './deployments/route'
+import { evalsRoute } from './evals/route'
 import { homeRoute } from './home/route'
+import { policiesRoute } from './policies/route'
+import { promptRoute, promptsRoute } from './prompts/route'
 import { rootRoute } from './shell/root'
 import { openRoute } from './shell/route'
 
@@ -9,6 +15,15 @@ const tree = rootRoute.addChildren([
   homeRoute,
   openRoute,
   approvalsRoute,
+  agentsRoute,
+  agentRoute,
+  promptsRoute,
+  promptRoute,
+  evalsRoute,
+  policiesRoute,
+  deploymentsRoute,
+  deploymentRoute,
+  adminRoute,
 ])
 
 export const router = createRouter({ routeTree: tree, defaultPreload: 'intent', defaultPreloadStaleTime: 0, scrollRestoration: true })
