@@ -20,7 +20,6 @@ export const ROOMS: readonly Room[] = [
   { to: '/policies', label: 'Policies', icon: 'policies', key: 'l', group: '' },
   { to: '/deployments', label: 'Deployments', icon: 'deployments', key: 'd', group: '' },
   { to: '/admin', label: 'Admin', icon: 'admin', key: 'm', group: 'Admin' },
-  { to: '/admin', label: 'Admin', icon: 'admin', key: 'm', group: 'Admin' },
 ]
 
 /** All that somebody sees who has the token of a workspace and no account. */
