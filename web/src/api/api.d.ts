@@ -1427,6 +1427,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/auth/code": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a code that lets one browser in as you: for two minutes, for one use.
+         * @description Make a code that lets one browser in as you: for two minutes, for one use.
+         */
+        post: operations["makeBrowserCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/auth/code/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign a browser in with such a code.
+         * @description Sign a browser in with such a code.
+         */
+        post: operations["enterByCode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/auth/invite": {
         parameters: {
             query?: never;
@@ -1849,6 +1889,26 @@ export interface paths {
          * @description Try a suite of a branch, in a run.
          */
         post: operations["runEval"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what lies in one folder of your branch or of main.
+         * @description List what lies in one folder of your branch or of main.
+         */
+        get: operations["listFiles"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -5853,6 +5913,18 @@ export interface components {
             tool_version?: string | null;
         };
         /**
+         * Code
+         * @description A code for one browser, and the address to open there; the code stands behind its #.
+         */
+        Code: {
+            /** Code */
+            code: string;
+            /** Expires In S */
+            expires_in_s: number;
+            /** Url */
+            url: string;
+        };
+        /**
          * CommitIn
          * @description Files to write. `file_path` with `content` is the short form for one file.
          */
@@ -7064,6 +7136,28 @@ export interface components {
             repo_name: string;
         };
         /**
+         * FileEntry
+         * @description A name in a folder. `path` is the whole one; a name that is no UTF-8 is shown with replacement characters.
+         */
+        FileEntry: {
+            /** Executable */
+            executable: boolean;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "folder" | "file" | "link" | "submodule";
+            /** Name */
+            name: string;
+            /** Path */
+            path: string;
+            /**
+             * Sha
+             * @description Git's id of the content.
+             */
+            sha: string;
+        };
+        /**
          * FileIn
          * @description One file of a commit.
          */
@@ -8111,7 +8205,7 @@ export interface components {
             branch?: string | null;
             /**
              * Check
-             * @description The check that decides about it; fail: the one that failed.
+             * @description The check that decides about it: a pipeline, or `run: COMMAND`. fail: the one that failed.
              */
             check?: string | null;
             /**
@@ -8268,6 +8362,28 @@ export interface components {
             message: string;
             /** Where */
             where: string;
+        };
+        /**
+         * ListFilesOut
+         * @description Folders and files by name, as git orders them.
+         */
+        ListFilesOut: {
+            /** Branch */
+            branch: string;
+            /** Commit Sha */
+            commit_sha: string;
+            /** Folder */
+            folder: string;
+            /** Items */
+            items: components["schemas"]["FileEntry"][];
+            /** Message */
+            message: string;
+            /** Next Cursor */
+            next_cursor: string | null;
+            /** Repo Name */
+            repo_name: string;
+            /** Total */
+            total: number;
         };
         /**
          * LogIn
@@ -9064,6 +9180,14 @@ export interface components {
             name: string;
             /** Redirect Uris */
             redirect_uris: string[];
+        };
+        /**
+         * OpenIn
+         * @description A code for one browser (bos_bc_…).
+         */
+        OpenIn: {
+            /** Code */
+            code: string;
         };
         /**
          * Org
@@ -12701,7 +12825,7 @@ export interface components {
              * Method
              * @enum {string}
              */
-            method: "invite" | "link" | "oidc" | "code" | "device";
+            method: "invite" | "link" | "oidc" | "code" | "device" | "open";
             /** Scopes */
             scopes: string[] | null;
             /**
@@ -18926,6 +19050,86 @@ export interface operations {
             };
         };
     };
+    makeBrowserCode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Code"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enterByCode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     joinInBrowser: {
         parameters: {
             query?: never;
@@ -19940,6 +20144,57 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["builderos__workloads__evals__schema__RunOut"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listFiles: {
+        parameters: {
+            query?: {
+                /** @description Repository, e.g. ai-builder-lab. Defaults to the one your token belongs to. */
+                repo_name?: string | null;
+                /** @description Branch, e.g. sandbox-golden-otter. Defaults to your own. */
+                branch?: string | null;
+                /** @description Folder, e.g. src; all of the branch when empty. */
+                folder?: string;
+                /** @description A commit of this branch to read from instead of its tip. */
+                at?: string | null;
+                /** @description Entries per page. */
+                limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListFilesOut"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
