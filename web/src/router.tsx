@@ -7,6 +7,7 @@ import { evalsRoute } from './evals/route'
 import { homeRoute } from './home/route'
 import { policiesRoute } from './policies/route'
 import { promptRoute, promptsRoute } from './prompts/route'
+import { runRoute, runsRoute } from './runs/route'
 import { rootRoute } from './shell/root'
 import { openRoute } from './shell/route'
 
@@ -15,6 +16,8 @@ const tree = rootRoute.addChildren([
   homeRoute,
   openRoute,
   approvalsRoute,
+  runsRoute,
+  runRoute,
   agentsRoute,
   agentRoute,
   promptsRoute,
