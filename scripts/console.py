@@ -81,7 +81,9 @@ def types(target: Path = TYPES) -> None:
     """Write the types of the client anew from openapi.json."""
     install()
     cli = WEB / "tools/node_modules/openapi-typescript/bin/cli.js"
-    _node(cli, ROOT / "openapi.json", "--output", target)
+    _node(
+        cli, ROOT / "openapi.json", "--output", target, "--default-non-nullable=false"
+    )  # what has a default may be left out
 
 
 def _home() -> Path:

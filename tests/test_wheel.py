@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from builderos.interfaces.console.door import DIST
 from tests.tidy import ROOT, tracked
 
 
@@ -48,6 +49,9 @@ def test_the_wheel_carries_every_file_of_the_product_and_no_other(wheel: Path) -
             expected.add(name.removeprefix("src/"))
         elif name.startswith("migrations/"):
             expected.add(f"builderos/_{name}")
+    built = DIST.rglob("*")
+    expected |= {f"builderos/{p.relative_to(DIST.parents[2]).as_posix()}" for p in built if p.is_file()}
+    assert "builderos/interfaces/console/dist/index.html" in expected
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("builderos/")}
     assert names == expected
 
