@@ -27,7 +27,7 @@ export function Budgets() {
         read={(_, signal) => data(api.GET('/v1/budgets', { signal }))}
         keyOf={(one) => `${one.meter} ${one.period}`}
         empty="Nothing is limited."
-        command="builderos budget set requests 100000 --per day"
+        command="builderos budget set requests day 100000"
         columns={[
           { id: 'meter', title: 'What', width: 'minmax(12rem, 1fr)', cell: (one) => METERS.find(([name]) => name === one.meter)?.[1] ?? one.meter },
           { id: 'period', title: 'Per', width: '7rem', cell: (one) => one.period },

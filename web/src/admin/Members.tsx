@@ -58,7 +58,7 @@ export function Members() {
           read={(_, signal) => data(api.GET('/v1/grants', { signal }))}
           keyOf={(one) => one.id}
           empty="Everybody has the same role everywhere."
-          command="builderos project grant"
+          command="builderos project grant ID --role builder --in ID"
           columns={[
             { id: 'who', title: 'Who', width: 'minmax(14rem, 1fr)', cell: (one) => <code>{one.member_id}</code> },
             { id: 'place', title: 'Where', width: 'minmax(14rem, 1fr)', cell: (one) => <code>{one.place}</code> },

@@ -61,7 +61,7 @@ export function Sandboxes() {
         read={(cursor, signal) => data(api.GET('/v1/sandboxes', { params: { query: { ...query, limit: 100, cursor } }, signal }))}
         keyOf={(box) => box.id}
         empty="There is no such sandbox."
-        command="builderos sandbox open"
+        command="builderos sandbox create"
         columns={[
           { id: 'branch', title: 'Branch', width: 'minmax(14rem, 1fr)', cell: (box) => harmless(box.branch) },
           { id: 'state', title: 'State', width: '8rem', cell: (box) => <Status of={box.state} /> },

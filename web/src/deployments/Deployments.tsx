@@ -62,7 +62,7 @@ function Deployments() {
           keyOf={(one) => one.id}
           onOpen={(one) => void go({ to: '/deployments/$id', params: { id: one.id } })}
           empty="Nothing was deployed."
-          command="builderos deploy start"
+          command="builderos deploy start preview"
           columns={[
             { id: 'number', title: 'Deployment', width: '8rem', cell: (one) => <Link to="/deployments/$id" params={{ id: one.id }} className="text-accent underline">{one.env} {one.number}</Link> },
             { id: 'status', title: 'State', width: '9rem', cell: (one) => <Status of={one.status} /> },

@@ -36,7 +36,7 @@ function Evals() {
       below="How prompts, models and agents did in suites of cases."
       actions={
         <>
-          <CopyAs call={{ cli: `builderos eval list${search.suite ? ` ${search.suite}` : ''}`, method: 'GET', path: '/v1/evals', mcp: { name: 'listEvals', arguments: { suite: search.suite, prompt: search.prompt } } }} />
+          <CopyAs call={{ cli: `builderos eval list${search.suite ? ` --suite ${search.suite}` : ''}`, method: 'GET', path: '/v1/evals', mcp: { name: 'listEvals', arguments: { suite: search.suite, prompt: search.prompt } } }} />
           {may('run.start') && <Button look="main" onClick={() => setStarting(true)}>Try a suite</Button>}
         </>
       }
