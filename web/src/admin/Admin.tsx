@@ -9,6 +9,7 @@ import { Backups } from './Backups'
 import { Budgets } from './Budgets'
 import { Credentials } from './Credentials'
 import { Members } from './Members'
+import { Overview } from './Overview'
 import { adminRoute, type AdminTab } from './route'
 import { Sandboxes } from './Sandboxes'
 import { Usage } from './Usage'
@@ -27,6 +28,7 @@ const ROOMS: readonly { id: AdminTab; label: string; act: string; show: () => Re
   { id: 'budgets', label: 'Budgets', act: 'usage.read', show: Budgets },
   { id: 'webhooks', label: 'Webhooks', act: 'webhook.read', show: Webhooks },
   { id: 'backups', label: 'Backups', act: 'repo.read', show: Backups },
+  { id: 'server', label: 'Server', act: 'server.overview', show: Overview },
 ]
 
 function Admin() {
