@@ -83,6 +83,7 @@ from builderos.trust.quotas.routes import routes as usage_routes
 from builderos.trust.vault import service as vault
 from builderos.trust.vault.routes import routes as vault_routes
 from builderos.workloads.agents.routes import routes as agent_routes
+from builderos.workloads.agents.trace_routes import routes as trace_routes
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.routes import routes as deployment_routes
 from builderos.workloads.evals.routes import routes as eval_routes
@@ -117,6 +118,7 @@ GROUPS = [
     eval_routes,
     run_view_routes,
     agent_routes,
+    trace_routes,
     deployment_routes,
     model_routes,
 ]

@@ -15,7 +15,15 @@ from builderos.assets.prompts import service as prompts
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
 from builderos.assets.workspaces import service as workspaces
-from builderos.assets.workspaces.ports import Examiner, Examiners, GitHosts, Origins, Projection, Projections
+from builderos.assets.workspaces.ports import (
+    Authors,
+    Examiner,
+    Examiners,
+    GitHosts,
+    Origins,
+    Projection,
+    Projections,
+)
 from builderos.core.cleaning import clean_with
 from builderos.core.context import Context
 from builderos.core.database import Database
@@ -272,6 +280,9 @@ def _put_runs(context: Context, settings: Settings) -> None:
     for prefix, origin in {**execution.ORIGINS, **deployments.ORIGINS}.items():
         origins.enrol(prefix, origin)
     context.put(Origins, origins)
+    authors = Authors()
+    authors.enrol("agents", agents.trace.author_of)
+    context.put(Authors, authors)
     variants = execution.Variants()
     execution.builtin_variants(variants)
     context.put(execution.Variants, variants)

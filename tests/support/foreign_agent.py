@@ -30,6 +30,12 @@ def put(path: str, content: str) -> None:
         file.write(content)
 
 
+def arguments() -> str:
+    """The command line of this program, as everybody in here sees it."""
+    with open("/proc/self/cmdline") as line:
+        return line.read()
+
+
 def reaches(host: str) -> str:
     """Whether a host can be spoken with."""
     try:
@@ -49,6 +55,7 @@ class Double(acp.Agent):
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
+        self.logged_in = ""
 
     def on_connect(self, conn: Any) -> None:
         self.conn = conn
@@ -56,7 +63,12 @@ class Double(acp.Agent):
     async def initialize(self, protocol_version: int, **_: Any) -> InitializeResponse:
         return InitializeResponse(protocol_version=protocol_version, agent_capabilities=AgentCapabilities())
 
+    async def authenticate(self, method_id: str, **_: Any) -> None:
+        self.logged_in = method_id
+
     async def new_session(self, cwd: str, **_: Any) -> NewSessionResponse:
+        if self.mode == "keyed" and not self.logged_in:
+            raise acp.RequestError.auth_required()
         assert cwd == os.getcwd() == TOP
         return NewSessionResponse(session_id="s-1")
 
@@ -118,6 +130,12 @@ class Double(acp.Agent):
         outside = seen("/root", "/srv", "/var/log")
         put("out.txt", "here\n")
         await self.say(f"env {found} outside {outside} network {reaches('1.1.1.1')}")
+
+    async def keyed(self) -> None:
+        print("the key is", os.environ.get("LAB_KEY"), file=sys.stderr, flush=True)
+        shown = os.environ["LAB_KEY"] in arguments()
+        told = f"{self.logged_in} {os.environ['LAB_PLACE']} {len(os.environ['LAB_KEY'])} {shown}"
+        await self.say(f"{told} {os.environ['LAB_KEY']}")
 
     async def writes_git(self) -> None:
         put(".git/hooks/post-checkout", "#!/bin/sh\n")

@@ -51,6 +51,7 @@ def test_a_pipeline_is_started_followed_and_looked_at(shipper: Line) -> None:
     shown = shipper.json("run", "show", run["id"])
     assert {f["path"] for f in shown["diff"]["files"]} <= {"api.txt", "docs.txt"}
     assert "plan" in shipper.ok("run", "show", run["id"], "--diff")
+    assert "Nothing was decided yet" in shipper.ok("run", "context", run["id"])
     steps = {step["name"]: step["id"] for step in shown["timeline"]["items"]}
     assert shipper.ok("logs", steps["plan"]) == "servus 3\nred\n"
     assert shipper.ok("logs", steps["plan"], "--tail", "1") == "red\n"
@@ -103,7 +104,7 @@ def test_a_run_is_cancelled_and_run_again(shipper: Line) -> None:
 
 def _until(handle: int, wanted: bytes, seen: bytes = b"") -> bytes:
     """What a terminal shows, up to a text."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while wanted not in seen:
         assert time.monotonic() < until, seen
         if select.select([handle], [], [], 0.2)[0]:
@@ -124,7 +125,7 @@ def test_on_a_terminal_lanes_are_drawn_and_leaving_ends_nothing(shipper: Line) -
         assert b"\x1b[36m" in seen
         following.send_signal(signal.SIGINT)
         seen = _until(ours, b"the run goes on", seen)
-        assert following.wait(20) == 130
+        assert following.wait(120) == 130
     finally:
         following.kill()
         os.close(ours)

@@ -150,6 +150,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "proveGrowth": lambda s: {"from": 1},
     "getProvenance": lambda s: {"id": s.commit_sha},
     "attestCommit": lambda s: {"id": s.commit_sha},
+    "traceCommit": lambda s: {"id": s.commit_sha},
     "explainLine": lambda s: {**s.here, "path": "README.md", "line": 1},
     "runDoctor": lambda s: {},
     "createOrg": lambda s: {

@@ -104,5 +104,78 @@ def test_whatever_moment_the_process_is_killed_in_each_call_has_one_result(
         assert items == rounds
 
 
+# A foreign agent of the system's own Python, which lies in the repository: no library is in the jail.
+STRANGER = """
+import json, os, sys
+number = 100
+def say(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+def ask(method, **params):
+    global number
+    number += 1
+    say(id=number, method=method, params={"sessionId": "s", **params})
+    while True:
+        reply = json.loads(sys.stdin.readline())
+        if reply.get("id") == number and "method" not in reply:
+            return reply["result"]
+for line in sys.stdin:
+    message = json.loads(line)
+    result = {"initialize": {"protocolVersion": 1}, "session/new": {"sessionId": "s"}}.get(message["method"])
+    if message["method"] == "session/prompt":
+        with open("direct.txt", "a") as file:
+            file.write("once\\n")
+        options = [{"optionId": "yes", "kind": "allow_once", "name": "Yes"}]
+        call = {"toolCallId": "c", "kind": "edit", "title": "More", "locations": [{"path": "/workspace/more.txt"}]}
+        ask("session/request_permission", options=options, toolCall=call)
+        was = open("told.txt").read() if os.path.exists("told.txt") else ""
+        ask("fs/write_text_file", path="/workspace/told.txt", content=was + "once\\n")
+        result = {"stopReason": "end_turn"}
+    say(id=message["id"], result=result)
+"""
+THEIRS = """
+name: kill
+steps:
+  - {id: build, agent: stranger, title: Work}
+  - {id: save, needs: [build], action: git.commit}
+"""
+FOREIGN = (
+    "name: stranger\nrole: Stranger\nprompt_ref: builder\ntoolset: []\n"
+    "harness: {acp: [python3, theirs/agent.py]}\n"
+)
+
+
+def test_a_foreign_agent_that_is_killed_with_its_server_begins_anew_and_leaves_everything_once(
+    databases: Databases, tmp_path: Path
+) -> None:
+    moments = (
+        range(1, 26) if SOAK else (7, 9)
+    )  # in the middle of its work, and right before it is written down
+    with databases.fresh() as database, world_in_temp(database) as world:
+        (tmp_path / "lines.json").write_text("[]")
+        box = world.open_sandbox()
+        files = {
+            "ship/kill/pipeline.yaml": THEIRS,
+            "agents/stranger.yaml": FOREIGN,
+            "theirs/agent.py": STRANGER,
+        }
+        box.commit(files)
+        run_id, kills = start(world, box), 0
+        for moment in (*moments, 1000):
+            if not carry_on(world.home, database, tmp_path, run_id, moment):
+                break
+            kills += 1
+        run = world.ok(world.as_owner("GET", f"/v1/runs/{run_id}"))
+        assert run["status"] == "succeeded", [(s["name"], s["status"], s["error"]) for s in run["steps"]]
+        assert kills >= 2
+        for path in ("direct.txt", "told.txt"):
+            found = box.post("/system/fetch_files", mode="single", path=path)
+            assert found["files"][0]["content"] == "once\n", path
+        rows, _ = told(world, run)
+        assert [row["n"] for row in rows] == list(range(1, len(rows) + 1))
+        prompts = [row["status"] for row in rows if row["kind"] == "model"]
+        assert prompts.count("done") == 1
+        assert set(prompts[:-1]) <= {"failed"}
+
+
 def remembered(unit: Unit) -> int:
     return int(unit.execute(sa.select(sa.func.count()).select_from(memory_items)).scalar_one())

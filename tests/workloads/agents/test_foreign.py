@@ -143,6 +143,36 @@ def test_an_agent_finds_no_network_no_secrets_and_nothing_of_the_machine(ship: S
     assert not said.endswith("reached")
 
 
+KEY = "foreign-key-0a4f7713c2d94e55"
+
+
+def test_a_key_comes_out_of_the_vault_into_the_environment_and_nowhere_else(ship: Ship) -> None:
+    world = ship.world
+    world.ok(world.as_owner("POST", "/v1/secrets", json={"key_name": "LAB_KEY", "value": KEY}))
+    command = [*PYTHON, "/opt/agent/agent.py", "keyed"]
+    theirs = (
+        "name: theirs\nrole: Theirs\nprompt_ref: builder\ntoolset: []\n"
+        f"harness: {{acp: {command}, secrets: [LAB_KEY], env: {{LAB_PLACE: here}}, authenticate: api-key}}\n"
+    )
+    run = ship.done(STEPS, {"agents/theirs.yaml": theirs})
+    build = ship.steps(run)["build"]
+    assert (build["status"], build["reason"]) == ("failed", "policy"), "no rule allows it"
+    allowed = "version: 1\nrules:\n  - {id: key, scope: {agent: theirs}, allow: {secrets: [LAB_KEY]}}\n"
+    with in_force(ship, allowed):  # the agent may have it, but not whoever started the run
+        run = ship.done(STEPS, {"agents/theirs.yaml": theirs})
+        assert ship.steps(run)["build"]["reason"] == "policy"
+    with in_force(ship, "version: 1\nrules:\n  - {id: key, allow: {secrets: [LAB_KEY]}}\n"):
+        run = ship.done(STEPS, {"agents/theirs.yaml": theirs})
+    build = ship.steps(run)["build"]
+    assert build["status"] == "succeeded", build
+    assert build["result"]["text"].startswith(f"api-key here {len(KEY)} False ")
+    log = world.as_owner("GET", f"/v1/steps/{build['id']}/logs").text
+    assert "the key is" in log
+    calls = entries(ship, build["id"])
+    told = repr([(call.request, call.response) for call in calls]) + log + repr(run)
+    assert KEY not in told
+
+
 def test_what_an_agent_puts_into_git_folders_is_not_taken(ship: Ship) -> None:
     look = "  - {id: look, needs: [build], run: 'find . -name .git > found.txt; ls src >> found.txt'}\n"
     steps = STEPS.replace("  - {id: save, needs: [build]", f"{look}  - {{id: save, needs: [look]")

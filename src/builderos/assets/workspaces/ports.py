@@ -7,7 +7,7 @@ hosted forge receives pushes and pull requests and is the truth of its own `main
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from builderos.assets.repositories.schema import Branch, Repository
 from builderos.core.context import Context
@@ -110,3 +110,12 @@ class Origins(Registry[Callable[[Unit, str], list[tuple[str, str, str]]]]):
 
     def __init__(self) -> None:
         super().__init__("origin")
+
+
+class Authors(Registry[Callable[[Unit, Any, str, int], str | None]]):
+    """Who else knows who wrote a line, given the commit (`provenance.Found`) and path and number there: a sentence, or
+    None.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("author")

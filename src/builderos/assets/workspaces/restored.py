@@ -26,15 +26,22 @@ class Before:
 
 def blame(unit: Unit, branch: Branch, at: str, path: str, line: int) -> str:
     """The commit that wrote a line as it stands at a commit, through merges and renames. Raises `unavailable`."""
-    done = _git(unit, branch, ["blame", "--porcelain", "-L", f"{line},{line}", at, "--", path])
-    sha = (done or "")[:40]
-    if len(sha) != 40:
+    return blamed(unit, branch, at, path, line)[0]
+
+
+def blamed(unit: Unit, branch: Branch, at: str, path: str, line: int) -> tuple[str, str, int]:
+    """Likewise, with the file and the number that the line had in that commit. Raises `unavailable`."""
+    done = _git(unit, branch, ["blame", "--porcelain", "-L", f"{line},{line}", at, "--", path]) or ""
+    head, _, rest = done.partition("\n")
+    sha, number, *_ = [*head.split(" "), "", ""]
+    named = [told.removeprefix("filename ") for told in rest.split("\n") if told.startswith("filename ")]
+    if len(sha) != 40 or not number.isdecimal():
         raise Problem(
             "unavailable",
             "the history of this file cannot be read",
             hint="Ask an administrator to run doctor.",
         )
-    return sha
+    return sha, named[0] if named and not named[0].startswith('"') else path, int(number)
 
 
 def sources(unit: Unit, branch: Branch, found: Found, path: str, line: int, text: str) -> list[Before]:

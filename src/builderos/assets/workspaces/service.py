@@ -6,6 +6,7 @@ from .history import unified_diff
 from .lifecycle import age_sandboxes
 from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate
 from .promotion import PromoteIn, on_verdict, promote
+from .provenance import Found, find_commit
 from .pulls import add_comment, forget_words
 from .push import Command, accept, check, refusal
 from .results import Made, commit_result, revert_result
@@ -23,6 +24,7 @@ __all__ = [
     "BranchWriteIn",
     "Command",
     "Failed",
+    "Found",
     "Made",
     "Place",
     "PromoteIn",
@@ -40,6 +42,7 @@ __all__ = [
     "commit_result",
     "export_weekly",
     "file_at",
+    "find_commit",
     "forget_words",
     "locate",
     "look",

@@ -15,8 +15,9 @@ from builderos.trust.orgs import service as orgs
 
 from .content import tip_of
 from .places import BranchIn, BranchName, RepoName, locate
-from .provenance import Brought, Edge, Origin, commit_at, origin_of, told
-from .restored import Before, blame, sources
+from .ports import Authors
+from .provenance import Brought, Edge, Found, Origin, commit_at, origin_of, told
+from .restored import Before, blamed, sources
 
 MAX_LINE: Final = 500
 
@@ -61,12 +62,14 @@ def why(unit: Unit, body: WhyIn) -> WhyOut:
     access.note(
         unit, "why.read", place.branch.id, repo=place.repo_name, branch=place.branch.name, paths=[body.path]
     )
-    found = commit_at(unit, place.branch, blame(unit, place.branch, place.branch.tip, body.path, body.line))
+    sha, path, number = blamed(unit, place.branch, place.branch.tip, body.path, body.line)
+    found = commit_at(unit, place.branch, sha)
     known = told(unit, found)
     assert known.commit is not None
     before = sources(unit, place.branch, found, body.path, body.line, text)
     earlier = [Earlier(undid=step.undone, commit=origin_of(unit, step.found)) for step in before]
     story = _Teller(orgs.members.names(unit)).story(known.commit, known.promotions, earlier)
+    story[1:1] = _authors(unit, found, path, number)
     return WhyOut(
         repo_name=place.repo_name, branch=place.branch.name, path=body.path, line=body.line, text=text[:MAX_LINE],
         commit=known.commit, promotions=known.promotions, earlier=earlier,
@@ -88,6 +91,15 @@ def _line_of(unit: Unit, branch: Branch, body: WhyIn) -> str:
     if body.line > count:
         raise Problem("validation_failed", f"{body.path} has {count} lines", hint="Name one of them.")
     return lines[body.line - 1].decode("utf-8", "replace")
+
+
+def _authors(unit: Unit, found: Found, path: str, line: int) -> list[str]:
+    """What others know of who wrote the line in that commit."""
+    if Authors not in unit.context:
+        return []
+    authors = unit.get(Authors)
+    told = [authors.get(name)(unit, found, path, line) for name in sorted(authors)]
+    return [sentence for sentence in told if sentence]
 
 
 def _edges_back(sha: str, before: list[Before]) -> list[Edge]:

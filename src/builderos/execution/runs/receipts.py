@@ -161,6 +161,10 @@ def gathered(unit: Unit, run: Row) -> Facts:
     known = _records(unit, run.id)
     names = {row.id: row.name for row in rows}
     made_with = _made_with(known)
+    sessions = _sessions(rows)
+    made_with["prompts"] |= {
+        one["prompt"].partition("#")[0]: one["prompt"].partition("#")[2] for one in sessions
+    }
     return Facts(
         unit.org_id, run.id, run.kind, f"{run.pipeline}@{run.version}", run.definition_digest, run.input_fingerprint,
         run.status, run.reason, run.params, {k: v for k, v in run.trigger.items() if v is not None}, run.actor_id,
@@ -176,9 +180,18 @@ def gathered(unit: Unit, run: Row) -> Facts:
             {"kind": e.kind, "key": e.key, "state": e.state, "requestDigest": e.request_digest}
             for e in effects_of(unit, run.id)
         ],
-        agents=_agents(rows, known),
+        agents={one["agent"].partition("@")[0]: one["model"] for one in sessions} | _agents(rows, known),
         ledger=_lines(unit, run.id), **made_with,
     )  # fmt: skip
+
+
+def _sessions(rows: Sequence[Row]) -> list[Mapping[str, str]]:
+    """Agent, prompt and model of everybody who took part in steps of several sessions."""
+    found: list[Mapping[str, str]] = []
+    for row in rows:
+        made: Sequence[Mapping[str, str]] = row.result.get("made_by") or ()
+        found += made
+    return found
 
 
 def _records(unit: Unit, run_id: str) -> dict[str, records.Record]:

@@ -78,7 +78,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         asked = httpcore2.Request(
             request.method,
             httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw, content=request.stream, extensions=cast("dict[str, Any]", request.extensions),
+            headers=request.headers.raw, content=request.stream, extensions=request.extensions,
         )  # fmt: skip
         try:
             answer = await self._pool.handle_async_request(asked)
@@ -88,7 +88,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             answer.status,
             headers=answer.headers,
             stream=_Bounded(self, answer.stream),
-            extensions=answer.extensions,
+            extensions=cast("dict[str, Any]", answer.extensions),
         )
         if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             await response.aclose()

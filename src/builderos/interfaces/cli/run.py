@@ -1,6 +1,7 @@
 """Runs of pipelines: start, look, steer, answer."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ COLUMNS = (("id", "RUN"), ("status", "STATUS"), ("pipeline_id", "PIPELINE"), ("b
            ("created_at", "STARTED"), ("ended_at", "ENDED"))  # fmt: skip
 STEPS = (("name", "STEP"), ("status", "STATUS"), ("reason", "REASON"), ("lane", "LANE"), ("attempt", "ATTEMPT"),
          ("start", "START"), ("end", "END"), ("id", "ID"))  # fmt: skip
+DECISIONS = (("kind", "KIND"), ("name", "STEP"), ("by", "BY"), ("said", "SAID"), ("why", "WHY"))
 FACTS = ("status", "detail", "repo_name", "branch", "started_at", "ended_at")
 STATUSES = ["queued", "running", "waiting_approval", "waiting_input", "paused", "succeeded", "failed", "denied",
             "cancelled", "timed_out"]  # fmt: skip
@@ -120,13 +122,21 @@ def show(caller: Caller, run_id: str, diff: bool, repo: str | None) -> int:
     return caller.show(view, _page(view, diff=diff))
 
 
-def _page(view: Json, *, diff: bool) -> list[str]:
-    run: Json = view["run"]
-    timeline: Json = view["timeline"]
-    lines = [f"{run['id']}  {run['pipeline_id']}", *facts(run, FACTS), "", table(timeline["items"], STEPS)]
-    if timeline.get("next_cursor"):
-        lines.append(f"… {timeline['total']} steps in all")
-    gates: list[Json] = view.get("gates") or []
+@command.command()
+@click.argument("run_id", metavar="RUN")
+@on_repo
+@click.pass_obj
+def context(caller: Caller, run_id: str, repo: str | None) -> int:
+    """Show what the steps of a run share: decisions, open questions, artifacts."""
+    reply = caller.client(repo or caller.repo_here()).call("GET", path_of(run_id, "/context"))
+    decided: list[Json] = reply["decisions"]
+    lines = [table(decided, DECISIONS) if decided else "Nothing was decided yet"]
+    made = [f"artifact: {item['id']}  {item['path']}" for item in reply["artifacts"]["items"]]
+    return caller.show(reply, [*lines, *_gates(reply["open_questions"]), *made])
+
+
+def _gates(gates: list[Json]) -> Iterator[str]:
+    """What a run waits for, or has waited for."""
     for gate in gates:
         asked: Json = gate["question"] or {}
         what = (
@@ -134,7 +144,16 @@ def _page(view: Json, *, diff: bool) -> list[str]:
             if gate["kind"] == "approval"
             else f"asks: {asked.get('message')}"
         )
-        lines.append(f"{gate['state']}: {gate['name'] or ''} {what}")
+        yield f"{gate['state']}: {gate['name'] or ''} {what}"
+
+
+def _page(view: Json, *, diff: bool) -> list[str]:
+    run: Json = view["run"]
+    timeline: Json = view["timeline"]
+    lines = [f"{run['id']}  {run['pipeline_id']}", *facts(run, FACTS), "", table(timeline["items"], STEPS)]
+    if timeline.get("next_cursor"):
+        lines.append(f"… {timeline['total']} steps in all")
+    lines += _gates(view.get("gates") or [])
     changed: Json | None = view.get("diff")
     if changed:
         lines += ["", f"Changed files: {changed['files_total']}"]

@@ -32,10 +32,15 @@ def why(caller: Caller, place: str, repo: str | None, branch: str | None) -> int
 @click.argument("id_", metavar="ID")
 @click.option("-r", "--repo", metavar="NAME", help="Act with the token saved for this repository.")
 @click.option("--attest", is_flag=True, help="Print the commit's signed in-toto statement (DSSE) instead.")
+@click.option("--trace", is_flag=True,
+              help="Print who wrote which lines of the commit (Agent Trace) instead.")  # fmt: skip
 @click.pass_obj
-def provenance(caller: Caller, id_: str, repo: str | None, attest: bool) -> int:
+def provenance(caller: Caller, id_: str, repo: str | None, attest: bool, trace: bool) -> int:
     """Show where a commit, a promotion or an approval comes from."""
     client, _ = caller.place(repo, None)
+    if trace:
+        record = client.call("GET", f"/v1/provenance/{id_}/trace")
+        return caller.show(record, json.dumps(record))
     if attest:
         envelope = client.call("GET", f"/v1/provenance/{id_}/attestation")
         return caller.show(envelope, json.dumps(envelope))

@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ from .files import Files
 from .journal import Entry, Session, Status
 from .limits import Meter
 from .ports import Models, Turn
+from .telling import event_of, told_by_model, told_by_tool, usage_of
 from .tools import ASK, At, Result, Tool, unknown
 
 T = TypeVar("T")
@@ -130,13 +132,14 @@ class Calls:
         call = self._call or await self._durable.unit(
             functools.partial(gate.call_of, self.context, self.work, self.agent, "model")
         )
-        with tracing.span(f"chat {self.agent.model}", {**_GENAI, "gen_ai.operation.name": "chat"}) as span:
+        with self._span("chat", self.agent.model, {"gen_ai.request.model": self.agent.model}) as span:
             reply = await self.context.get(Models).complete(self.context, call, request, turn)  # type: ignore[type-abstract]
             reply = journal.storable(reply)
             usage = usage_of(reply)
             span.set("gen_ai.response.model", str(reply.get("model", "")))
             span.set("gen_ai.usage.input_tokens", usage["input_tokens"])
             span.set("gen_ai.usage.output_tokens", usage["output_tokens"])
+            span.set("builderos.cost", usage["cost"])
         done = replace(entry, status="done", response=reply, usage=usage)
         await self._unit(lambda unit: journal.change(unit, self.session, done), self.agent.model)
         return reply
@@ -151,13 +154,17 @@ class Calls:
         digest = journal.digest_of(name, args)
         entry = self._at(n, "tool", digest)
         if entry is None or not entry.is_over:
-            with tracing.span(f"execute_tool {name}", {**_GENAI, "gen_ai.operation.name": "execute_tool"}):
+            word = name if name in self.tools else "unknown"  # what a model makes up is not among our words
+            with self._span("execute_tool", word, {"gen_ai.tool.name": word}) as span:
                 entry = await self._used(n, name, dict(args), digest, entry)
+                span.set("builderos.policy.decision", "deny" if entry.status == "refused" else "allow")
+                if entry.status != "done":
+                    span.fail(str((entry.response or {}).get("code", entry.status)))
         self._known[n] = entry
         self.tree = entry.tree or self.tree
         self.facts = dict(entry.response or {})
         self.meter.count_tool(digest, self.tree)
-        self.events += _event(entry)
+        self.events += event_of(entry)
         self._say(told_by_tool(entry))
         return str((entry.response or {}).get("text", ""))
 
@@ -300,6 +307,22 @@ class Calls:
         ledger.record(unit, type_, self.work.step_id, payload, rules=entry.decision.get("rules", ()))
         return entry
 
+    def _span(
+        self, operation: str, what: str, more: Mapping[str, tracing.Value]
+    ) -> AbstractContextManager[tracing.Span]:
+        """A span by OpenTelemetry's conventions for generative AI: names and figures, nobody's words."""
+        prompt: Mapping[str, Any] = self.session.spec["prompt"]
+        told: dict[str, tracing.Value] = {
+            "gen_ai.operation.name": operation, "gen_ai.provider.name": "builderos",
+            "gen_ai.agent.name": self.agent.name, "builderos.prompt.ref": str(prompt["ref"]),
+            "builderos.run.id": self.work.run_id, "builderos.step.id": self.work.step_id,
+        }  # fmt: skip
+        return tracing.span(f"{operation} {what}", {**told, **more} if tracing.on() else {})
+
+    def span(self) -> AbstractContextManager[tracing.Span]:
+        """The span of the whole session."""
+        return self._span("invoke_agent", self.agent.name, {"gen_ai.agent.version": self.agent.version})
+
     # ---------------------------------------------------------------- inside
 
     def _at(self, n: int, kind: str, digest: str | None = None) -> Entry | None:
@@ -343,17 +366,6 @@ class Calls:
 
 
 _PASSING: Final = frozenset({"unavailable", "busy", "storage_full"})
-_GENAI: Final[Mapping[str, tracing.Value]] = {"gen_ai.provider.name": "builderos"}
-
-
-def usage_of(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """Tokens and cost of a reply."""
-    told: Mapping[str, Any] = reply.get("usage") or {}
-    return {
-        "input_tokens": int(told.get("prompt_tokens") or 0),
-        "output_tokens": int(told.get("completion_tokens") or 0),
-        "cost": float(reply.get("cost") or 0.0),
-    }
 
 
 def _failed(entry: Entry, problem: Problem, rules: Sequence[str]) -> Entry:
@@ -380,34 +392,3 @@ def _paths(tool: Tool, args: Mapping[str, Any]) -> tuple[str, ...]:
         return tool.paths(args)
     except Problem:
         return ()
-
-
-def _event(entry: Entry) -> list[dict[str, Any]]:
-    verdict = "deny" if entry.status == "refused" else "allow"
-    rules: Sequence[str] = entry.decision.get("rules", ())
-    what = f"{entry.name} {entry.request.get('path', '')}".strip()
-    return [{"rule": rules[0], "decision": verdict, "what": what}] if rules else []
-
-
-def told_by_tool(entry: Entry) -> str:
-    """The line of the log for the use of a tool."""
-    said = str((entry.response or {}).get("text", ""))
-    return f"[{entry.name}] {_short(entry.request)} -> {entry.status}: {said[:300]}\n"
-
-
-def _short(args: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={str(value)[:80]!r}" for name, value in args.items())[:400]
-
-
-def told_by_model(turn: int, reply: Mapping[str, Any]) -> str:
-    """The line of the log for a turn of the model."""
-    choices: Sequence[Mapping[str, Any]] = reply.get("choices") or ()
-    message: Mapping[str, Any] = (choices[0].get("message") if choices else None) or {}
-    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
-    functions: list[Mapping[str, Any]] = [call.get("function") or {} for call in calls]
-    asked = [str(function.get("name")) for function in functions]
-    label = f" ({reply['label']})" if reply.get("label") not in (None, "live") else ""
-    said = str(message.get("content") or "")[:4_000]
-    return (
-        f"[turn {turn}: {reply.get('model', '')}{label}] {said}{' -> ' + ', '.join(asked) if asked else ''}\n"
-    )

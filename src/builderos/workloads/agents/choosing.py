@@ -43,7 +43,7 @@ async def run_choose(context: Context, work: Work) -> Done:
         while True:
             done = _chosen(work, names, await series.next(asked, _answer(names)))
             if waits(done) or done.status == "succeeded" or not series.is_stale:
-                return replace(done, usage=dict(series.usage))
+                return series.whole(done)
 
 
 def _answer(names: list[str]) -> dict[str, Any]:

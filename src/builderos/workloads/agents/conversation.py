@@ -15,18 +15,27 @@ from .line import Line
 _VERSION: Final = 1
 _MOST_TEXT: Final = 100_000
 _MOST_CALLS: Final = 500
-_NO_METHOD, _BAD_PARAMS, _REFUSED = -32601, -32602, -32000
+_NO_METHOD, _BAD_PARAMS, _REFUSED, _LOG_IN = -32601, -32602, -32000, -32000
 _CANCELLED: Final = {"outcome": {"outcome": "cancelled"}}
 
 UseTool = Callable[[str, Mapping[str, Any]], Awaitable[tuple[bool, str]]]
 
 
+class Answered(Reached):
+    """The agent answers with an error; `code` is the protocol's."""
+
+    def __init__(self, method: str, error: object) -> None:
+        super().__init__("answer", f"the agent answers {method} with an error: {str(error)[:500]}")
+        self.code = _mapping(error).get("code")
+
+
 class Conversation:
     """`use` asks the gate and does what a tool does: whether it was done, and what it says. It raises what ends the
-    session (`Parked`, `limits.Reached`)."""
+    session (`Parked`, `limits.Reached`). `login`: the method by which the agent logs in."""
 
-    def __init__(self, line: Line, use: UseTool) -> None:
+    def __init__(self, line: Line, use: UseTool, login: str = "") -> None:
         self._line = line
+        self._login = login
         self._use = use
         self._id = 0
         self._session = ""
@@ -48,7 +57,7 @@ class Conversation:
             raise Reached(
                 "answer", f"the agent speaks version {str(hello.get('protocolVersion'))[:20]} of ACP"
             )
-        made = await self._ask("session/new", {"cwd": compute.WORKSPACE, "mcpServers": []})
+        made = await self._opened()
         self._session = str(made.get("sessionId"))
         said = [{"type": "text", "text": text}]
         done = await self._ask("session/prompt", {"sessionId": self._session, "prompt": said})
@@ -57,6 +66,17 @@ class Conversation:
         if self.stop != "end_turn":
             raise Reached("answer", f"the agent stopped without an answer: {self.stop}")
         return "".join(self._text)
+
+    async def _opened(self) -> Mapping[str, Any]:
+        """A session; where the agent wants to be told so first, it takes its credential from its environment."""
+        about: dict[str, Any] = {"cwd": compute.WORKSPACE, "mcpServers": []}
+        try:
+            return await self._ask("session/new", about)
+        except Answered as answered:
+            if answered.code != _LOG_IN or not self._login:
+                raise
+        await self._ask("authenticate", {"methodId": self._login})
+        return await self._ask("session/new", about)
 
     def record(self) -> dict[str, Any]:
         """What was said and done, for the journal."""
@@ -77,7 +97,7 @@ class Conversation:
             elif message.get("id") == self._id:
                 break
         if (error := message.get("error")) is not None:
-            raise Reached("answer", f"the agent answers {method} with an error: {str(error)[:500]}")
+            raise Answered(method, error)
         return _mapping(message.get("result"))
 
     async def _asked(self, message: Mapping[str, Any]) -> None:

@@ -31,7 +31,11 @@ ADAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "claude-code": ("claude-agent-acp",),
     "codex": ("codex-acp",),
 }
+# How they are told to take their credential from the environment, where they ask for that.
+LOGINS: Final[Mapping[str, str]] = {"codex": "api-key"}
 _MAX_ARGUMENTS: Final = 50
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+_SECRET: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}\Z")
 _TIERS: Final = ("short_term", "episodic", "semantic", "vector")
 _MAX_TOOLS: Final = 100
 
@@ -76,7 +80,8 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """An agent as its file says. `output`: JSON schema of its answer; `verdict`: the member of the answer that decides
-    whether its step passes, and the values with which it does; `harness`: the command of a foreign agent."""
+    whether its step passes, and the values with which it does; `harness`: the command of a foreign agent, with the
+    names of secrets that it finds in its environment, what else stands there, and the method by which it logs in."""
 
     name: str
     role: str
@@ -94,6 +99,9 @@ class Agent:
     verdict: str | None = None
     passes: tuple[str, ...] = ()
     harness: tuple[str, ...] = ()
+    harness_secrets: tuple[str, ...] = ()
+    harness_env: Mapping[str, str] = field(default_factory=dict[str, str])
+    harness_login: str = ""
 
     @property
     def ref(self) -> str:
@@ -109,7 +117,7 @@ def agent_of(data: Mapping[str, Any]) -> Agent:
     """The agent that `as_json` wrote."""
     made = dict(data)
     made["toolset"], made["passes"] = tuple(made["toolset"]), tuple(made["passes"])
-    made["harness"] = tuple(made["harness"])
+    made["harness"], made["harness_secrets"] = tuple(made["harness"]), tuple(made.get("harness_secrets", ()))
     made["policy"] = Bounds(**{name: tuple(value) for name, value in made["policy"].items()})
     made["memory_profile"] = Memory(
         **(made["memory_profile"] | {"tiers": tuple(made["memory_profile"]["tiers"])})
@@ -152,8 +160,8 @@ class _AgentWords(Words):
             "memory_profile": self._memory,
             "limits": self._limits,
             "output": self._schema,
-            "harness": self._harness,
         })  # fmt: skip
+        made |= self._harness(keys["harness"], "harness") if "harness" in keys else {}
         if "harness" in keys and ("output" in keys or "verdict" in keys):
             self.fault(
                 keys["harness"], "harness", "a foreign agent answers in text", "Leave out output and verdict."
@@ -245,20 +253,44 @@ class _AgentWords(Words):
             return None
         return schema
 
-    def _harness(self, node: yaml.Node, path: str) -> tuple[str, ...] | None:
-        keys = self.mapping(node, path, ("acp",), required=("acp",))
-        if "acp" not in keys:
-            return None
-        item, where = keys["acp"], f"{path}.acp"
-        if isinstance(item, yaml.ScalarNode):
-            return ADAPTERS.get(str(self.choice(item, where, tuple(ADAPTERS))))
-        given: Any = self.value(item, where)
+    def _harness(self, node: yaml.Node, path: str) -> dict[str, Any]:
+        keys = self.mapping(node, path, ("acp", "secrets", "env", "authenticate"), required=("acp",))
+        secret = (_SECRET, "the name of a secret", "Write for example ANTHROPIC_API_KEY.")
+        found = self.read_keys(keys, path, {
+            "acp": self._command,
+            "secrets": lambda n, p: self.listed(n, p, 20, lambda i, w: self.fitting(i, w, *secret)),
+            "env": self._env,
+            "authenticate": lambda n, p: self.short(n, p, 60),
+        })  # fmt: skip
+        known = str(keys["acp"].value) if isinstance(keys.get("acp"), yaml.ScalarNode) else ""
+        login = found.get("authenticate") or LOGINS.get(known, "")
+        return {
+            "harness": found.get("acp", ()), "harness_secrets": found.get("secrets", ()),
+            "harness_env": found.get("env", {}), "harness_login": login,
+        }  # fmt: skip
+
+    def _env(self, node: yaml.Node, path: str) -> dict[str, str] | None:
+        given: Any = self.value(node, path)
+        words = cast("dict[Any, Any]", given) if isinstance(given, dict) else {"": ""}
+        for name, text in words.items():
+            fits = isinstance(name, str) and _VARIABLE.match(name) and isinstance(text, str)
+            if not fits or len(text) > 2_000 or not (text.isprintable() or not text):
+                self.fault(
+                    node, path, "not variables with their texts", "Write {NAME: text}; secrets go by name."
+                )
+                return None
+        return words
+
+    def _command(self, node: yaml.Node, path: str) -> tuple[str, ...] | None:
+        if isinstance(node, yaml.ScalarNode):
+            return ADAPTERS.get(str(self.choice(node, path, tuple(ADAPTERS))))
+        given: Any = self.value(node, path)
         words = cast("list[Any]", given) if isinstance(given, list) else []
         if not 0 < len(words) <= _MAX_ARGUMENTS or not all(
             isinstance(w, str) and w.isprintable() for w in words
         ):
             self.fault(
-                item, where, "not a command with its arguments", 'Write for example ["my-agent", "--acp"].'
+                node, path, "not a command with its arguments", 'Write for example ["my-agent", "--acp"].'
             )
             return None
         return tuple(words)

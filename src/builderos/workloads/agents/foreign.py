@@ -13,15 +13,19 @@ from typing import Any, Final, cast
 from builderos.assets.repositories import service as repositories
 from builderos.core.problems import Problem
 from builderos.core.steps import Work
-from builderos.core.unit import Unit
+from builderos.core.unit import Unit, perform
 from builderos.engine.durable import Durable
 from builderos.execution.compute import service as compute
 from builderos.execution.runs import service as runs
+from builderos.trust.policy import service as policy
+from builderos.trust.policy.schema import Resource
+from builderos.trust.secrets.service import Redactor
 from builderos.trust.vault import service as vault
 
 from . import foreign_tools, journal, program
 from .calls import Calls, Parked
 from .conversation import Conversation
+from .gate import call_of
 from .journal import Entry, Status
 from .limits import Meter, Reached
 from .line import Line
@@ -107,13 +111,13 @@ async def work(calls: ForeignCalls, text: str) -> str:
     """The agent's answer; what it left is `calls.tree`. Raises `Reached`, `Parked`, `Problem`."""
     first = runs.workspace.folder_of(calls.context, calls.work)
     calls.tools = {**calls.tools, **foreign_tools.tools_in(first)}
-    allowed, said = await calls.use(
-        foreign_tools.START, {"command": list(calls.agent.harness), "network": list(calls.work.node.network)}
-    )
+    agent = calls.agent
+    asked = {"command": list(agent.harness), "network": list(calls.work.node.network)}
+    if agent.harness_secrets or agent.harness_env:
+        asked |= {"secrets": list(agent.harness_secrets), "env": dict(agent.harness_env)}
+    allowed, said = await calls.use(foreign_tools.START, asked)
     if not allowed:
-        raise Problem(
-            "policy_denied", f"{calls.agent.harness[0]} may not be started: {said}", hint="Ask an admin."
-        )
+        raise Problem("policy_denied", f"{agent.harness[0]} may not be started: {said}", hint="Ask an admin.")
     entry = await calls.begin(text)
     heard = "".join(f"\n\nSaid meanwhile: {message}" for message in entry.request["heard"])
     at = calls.place(entry.n)
@@ -150,14 +154,37 @@ async def _talked(
     calls: ForeignCalls, at: At, job: Work, folder: Path, text: str, talks: list[Conversation]
 ) -> str:
     """Start the command, prompt it, end it: behind this nothing of it runs any more."""
-    hosts, redactor = await calls.context.get(Durable).unit(functools.partial(reach, at))
+    hosts, redactor = await calls.context.get(Durable).unit(functools.partial(_reach, at))
     order, output = _order(calls, job, folder, hosts), Output(redactor)
     try:
         async with program.spoken_with(calls.context, order, output) as streams:
-            talks.append(Conversation(Line(*streams, calls.agent.limits.mistakes), calls.use))
+            agent = calls.agent
+            talks.append(Conversation(Line(*streams, agent.limits.mistakes), calls.use, agent.harness_login))
             return await talks[0].prompt(text)
     finally:
         calls.say(output.text())
+
+
+def _reach(at: At) -> tuple[tuple[str, ...], Redactor]:
+    """Hosts that it may reach; before that whether the agent may have its secrets. Whoever started the run is asked by
+    the jail itself, which alone is given the values. Raises `policy_denied`. Blocks."""
+    call = call_of(at.context, at.work, at.agent, foreign_tools.START)
+
+    def ask(unit: Unit) -> None:
+        where = policy.org_resource(unit)
+        if at.work.repo_id is not None:
+            where = Resource(
+                kind="repo", id=at.work.repo_id, org_id=unit.org_id, repo_id=at.work.repo_id,
+                project=at.work.repo_name or None, branch=at.work.branch or None,
+            )  # fmt: skip
+        for name in at.agent.harness_secrets:
+            decision = policy.may_use_secret(unit, name, where)
+            if decision.verdict != "allow":
+                raise policy.Refused(decision, "secret.use", where)
+
+    if at.agent.harness_secrets:
+        perform(at.context, call, ask, read_only=True)
+    return reach(at)
 
 
 def _order(calls: ForeignCalls, job: Work, folder: Path, hosts: tuple[str, ...]) -> compute.Order:
@@ -165,7 +192,9 @@ def _order(calls: ForeignCalls, job: Work, folder: Path, hosts: tuple[str, ...])
     return compute.Order(
         call=work.call, run_id=work.run_id, step_id=job.name, attempt=work.attempt, workspace=str(folder),
         argv=program.started(calls.agent.harness), runtime=node.runtime or "",
-        profile=node.profile or "", network=hosts, env=dict(runs.FIXED),
+        profile=node.profile or "", network=hosts,
+        env=dict(runs.FIXED) | dict(calls.agent.harness_env),
+        secrets=tuple(compute.SecretAsked(name) for name in calls.agent.harness_secrets),
         timeout_s=max(1.0, min(calls.agent.limits.seconds, work.timeout_s)), repo_id=work.repo_id,
         branch=work.branch or None, logs_ref=f"logs/{work.run_id}/{work.name}.{work.attempt}.log", serves=program.PORT,
     )  # fmt: skip

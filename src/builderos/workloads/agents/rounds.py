@@ -68,7 +68,7 @@ async def run_rounds(context: Context, work: Work) -> Done:
         while True:
             done = await _gone_through(series, work, plan)
             if waits(done) or done.status == "succeeded" or not series.is_stale:
-                return replace(done, usage=dict(series.usage))
+                return series.whole(done)
 
 
 async def _gone_through(series: Series, work: Work, plan: Plan) -> Done:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from builderos.core.context import Context
@@ -10,9 +11,9 @@ from builderos.core.unit import Unit, perform
 from builderos.engine.durable import Durable
 
 from . import journal
-from .calls import told_by_model, told_by_tool
 from .journal import Entry, Session
 from .steps import carry_on, done_of, spec_of
+from .telling import told_by_model, told_by_tool
 
 
 class Series:
@@ -28,6 +29,7 @@ class Series:
         self._at = 0
         self._fresh = False
         self.usage: dict[str, float] = {}
+        self._made: list[Mapping[str, Any]] = []
 
     @property
     def is_stale(self) -> bool:
@@ -48,9 +50,18 @@ class Series:
         else:
             self._fresh = True
             done = await carry_on(self._context, work, session, self._say)
+        made = done.result.get("made_with")
+        if made and made not in self._made:
+            self._made.append(made)
         for name, used in done.usage.items():
             self.usage[name] = self.usage.get(name, 0) + used
         return done
+
+    def whole(self, done: Done) -> Done:
+        """What the step came to, with what all of its sessions used, and which agents, models and prompts they were."""
+        return replace(
+            done, usage=dict(self.usage), result={**done.result, "made_by": [dict(m) for m in self._made]}
+        )
 
     def _begin(self, work: Work, answer: Mapping[str, Any] | None) -> Session:
         def begin(unit: Unit) -> Session:

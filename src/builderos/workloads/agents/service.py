@@ -1,6 +1,6 @@
 """What other rooms may use of agents."""
 
-from . import packs
+from . import packs, trace
 from .asking import GatewayModels
 from .calls import Calls, Parked
 from .definition import Agent, Limits, agent_of, parse
@@ -35,4 +35,5 @@ __all__ = [
     "packs",
     "parse",
     "run_agent",
+    "trace",
 ]

@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 from builderos.assets.prompts import service as prompts
 from builderos.assets.repositories import service as repositories
-from builderos.core import tracing
 from builderos.core.context import Context
 from builderos.core.home import project_state
 from builderos.core.problems import Problem
@@ -83,15 +82,15 @@ async def carry_on(context: Context, work: Work, session: Session, say: Callable
 
 async def _made(calls: Calls, lines: Lines) -> Done:
     """How the session stands when the loop leaves: it waits, it passes, or it has ended."""
-    session, agent = calls.session, calls.agent
+    agent = calls.agent
     try:
         async with asyncio.timeout(min(agent.limits.seconds, calls.work.timeout_s)):
-            with tracing.span(
-                f"invoke_agent {agent.name}", {"gen_ai.operation.name": "invoke_agent"}
-            ) as span:
-                span.set("builderos.run.id", calls.work.run_id)
-                span.set("builderos.prompt.ref", str(session.spec["prompt"]["ref"]))
-                return await _ended(calls, await _answered(calls, lines))
+            with calls.span() as span:
+                done = await _ended(calls, await _answered(calls, lines))
+                for name in ("input_tokens", "output_tokens"):
+                    span.set(f"gen_ai.usage.{name}", done.usage[name])
+                span.set("builderos.cost", done.usage["cost"])
+                return done
     except Parked as parked:
         return _parked(calls, parked)
     except TimeoutError:
@@ -192,17 +191,17 @@ async def _close(calls: Calls, outcome: dict[str, Any]) -> Done:
     """Write the outcome down; asked again, the same attempt answers the same."""
     work = calls.work
 
-    def end() -> None:
+    def end() -> dict[str, Any]:
         scratch = runs.workspace.scratch_of(calls.context, work, calls.below)
         scratch.give(str(outcome["tree"]), work.base_tree or repositories.EMPTY_TREE.hex())
-        perform(
-            calls.context, work.call,
-            lambda unit: journal.end(unit, calls.session, work.attempt, vault.clean(unit, outcome)),
-            durable=False,
-        )  # fmt: skip
+        return perform(calls.context, work.call, write, durable=False)
 
-    await calls.context.get(Durable).unit(end)
-    return done_of(outcome)
+    def write(unit: Unit) -> dict[str, Any]:
+        clean: dict[str, Any] = vault.clean(unit, outcome)  # a foreign agent may say what it was given
+        journal.end(unit, calls.session, work.attempt, clean)
+        return clean
+
+    return done_of(await calls.context.get(Durable).unit(end))
 
 
 def done_of(outcome: Mapping[str, Any]) -> Done:

@@ -1,0 +1,48 @@
+"""What is told of a call: in the log of its attempt, among the events of its step, in what was used."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .journal import Entry
+
+
+def told_by_tool(entry: Entry) -> str:
+    """The line of the log for the use of a tool."""
+    said = str((entry.response or {}).get("text", ""))
+    return f"[{entry.name}] {_short(entry.request)} -> {entry.status}: {said[:300]}\n"
+
+
+def _short(args: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={str(value)[:80]!r}" for name, value in args.items())[:400]
+
+
+def told_by_model(turn: int, reply: Mapping[str, Any]) -> str:
+    """The line of the log for a turn of the model."""
+    choices: Sequence[Mapping[str, Any]] = reply.get("choices") or ()
+    message: Mapping[str, Any] = (choices[0].get("message") if choices else None) or {}
+    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
+    functions: list[Mapping[str, Any]] = [call.get("function") or {} for call in calls]
+    asked = [str(function.get("name")) for function in functions]
+    label = f" ({reply['label']})" if reply.get("label") not in (None, "live") else ""
+    said = str(message.get("content") or "")[:4_000]
+    return (
+        f"[turn {turn}: {reply.get('model', '')}{label}] {said}{' -> ' + ', '.join(asked) if asked else ''}\n"
+    )
+
+
+def usage_of(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """Tokens and cost of a reply."""
+    told: Mapping[str, Any] = reply.get("usage") or {}
+    return {
+        "input_tokens": int(told.get("prompt_tokens") or 0),
+        "output_tokens": int(told.get("completion_tokens") or 0),
+        "cost": float(reply.get("cost") or 0.0),
+    }
+
+
+def event_of(entry: Entry) -> list[dict[str, Any]]:
+    """What the policy said, as the step's events have it."""
+    verdict = "deny" if entry.status == "refused" else "allow"
+    rules: Sequence[str] = entry.decision.get("rules", ())
+    what = f"{entry.name} {entry.request.get('path', '')}".strip()
+    return [{"rule": rules[0], "decision": verdict, "what": what}] if rules else []
