@@ -61,6 +61,27 @@ create table ops.agent_messages (
   primary key (org_id, id)
 );
 create index on ops.agent_messages (org_id, step_id, id);
-call ops.wall('agent_sessions', 'agent_calls', 'agent_messages');
-revoke delete on ops.agent_sessions, ops.agent_calls, ops.agent_messages from bos_app;
+
+-- What people say of lines that a run changed. The agent that works hears them, else the next one that begins in the run or
+-- in one that runs it again.
+create table ops.run_comments (
+  org_id text not null references ops.orgs,
+  id text not null,
+  n bigint generated always as identity,   -- in the order in which they were made
+  run_id text not null references ops.runs,
+  path text not null,
+  side text not null check (side in ('old', 'new')),
+  line int check (line > 0),               -- null: the file as a whole
+  snippet text not null,                   -- the line as it was seen
+  body text not null,
+  author text not null,
+  author_name text not null,
+  said_at timestamptz not null,
+  step_id text,                            -- whose agent was told
+  told_at timestamptz,
+  primary key (org_id, id)
+);
+create index on ops.run_comments (org_id, run_id, n);
+call ops.wall('agent_sessions', 'agent_calls', 'agent_messages', 'run_comments');
+revoke delete on ops.agent_sessions, ops.agent_calls, ops.agent_messages, ops.run_comments from bos_app;
 reset role;

@@ -31,6 +31,7 @@ def upgrade() -> None:
         "evals",
         "triggers",
         "run_events",
+        "stream",
         "compute",
         "nodes",
         "effects",

@@ -34,7 +34,7 @@ from builderos.core.migrations import migrate
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings, load_settings
 from builderos.core.unit import Call, Unit, as_system, perform
-from builderos.engine import outbox
+from builderos.engine import news, outbox
 from builderos.engine.durable import Durable
 from builderos.engine.service import Engine
 from builderos.execution.compute.routes import routes as compute_routes
@@ -87,6 +87,7 @@ from builderos.workloads.agents.trace_routes import routes as trace_routes
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.routes import routes as deployment_routes
 from builderos.workloads.evals.routes import routes as eval_routes
+from builderos.workloads.stream.routes import routes as stream_routes
 
 log = logging.getLogger("builderos.app")
 CUT_OFF_S = 5.0
@@ -121,6 +122,7 @@ GROUPS = [
     trace_routes,
     deployment_routes,
     model_routes,
+    stream_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
     add_health,
@@ -237,6 +239,8 @@ def build_engine(started: Started) -> Engine:
     engine.word(deployments.WORD, care.heard)
     engine.cron("deployment-tidy", "13 * * * *", deployments.tidy, catch_up=True)
     engine.word(execution.INTERRUPT, durable.interrupt)
+    engine.word(news.WORD, context.get(news.News).heard)
+    engine.word(news.WANTED, context.get(news.News).wanted)
     engine.word(execution.WAKE, lambda _run_id: context.get(outbox.Bell).ring())
     engine.cron("inbox-sweep", "31 3 * * *", lambda c, org: as_system(c, org, notices.inbox.sweep))
     engine.cron("delivery-sweep", "29 3 * * *", lambda c, org: as_system(c, org, notices.deliveries.sweep))

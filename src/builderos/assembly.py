@@ -37,6 +37,7 @@ from builderos.core.steps import Actions, Gates
 from builderos.core.unit import Call
 from builderos.engine import outbox
 from builderos.engine.durable import Durable
+from builderos.engine.news import News
 from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.service import Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
@@ -80,6 +81,7 @@ from builderos.workloads.agents import service as agents
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
 from builderos.workloads.evals import service as evals
+from builderos.workloads.stream import service as stream
 
 _EMBED_S = 30.0
 
@@ -120,6 +122,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     subjects = Subjects()
     for prefix, finder in workspaces.SUBJECTS.items():
         subjects.enrol(prefix, finder)
+    subjects.enrol("run", execution.subject)
+    subjects.enrol("dep", deployments.subject)
     context.put(Subjects, subjects)
     holds = Holds()
     holds.enrol("legal hold", audit.keeping.held)
@@ -136,6 +140,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     erasers.enrol("memory", memory.tidying.forget_person)
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
+    context.put(News, News(context))
+    context.put(stream.Hub, stream.Hub(context))
     context.put(Directory, Directory(orgs.members.address_of))
     _put_runs(context, settings)
     _put_compute(context, settings)

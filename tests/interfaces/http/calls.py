@@ -307,6 +307,8 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "runAgent": lambda s: {**s.here, "name": "builder", "goal": "Work"},
     "listAgentCalls": lambda s: {"id": s.fresh_agent()},
     "tellAgent": lambda s: {"id": s.fresh_agent(), "text": "Well?"},
+    "commentRun": lambda s: {"id": s.run_id, "items": [{"path": "a.py", "line": 1, "body": "Why?"}]},
+    "listRunComments": lambda s: {"id": s.run_id},
     "interruptAgent": lambda s: {"id": s.fresh_agent()},
     "cancelRun": lambda s: {"id": s.fresh_run("noop")},
     "pauseRun": lambda s: {"id": s.fresh_run("noop")},
@@ -323,6 +325,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "viewRun": lambda s: {"id": s.run_id},
     "showRunContext": lambda s: {"id": s.run_id},
     "followRun": lambda s: {"id": s.run_id, "stream": False},
+    "followAll": lambda _: {"topics": "sandboxes,prompts", "stream": False},
     "runLogs": lambda s: {"id": s.run_id},
     "stepLogs": lambda s: {"id": s.step_id},
 }

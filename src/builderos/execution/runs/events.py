@@ -12,6 +12,7 @@ from builderos.core.cleaning import cleaned_texts
 from builderos.core.clock import rfc3339
 from builderos.core.tables import metadata
 from builderos.core.unit import Unit
+from builderos.engine import news
 
 run_events = sa.Table(
     "run_events",
@@ -50,6 +51,7 @@ def add(unit: Unit, run_id: str, type_: str, payload: dict[str, Any]) -> None:
     Call it before `ledger.record`: both hold a lock until the commit, and everybody takes them in this order. Free
     texts of the payload are redacted. `run.ended` is the last event of a run: its followers are let go.
     """
+    news.stir(unit)
     unit.send("ops.add_run_event", run_id, type_, Jsonb(cleaned_texts(payload)), unit.now)
 
 
@@ -69,3 +71,30 @@ def newest(unit: Unit, run_id: str) -> int:
     e = run_events.c
     wanted = sa.select(e.seq).where(e.org_id == unit.org_id, e.run_id == run_id)
     return unit.execute(wanted.order_by(e.seq.desc()).limit(1)).scalar_one_or_none() or 0
+
+
+@dataclass(frozen=True)
+class News:
+    """An event of any run, with the branch that the run works on."""
+
+    run_id: str
+    event: Event
+    repo: str
+    branch: str
+
+
+def snapshot(unit: Unit) -> str:
+    """Which transactions have ended by now, as PostgreSQL writes it: `oldest open:next:open ones`."""
+    return str(unit.ask("pg_current_snapshot")[0][0])
+
+
+def between(unit: Unit, seen: str, upto: str, limit: int) -> list[News]:
+    """Events of all runs whose transactions ended between two snapshots, in order within each run; at most `limit`.
+
+    Nothing is left out, nothing comes twice, in whatever order transactions begin and end.
+    """
+    rows = unit.ask("ops.run_news", seen, upto, limit)
+    return [
+        News(run_id, Event(seq, at, type_, payload), repo or "", branch or "")
+        for run_id, seq, at, type_, payload, repo, branch in rows
+    ]

@@ -6,15 +6,14 @@ import sqlalchemy as sa
 
 from builderos.assets.repositories import service as repositories
 from builderos.assets.workspaces import service as workspaces
-from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.schema import Resource
 
-from .model import runs, steps
+from .model import steps
 from .rows import Row, find_run, unknown_run
-from .schema import RunIn, RunList, RunListIn, RunOut, RunSummary, StepOut
+from .schema import RunIn, RunOut, RunSummary, StepOut
 
 SHOWN: Final = 200
 _SAME: Final = (
@@ -89,37 +88,6 @@ def provenance_of(run: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def listed(unit: Unit, body: RunListIn) -> RunList:
-    """Runs, newest first; a sandbox user sees those on the own branch."""
-    c = runs.c
-    key = list_key(
-        "runs", repo=body.repo_name, branch=body.branch, pipeline=body.pipeline, status=body.status
-    )
-    wanted = sa.select(runs).where(c.org_id == unit.org_id, *_scope(unit, body))
-    if body.pipeline is not None:
-        wanted = wanted.where(c.pipeline == body.pipeline)
-    if body.status is not None:
-        wanted = wanted.where(c.status == body.status)
-    last = decode_cursor(key, body.cursor)
-    if last is not None:
-        wanted = wanted.where(c.id < str(last[0]))
-    rows = unit.execute(wanted.order_by(c.id.desc()).limit(body.limit + 1)).all()
-    items = [summary(row) for row in rows[: body.limit]]
-    more = len(rows) > body.limit
-    return RunList(items=items, next_cursor=encode_cursor(key, [items[-1].id]) if more else None)
-
-
-def _scope(unit: Unit, body: RunListIn) -> list[sa.ColumnElement[bool]]:
-    c = runs.c
-    where: list[sa.ColumnElement[bool]] = []
-    if unit.actor.sandbox_id is not None:
-        mine = repositories.branch_by_id(unit, "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
-        policy.require(unit, "run.read", workspaces.branch_resource(unit, mine))
-        return [c.branch_id == mine.id]
-    policy.require(unit, "run.read", policy.org_resource(unit))
-    if body.repo_name is not None:
-        repo = repositories.find_repository(unit, body.repo_name)
-        where.append(c.repo_id == repo.id)
-    if body.branch is not None:
-        where.append(c.branch == body.branch)
-    return where
+def subject(unit: Unit, id_: str) -> Resource:
+    """The run with this id as the policy sees it. Raises `not_found`."""
+    return resource_of(unit, find_run(unit, id_))

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import control, reading, starting, tools
+from . import control, listing, reading, starting, tools
 from .schema import (
     RunAnswerIn,
     RunControlIn,
@@ -29,7 +29,7 @@ def create_run(unit: Unit, body: RunStartIn) -> Reply[RunStarted]:
 @routes.get("/v1/runs", "listRuns")
 def list_runs(unit: Unit, body: RunListIn) -> RunList:
     """List runs, newest first."""
-    return reading.listed(unit, body)
+    return listing.listed(unit, body)
 
 
 @routes.get("/v1/runs/{id}", "showRun")

@@ -71,6 +71,19 @@ class RunListIn(In):
     branch: Annotated[Name | None, Field(description="Only runs on this branch.")] = None
     pipeline: Annotated[Name | None, Field(description="Only runs of this pipeline, by its name.")] = None
     status: RunStatus | None = None
+    open: Annotated[
+        bool | None, Field(description="true: only runs that are not over; false: only those that are.")
+    ] = None
+    brief: Annotated[
+        bool,
+        Field(description="With each run how many steps it has, and the first of them as spans of time."),
+    ] = False
+    counts: Annotated[
+        bool,
+        Field(
+            description="With the first page how many runs there are of each status, whatever `status` says."
+        ),
+    ] = False
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = None
 
@@ -126,6 +139,30 @@ class RunSummary(Out):
     ended_at: datetime | None
 
 
+class StepCounts(Out):
+    """How many steps a run has, how many of them went wrong, how many have not ended."""
+
+    total: int
+    failed: int
+    open: int
+
+
+class Span(Out):
+    """When a step ran."""
+
+    lane: str
+    status: StepStatus
+    start: datetime | None
+    end: datetime | None
+
+
+class RunRow(RunSummary):
+    """A run in a list. `steps` and `spans` (the first 24 steps) where they were asked for."""
+
+    steps: StepCounts | None
+    spans: list[Span] | None
+
+
 class RunOut(RunSummary):
     """A run with its steps, at most 200 of them; the view has all."""
 
@@ -141,5 +178,9 @@ class RunOut(RunSummary):
 class RunList(Out):
     """One page, newest first."""
 
-    items: list[RunSummary]
+    items: list[RunRow]
     next_cursor: str | None
+    counts: Annotated[
+        dict[str, int] | None,
+        Field(description="Runs by status, of the newest 20,000; where it was asked for."),
+    ] = None

@@ -43,6 +43,17 @@ def seen_step(unit: Unit, step_id: str) -> tuple[Row, Row]:
         raise
 
 
+def line_of(unit: Unit, run_id: str) -> list[str]:
+    """A run and the ones that it does again, itself first; at most ten."""
+    found = [run_id]
+    while len(found) < 10:
+        again = unit.execute(sa.select(runs.c.rerun_of).where(runs.c.id == found[-1])).scalar_one_or_none()
+        if again is None or again in found:
+            break
+        found.append(again)
+    return found
+
+
 def steps_of(unit: Unit, run_id: str, *, behind: int, limit: int) -> list[Row]:
     """Steps of a run behind a position, in their order.
 

@@ -1,6 +1,6 @@
 """What other rooms and doors may use of runs."""
 
-from . import hooks, leaving, leftovers, local_files, workspace
+from . import events, hooks, leaving, leftovers, local_files, workspace
 from .actions import builtin
 from .callers import Callers
 from .control import on_verdict
@@ -16,17 +16,18 @@ from .gates import ACTION as APPROVE
 from .gates import builtin as builtin_gates
 from .keepsakes import facts_of
 from .keys import FIXED, Ingredients, canonical, definition_of, digest, ingredients_of
+from .listing import listed
 from .local_files import LocalFiles
 from .logs import Sink
 from .logs_find import Attempt, ref_of
 from .logs_follow import Tails
 from .origins import ORIGINS
-from .reading import listed, require, show
+from .reading import require, show, subject
 from .records import Material
 from .replay import Variants
 from .replay import builtin as builtin_variants
 from .rows import NODE, QUEUE, UNDO
-from .seen import seen_run, seen_step
+from .seen import line_of, seen_run, seen_step
 from .starting import begin, start
 from .stepping import elsewhere, node
 from .taskchecks import look as check_tasks
@@ -41,7 +42,7 @@ __all__ = [
     "Definition", "Effect", "EffectHandler", "EffectHandlers", "Followers", "Found", "Gate", "Ingredients",
     "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch", "any_fits", "begin", "builtin",
     "builtin_gates", "builtin_variants", "canonical", "check_tasks", "compared", "definition_of", "digest",
-    "effect_action", "elsewhere", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of", "leaving",
-    "leftovers", "listed", "local_files", "node", "on_verdict", "parse", "ref_of", "require", "seen_run",
-    "seen_step", "show", "start", "tidy", "undo", "workspace",
+    "effect_action", "elsewhere", "events", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
+    "leaving", "leftovers", "line_of", "listed", "local_files", "node", "on_verdict", "parse", "ref_of",
+    "require", "seen_run", "seen_step", "show", "start", "subject", "tidy", "undo", "workspace",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, cast, get_args
 
 import anyio
@@ -118,10 +118,10 @@ def _endpoint(operation: Operation) -> Callable[..., Any]:
 
     async def endpoint(request: Request, body: In, **path: str) -> Response:
         app, limiter = cast(tuple[Application, anyio.CapacityLimiter], request.app.state.operations)
-        last = request.headers.get(LAST_EVENT_ID)
-        if last is not None and "last_event_id" in operation.body.model_fields:
-            path["last_event_id"] = last
-        whole = _whole(operation, body, path)
+        said: dict[str, str | None] = {**path}
+        if "last_event_id" in operation.body.model_fields:
+            said["last_event_id"] = request.headers.get(LAST_EVENT_ID)
+        whole = _whole(operation, body, said)
         incoming: Incoming = request.state.incoming
         out = await anyio.to_thread.run_sync(serve, app, operation, whole, incoming, limiter=limiter)
         if isinstance(out.body, Live):
@@ -157,7 +157,7 @@ def _empty(wire: type[In]) -> Any:
         return inspect.Parameter.empty
 
 
-def _whole(operation: Operation, body: In, path: dict[str, str]) -> In:
+def _whole(operation: Operation, body: In, path: Mapping[str, str | None]) -> In:
     if not path and not operation.implied:
         return body
     try:

@@ -19,6 +19,7 @@ from builderos.core.cleaning import cleaned_texts
 from builderos.core.clock import rfc3339
 from builderos.core.merkle import leaf
 from builderos.core.unit import Unit
+from builderos.engine import news
 
 from . import words
 from .checkpoints import STEP, Altered, Checkpoint, extend, extend_all, findings, latest, stored_tree, waiting
@@ -43,6 +44,7 @@ def compose(
 
     What people wrote goes beside the ledger in this transaction (`words`): the line holds a commitment to it.
     """
+    news.stir(unit)
     body = {
         "actor": unit.actor.id,
         "actor_name": unit.actor.name,

@@ -46,8 +46,8 @@ class PermissionsIn(In):
     object: Annotated[
         Line | None,
         Field(
-            description="Id of a repository, branch, sandbox, promotion, project, workspace or member; else the "
-            "organisation."
+            description="Id of a repository, branch, sandbox, promotion, run, deployment, project, workspace or "
+            "member; else the organisation."
         ),
     ] = None
     environment: Annotated[

@@ -14,8 +14,8 @@ from builderos.core.problems import Problem
 from builderos.core.steps import Work
 from builderos.core.unit import Unit
 from builderos.execution.runs import service as runs
-from builderos.trust.vault import service as vault
 
+from . import comments
 from .model import calls, messages, sessions
 
 Kind = Literal["model", "tool"]
@@ -103,6 +103,7 @@ def begin(unit: Unit, work: Work, agent: str, spec: Mapping[str, Any], number: i
             started_at=unit.now,
         )
     )  # fmt: skip
+    comments.hand_over(unit, work.run_id, work.step_id)
     return Session(work.step_id, work.run_id, number, agent, dict(spec), tree, "open", None, None)
 
 
@@ -244,12 +245,7 @@ def standing(unit: Unit, session: Session) -> Standing:
 
 def say(unit: Unit, step_id: str, run_id: str, body: str) -> None:
     """Leave a message for the agent of a step: it hears it before its next turn."""
-    unit.execute(
-        sa.insert(messages).values(
-            org_id=unit.org_id, step_id=step_id, run_id=run_id, author=unit.actor.member_id or unit.actor.id,
-            body=vault.clean_text(unit, body), said_at=unit.now,
-        )
-    )  # fmt: skip
+    comments.leave(unit, step_id, run_id, body)
 
 
 def hear(unit: Unit, session: Session, n: int) -> list[str]:

@@ -62,3 +62,22 @@ messages = sa.Table(
     sa.Column("session", sa.Integer),
     sa.Column("n", sa.Integer),
 )
+
+comments = sa.Table(
+    "run_comments",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, sa.Identity(always=True), nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("side", sa.Text, nullable=False),
+    sa.Column("line", sa.Integer),
+    sa.Column("snippet", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("author_name", sa.Text, nullable=False),
+    sa.Column("said_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("step_id", sa.Text),
+    sa.Column("told_at", sa.DateTime(timezone=True)),
+)

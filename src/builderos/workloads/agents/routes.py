@@ -4,7 +4,8 @@ from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 from builderos.execution.runs.schema import RunStarted
 
-from . import acts
+from . import acts, comments
+from .comments import Commented, CommentIn, CommentList, CommentListIn
 from .schema import (
     AgentFile,
     AgentIn,
@@ -49,6 +50,21 @@ def list_agent_calls(unit: Unit, body: CallListIn) -> CallList:
 def tell_agent(unit: Unit, body: TellIn) -> Told:
     """Tell a working agent something: it hears it before its next turn."""
     return acts.tell(unit, body)
+
+
+@routes.post("/v1/runs/{id}/comments", "commentRun")
+def comment_run(unit: Unit, body: CommentIn) -> Commented:
+    """Comment on lines that a run changed: its agent hears all of them together, before its next turn.
+
+    Where no agent works, the next one hears them that begins in the run, or in one that runs it again.
+    """
+    return comments.comment(unit, body)
+
+
+@routes.get("/v1/runs/{id}/comments", "listRunComments")
+def list_run_comments(unit: Unit, body: CommentListIn) -> CommentList:
+    """List what was said of lines that a run changed, oldest first, and whether an agent heard it."""
+    return comments.listed(unit, body)
 
 
 @routes.post("/v1/steps/{id}/interrupt", "interruptAgent")

@@ -51,6 +51,11 @@ def resource_of(unit: Unit, row: Row) -> Resource:
     return resource_in(unit, row.branch_id, row.env)
 
 
+def subject(unit: Unit, id_: str) -> Resource:
+    """The deployment with this id as the policy sees it. Raises `not_found`."""
+    return resource_of(unit, find(unit, id_))
+
+
 def resource_in(unit: Unit, branch_id: str, env: str) -> Resource:
     """A branch in an environment."""
     branch = repositories.branch_by_id(unit, branch_id)
