@@ -3120,6 +3120,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/provenance/{id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell which session of which agent wrote which lines of a commit, as a record of Agent Trace.
+         * @description Tell which session of which agent wrote which lines of a commit, as a record of Agent Trace.
+         */
+        get: operations["traceCommit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/providers": {
         parameters: {
             query?: never;
@@ -13826,6 +13846,34 @@ export interface components {
             text: string;
         };
         /**
+         * TraceOut
+         * @description A record of Agent Trace 0.1, as agent-trace.dev describes it.
+         */
+        TraceOut: {
+            /** Files */
+            files: {
+                [key: string]: unknown;
+            }[];
+            /** Id */
+            id: string;
+            /** Metadata */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** Timestamp */
+            timestamp: string;
+            /** Tool */
+            tool: {
+                [key: string]: string;
+            };
+            /** Vcs */
+            vcs: {
+                [key: string]: string;
+            };
+            /** Version */
+            version: string;
+        };
+        /**
          * TriggerList
          * @description One page, newest first.
          */
@@ -23742,6 +23790,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AttestationOut"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    traceCommit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example 3f786850e387550fdab836ed7e6dc881de23001b */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TraceOut"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
