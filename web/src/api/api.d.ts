@@ -3448,6 +3448,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/comments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was said of lines that a run changed, oldest first, and whether an agent heard it.
+         * @description List what was said of lines that a run changed, oldest first, and whether an agent heard it.
+         */
+        get: operations["listRunComments"];
+        put?: never;
+        /**
+         * Comment on lines that a run changed: its agent hears all of them together, before its next turn.
+         * @description Where no agent works, the next one hears them that begins in the run, or in one that runs it again.
+         */
+        post: operations["commentRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/context": {
         parameters: {
             query?: never;
@@ -4058,6 +4082,28 @@ export interface paths {
          * @description Tell a working agent something: it hears it before its next turn.
          */
         post: operations["tellAgent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow all that happens in some topics in one reply, as Server-Sent Events.
+         * @description First `ready`; then `events`, whose items say topic, type, object and version; `refetch` where too much happened
+         *     to be told one by one. Last-Event-ID goes on where a client was: nothing is left out, nothing comes twice. The reply
+         *     ends after some minutes, and when rights change: then come back.
+         */
+        get: operations["followAll"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -5943,6 +5989,87 @@ export interface components {
             expires_in_s: number;
             /** Url */
             url: string;
+        };
+        /**
+         * Comment
+         * @description One comment. `told_at`: when it was handed to the agent of `step_id`.
+         */
+        Comment: {
+            /** Author */
+            author: string;
+            /** Author Name */
+            author_name: string;
+            /** Body */
+            body: string;
+            /** Id */
+            id: string;
+            /** Line */
+            line: number | null;
+            /** Path */
+            path: string;
+            /**
+             * Said At
+             * Format: date-time
+             */
+            said_at: string;
+            /**
+             * Side
+             * @enum {string}
+             */
+            side: "old" | "new";
+            /** Snippet */
+            snippet: string;
+            /** Step Id */
+            step_id: string | null;
+            /** Told At */
+            told_at: string | null;
+        };
+        /** CommentInAtCommentRun */
+        CommentInAtCommentRun: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /** Items */
+            items: components["schemas"]["LineComment"][];
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
+         * CommentList
+         * @description One page, oldest first.
+         */
+        CommentList: {
+            /** Items */
+            items: components["schemas"]["Comment"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * Commented
+         * @description What becomes of the comments.
+         */
+        Commented: {
+            /** Items */
+            items: components["schemas"]["Comment"][];
+            /** Message */
+            message: string;
+            /** Run Id */
+            run_id: string;
+            /**
+             * Step Id
+             * @description Whose agent hears them before its next turn.
+             */
+            step_id: string | null;
         };
         /**
          * CommitIn
@@ -8036,6 +8163,34 @@ export interface components {
             next_cursor?: string | null;
         };
         /**
+         * Item
+         * @description Something that happened. `version` grows for each topic and object.
+         */
+        Item: {
+            /** At */
+            at: string;
+            /** Branch */
+            branch: string | null;
+            /** Data */
+            data: {
+                [key: string]: unknown;
+            } | null;
+            /** Id */
+            id: string;
+            /** Object */
+            object: string;
+            /** Repo */
+            repo: string | null;
+            /** Run Id */
+            run_id: string | null;
+            /** Topic */
+            topic: string;
+            /** Type */
+            type: string;
+            /** Version */
+            version: number;
+        };
+        /**
          * ItemGone
          * @description An item that is no longer remembered.
          */
@@ -8335,6 +8490,40 @@ export interface components {
             kind: string;
             /** Message */
             message: string;
+        };
+        /**
+         * LineComment
+         * @description A comment on one line, or on a file as a whole.
+         */
+        LineComment: {
+            /**
+             * Body
+             * @description What is to be said.
+             */
+            body: string;
+            /**
+             * Line
+             * @description Number of the line; none: the file.
+             */
+            line?: number | null;
+            /**
+             * Path
+             * @description File of the run's diff.
+             */
+            path: string;
+            /**
+             * Side
+             * @description The line as it was, or as it is now.
+             * @default new
+             * @enum {string}
+             */
+            side?: "old" | "new";
+            /**
+             * Snippet
+             * @description The line as you see it.
+             * @default
+             */
+            snippet?: string;
         };
         /**
          * LineOut
@@ -9394,6 +9583,31 @@ export interface components {
             totals: {
                 [key: string]: number;
             };
+        };
+        /**
+         * Page
+         * @description What happened behind a place.
+         */
+        Page: {
+            /** Items */
+            items: components["schemas"]["Item"][];
+            /**
+             * Next Cursor
+             * @description Ask again from here.
+             */
+            next_cursor: string;
+            /**
+             * Refetch
+             * @description More happened than is told: look at everything again.
+             */
+            refetch: boolean;
+            /**
+             * Refused
+             * @description Topics that you may not see.
+             */
+            refused: string[];
+            /** Topics */
+            topics: string[];
         };
         /**
          * Permission
@@ -12036,8 +12250,15 @@ export interface components {
          * @description One page, newest first.
          */
         RunList: {
+            /**
+             * Counts
+             * @description Runs by status, of the newest 20,000; where it was asked for.
+             */
+            counts?: {
+                [key: string]: number;
+            } | null;
             /** Items */
-            items: components["schemas"]["RunSummary"][];
+            items: components["schemas"]["RunRow"][];
             /** Next Cursor */
             next_cursor: string | null;
         };
@@ -12104,6 +12325,49 @@ export interface components {
              * @description Pins a version of this tool, e.g. 1.
              */
             tool_version?: string | null;
+        };
+        /**
+         * RunRow
+         * @description A run in a list. `steps` and `spans` (the first 24 steps) where they were asked for.
+         */
+        RunRow: {
+            /** Branch */
+            branch: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Detail */
+            detail: string;
+            /** Ended At */
+            ended_at: string | null;
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Pipeline Id */
+            pipeline_id: string;
+            /** Project Id */
+            project_id: string | null;
+            /** Reason */
+            reason: string | null;
+            /** Repo Name */
+            repo_name: string;
+            /** Spans */
+            spans: components["schemas"]["Span"][] | null;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "running" | "waiting_approval" | "waiting_input" | "paused" | "succeeded" | "failed" | "denied" | "cancelled" | "timed_out";
+            steps: components["schemas"]["StepCounts"] | null;
+            /** Trigger */
+            trigger: {
+                [key: string]: unknown;
+            };
         };
         /**
          * RunStartIn
@@ -13198,6 +13462,23 @@ export interface components {
             url?: string | null;
         };
         /**
+         * Span
+         * @description When a step ran.
+         */
+        Span: {
+            /** End */
+            end: string | null;
+            /** Lane */
+            lane: string;
+            /** Start */
+            start: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "running" | "retrying" | "waiting_approval" | "waiting_input" | "succeeded" | "cached" | "failed" | "skipped" | "denied" | "cancelled" | "timed_out";
+        };
+        /**
          * Standing
          * @description One role that was considered: in the organisation, or by a grant in a place. `counts`: this one decides.
          */
@@ -13270,6 +13551,18 @@ export interface components {
              * @default 0
              */
             pinned?: number;
+        };
+        /**
+         * StepCounts
+         * @description How many steps a run has, how many of them went wrong, how many have not ended.
+         */
+        StepCounts: {
+            /** Failed */
+            failed: number;
+            /** Open */
+            open: number;
+            /** Total */
+            total: number;
         };
         /**
          * StepLog
@@ -21087,7 +21380,7 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Id of a repository, branch, sandbox, promotion, project, workspace or member; else the organisation.
+                 * @description Id of a repository, branch, sandbox, promotion, run, deployment, project, workspace or member; else the organisation.
                  * @example repo_01JD3W6Q8Z5V2N7X4K9T0M1R3B
                  */
                 object?: string | null;
@@ -24423,6 +24716,12 @@ export interface operations {
                 pipeline?: string | null;
                 /** @example running */
                 status?: ("queued" | "running" | "waiting_approval" | "waiting_input" | "paused" | "succeeded" | "failed" | "denied" | "cancelled" | "timed_out") | null;
+                /** @description true: only runs that are not over; false: only those that are. */
+                open?: boolean | null;
+                /** @description With each run how many steps it has, and the first of them as spans of time. */
+                brief?: boolean;
+                /** @description With the first page how many runs there are of each status, whatever `status` says. */
+                counts?: boolean;
                 /** @example 20 */
                 limit?: number;
                 cursor?: string | null;
@@ -24636,6 +24935,109 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["builderos__execution__runs__schema__RunOut"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listRunComments: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description Continue where the page before ended. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @example run_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommentList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commentRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example run_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "items": [
+                 *         {
+                 *           "body": "Use the parser instead.",
+                 *           "line": 12,
+                 *           "path": "src/app.py",
+                 *           "snippet": "x = eval(text)"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["CommentInAtCommentRun"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Commented"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
@@ -26244,6 +26646,58 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Told"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    followAll: {
+        parameters: {
+            query: {
+                /**
+                 * @description Topics, separated by commas: runs, approvals, inbox, alerts, sandboxes, commits, pulls, deployments, prompts, evals, policies, memory, artifacts, members, webhooks, projects, audit; of one object e.g. run:<id>, deployment:<id>, prompt:<name>.
+                 * @example runs,approvals,alerts
+                 */
+                topics: string;
+                /** @description Server-Sent Events; false: what happened behind `cursor`, as JSON. */
+                stream?: boolean;
+                /** @description Of a page: where the one before it ended. */
+                cursor?: string | null;
+            };
+            header?: {
+                /** @description The id of the last event that was received: the reply goes on behind it. */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-Sent Events, as long as something happens. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page"];
+                    "text/event-stream": string;
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
