@@ -10,11 +10,13 @@ import { promptRoute, promptsRoute } from './prompts/route'
 import { runRoute, runsRoute } from './runs/route'
 import { rootRoute } from './shell/root'
 import { openRoute } from './shell/route'
+import { workspaceRoute } from './simple/route'
 
 // One line per room. A route that has no page yet does not stand here.
 const tree = rootRoute.addChildren([
   homeRoute,
   openRoute,
+  workspaceRoute,
   approvalsRoute,
   runsRoute,
   runRoute,

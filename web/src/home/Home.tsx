@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
-import { createLazyRoute, Link } from '@tanstack/react-router'
+import { createLazyRoute, Link, Navigate } from '@tanstack/react-router'
 import { api, data, type Schemas } from '../api/client'
+import { useSession } from '../api/session'
 import { inboxQuery } from '../shell/inbox'
 import { EmptyState } from '../ui/EmptyState'
 import { ProblemNote } from '../ui/Note'
@@ -18,6 +19,13 @@ const SHOWN = 12
 
 /** What waits for the caller first; then what runs, what went wrong, and how much is used up. */
 function Home() {
+  const session = useSession()
+  // Somebody without an account has one room, and it is this one.
+  if ('by' in session && session.by === 'token') return <Navigate to="/workspace" search={{ part: 'files' }} replace />
+  return <OfMembers />
+}
+
+function OfMembers() {
   const runs = useQuery({
     queryKey: ['runs', { home: true }],
     queryFn: ({ signal }) => data(api.GET('/v1/runs', { params: { query: { limit: 100 } }, signal })),

@@ -1,0 +1,166 @@
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { getRouteApi, useBlocker } from '@tanstack/react-router'
+import { lazy, Suspense, useEffect, useState } from 'react'
+import { api, data, type Schemas } from '../api/client'
+import { asProblem } from '../api/problem'
+import { Button } from '../ui/Button'
+import { Confirm } from '../ui/Confirm'
+import { TextField } from '../ui/Field'
+import { Note, ProblemNote } from '../ui/Note'
+import { toast } from '../ui/toasts'
+import { Waiting } from '../ui/Waiting'
+import { Path } from './Files'
+import { useWhere, type Where } from './where'
+
+const route = getRouteApi('/workspace')
+const Preview = lazy(() => import('./Preview'))
+
+/** One file: read it, change it, see how it looks, save. */
+export function Editor({ path, stands }: { path: string; stands: string }) {
+  const where = useWhere()
+  const found = useQuery({
+    queryKey: ['commits', where, 'file', path, stands],
+    queryFn: ({ signal }) => data(api.POST('/system/fetch_files', { body: { ...where, path }, signal })),
+    placeholderData: (before) => before, // what is being typed stays while a newer state is read
+  })
+  const cut = path.lastIndexOf('/')
+  return (
+    <div className="flex flex-col gap-3">
+      <Path folder={cut < 0 ? '' : path.slice(0, cut)} file={path.slice(cut + 1)} />
+      {found.isPending ? (
+        <Waiting />
+      ) : found.isError ? (
+        <ProblemNote error={found.error} again={() => void found.refetch()} />
+      ) : (
+        <Open path={path} file={found.data.files[0] ?? null} />
+      )}
+    </div>
+  )
+}
+
+/** What was typed and not saved outlives a reload of this tab. */
+function useDraft(where: Where, path: string, saved: string) {
+  const key = `builderos.draft:${where.repo_name ?? ''}:${where.branch ?? ''}:${path}`
+  const [text, setText] = useState(() => sessionStorage.getItem(key) ?? saved)
+  const type = (next: string) => {
+    setText(next)
+    try {
+      sessionStorage.setItem(key, next)
+    } catch {
+      // The browser keeps no more: the text is on the page all the same.
+    }
+  }
+  useEffect(() => {
+    if (text === saved) sessionStorage.removeItem(key)
+  }, [key, text, saved])
+  return [text, type] as const
+}
+
+const IMAGES: Record<string, string> = { png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp' }
+
+function Open({ path, file }: { path: string; file: Schemas['FileOut'] | null }) {
+  const image = IMAGES[path.slice(path.lastIndexOf('.') + 1).toLowerCase()]
+  if (file?.truncated) return <Note tone="warn">This file is too long to be changed here ({file.size.toLocaleString('en')} bytes). Your assistant or a git client can.</Note>
+  if (file?.encoding === 'base64' && image) return <img src={`data:${image};base64,${file.content}`} alt={path} className="max-w-full rounded border border-line bg-panel" />
+  if (file?.encoding === 'base64') return <Note>This file is no text; it cannot be shown here.</Note>
+  return <Text path={path} file={file} />
+}
+
+function Text({ path, file }: { path: string; file: Schemas['FileOut'] | null }) {
+  const where = useWhere()
+  const saved = file?.content ?? ''
+  const [text, type] = useDraft(where, path, saved)
+  const [look, setLook] = useState<'text' | 'preview'>('text')
+  const [what, setWhat] = useState('')
+  const [removing, setRemoving] = useState(false)
+  const save = useSave(path, file)
+  const changed = file === null || text !== saved
+  const meant = what.trim() || `${file === null ? 'Write' : 'Change'} ${path}`
+  useBlocker({ shouldBlockFn: () => false, enableBeforeUnload: () => text !== saved })
+  return (
+    <div className="flex flex-col gap-3">
+      {/\.(md|markdown)$/i.test(path) && (
+        <div role="group" aria-label="How the file is shown" className="flex gap-1">
+          {(['text', 'preview'] as const).map((one) => (
+            <Button key={one} small look={look === one ? 'plain' : 'quiet'} aria-pressed={look === one} onClick={() => setLook(one)}>
+              {one === 'text' ? 'Text' : 'Preview'}
+            </Button>
+          ))}
+        </div>
+      )}
+      {look === 'preview' ? (
+        <Suspense fallback={<Waiting />}>
+          <Preview text={text} />
+        </Suspense>
+      ) : (
+        <textarea
+          aria-label={`Text of ${path}`}
+          value={text}
+          onChange={(event) => type(event.target.value)}
+          spellCheck={false}
+          className="min-h-[50vh] w-full resize-y rounded-md border border-edge bg-panel p-3 font-mono text-sm whitespace-pre-wrap"
+        />
+      )}
+      <form
+        className="flex flex-wrap items-end gap-2"
+        onSubmit={(event) => {
+          event.preventDefault()
+          save.mutate({ content: text, message: meant }, { onSuccess: () => setWhat('') })
+        }}
+      >
+        <div className="min-w-48 grow">
+          <TextField label="What did you change?" placeholder={meant} value={what} onChange={setWhat} autoComplete="off" maxLength={500} />
+        </div>
+        <Button type="submit" look="main" busy={save.isPending} disabled={!changed}>
+          Save
+        </Button>
+        {file !== null && (
+          <Button look="danger" onClick={() => setRemoving(true)}>
+            Remove the file
+          </Button>
+        )}
+      </form>
+      {save.isError && <Refused error={save.error} />}
+      <Confirm open={removing} onClose={() => setRemoving(false)} title={`Remove ${path}?`} act="Remove it" danger run={() => save.mutateAsync({ content: null, message: `Remove ${path}` })}>
+        <p>It stays in your history: you can undo this.</p>
+      </Confirm>
+    </div>
+  )
+}
+
+function Refused({ error }: { error: unknown }) {
+  const again = useQueryClient()
+  if (asProblem(error).code !== 'head_moved') return <ProblemNote error={error} />
+  return (
+    <Note tone="warn" role="alert">
+      <p>Somebody, perhaps your assistant, has changed this file meanwhile. Nothing was lost, and nothing was saved.</p>
+      <Button small className="mt-2" onClick={() => void again.invalidateQueries({ queryKey: ['commits'] })}>
+        Look again
+      </Button>
+    </Note>
+  )
+}
+
+/** Saves or removes the file, unless it has changed since it was read. */
+function useSave(path: string, file: Schemas['FileOut'] | null) {
+  const where = useWhere()
+  const cache = useQueryClient()
+  const go = route.useNavigate()
+  return useMutation({
+    mutationFn: ({ content, message }: { content: string | null; message: string }) =>
+      data(
+        api.POST('/commit_and_log_output', {
+          body: {
+            ...where,
+            message,
+            files: [{ path, ...(content === null ? { delete: true } : { content }), expected_sha: file?.sha ?? null }],
+          },
+        }),
+      ),
+    onSuccess: async (_, { content }) => {
+      toast(content === null ? 'Removed. It is in your history.' : 'Saved. It is in your history.')
+      if (content === null) await go({ search: ({ file: __, ...rest }) => rest })
+      await cache.invalidateQueries({ queryKey: ['commits'] })
+    },
+  })
+}
