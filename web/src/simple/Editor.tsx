@@ -10,6 +10,7 @@ import { Note, ProblemNote } from '../ui/Note'
 import { toast } from '../ui/toasts'
 import { Waiting } from '../ui/Waiting'
 import { Path } from './Files'
+import { at } from './route'
 import { useWhere, type Where } from './where'
 
 const route = getRouteApi('/workspace')
@@ -159,7 +160,7 @@ function useSave(path: string, file: Schemas['FileOut'] | null) {
       ),
     onSuccess: async (_, { content }) => {
       toast(content === null ? 'Removed. It is in your history.' : 'Saved. It is in your history.')
-      if (content === null) await go({ search: ({ file: __, ...rest }) => rest })
+      if (content === null) await go({ search: (now) => at(now, {}) })
       await cache.invalidateQueries({ queryKey: ['commits'] })
     },
   })

@@ -13,6 +13,7 @@ import { shownLine } from '../ui/plain'
 import { Waiting } from '../ui/Waiting'
 import { Editor } from './Editor'
 import { Project } from './Project'
+import { at } from './route'
 import { type Past, useWhere } from './where'
 
 const route = getRouteApi('/workspace')
@@ -58,7 +59,7 @@ function Folder({ folder, stands }: { folder: string; stands: string }) {
 function Entries({ entries, total }: { entries: readonly Schemas['FileEntry'][]; total: number }) {
   const go = route.useNavigate()
   const open = (entry: Schemas['FileEntry']) =>
-    void go({ search: ({ folder: _, file: __, ...rest }) => (entry.kind === 'folder' ? { ...rest, folder: entry.path } : { ...rest, file: entry.path }) })
+    void go({ search: (now) => at(now, entry.kind === 'folder' ? { folder: entry.path } : { file: entry.path }) })
   const order = (entry: Schemas['FileEntry']) => (entry.kind === 'folder' ? 0 : 1)
   const sorted = [...entries].sort((one, other) => order(one) - order(other))
   return (
@@ -93,16 +94,16 @@ function Entries({ entries, total }: { entries: readonly Schemas['FileEntry'][];
 export function Path({ folder, file }: { folder: string; file?: string }) {
   const go = route.useNavigate()
   const steps = folder ? folder.split('/') : []
-  const to = (path: string) => void go({ search: ({ folder: _, file: __, ...rest }) => (path ? { ...rest, folder: path } : rest) })
+  const to = (path: string) => void go({ search: (now) => at(now, path ? { folder: path } : {}) })
   return (
     <nav aria-label="Folder" className="flex min-w-0 flex-wrap items-center gap-1">
       <Button look="quiet" small onClick={() => to('')}>
         All files
       </Button>
-      {steps.map((step, at) => (
-        <span key={steps.slice(0, at + 1).join('/')} className="flex items-center gap-1">
+      {steps.map((step, deep) => (
+        <span key={steps.slice(0, deep + 1).join('/')} className="flex items-center gap-1">
           <Icon name="right" className="text-muted" />
-          <Button look="quiet" small onClick={() => to(steps.slice(0, at + 1).join('/'))}>
+          <Button look="quiet" small onClick={() => to(steps.slice(0, deep + 1).join('/'))}>
             {shownLine(step, 80)}
           </Button>
         </span>
@@ -133,7 +134,7 @@ function NewFile({ folder }: { folder: string }) {
           onSubmit={(event) => {
             event.preventDefault()
             setOpen(false)
-            void go({ search: ({ folder: _, ...rest }) => ({ ...rest, file: path }) })
+            void go({ search: (now) => at(now, { file: path }) })
           }}
         >
           <TextField label="Name" hint="For example notes.md, or plans/next.md." value={name} onChange={setName} required autoComplete="off" spellCheck={false} />

@@ -13,6 +13,11 @@ export interface Shown {
   branch?: string
 }
 
+/** The same workspace at another place: a folder, a file, or the top. */
+export function at({ part, repo, branch }: Shown, place: Pick<Shown, 'folder' | 'file'>): Shown {
+  return { part, ...(repo === undefined ? {} : { repo }), ...(branch === undefined ? {} : { branch }), ...place }
+}
+
 const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
 
 function shown(search: Record<string, unknown>): Shown {
