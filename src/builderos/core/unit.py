@@ -1,6 +1,5 @@
 """The unit of work: one transaction, one actor, one instant. Verbs take it first and never commit."""
 
-import contextlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,6 +47,7 @@ class Unit:
         self.call = call
         self.actor = call.actor
         self.now = now
+        self.attempt = 0  # counts how often the verb has started over
         self.kept: list[Callable[[Unit], None]] = []
         self.effects: list[Callable[[], None]] = []
         self._works: list[Callable[[], None]] = []
@@ -181,19 +181,31 @@ def perform(
     `durable=False` is for what is worked out anew after a crash of the database, e.g. the state of a step. `settled`,
     of a unit that only reads: what it has seen is on the disk, so that it may be told to somebody outside.
     """
-    for _ in range(_MAX_ATTEMPTS):
-        with contextlib.suppress(Retry):
-            return _attempt(context, call, verb, read_only=read_only, durable=durable, settled=settled)
+    for number in range(_MAX_ATTEMPTS):
+        try:
+            return _attempt(
+                context, call, verb, number, read_only=read_only, durable=durable, settled=settled
+            )
+        except Retry as again:
+            if again.first is not None:
+                again.first()
     raise busy()
 
 
 def _attempt(
-    context: Context, call: Call, verb: Callable[[Unit], T], *, read_only: bool, durable: bool, settled: bool
+    context: Context,
+    call: Call,
+    verb: Callable[[Unit], T],
+    number: int,
+    *,
+    read_only: bool,
+    durable: bool,
+    settled: bool,
 ) -> T:
     kept: list[Callable[[Unit], None]] = []
     try:
         with open_unit(context, call, read_only=read_only, durable=durable) as unit:
-            kept = unit.kept
+            unit.attempt, kept = number, unit.kept
             result = verb(unit)
             if read_only:
                 unit.commit_kept(settled=settled)

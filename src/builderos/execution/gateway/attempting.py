@@ -1,7 +1,7 @@
 """Asking one provider: with one key after the other, again where it may help, until an answer begins."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -55,7 +55,7 @@ class Attempts:
         tries = candidate.entry.retries + len(keys)
         for number in range(tries):
             key = keys[number % len(keys)]
-            found = await self._once(job, candidate, provider, key)
+            found = await self._once(job, candidate, provider, key, keys)
             if isinstance(found, Relay):
                 return found
             if found.of_key:
@@ -68,7 +68,12 @@ class Attempts:
         raise Elsewhere(faults.broken(candidate.provider, "was not asked"))
 
     async def _once(
-        self, job: Job, candidate: Candidate, provider: ModelProvider, key: str | None
+        self,
+        job: Job,
+        candidate: Candidate,
+        provider: ModelProvider,
+        key: str | None,
+        keys: Sequence[str | None],
     ) -> Relay | _Refusal:
         entry = candidate.entry
         body = {**job.body, "model": candidate.model}
@@ -83,12 +88,14 @@ class Attempts:
             job.spent = job.spent or error.sent
             return _Refusal(faults.broken(candidate.provider, str(error)), again=not error.sent)
         if answer.status < _FINE:
-            return await self._begun(job, candidate, answer)
-        problem = await _refused(candidate, answer)
+            return await self._begun(job, candidate, answer, keys)
+        problem = await _refused(candidate, answer, keys)
         of_key = answer.status in faults.CREDENTIAL or problem.code == "rate_limited"
         return _Refusal(problem, answer.status in faults.TRANSIENT, answer.retry_after_s, of_key)
 
-    async def _begun(self, job: Job, candidate: Candidate, answer: Answer) -> Relay:
+    async def _begun(
+        self, job: Job, candidate: Candidate, answer: Answer, keys: Sequence[str | None]
+    ) -> Relay:
         coming = answer.chunks()
         try:
             first = await first_of(coming)
@@ -101,7 +108,7 @@ class Attempts:
             if isinstance(error, NoAnswer):
                 raise faults.broken(candidate.provider, str(error)) from error
             raise
-        return Relay(job, candidate, answer, coming, first, self.settle)
+        return Relay(job, candidate, answer, coming, first, self.settle, keys)
 
     async def _pause(self, number: int, refusal: _Refusal) -> None:
         pause = self.backoff_s * 2**number if refusal.wait_s is None else refusal.wait_s
@@ -116,13 +123,13 @@ def _final(refusal: _Refusal) -> Exception:
     return Elsewhere(refusal.problem) if elsewhere else refusal.problem
 
 
-async def _refused(candidate: Candidate, answer: Answer) -> Problem:
+async def _refused(candidate: Candidate, answer: Answer, keys: Sequence[str | None]) -> Problem:
     body, coming = b"", answer.chunks()
     with suppress(NoAnswer):
         body = await _start_of(coming)
     answer.close()
     await end(coming)
-    return faults.refusal(candidate.provider, answer.status, body, answer.retry_after_s)
+    return faults.refusal(candidate.provider, answer.status, body, answer.retry_after_s, keys)
 
 
 async def _start_of(coming: AsyncIterator[bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from builderos.core.problems import Problem
@@ -21,9 +22,11 @@ _TOO_LONG: Final = re.compile(
 )
 
 
-def refusal(provider: str, status: int, body: bytes, retry_after_s: float | None) -> Problem:
-    """The problem that an answer with this status and body is."""
-    said, code = _words(body)
+def refusal(
+    provider: str, status: int, body: bytes, retry_after_s: float | None, keys: Sequence[str | None] = ()
+) -> Problem:
+    """The problem that an answer with this status and body is; `keys`: the server's credentials there."""
+    said, code = (without(keys, words) for words in _words(body))
     theirs: Json = {"provider": provider, "upstream_status": status}
     if code:
         theirs["upstream_code"] = code
@@ -60,6 +63,13 @@ def refusal(provider: str, status: int, body: bytes, retry_after_s: float | None
             **theirs,
         )
     return broken(provider, f"failed with the status {status}{quoted}", **theirs)
+
+
+def without(keys: Sequence[str | None], said: str) -> str:
+    """What a provider says, without the credentials that it is asked with: some repeat them."""
+    for key in filter(None, keys):
+        said = said.replace(key, "[key removed]")
+    return said
 
 
 def broken(name: str, what: str, /, **theirs: Any) -> Problem:

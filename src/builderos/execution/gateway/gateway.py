@@ -10,6 +10,7 @@ import anyio.to_thread
 import orjson
 
 from builderos.core.context import Context
+from builderos.core.database import Retry
 from builderos.core.problems import Problem
 from builderos.core.unit import Call, Unit, perform
 
@@ -126,13 +127,17 @@ class Gateway:
         return perform(
             self._context,
             calls[0],
-            lambda u: admitting.admit_all(u, file, calls, kind, bodies),
+            lambda u: self._caught_up(u, admitting.admit_all(u, file, calls, kind, bodies)),
             durable=False,
         )
 
     def admit(self, unit: Unit, kind: Kind, body: Json, about: About) -> Job:
         """The part of `prepare` that stands in a unit: with its commit the request is let through."""
-        return admitting.admit(unit, self.files.current(), kind, body, about)
+        try:
+            return admitting.admit(unit, self.files.current(), kind, body, about)
+        except Problem as problem:
+            self._caught_up(unit, [problem])
+            raise
 
     def abandon(self, job: Job) -> None:
         """Settle a request that was let through and that nobody will begin."""
@@ -187,6 +192,15 @@ class Gateway:
         if self._keeping is not None and self._keeping is asyncio.get_running_loop():
             known[1].keep()
         return known[1]
+
+    def _caught_up(self, unit: Unit, found: list[Job | Problem]) -> list[Job | Problem]:
+        """The same, unless a budget has nothing left only because it still holds what has ended: what did end is
+        written down first then, and the unit starts over, once.
+        """
+        over = any(isinstance(one, Problem) and one.code == "budget_exceeded" for one in found)
+        if over and unit.attempt == 0 and self._settler.behind:
+            raise Retry(self._settler.flush)
+        return found
 
     async def _prepared(self, call: Call, kind: Kind, body: Json, about: About | None) -> Job:
         made: list[Job] = []

@@ -5,7 +5,8 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -15,6 +16,7 @@ from builderos.core import tracing
 from builderos.core.problems import Problem
 
 from . import counting, faults
+from .framing import LAST, parted, sound, whole_events
 from .ports import Answer, NoAnswer
 from .reserving import Reservation
 from .routing import Candidate
@@ -29,8 +31,9 @@ _OVER: Final = re.compile(
 _NO_CHOICE: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _TAIL: Final = 16 * 1024
-_LAST: Final = b"[DONE]"
 _LAST_CHUNKS: Final = 16
+_ENDS_S: Final = 1.0
+"""How long a connection may take to end behind the last event; afterwards it is closed."""
 
 
 @dataclass(slots=True)
@@ -52,11 +55,14 @@ class Job:
 
 
 class Relay:
-    """The bytes of one answer, as OpenAI has them. Iterate `chunks`, then `close`: both settle, once."""
+    """The bytes of one answer, as OpenAI has them. Iterate `chunks`, then `close`: both settle, once.
+
+    `keys`: the server's credentials there, which no word of the provider may tell anybody.
+    """
 
     def __init__(
         self, job: Job, candidate: Candidate, answer: Answer, coming: AsyncIterator[bytes], first: bytes,
-        settle: Callable[..., Any],
+        settle: Callable[..., Any], keys: Sequence[str | None] = (),
     ) -> None:  # fmt: skip
         self.job = job
         self.candidate = candidate
@@ -67,6 +73,7 @@ class Relay:
         self._coming = coming
         self._first = first
         self._settle = settle
+        self._keys = keys
         self._seen: list[bytes] = [first]
         self._size = len(first)
         self._kept = len(first)
@@ -81,18 +88,37 @@ class Relay:
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The stream. What goes wrong on the way becomes its last event: the status has been sent long since."""
+        try:
+            async with aclosing(self.parts()) as parts:
+                async for part in parts:
+                    yield part
+        except Problem as problem:
+            yield error_event(problem)
+
+    async def parts(self) -> AsyncGenerator[bytes]:
+        """The stream in whole events. Raises `upstream_failed` where it breaks off, or is none."""
         state: State = "aborted"
         code = ""
         try:
-            async for chunk in self._aligned() if self.job.hide_usage else self._bounded():
-                yield chunk
+            async with aclosing(self._events()) as events:
+                async for data in events:
+                    said, last = parted(data)
+                    if said:
+                        yield said
+                    if last:
+                        self._note(
+                            "done", ""
+                        )  # before it is passed on: who has read it may ask again at once
+                        yield last
+                        await self._run_out()
+                        break
             if not self._has_end():
                 raise NoAnswer("the stream ended in the middle")
             state = "done"
         except NoAnswer as error:
-            problem = faults.broken(self.candidate.provider, str(error))
+            problem = self._broken(error)
             state, code = "failed", problem.code
-            yield error_event(problem)
+            raise problem from error
         finally:
             self._end(state, code)
 
@@ -108,7 +134,7 @@ class Relay:
             state = "done"
             return body
         except NoAnswer as error:
-            problem = faults.broken(self.candidate.provider, str(error))
+            problem = self._broken(error)
             state, code = "failed", problem.code
             raise problem from error
         finally:
@@ -122,7 +148,7 @@ class Relay:
         """Let go of an answer that cannot be understood."""
         self._end("failed", code)
 
-    async def _bounded(self) -> AsyncIterator[bytes]:
+    async def _bounded(self) -> AsyncGenerator[bytes]:
         entry = self.candidate.entry
         until = self.job.began + entry.total_s
         if self._first:
@@ -139,23 +165,27 @@ class Relay:
             if time.monotonic() > until:
                 raise NoAnswer(f"took more than {entry.total_s:.0f} s and was cut off")
 
-    async def _aligned(self) -> AsyncIterator[bytes]:
-        """Whole events, without the one that tells the usage: who did not ask for it may not expect it."""
-        rest = b""
-        async for chunk in self._bounded():
-            data = rest + chunk if rest else chunk
-            if not data.endswith((b"\n\n", b"\r\n\r\n")):
-                cut = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
-                cut = cut if cut > 3 else 0
-                data, rest = data[:cut], data[cut:]
-            else:
-                rest = b""
-            if _NO_CHOICE.search(data):
-                data = _without_usage(data)
-            if data:
-                yield data
-        if rest:
-            yield rest
+    async def _events(self) -> AsyncGenerator[bytes]:
+        """Whole events, as far as they are sound; without the one that tells the usage where nobody asked for it."""
+        async with aclosing(self._bounded()) as bounded:
+            async for data in whole_events(bounded):
+                good, fault = sound(data)
+                if self.job.hide_usage and _NO_CHOICE.search(good):
+                    good = _without_usage(good)
+                if good:
+                    yield good
+                if fault:
+                    raise NoAnswer(fault)
+
+    async def _run_out(self) -> None:
+        """Let the connection end, so that it can serve again; what is said behind the end is not listened to."""
+        with contextlib.suppress(NoAnswer, TimeoutError):
+            async with asyncio.timeout(_ENDS_S):
+                async for _ in self._coming:
+                    return
+
+    def _broken(self, error: NoAnswer) -> Problem:
+        return faults.broken(self.candidate.provider, faults.without(self._keys, str(error)))
 
     def _fold(self) -> None:
         """Count the older part of a long answer, and let its bytes go."""
@@ -181,11 +211,14 @@ class Relay:
         self._told = counting.counts_of(cast(Json, found).get("usage"))
 
     def _end(self, state: State, code: str) -> None:
-        """Settle, once; never waits and never raises."""
+        """Let go, and settle, once; never waits and never raises."""
         self._answer.close()
+        self._note(state, code)
+
+    def _note(self, state: State, code: str) -> None:
         if self.job.settled:
             return
-        if state == "aborted" and self.job.stream and _LAST in b"".join(self._seen[-_LAST_CHUNKS:]):
+        if state == "aborted" and self.job.stream and LAST in b"".join(self._seen[-_LAST_CHUNKS:]):
             state = "done"  # whoever has read the end of a stream may leave before its connection ends
         self.counts = self._counted(state)
         counts = self.counts

@@ -75,6 +75,11 @@ class Settler:
                 self._thread.start()
         self._more.set()
 
+    @property
+    def behind(self) -> bool:
+        """Whether something has ended that the database does not know of yet."""
+        return bool(self._waiting) or self._writing.locked()
+
     def close(self) -> None:
         """Write what is left, as far as the database takes it in time."""
         self._end.set()

@@ -4,14 +4,16 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final, cast
+
+from builderos.core.problems import Problem
 
 from . import faults
+from .framing import LAST
 from .relaying import Relay
 from .schema import NANO, Event, Json
 
 _DATA: Final = b"data:"
-_DONE: Final = b"[DONE]"
 _MOST_CALLS: Final = 256
 
 
@@ -32,8 +34,6 @@ class _Reader:
 
     def read(self, chunk: Json) -> list[Event]:
         """What one chunk brings. Raises `ValueError`, `TypeError` for what is none."""
-        if chunk.get("error"):
-            raise ValueError("told of a failure in the middle of its answer: " + _message(chunk["error"]))
         self.model = str(chunk.get("model") or self.model)
         found: list[Event] = []
         for choice in cast(list[Json], chunk.get("choices") or []):
@@ -74,10 +74,13 @@ class _Reader:
 async def told(relay: Relay) -> AsyncIterator[Event]:
     """The events of an answer. Nothing follows `done` or `error`."""
     reader = _Reader()
-    async with aclosing(relay.chunks()) as chunks:
+    async with aclosing(relay.parts()) as chunks:
         try:
             async for event in _events(reader, chunks):
                 yield event
+        except Problem as problem:
+            yield Event("error", problem.as_dict("") | {"usage_id": relay.id})
+            return
         except (ValueError, TypeError, AttributeError) as error:
             relay.fail("upstream_failed")
             problem = faults.broken(
@@ -106,7 +109,7 @@ async def told(relay: Relay) -> AsyncIterator[Event]:
 
 async def _events(reader: _Reader, chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
     async for data in _payloads(chunks):
-        for event in reader.read(_object(data)) if data != _DONE else ():
+        for event in reader.read(cast(Json, json.loads(data))) if data != LAST else ():
             yield event
 
 
@@ -120,19 +123,3 @@ async def _payloads(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 yield line[len(_DATA) :].strip()
     if rest.startswith(_DATA):
         yield rest[len(_DATA) :].strip()
-
-
-def _object(data: bytes) -> Json:
-    try:
-        found: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ValueError("sent what is no JSON in the middle of its answer") from None
-    if not isinstance(found, dict):
-        raise TypeError("sent what is no chunk of an answer")
-    return cast(Json, found)
-
-
-def _message(error: Any) -> str:
-    if isinstance(error, dict):
-        return str(cast(Json, error).get("message", ""))[:1000]
-    return str(error)[:1000]
