@@ -22,7 +22,7 @@ export function Budgets() {
   return (
     <Section title="Budgets" actions={can && <Button icon="plus" onClick={() => setChanged('new')}>Set a budget</Button>}>
       <Listing
-        label="Budgets"
+        label="All budgets"
         queryKey={['budgets']}
         read={(_, signal) => data(api.GET('/v1/budgets', { signal }))}
         keyOf={(one) => `${one.meter} ${one.period}`}

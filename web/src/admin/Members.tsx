@@ -29,7 +29,7 @@ export function Members() {
     <div className="flex flex-col gap-5">
       <Section title="Members" actions={can && <Button icon="plus" onClick={() => setInviting(true)}>Invite</Button>}>
         <Listing
-          label="Members"
+          label="All members"
           queryKey={['members']}
           read={(_, signal) => data(api.GET('/v1/members', { signal }))}
           keyOf={(one) => one.id}
@@ -53,7 +53,7 @@ export function Members() {
       {can && <Invites />}
       <Section title="Roles in single places">
         <Listing
-          label="Roles in single places"
+          label="Grants"
           queryKey={['members', 'grants']}
           read={(_, signal) => data(api.GET('/v1/grants', { signal }))}
           keyOf={(one) => one.id}
@@ -98,7 +98,7 @@ function Invites() {
     <Section title="Invites">
       {end.isError && <ProblemNote error={end.error} />}
       <Listing
-        label="Invites"
+        label="Open invites"
         queryKey={['members', 'invites']}
         read={(_, signal) => data(api.GET('/v1/invites', { signal }))}
         keyOf={(one) => one.id}

@@ -22,7 +22,7 @@ export function Overview() {
     <div className="flex flex-col gap-5">
       <Section title="Organisations">
         <Table
-          label="Organisations"
+          label="All organisations"
           rows={orgs}
           keyOf={(org) => org.org_id}
           className="max-h-80"

@@ -36,7 +36,7 @@ export function Webhooks() {
   return (
     <Section title="Webhooks" actions={can && <Button icon="plus" onClick={() => setMaking(true)}>New webhook</Button>}>
       <Listing
-        label="Webhooks"
+        label="All webhooks"
         queryKey={['webhooks']}
         read={(_, signal) => data(api.GET('/v1/webhooks', { signal }))}
         keyOf={(hook) => hook.id}
@@ -96,7 +96,7 @@ function One({ id, can }: { id: string; can: boolean }) {
       </Section>
       <Section title="Deliveries">
         <Listing
-          label="Deliveries"
+          label="What was delivered"
           queryKey={['webhooks', id, 'deliveries']}
           read={(cursor, signal) => data(api.GET('/v1/webhooks/{id}/deliveries', { params: { ...params, query: { limit: 100, cursor } }, signal }))}
           keyOf={(one) => one.id}

@@ -4,6 +4,7 @@ import { useState, type FormEvent } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { Button } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
+import { EmptyState } from '../ui/EmptyState'
 import { TextField } from '../ui/Field'
 import { Listing } from '../ui/Listing'
 import { ProblemNote } from '../ui/Note'
@@ -19,6 +20,7 @@ export function Memory({ agent }: { agent: string }) {
   const go = useNavigate()
   const cache = useQueryClient()
   const [typed, setTyped] = useState(search.q ?? '')
+  const [where, setWhere] = useState<{ repo?: string; branch?: string }>({})
   const [gone, setGone] = useState<Item | null>(null)
   const query = { agent, repo_name: search.repo ?? null, branch: search.branch ?? null, q: search.q ?? null }
   const pin = useMutation({
@@ -27,16 +29,19 @@ export function Memory({ agent }: { agent: string }) {
   })
   const find = (event: FormEvent) => {
     event.preventDefault()
-    void go({ to: '/agents/$name', params: { name: agent }, search: { ...search, q: typed.trim() || undefined } })
+    void go({ to: '/agents/$name', params: { name: agent }, search: { ...search, q: typed.trim() || undefined, repo: (where.repo ?? search.repo ?? '').trim() || undefined, branch: (where.branch ?? search.branch ?? '').trim() || undefined } })
   }
   return (
     <div className="flex flex-col gap-4">
       <form role="search" onSubmit={find} className="flex flex-wrap items-end gap-3">
+        <TextField label="Repository" value={where.repo ?? search.repo ?? ''} onChange={(repo) => setWhere({ ...where, repo })} />
+        <TextField label="Branch" required value={where.branch ?? search.branch ?? ''} onChange={(branch) => setWhere({ ...where, branch })} />
         <TextField label="What is asked for" value={typed} onChange={setTyped} />
         <Button type="submit" icon="search">Search</Button>
       </form>
+      {!search.branch && <EmptyState title="What an agent remembers belongs to a branch: name it." command={`builderos memory items --agent ${agent} --branch <branch>`} />}
       {pin.isError && <ProblemNote error={pin.error} />}
-      <Listing
+      {search.branch && <Listing
         label="Memory"
         queryKey={['memory', query]}
         read={(cursor, signal) => data(api.GET('/v1/memory/items', { params: { query: { ...query, limit: 100, cursor } }, signal }))}
@@ -56,7 +61,7 @@ export function Memory({ agent }: { agent: string }) {
             </span>
           ) },
         ]}
-      />
+      />}
       {gone && (
         <Confirm open danger title="Have this forgotten?" act="Forget it" onClose={() => setGone(null)} run={async () => { await data(api.DELETE('/v1/memory/items/{id}', { params: { path: { id: gone.id } } })); await cache.invalidateQueries({ queryKey: ['memory'] }) }}>
           <p>{shownLine(gone.body, 500)}</p>

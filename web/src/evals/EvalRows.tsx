@@ -12,7 +12,7 @@ export function EvalRows({ query, empty, command }: { query: { suite?: string | 
   const asked = { suite: query.suite ?? null, prompt: query.prompt ?? null }
   return (
     <Listing
-      label="Results"
+      label="All results"
       queryKey={['evals', asked]}
       read={(cursor, signal) => data(api.GET('/v1/evals', { params: { query: { ...asked, limit: 100, cursor } }, signal }))}
       keyOf={(one) => one.id}

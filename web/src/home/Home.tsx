@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { createLazyRoute, Link, Navigate } from '@tanstack/react-router'
 import { api, data, type Schemas } from '../api/client'
+import { useMay } from '../api/may'
 import { useSession } from '../api/session'
 import { inboxQuery } from '../shell/inbox'
 import { EmptyState } from '../ui/EmptyState'
@@ -116,9 +117,11 @@ const METERS: Record<string, string> = { requests: 'Requests', writes: 'Writes',
 
 /** How much of the budgets is used; nothing where there are none, or where the caller may not see them. */
 function Budgets() {
+  const may = useMay()
   const budgets = useQuery({
     queryKey: ['budgets'],
     queryFn: ({ signal }) => data(api.GET('/v1/budgets', { signal })),
+    enabled: may('usage.read'),
     retry: false,
   })
   if (!budgets.data || budgets.data.items.length === 0) return null

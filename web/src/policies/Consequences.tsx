@@ -50,7 +50,7 @@ function Changes({ title, rows }: { title: string; rows: readonly Schemas['Chang
   return (
     <Section title={title}>
       <Table
-        label={title}
+        label={`${title}: changes`}
         rows={rows.map((row, n): Change => ({ ...row, n }))}
         keyOf={(row) => String(row.n)}
         className="max-h-[45vh]"

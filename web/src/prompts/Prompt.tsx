@@ -65,7 +65,7 @@ function Versions({ name, all, shown }: { name: string; all: readonly Version[];
   return (
     <Section title="Versions">
       <Table
-        label="Versions"
+        label="All versions"
         rows={all}
         keyOf={(one) => one.version}
         className="max-h-80"
