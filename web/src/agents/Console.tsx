@@ -55,7 +55,7 @@ function Steps({ agent, run }: { agent: string; run: string }) {
             {harmless(each.name)}
           </Link>
         ))}
-        <Link to={`/runs/${run}` as '/'} className="ml-auto text-accent underline">The whole run</Link>
+        <Link to="/runs/$id" params={{ id: run }} className="ml-auto text-accent underline">The whole run</Link>
       </nav>
       <StepConsole run={run} step={step} />
     </>

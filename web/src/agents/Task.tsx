@@ -20,7 +20,7 @@ export function Task({ name, repo, branch, onClose }: { name: string; repo: stri
     <Dialog open onClose={onClose} title={`A task for ${name}`} actions={start.data ? <Button look="main" onClick={onClose}>Close</Button> : <Button look="main" type="submit" form="task" busy={start.isPending}>Start</Button>}>
       {start.data ? (
         <Note tone="good" role="status">
-          {start.data.message} <Link to={`/runs/${start.data.run_id}` as '/'} className="text-accent underline">The run</Link>
+          {start.data.message} <Link to="/runs/$id" params={{ id: start.data.run_id }} className="text-accent underline">The run</Link>
         </Note>
       ) : (
         <form id="task" className="flex flex-col gap-3" onSubmit={(event) => { event.preventDefault(); start.mutate() }}>

@@ -24,7 +24,7 @@ export function Deploy({ repo, branch, onClose }: { repo: string; branch: string
     <Dialog open onClose={onClose} title="Deploy" actions={start.data ? <Button look="main" onClick={onClose}>Close</Button> : <Button look="main" type="submit" form="deploy" busy={start.isPending} disabled={env === 'prod' && typed !== 'prod'}>Deploy</Button>}>
       {start.data ? (
         <Note tone="good" role="status">
-          {start.data.message} <Link to={`/runs/${start.data.run_id}` as '/'} className="text-accent underline">The run</Link>
+          {start.data.message} <Link to="/runs/$id" params={{ id: start.data.run_id }} className="text-accent underline">The run</Link>
         </Note>
       ) : (
         <form id="deploy" className="flex flex-col gap-3" onSubmit={(event) => { event.preventDefault(); start.mutate() }}>

@@ -124,7 +124,7 @@ function verdictOf(result: Schemas['Result']): readonly (readonly [string, React
     ['Flaky', String(result.flaky)],
     ['Prompt', result.prompt],
     ['Branch', result.branch],
-    ['Run', <Link key="run" to={`/runs/${result.run_id}` as '/'} className="text-accent underline">{result.run_id}</Link>],
+    ['Run', <Link key="run" to="/runs/$id" params={{ id: result.run_id }} className="text-accent underline">{result.run_id}</Link>],
     ['Counts for the gate', result.counts ? 'yes' : 'no'],
   ]
 }
@@ -141,7 +141,7 @@ function Start({ suite, onClose }: { suite: string; onClose: () => void }) {
     <Dialog open onClose={onClose} title="Try a suite" actions={start.data ? <Button look="main" onClick={onClose}>Close</Button> : <Button look="main" type="submit" form="eval" busy={start.isPending}>Try it</Button>}>
       {start.data ? (
         <Note tone="good" role="status">
-          {start.data.message} <Link to={`/runs/${start.data.run_id}` as '/'} className="text-accent underline">The run</Link>
+          {start.data.message} <Link to="/runs/$id" params={{ id: start.data.run_id }} className="text-accent underline">The run</Link>
         </Note>
       ) : (
         <form id="eval" className="flex flex-col gap-3" onSubmit={(event) => { event.preventDefault(); start.mutate() }}>
