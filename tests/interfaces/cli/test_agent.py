@@ -28,6 +28,13 @@ def test_an_agent_that_may_not_use_a_model_fails_and_says_so(builder: Line) -> N
     assert "models are for people who signed in" in step["error"]
     assert [call["status"] for call in builder.json("agent", "calls", step["id"])["items"]] == ["begun"]
     assert "begun" in builder.ok("agent", "calls", step["id"])
+    assert "the next one hears them" in builder.ok("agent", "comment", run["id"], "src/a.py:3", "Why?")
+    builder.ok("agent", "comment", run["id"], "src/b.py", "Keep it.", "--old")
+    said = builder.json("agent", "comments", run["id"])["items"]
+    assert [(one["path"], one["line"], one["side"]) for one in said] == [
+        ("src/a.py", 3, "new"), ("src/b.py", None, "old"),
+    ]  # fmt: skip
+    assert "Keep it." in builder.ok("agent", "comments", run["id"])
     for verb in (("tell", step["id"], "Hello"), ("interrupt", step["id"])):
         refused = builder("agent", *verb)
         assert refused.code == 1

@@ -14,6 +14,7 @@ from .run_follow import follow_run
 
 LIST = (("name", "NAME"), ("role", "ROLE"), ("version", "VERSION"), ("model", "MODEL"), ("source", "FROM"),
         ("description", "DESCRIPTION"))  # fmt: skip
+COMMENTS = (("path", "PATH"), ("line", "LINE"), ("author_name", "BY"), ("said", "SAID"))
 CALLS = (("n", "N"), ("kind", "KIND"), ("name", "NAME"), ("status", "STATUS"), ("said", "SAID"))
 FACTS = ("name", "version", "role", "description", "prompt_ref", "model", "source")
 _SHOWN = 100
@@ -107,3 +108,31 @@ def interrupt(caller: Caller, step: str) -> int:
     """Stop a working agent: it asks what it is to do; builderos answer goes on."""
     reply = caller.client(caller.repo_here()).call("POST", f"/v1/steps/{quote(step, safe='')}/interrupt", {})
     return caller.show(reply, reply["message"])
+
+
+@command.command()
+@click.argument("run")
+@click.argument("place", metavar="PATH[:LINE]")
+@click.argument("text")
+@click.option("--old", is_flag=True, help="The line as it was before the run.")
+@click.pass_obj
+def comment(caller: Caller, run: str, place: str, text: str, old: bool) -> int:
+    """Comment on a line that a run changed: its agent hears it, else the next one that does the run again."""
+    path, _, line = place.rpartition(":")
+    item = {"path": path, "line": int(line)} if path and line.isdecimal() else {"path": place}
+    body = {"items": [{**item, "side": "old" if old else "new", "body": text}]}
+    reply = caller.client(caller.repo_here()).call("POST", f"/v1/runs/{quote(run, safe='')}/comments", body)
+    return caller.show(reply, reply["message"])
+
+
+@command.command()
+@click.argument("run")
+@paged
+@click.pass_obj
+def comments(caller: Caller, run: str, limit: int, cursor: str | None) -> int:
+    """Print what was said of lines that a run changed, oldest first."""
+    path = f"/v1/runs/{quote(run, safe='')}/comments"
+    reply = caller.client(caller.repo_here()).call("GET", path, fields(limit=limit, cursor=cursor))
+    for item in reply["items"]:
+        item["said"] = plain(" ".join(item["body"].split())[:_SHOWN])
+    return caller.listing(reply, COMMENTS, "Nobody has commented on lines of this run.")
