@@ -12,7 +12,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from builderos.core.settings import Settings
-from builderos.execution.runs import local_files
+from builderos.execution.runs import local_artifacts, local_files
 from builderos.execution.runs.local_files import LocalFiles, path_of
 from tests.support.databases import Databases
 from tests.support.runs import Ship, ship_in_temp
@@ -63,6 +63,32 @@ def test_a_run_that_ended_is_a_file_in_the_words_of_the_contract(ship: Ship) -> 
     } == {name: shown[name] for name in ("id", "pipeline_id", "status", "steps", "provenance", "params")}
     assert [event["type"] for event in document["events"]][-1] == "run.ended"
     assert _file(ship, run).stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_run_kept_lies_beside_its_file_by_its_names_and_takes_no_room(ship: Ship) -> None:
+    text = """steps:
+  - {id: a, run: "mkdir out; echo one > out/one.txt; echo same > out/b.txt", outputs: ["out/*.txt"]}
+  - {id: b, needs: [a], run: "echo two > out/one.txt; echo same > c.txt", outputs: ["out/one.txt", c.txt]}
+"""
+    run = ship.done(text)
+    file = _file(ship, run)
+    document = _written(ship, run)
+    assert len(document["artifacts"]) == 4
+    folder = file.parent.parent / "artifacts" / run["id"]
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    assert {name: path.read_text() for name, path in found.items()} == {
+        "out/one.txt": "two\n", "out/b.txt": "same\n", "c.txt": "same\n",
+    }  # fmt: skip
+    assert found["c.txt"].samefile(found["out/b.txt"])
+
+    local_files.write(ship.context, ship.world.org_id, [run["id"]])  # again: the same
+    assert found["out/one.txt"].read_text() == "two\n"
+    assert local_artifacts.sweep(ship.context, ship.world.org_id) == 0
+    for kept in (ship.context.get(Settings).home_dir / "artifacts" / ship.world.org_id).rglob("*"):
+        if kept.is_file() and kept.samefile(found["out/one.txt"]):
+            kept.unlink()
+    assert local_artifacts.sweep(ship.context, ship.world.org_id) == 1
+    assert [found["out/one.txt"].exists(), found["c.txt"].exists()] == [False, True]
 
 
 def test_lost_rows_come_back_from_the_file(ship: Ship) -> None:

@@ -72,6 +72,10 @@ class FolderStore:
         except FileNotFoundError:
             return None
 
+    def file_of(self, org_id: str, hash_: bytes) -> Path:
+        """Where content lies, if it does. Nobody writes there: bytes that differ from their hash are refused."""
+        return self._path(org_id, hash_)
+
     def read(self, org_id: str, hash_: bytes, start: int, stop: int) -> Iterator[bytes]:
         """The file is opened at once: from then on it may be removed."""
         return _read(self._path(org_id, hash_), start, stop)

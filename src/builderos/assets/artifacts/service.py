@@ -1,7 +1,7 @@
 """What other rooms may use of artifacts: `prepare` and `keep` put in, `open_` gives out."""
 
 from . import media, moving, reading, rules, tidying, uploading
-from .folder import FolderStore, open_shared
+from .folder import FOLDER, FolderStore, open_shared
 from .keeping import Prepared, keep, prepare
 from .places import Stores
 from .reading import open_
@@ -10,6 +10,7 @@ from .tidying import tidy
 from .uploading import Progress
 
 __all__ = [
+    "FOLDER",
     "Artifact",
     "FolderStore",
     "Prepared",

@@ -30,7 +30,7 @@ from builderos.core.tables import as_dict
 from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
 
-from . import leftovers, receipts
+from . import leftovers, local_artifacts, receipts
 from .events import run_events
 from .logs_find import Attempt, left_behind, put_away, shares
 from .model import runs, steps
@@ -113,6 +113,7 @@ def write(context: Context, org_id: str, run_ids: Iterable[str]) -> None:
         receipts.write(context, org_id, run_id)
         document = as_system(context, org_id, lambda unit, id_=run_id: document_of(unit, id_), read_only=True)
         if document is not None:
+            local_artifacts.write(context, org_id, document["project_id"], run_id, document["artifacts"])
             _replace(path_of(home, org_id, document["project_id"], run_id), document)
 
 

@@ -40,6 +40,7 @@ from .pipelines_schema import (
 )
 
 MAX_VERSIONS: Final = 500
+_OWN: Final = frozenset({"replay"})  # what only a replay's own steps do
 _SHIPPED: Final[dict[str, Any]] = {"type": "shipped"}
 
 
@@ -172,7 +173,7 @@ def published(unit: Unit, name: str, version: str | None) -> Definition:
 
 def known_actions(unit: Unit) -> Sequence[str]:
     """Names of what steps may do on this server."""
-    return sorted(unit.get(Actions))
+    return sorted(set(unit.get(Actions)) - _OWN)
 
 
 def known_gates(unit: Unit) -> Sequence[str]:

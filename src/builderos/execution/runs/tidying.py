@@ -1,4 +1,4 @@
-"""What runs leave behind and nobody asks for again: marks of triggers, trees for others, executions."""
+"""What runs leave behind and nobody asks for again: marks of triggers, trees for others, executions, names."""
 
 import logging
 from datetime import timedelta
@@ -11,6 +11,7 @@ from builderos.core.context import Context
 from builderos.core.unit import Unit, as_system
 from builderos.execution.compute import service as compute
 
+from . import local_artifacts
 from .model import runs, steps
 from .triggers_model import firings
 
@@ -25,6 +26,7 @@ def tidy(context: Context, org_id: str) -> dict[str, int]:
         "firings": as_system(context, org_id, sweep_firings),
         "trees": as_system(context, org_id, forget_trees),
         "executions": compute.forget_ended(context, org_id),
+        "names": local_artifacts.sweep(context, org_id),
     }
     if any(gone.values()):
         log.info("runs were tidied: %s", gone)

@@ -107,7 +107,7 @@ class StepWords(Words):
         named = (NAME_AT, "a name", "Write for example planner or planner@1.0.0.")
         word = (ACTION, "an action", "Write for example test or git.open_pr.")
         readers: dict[str, Callable[[yaml.Node, str], Any]] = {
-            "run": self.template,
+            "run": self._script,
             "python": lambda n, p: self.fitting(n, p, *entry),
             "actor": lambda n, p: self.fitting(n, p, *named),
             "agent": lambda n, p: self.fitting(n, p, *named),
@@ -117,6 +117,15 @@ class StepWords(Words):
             "action": lambda n, p: self.fitting(n, p, *word),
         }
         return self.read_keys(keys, path, readers)
+
+    def _script(self, node: yaml.Node, path: str) -> str | None:
+        found = self.template(node, path)
+        if found is not None and not found.strip():
+            self.fault(
+                node, path, "the script is empty", "Say what is to be run, or leave the step out.", "value"
+            )
+            return None
+        return found
 
     def _own(self, keys: Mapping[str, yaml.Node], path: str) -> dict[str, Any]:
         """The keys that only a step has."""
