@@ -1,9 +1,10 @@
-"""An installation moves to an external PostgreSQL and a store that all machines reach; the old one stays as it was."""
+"""An installation moves to an external PostgreSQL and somebody else's S3; the old one stays as it was."""
 
 import os
 import re
 import subprocess
 import sys
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,14 @@ import psycopg
 import pytest
 
 from builderos.integrations.embedded_postgres import service as embedded_postgres
+from tests.support.buckets import Service
 from tests.support.databases import SECRET, Databases
 from tests.support.server import Server, start
 from tests.support.world import make_repository
 
 PIPELINE = """name: build
 steps:
-  - {id: make, run: "echo made > made.txt; echo said"}
+  - {id: make, run: "echo made > made.txt; echo said", outputs: [made.txt]}
   - {id: save, needs: [make], action: git.commit, inputs: {message: Build it}}
   - {id: ask, needs: [save], question: Shall we?}
   - {id: use, needs: [ask], run: "cat made.txt > used.txt"}
@@ -38,8 +40,8 @@ def external(databases: Databases) -> Iterator[str]:
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
 
 
-def moved(home: Path, database: str, store: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    words = ["admin", "move", "--database", database, "--artifacts", f"file://{store}"]
+def moved(home: Path, database: str, store: str, **env: str) -> subprocess.CompletedProcess[str]:
+    words = ["admin", "move", "--database", database, "--artifacts", store]
     return subprocess.run(
         [sys.executable, "-m", "builderos.interfaces.cli.main", *words], capture_output=True, text=True, check=False,
         env={**os.environ, "BUILDEROS_HOME": str(home), "BUILDEROS_SECRET_KEY": SECRET.decode(), **env}, timeout=200,
@@ -59,31 +61,41 @@ def story(server: Server, source: Path) -> tuple[str, str, str]:
     return made["branch"], made["reuse_token"], run["run_id"]
 
 
+def content(server: Server, token: str, id_: str) -> bytes:
+    request = urllib.request.Request(f"{server.url}/v1/artifacts/{id_}/content")
+    request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        return reply.read()
+
+
 def text(client: Any, path: str) -> str:
     return client.call("POST", "/system/fetch_files", {"path": path})["files"][0]["content"]
 
 
 def test_all_that_there_was_goes_on_at_the_new_place_and_the_old_one_is_whole(
-    home: Path, external: str, tmp_path: Path
+    home: Path, external: str, buckets: Service, tmp_path: Path
 ) -> None:
+    store = buckets.make("moved")
     home.mkdir()  # with a database of its own: that of other tests has another key
     server = start(home, BUILDEROS_SECRET_KEY=SECRET.decode())
     _, token, run_id = story(server, make_repository(tmp_path / "lab"))
-    refused = moved(home, external, tmp_path / "store")
+    refused = moved(home, external, store)
     assert refused.returncode == 1
     assert "runs" in refused.stderr
     lines = server.owner().call("GET", "/v1/audit/verify")["lines"]
     server.stop()
 
-    done = moved(home, external, tmp_path / "store")
+    done = moved(home, external, store)
     assert done.returncode == 0, done.stdout + done.stderr
     counted = re.search(r"(\d+) lines of the ledger", done.stdout)
     assert counted is not None
     assert int(counted[1]) >= lines  # the server writes some more when it stops
+    assert re.search(r"[1-9]\d* artifacts\.", done.stdout)
+    assert buckets.keys("moved")
     assert embedded_postgres.status(home).state == "stopped"
 
     there = {
-        "BUILDEROS_DATABASE_URL": external, "BUILDEROS_ARTIFACT_URL": f"file://{tmp_path}/store",
+        "BUILDEROS_DATABASE_URL": external, "BUILDEROS_ARTIFACT_URL": store,
         "BUILDEROS_SECRET_KEY": SECRET.decode(),
     }  # fmt: skip
     elsewhere = home.parent / f"{home.name}n"  # another machine, whose disk knows nothing
@@ -94,6 +106,8 @@ def test_all_that_there_was_goes_on_at_the_new_place_and_the_old_one_is_whole(
         assert text(client, "made.txt") == "made\n"
         steps = {step["name"]: step for step in client.call("GET", f"/v1/runs/{run_id}")["steps"]}
         assert client.call("GET", f"/v1/steps/{steps['make']['id']}/logs")["text"] == "said\n"
+        (kept,) = client.call("GET", f"/v1/artifacts?run_id={run_id}&path=made.txt")["items"]
+        assert content(new, token, kept["id"]) == b"made\n"
         client.call("POST", f"/v1/runs/{run_id}/answer", {"answer": "yes"})
         while client.call("GET", f"/v1/runs/{run_id}")["ended_at"] is None:
             pass
@@ -102,7 +116,7 @@ def test_all_that_there_was_goes_on_at_the_new_place_and_the_old_one_is_whole(
     finally:
         new.stop()
 
-    again = moved(home, external, tmp_path / "store")
+    again = moved(home, external, store)
     assert again.returncode == 1
     assert "not empty" in again.stderr
     old = start(home, BUILDEROS_SECRET_KEY=SECRET.decode())

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from builderos.execution.compute.service import SandboxProviders
 
@@ -49,6 +50,11 @@ class Machines:
         """What runs have done on the outside, a key on each line."""
         return self.folder / "effects"
 
+    @property
+    def _by_socket(self) -> bool:
+        """Whether the database is reached without any network."""
+        return conninfo_to_dict(self.database.superuser_conninfo).get("host", "/").startswith("/")
+
     def start(self, name: str, *, doors: bool, **settings: str) -> Server:
         """Start a machine and wait until its engine runs; one that was killed may be started again."""
         home = self.folder / name / "home"
@@ -60,7 +66,7 @@ class Machines:
             **{**self.settings, **settings},
         )  # fmt: skip
         command = [
-            *(() if doors else apart()),
+            *(() if doors or not self._by_socket else apart()),
             sys.executable,
             "-m",
             "tests.support.shipping",
