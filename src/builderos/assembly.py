@@ -39,7 +39,7 @@ from builderos.engine import outbox
 from builderos.engine.durable import Durable
 from builderos.engine.news import News
 from builderos.execution.compute.ports import SandboxProvider
-from builderos.execution.compute.service import Approved, SandboxProviders
+from builderos.execution.compute.service import RUN_WEAK, Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
 from builderos.execution.gateway import service as gateway
 from builderos.execution.gateway.ports import ModelProvider
@@ -50,7 +50,6 @@ from builderos.integrations.docker import service as docker
 from builderos.integrations.kubernetes import service as kubernetes
 from builderos.integrations.local_deploy.service import LocalDeployer
 from builderos.integrations.local_forge.service import LocalForge
-from builderos.integrations.mcp.service import McpClient
 from builderos.integrations.oidc.service import OidcProvider
 from builderos.integrations.openai.service import OpenAIProvider
 from builderos.integrations.recorded.service import RecordedProvider
@@ -157,10 +156,9 @@ def _put_verdicts(context: Context) -> None:
     verdicts = Verdicts()
     verdicts.enrol("pull.merge", workspaces.on_verdict)
     verdicts.enrol("git.release", workspaces.on_verdict)
-    verdicts.enrol(execution.APPROVE, execution.on_verdict)
-    verdicts.enrol("deploy.prod", execution.on_verdict)
-    for tool in agents.APPROVALS:
-        verdicts.enrol(tool, execution.on_verdict)
+    deploying = (f"deploy.{env}" for env in ("preview", "dev", "stage", "prod"))
+    for action in (execution.APPROVE, RUN_WEAK, *deploying, *agents.APPROVALS):
+        verdicts.enrol(action, execution.on_verdict)
     verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
     verdicts.enrol(prompts.PROMOTE, prompts.on_verdict)
     context.put(Verdicts, verdicts)
@@ -275,8 +273,6 @@ def _put_runs(context: Context, settings: Settings) -> None:
     deployments.builtin(actions)
     agents.builtin(actions)
     context.put(agents.Models, agents.GatewayModels())  # type: ignore[type-abstract]
-    context.put(agents.ToolServers, McpClient())  # type: ignore[type-abstract]
-    context.put(agents.McpServers, agents.McpServers(settings.ssot or settings.home_dir))
     execution.builtin_gates(gates)
     evals.builtin(actions)
     evals.builtin_gates(gates)

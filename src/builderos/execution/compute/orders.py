@@ -10,6 +10,7 @@ from builderos.core.unit import Call
 
 from .schema import Limits, State, Use
 
+ATTEMPT: Final = "BUILDEROS_ATTEMPT"  # the variable in which a command finds the number of its attempt
 OutcomeReason = Literal["exit", "timeout", "oom", "disk", "lost", "budget"]
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 _SHELL: Final = ("/bin/sh", "-eu", "-c")

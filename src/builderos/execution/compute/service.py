@@ -17,19 +17,22 @@ from .costs import credits_of
 from .dialing import GREETING, dial
 from .execution import execute, outcome_of, usage_of
 from .opening import runtime_of
-from .orders import Order, Outcome, SecretAsked
+from .orders import ATTEMPT, Order, Outcome, SecretAsked
 from .providers import SandboxProviders
 from .remote import RemoteSandboxes, Seen
 from .runtimes import ProviderFile, RuntimeFile, parse_provider, parse_runtimes
 from .tidying import forget_ended
+from .tiers import WEAK as RUN_WEAK
 from .tiers import require_tier
 from .views import soundness
 from .waiting import finished, run
 
 __all__ = [
     "ACCOUNT",
+    "ATTEMPT",
     "GREETING",
     "HOME",
+    "RUN_WEAK",
     "SECRETS",
     "WORKSPACE",
     "Approved",

@@ -8,7 +8,7 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 
-from .orders import Order
+from .orders import ATTEMPT, Order
 from .schema import Probe, Tier
 
 WEAK: Final = "command.run_weak"
@@ -36,8 +36,10 @@ def tier_for(unit: Unit, order: Order, probe: Probe, allowed: Tier | None) -> Ti
     """
     if probe.tier != "weak" or allowed is not None:
         return require_tier(probe, allowed or "strong")
+    # A yes makes the step begin again, and counts for each try of the same command.
+    env = {name: value for name, value in order.env.items() if name != ATTEMPT}
     shown = {
-        "run": order.run_id, "step": order.step_id, "command": list(order.command), "env": dict(order.env),
+        "run": order.run_id, "step": order.step_id, "command": list(order.command), "env": env,
         "hosts": list(order.network), "secrets": [asked.name for asked in order.secrets],
         "gaps": [gap.what for gap in probe.gaps],
     }  # fmt: skip

@@ -104,7 +104,8 @@ def _step(step: Mapping[str, Any]) -> str:
         if began and over
         else ""
     )
-    return f"| {text(step['name'])} | {text(ended)} | {took} | {text(step.get('runtime', ''))} |"
+    where = text(step.get("runtime", "")) + (" (weak sandbox)" if step.get("tier") == "weak" else "")
+    return f"| {text(step['name'])} | {text(ended)} | {took} | {where.strip()} |"
 
 
 def _artifact(subject: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ REPRODUCIBLE: Final = (None, "exit")
 """Reasons of an end that another execution comes to again; of all others (time, memory, a lost machine) nobody can say
 that."""
 _TAKEN_OVER: Final = 20
-_NAMES: Final = ("BUILDEROS_RUN_ID", "BUILDEROS_STEP", "BUILDEROS_ATTEMPT")
+_NAMES: Final = ("BUILDEROS_RUN_ID", "BUILDEROS_STEP", compute.ATTEMPT)
 
 
 @dataclass(frozen=True, slots=True)
