@@ -50,6 +50,7 @@ from builderos.integrations.docker import service as docker
 from builderos.integrations.kubernetes import service as kubernetes
 from builderos.integrations.local_deploy.service import LocalDeployer
 from builderos.integrations.local_forge.service import LocalForge
+from builderos.integrations.mcp.service import McpClient
 from builderos.integrations.oidc.service import OidcProvider
 from builderos.integrations.openai.service import OpenAIProvider
 from builderos.integrations.recorded.service import RecordedProvider
@@ -273,6 +274,8 @@ def _put_runs(context: Context, settings: Settings) -> None:
     deployments.builtin(actions)
     agents.builtin(actions)
     context.put(agents.Models, agents.GatewayModels())  # type: ignore[type-abstract]
+    context.put(agents.ToolServers, McpClient())  # type: ignore[type-abstract]
+    context.put(agents.McpServers, agents.McpServers(settings.ssot or settings.home_dir))
     execution.builtin_gates(gates)
     evals.builtin(actions)
     evals.builtin_gates(gates)
