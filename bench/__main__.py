@@ -73,6 +73,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
             report, small, place, 100_000 if full > 1 else 20_000, rival=full > 1
         ),
         "engine": lambda: engine.runs(report, place, 12 * full, full=full > 1),
+        "prefect": lambda: engine.prefect(report, place) if full > 1 else None,
         "agents": lambda: agents.calls(report, place, 8 * full),
         "gateway": lambda: models.gateway(
             report, source, place, 10_000 if full > 1 else 1000, rival=full > 1

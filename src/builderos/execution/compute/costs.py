@@ -28,5 +28,6 @@ def _standing(unit: Unit, run_id: str) -> tuple[float, float]:
     took = sa.case((running, sa.func.greatest(so_far, 0.0)), else_=c.wall_s)
     used = sa.func.coalesce(sa.func.sum(c.price * took / 3600.0), 0.0)
     per_s = sa.func.coalesce(sa.func.sum(sa.case((running, c.price / 3600.0), else_=0.0)), 0.0)
-    row = unit.execute(sa.select(used, per_s).where(c.run_id == run_id)).one()
-    return float(row[0]), float(row[1])
+    wanted = sa.select(used.label("used"), per_s.label("per_s")).where(c.run_id == run_id)
+    row = unit.execute(wanted).one()
+    return float(row.used), float(row.per_s)
