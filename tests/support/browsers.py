@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from .server import ROOT, Server
 
@@ -40,6 +40,7 @@ def chromium() -> str:
 def launched() -> Iterator[Browser]:
     """A Chromium without windows."""
     program = chromium()
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = _launch(playwright, program)
         yield browser

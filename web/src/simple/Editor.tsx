@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { getRouteApi, useBlocker } from '@tanstack/react-router'
-import { lazy, Suspense, useEffect, useState } from 'react'
+import { lazy, Suspense, useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { asProblem } from '../api/problem'
 import { Button } from '../ui/Button'
@@ -39,22 +39,31 @@ export function Editor({ path, stands }: { path: string; stands: string }) {
   )
 }
 
-/** What was typed and not saved outlives a reload of this tab. */
-function useDraft(where: Where, path: string, saved: string) {
+/** What was typed and not saved, and which state of the file it was typed over. */
+interface Draft {
+  text: string
+  base: string | null
+}
+
+/** A draft outlives a reload of this tab. */
+function useDraft(where: Where, path: string) {
   const key = `builderos.draft:${where.repo_name ?? ''}:${where.branch ?? ''}:${path}`
-  const [text, setText] = useState(() => sessionStorage.getItem(key) ?? saved)
-  const type = (next: string) => {
-    setText(next)
+  const [draft, setDraft] = useState(() => draftOf(sessionStorage.getItem(key)))
+  const keep = (next: Draft | null) => {
+    setDraft(next)
     try {
-      sessionStorage.setItem(key, next)
+      if (next === null) sessionStorage.removeItem(key)
+      else sessionStorage.setItem(key, JSON.stringify(next))
     } catch {
       // The browser keeps no more: the text is on the page all the same.
     }
   }
-  useEffect(() => {
-    if (text === saved) sessionStorage.removeItem(key)
-  }, [key, text, saved])
-  return [text, type] as const
+  return [draft, keep] as const
+}
+
+function draftOf(kept: string | null): Draft | null {
+  const read: unknown = kept === null ? null : JSON.parse(kept)
+  return typeof read === 'object' && read !== null && 'text' in read && 'base' in read ? (read as Draft) : null
 }
 
 const IMAGES: Record<string, string> = { png: 'image/png', jpg: 'image/jpeg', jpeg: 'image/jpeg', gif: 'image/gif', webp: 'image/webp' }
@@ -70,13 +79,27 @@ function Open({ path, file }: { path: string; file: Schemas['FileOut'] | null })
 function Text({ path, file }: { path: string; file: Schemas['FileOut'] | null }) {
   const where = useWhere()
   const saved = file?.content ?? ''
-  const [text, type] = useDraft(where, path, saved)
+  const now = file?.sha ?? null
+  const [draft, keep] = useDraft(where, path)
   const [look, setLook] = useState<'text' | 'preview'>('text')
   const [what, setWhat] = useState('')
   const [removing, setRemoving] = useState(false)
-  const save = useSave(path, file)
-  const changed = file === null || text !== saved
+  const save = useSave(path, now)
+  const text = draft?.text ?? saved
+  const changed = text !== saved || file === null
+  const moved = draft !== null && draft.base !== now && draft.text !== saved
   const meant = what.trim() || `${file === null ? 'Write' : 'Change'} ${path}`
+  const type = (next: string) => keep(next === saved ? null : { text: next, base: draft?.base ?? now })
+  const saveIt = () =>
+    save.mutate(
+      { content: text, message: meant },
+      {
+        onSuccess: () => {
+          setWhat('')
+          keep(null)
+        },
+      },
+    )
   useBlocker({ shouldBlockFn: () => false, enableBeforeUnload: () => text !== saved })
   return (
     <div className="flex flex-col gap-3">
@@ -106,13 +129,13 @@ function Text({ path, file }: { path: string; file: Schemas['FileOut'] | null })
         className="flex flex-wrap items-end gap-2"
         onSubmit={(event) => {
           event.preventDefault()
-          save.mutate({ content: text, message: meant }, { onSuccess: () => setWhat('') })
+          saveIt()
         }}
       >
         <div className="min-w-48 grow">
           <TextField label="What did you change?" placeholder={meant} value={what} onChange={setWhat} autoComplete="off" maxLength={500} />
         </div>
-        <Button type="submit" look="main" busy={save.isPending} disabled={!changed}>
+        <Button type="submit" look="main" busy={save.isPending} disabled={!changed || moved}>
           Save
         </Button>
         {file !== null && (
@@ -121,7 +144,7 @@ function Text({ path, file }: { path: string; file: Schemas['FileOut'] | null })
           </Button>
         )}
       </form>
-      {save.isError && <Refused error={save.error} />}
+      {moved ? <Moved mine={() => keep({ text, base: now })} theirs={() => keep(null)} /> : save.isError && <ProblemNote error={save.error} />}
       <Confirm open={removing} onClose={() => setRemoving(false)} title={`Remove ${path}?`} act="Remove it" danger run={() => save.mutateAsync({ content: null, message: `Remove ${path}` })}>
         <p>It stays in your history: you can undo this.</p>
       </Confirm>
@@ -129,21 +152,24 @@ function Text({ path, file }: { path: string; file: Schemas['FileOut'] | null })
   )
 }
 
-function Refused({ error }: { error: unknown }) {
-  const again = useQueryClient()
-  if (asProblem(error).code !== 'head_moved') return <ProblemNote error={error} />
+function Moved({ mine, theirs }: { mine: () => void; theirs: () => void }) {
   return (
     <Note tone="warn" role="alert">
-      <p>Somebody, perhaps your assistant, has changed this file meanwhile. Nothing was lost, and nothing was saved.</p>
-      <Button small className="mt-2" onClick={() => void again.invalidateQueries({ queryKey: ['commits'] })}>
-        Look again
-      </Button>
+      <p>Somebody, perhaps your assistant, has changed this file meanwhile. Nothing of theirs and nothing of yours is lost.</p>
+      <p className="mt-2 flex flex-wrap gap-2">
+        <Button small onClick={theirs}>
+          Take theirs
+        </Button>
+        <Button small onClick={mine}>
+          Go on with mine
+        </Button>
+      </p>
     </Note>
   )
 }
 
 /** Saves or removes the file, unless it has changed since it was read. */
-function useSave(path: string, file: Schemas['FileOut'] | null) {
+function useSave(path: string, base: string | null) {
   const where = useWhere()
   const cache = useQueryClient()
   const go = route.useNavigate()
@@ -154,10 +180,11 @@ function useSave(path: string, file: Schemas['FileOut'] | null) {
           body: {
             ...where,
             message,
-            files: [{ path, ...(content === null ? { delete: true } : { content }), expected_sha: file?.sha ?? null }],
+            files: [{ path, ...(content === null ? { delete: true } : { content }), expected_sha: base }],
           },
         }),
       ),
+    onError: (error) => asProblem(error).status === 409 && cache.invalidateQueries({ queryKey: ['commits'] }),
     onSuccess: async (_, { content }) => {
       toast(content === null ? 'Removed. It is in your history.' : 'Saved. It is in your history.')
       if (content === null) await go({ search: (now) => at(now, {}) })
