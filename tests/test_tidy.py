@@ -6,7 +6,6 @@ rule, or whose measure went down, fails until it is taken out or lowered.
 
 import ast
 import re
-from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -19,15 +18,15 @@ from tests.tidy import (
     REGISTRY,
     ROOT,
     UNFINISHED,
-    Finding,
+    Rule,
     async_functions,
+    broken,
     ends_of_transactions,
     function_lines,
     lines_with,
     long_sleeps,
     nesting,
     raw_sql,
-    source,
     stubs,
     tracked,
 )
@@ -64,12 +63,12 @@ def ratchet(rule: str, limit: int, found: dict[str, int], remedy: str) -> None:
     )
 
 
-def collect(rule: Callable[[ast.Module], Iterable[Finding]], *folders: str) -> dict[str, int]:
-    return {f"{name}::{where}": measure for name, tree in source(*folders) for where, measure in rule(tree)}
+def collect(rule: Rule, *folders: str) -> dict[str, int]:
+    return {f"{name}::{where}": measure for name, (where, measure) in broken(rule, *folders)}
 
 
-def report(rule: Callable[[ast.Module], Iterable[Finding]], *folders: str) -> list[str]:
-    return [f"{name}:{line}: {what}" for name, tree in source(*folders) for what, line in rule(tree)]
+def report(rule: Rule, *folders: str) -> list[str]:
+    return [f"{name}:{line}: {what}" for name, (what, line) in broken(rule, *folders)]
 
 
 def scan(pattern: re.Pattern[str]) -> list[str]:
@@ -218,9 +217,7 @@ _ELIF = "def f():\n if a:\n  b\n elif c:\n  d\n elif e:\n  for g in h:\n   while
         (long_sleeps, "time.sleep(0.05)", 0),
     ],
 )
-def test_each_rule_sees_what_it_forbids_and_nothing_else(
-    rule: Callable[[ast.Module], Iterable[Finding]], text: str, count: int
-) -> None:
+def test_each_rule_sees_what_it_forbids_and_nothing_else(rule: Rule, text: str, count: int) -> None:
     assert len(list(rule(ast.parse(text)))) == count
 
 

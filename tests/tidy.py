@@ -1,13 +1,15 @@
 """What test_tidy.py looks for: a rule reads one parsed file and yields where it is broken, with a measure or line."""
 
 import ast
+import functools
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 Finding = tuple[str, int]  # where, measure (or line number)
+Rule = Callable[[ast.Module], Iterable[Finding]]
 
 FUNCTION_LINES = 60
 FILE_LINES, FILE_LINES_HARD = 400, 600
@@ -26,27 +28,50 @@ def tracked(*suffixes: str) -> list[Path]:
     return sorted(p for p in paths if p.is_file() and (not suffixes or p.suffix in suffixes))
 
 
-def source(*folders: str) -> Iterator[tuple[str, ast.Module]]:
-    """Our Python under these folders, parsed."""
+@functools.cache
+def findings() -> dict[str, list[tuple[str, Finding]]]:
+    """Where our Python breaks which rule: each file is parsed once for all of them, and its tree kept by nobody."""
+    found: dict[str, list[tuple[str, Finding]]] = {rule.__name__: [] for rule in RULES}
     for path in tracked(".py"):
         name = path.relative_to(ROOT).as_posix()
-        if name.startswith(tuple(folder + "/" for folder in folders)):
-            yield name, ast.parse(path.read_text("utf-8"), name)
+        tree = ast.parse(path.read_text("utf-8"), name)
+        for rule in RULES:
+            found[rule.__name__] += ((name, finding) for finding in rule(tree))
+    return found
+
+
+def broken(rule: Rule, *folders: str) -> list[tuple[str, Finding]]:
+    """What a rule finds under these folders."""
+    below = tuple(folder + "/" for folder in folders)
+    return [(name, finding) for name, finding in findings()[rule.__name__] if name.startswith(below)]
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """What stands right below a node, without its expressions: no block and no function is in one."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+            yield child
+
+
 def functions(
     node: ast.AST, prefix: str = "", owner: ast.AST | None = None
 ) -> Iterator[tuple[str, Function, ast.AST | None]]:
     """Every function with its dotted name and the class or function it stands in."""
-    for child in ast.iter_child_nodes(node):
+    for child in statements(node):
         if isinstance(child, FUNCTIONS):
             yield prefix + child.name, child, owner
         named = isinstance(child, (*FUNCTIONS, ast.ClassDef))
         yield from functions(child, f"{prefix}{child.name}." if named else prefix, child if named else owner)
+
+
+@functools.lru_cache(maxsize=1)
+def nodes_of(tree: ast.Module) -> list[ast.AST]:
+    """All nodes of a file; one rule after the other asks for those of the same one."""
+    return list(ast.walk(tree))
 
 
 def name_of(node: ast.AST) -> str:
@@ -74,7 +99,7 @@ _BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, as
 def depth(node: ast.AST, level: int = 0) -> int:
     """The deepest block in `node`; an `elif` stands beside its `if`, a nested function is measured on its own."""
     deepest = level
-    for child in ast.iter_child_nodes(node):
+    for child in statements(node):
         if isinstance(child, (*FUNCTIONS, ast.ClassDef)):
             continue
         is_elif = isinstance(child, ast.If) and isinstance(node, ast.If) and node.orelse == [child]
@@ -90,7 +115,7 @@ def nesting(tree: ast.Module) -> Iterator[Finding]:
 
 def ends_of_transactions(tree: ast.Module) -> Iterator[Finding]:
     """`x.commit()` and `x.rollback()`: bare, they end a transaction; a verb of that name takes a unit."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         bare = isinstance(node, ast.Call) and not node.args and not node.keywords
         if bare and isinstance(node.func, ast.Attribute) and node.func.attr in {"commit", "rollback"}:
             yield name_of(node.func), node.lineno
@@ -121,12 +146,12 @@ def raw_sql(tree: ast.Module) -> Iterator[Finding]:
     }
     texts = {
         alias.asname or alias.name
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sqlalchemy"
         for alias in node.names
         if alias.name in {"text", "literal_column", "TextClause"}
     }
-    for node in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+    for node in (node for node in nodes_of(tree) if isinstance(node, ast.Call)):
         name = name_of(node.func)
         if name in texts | {"sa.text", "sqlalchemy.text"} or any(name.endswith(raw) for raw in _RAW_SQL):
             yield name, node.lineno
@@ -143,7 +168,7 @@ def is_raw(statement: ast.expr, constants: dict[str, ast.expr]) -> bool:
 
 
 def stubs(tree: ast.Module) -> Iterator[Finding]:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if (
             isinstance(node, ast.Raise)
             and node.exc is not None
@@ -174,7 +199,7 @@ def is_declaration(node: Function, owner: ast.AST | None) -> bool:
 
 
 def long_sleeps(tree: ast.Module) -> Iterator[Finding]:
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Call) and name_of(node.func) in {
             "time.sleep",
             "sleep",
@@ -185,6 +210,10 @@ def long_sleeps(tree: ast.Module) -> Iterator[Finding]:
             if isinstance(first, ast.Constant) and isinstance(first.value, int | float) and first.value >= 1:
                 yield name_of(node.func), node.lineno
 
+
+RULES: tuple[Rule, ...] = (
+    function_lines, nesting, ends_of_transactions, async_functions, raw_sql, stubs, long_sleeps,
+)  # fmt: skip
 
 # Words of a line of text. The patterns are written so that they do not match themselves.
 UNFINISHED = re.compile(r"\b(?:TO[D]O|FIX[M]E|X[X]X|HAC[K])\b")
