@@ -53,7 +53,7 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target(databases: Databases) -> Iterator[Target]:
-    with lab_in_temp(databases) as lab, serving(lab.world.asgi) as url, httpx.Client(timeout=30) as wire:
+    with lab_in_temp(databases) as lab, serving(lab.world.asgi) as url, httpx.Client(timeout=120) as wire:
         team = Team(lab)
         lab.ok(team.owner.call("POST", "/v1/repos", name="shop"), 201)
         box = lab.open_sandbox()

@@ -93,7 +93,7 @@ def test_answers_of_many_organisations_at_once_are_never_mixed_up(target: Target
         box.commit({f"only-{number}.txt": f"only {number}\n"}, f"only {number}")
 
     def ask(round_: int) -> None:
-        with httpx.Client(timeout=30) as wire:
+        with httpx.Client(timeout=120) as wire:
             for number, box in enumerate(local):
                 head = {"Authorization": f"Bearer {box.token}"}
                 here = {"repo_name": "lab", "branch": box.branch}

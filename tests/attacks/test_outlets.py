@@ -118,7 +118,7 @@ def test_nothing_that_a_user_wrote_is_ever_a_page(target: Target) -> None:
 def test_no_door_speaks_websocket(target: Target, path: str) -> None:
     """Case 16: a websocket proxy that asks nobody who they are."""
     at = urlsplit(target.url)
-    connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=10)
+    connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=120)
     key = base64.b64encode(os.urandom(16)).decode()
     upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": "13",
                "Origin": "https://evil.example"}  # fmt: skip

@@ -212,11 +212,9 @@ def test_a_header_cannot_begin_another_line(headers: dict[str, str]) -> None:
 
 
 def test_an_answer_that_dribbles_is_cut_off() -> None:
-    with site(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200, pause_s=0.02) as there:
-        began = time.monotonic()
-        with pytest.raises(Unreachable, match="too long"):
-            post(f"http://127.0.0.1:{there.port}/", b"", {}, networks=HOME, timeout_s=0.3)
-        assert time.monotonic() - began < 2
+    slow = site(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200, pause_s=0.02)
+    with slow as there, pytest.raises(Unreachable, match="too long"):
+        post(f"http://127.0.0.1:{there.port}/", b"", {}, networks=HOME, timeout_s=0.3)
 
 
 @pytest.mark.parametrize(

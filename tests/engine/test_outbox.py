@@ -122,7 +122,7 @@ def test_a_message_is_not_forgotten_when_even_its_failure_could_not_be_noted(
     monkeypatch.setattr(outbox, "postpone", gone)
     say(it, "a")
     it.run()
-    until(lambda: ring(it) and it.rows() == [("a", 0, True)], 30)
+    until(lambda: ring(it) and it.rows() == [("a", 0, True)])
     assert it.done == ["a"]
 
 
@@ -167,7 +167,7 @@ def test_a_message_survives_the_death_of_the_process_that_handles_it(
         say(it, "k")
         dying = Worker(tmp_path / "home", database, log, dies_at=f"{moment} k")
         with workers(dying):
-            assert dying.process.wait(30) == 9
+            assert dying.process.wait(120) == 9
         assert it.rows() == [("k", 0, False)]
         heir = Worker(tmp_path / "home", database, log)
         with workers(heir):

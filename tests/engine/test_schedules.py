@@ -81,7 +81,7 @@ def test_a_passing_fault_is_tried_again_at_once(it: Bench) -> None:
     it.engine.cron("visit", NEVER, visit)
     it.run()
     it.engine.trigger("visit")
-    assert done.wait(10)
+    assert done.wait(120)
     until(lambda: statuses(it, "sched-visit-") == ["SUCCESS"])
 
 
@@ -125,7 +125,7 @@ def test_what_a_dead_process_finished_is_not_repeated(tmp_path: Path, database: 
     with workers(dying):
         dying.wait_running()
         print("visit", file=dying.stdin, flush=True)
-        assert dying.process.wait(30) == 9
+        assert dying.process.wait(120) == 9
     heir = Worker(tmp_path / "home", database, log)
     with workers(heir):
         heir.wait_running()
@@ -196,7 +196,7 @@ def test_stopping_lets_running_work_end_and_leaves_the_rest_for_the_next_start(
 
     def slow(_context: Context, org_id: str) -> None:
         begun.set()
-        may_end.wait(10)
+        may_end.wait(120)
         seen.append(org_id)
 
     with bench(tmp_path / "home", database) as it:
@@ -204,7 +204,7 @@ def test_stopping_lets_running_work_end_and_leaves_the_rest_for_the_next_start(
         it.engine.cron("slow", NEVER, slow)
         it.run()
         it.engine.trigger("slow")
-        assert begun.wait(10)
+        assert begun.wait(120)
         threading.Timer(0.2, may_end.set).start()
         assert it.engine.stop(10)
         assert len(seen) == 1
@@ -220,12 +220,12 @@ def test_stopping_does_not_wait_for_ever(it: Bench) -> None:
 
     def endless(_context: Context, _org_id: str) -> None:
         begun.set()
-        may_end.wait(20)
+        may_end.wait(120)
 
     it.engine.cron("endless", NEVER, endless)
     it.run()
     it.engine.trigger("endless")
-    assert begun.wait(10)
+    assert begun.wait(120)
     assert not it.engine.stop(0.1)
     may_end.set()
 
@@ -249,7 +249,7 @@ def test_the_engine_waits_for_a_database_that_is_not_there_yet(
         it.engine.start()
         until(lambda: it.engine.state == "failed")
         execute(admin, f"grant connect on database {name} to bos_engine")
-        assert it.engine.wait(20)
+        assert it.engine.wait(120)
 
 
 def execute(conninfo: str, statements: str) -> None:

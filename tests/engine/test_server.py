@@ -4,11 +4,11 @@ embedded database is brought back when something killed it.
 
 import os
 import signal
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from builderos.client.errors import ClientError
@@ -49,24 +49,32 @@ def answers(server: Server) -> bool:
 
 
 def test_the_first_answer_does_not_wait_for_the_engine(server: Server) -> None:
-    assert engine_of(server) == "starting"
-    until(lambda: engine_of(server) == "running", 60)
+    until(lambda: engine_of(server) == "running")  # its tables are there
+    server.stop()
+    with psycopg.connect(postgres.start(server.home).superuser_conninfo) as held:
+        held.execute("lock table dbos.workflow_status in access exclusive mode")  # the engine cannot begin
+        again = start(server.home)
+        try:
+            assert engine_of(again) in ("starting", "failed")
+            held.rollback()
+            until(lambda: engine_of(again) == "running")
+        finally:
+            held.rollback()
+            again.stop()
 
 
 def test_an_idle_server_is_small(run_folder: Path) -> None:
     server = start(run_folder / f"e{uuid.uuid4().hex[:8]}" / "home", forked=False)
     try:
-        until(lambda: engine_of(server) == "running", 60)
+        until(lambda: engine_of(server) == "running")
         assert resident_kb(server) < MAX_RESIDENT_KB
     finally:
         server.stop()
 
 
 def test_a_server_drains_its_engine_and_ends_its_database(server: Server) -> None:
-    until(lambda: engine_of(server) == "running", 60)
-    began = time.monotonic()
+    until(lambda: engine_of(server) == "running")
     assert server.stop() == 0
-    assert time.monotonic() - began < 20
     assert not (server.home / "server.json").exists()
     assert postgres.status(server.home).state == "stopped"
     assert "Traceback" not in server.log.read_text()
@@ -88,14 +96,14 @@ def test_a_killed_database_comes_back_and_nothing_acknowledged_is_lost(
     owner.call("POST", "/v1/repos/import", {"source": str(make_repository(tmp_path / "lab")), "name": "lab"})
     opened = server.client().call("POST", "/sandbox/init", {"repo_name": "lab"})
     sandbox = server.client(opened["reuse_token"])
-    until(lambda: engine_of(server) == "running", 60)
+    until(lambda: engine_of(server) == "running")
     for number in range(3):
         body = {"repo_name": "lab", "branch": opened["branch"], "file_path": f"f{number}.txt", "content": f"{number}\n",
                 "message": f"commit {number}"}  # fmt: skip
         sha = sandbox.call("POST", "/commit_and_log_output", body)["commit_sha"]
         killed = pid_of(server.home)
         os.kill(killed, signal.SIGKILL)
-        until(lambda old=killed: postgres.status(server.home).pid not in (None, old) and answers(server), 60)
+        until(lambda old=killed: postgres.status(server.home).pid not in (None, old) and answers(server))
         store = next((server.home / "repos").glob("*/*/branches/*/*.git"))
         assert git("rev-parse", opened["branch"], cwd=store) == sha
     until(lambda: engine_of(server) == "running")
@@ -121,7 +129,7 @@ def test_a_killed_server_settles_behind_its_next_start(server: Server, tmp_path:
     git("update-ref", "-d", f"refs/heads/{opened['branch']}", cwd=store)
     again = start(server.home)
     try:
-        until(lambda: git("rev-parse", "-q", "--verify", opened["branch"], cwd=store, check=False) == sha, 60)
+        until(lambda: git("rev-parse", "-q", "--verify", opened["branch"], cwd=store, check=False) == sha)
         git("fsck", "--strict", "--full", cwd=store)
     finally:
         again.stop()

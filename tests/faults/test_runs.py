@@ -69,11 +69,11 @@ class Work:
             run = self.run(id_) or {"steps": []}
             return any(step["name"] == name and step["status"] == status for step in run["steps"])
 
-        until(reached, 60)
+        until(reached)
 
     def ends_well(self, id_: str) -> None:
         """It succeeds, and its steps were recorded once."""
-        until(lambda: (self.run(id_) or {"ended_at": None})["ended_at"] is not None, 60)
+        until(lambda: (self.run(id_) or {"ended_at": None})["ended_at"] is not None)
         run = self.run(id_)
         assert run is not None
         assert run["status"] == "succeeded", [(s["name"], s["status"], s["error"]) for s in run["steps"]]
@@ -96,7 +96,7 @@ def test_runs_go_on_when_their_database_was_killed(home: Path, tmp_path: Path) -
         work.reaches(id_, "a", "running")
         old = pid_of(home)
         os.kill(old, signal.SIGKILL)
-        until(lambda: postgres.status(home).pid not in (None, old), 60)
+        until(lambda: postgres.status(home).pid not in (None, old))
         work.ends_well(id_)
 
 
@@ -109,7 +109,7 @@ def test_what_was_shown_stays_when_the_database_is_killed(home: Path, tmp_path: 
             old = pid_of(home)
             shown |= ends_of(work.run(id_))
             os.kill(old, signal.SIGKILL)
-            until(lambda old=old: postgres.status(home).pid not in (None, old), 60)
+            until(lambda old=old: postgres.status(home).pid not in (None, old))
         work.ends_well(id_)
         ended = ends_of(work.run(id_))
         assert {name: ended[name] for name in shown} == shown

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import psycopg
@@ -39,7 +38,7 @@ def test_a_second_caller_joins_the_running_server(home: Path) -> None:
 def test_callers_that_start_at_the_same_time_share_one_server(home: Path) -> None:
     statements = "print(service.start(home, durable=False).superuser_conninfo, service.status(home).pid)"
     callers = [python(home, statements) for _ in range(4)]
-    answers = {caller.communicate(timeout=60)[0] for caller in callers}
+    answers = {caller.communicate(timeout=120)[0] for caller in callers}
     assert [caller.returncode for caller in callers] == [0] * 4
     assert len(answers) == 1, answers
 
@@ -58,7 +57,7 @@ def test_threads_that_start_at_the_same_time_share_one_server(home: Path) -> Non
 def test_the_server_outlives_its_starter_and_stop_ends_it(home: Path) -> None:
     statements = "service.start(home, durable=False); os.killpg(0, signal.SIGKILL)"
     starter = python(home, statements, start_new_session=True)
-    starter.communicate(timeout=60)
+    starter.communicate(timeout=120)
     assert starter.returncode == -signal.SIGKILL
     pid = pid_of(home)
     quickly(home)
@@ -179,11 +178,9 @@ def test_a_test_server_gives_up_durability_and_takes_extra_settings(home: Path) 
 
 
 def test_a_setting_the_server_refuses_is_named_at_once(home: Path) -> None:
-    begin = time.monotonic()
     with pytest.raises(Problem, match="wal_compression") as refused:
-        quickly(home, extra_settings={"wal_compression": "lz4"})
+        quickly(home, wait_s=3600, extra_settings={"wal_compression": "lz4"})
     assert refused.value.code == "unavailable"
-    assert time.monotonic() - begin < 15  # not the 30 s it may wait
     quickly(home)
 
 

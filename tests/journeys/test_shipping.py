@@ -21,7 +21,7 @@ def test_a_pipeline_outlives_its_server_and_is_proved_and_repeated(tmp_path: Pat
         str(source),
     ]
     env = {k: v for k, v in os.environ.items() if not k.startswith("BUILDEROS_")}
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=90, env=env)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all true" in done.stdout
     for said in ("SIGKILL", "ran once each", "came to the same trees", "it does not verify"):

@@ -109,7 +109,7 @@ def test_secrets_stand_in_no_command_line_of_this_machine(yard: Yard) -> None:
     until(lambda: any("sleep\0" in line for line in _command_lines()))
     assert not [line for line in _command_lines() if "canary-in-no-cmdline" in line]
     yard.provider.kill(sandbox.id, 0)
-    yard.provider.wait(sandbox.id, 20)
+    yard.provider.wait(sandbox.id, 120)
 
 
 def _command_lines() -> list[str]:
@@ -157,7 +157,7 @@ def test_a_command_that_listens_may_say_goodbye(yard: Yard) -> None:
     )
     yard.until_printed(sandbox, "up")
     yard.provider.kill(sandbox.id)
-    done = yard.provider.wait(sandbox.id, 20)
+    done = yard.provider.wait(sandbox.id, 120)
     assert done.result is not None
     assert (done.result.reason, done.result.exit_code, done.state) == ("killed", 5, "failed")
     assert "bye" in yard.text(done)
@@ -172,7 +172,7 @@ def test_the_log_is_read_by_offset_while_it_grows(yard: Yard) -> None:
     first = yard.provider.logs(sandbox.id, 0, 3)
     assert (first.data, first.next_offset, first.ended) == (b"fir", 3, False)
     yard.provider.kill(sandbox.id)
-    yard.provider.wait(sandbox.id, 20)
+    yard.provider.wait(sandbox.id, 120)
     rest = yard.provider.logs(sandbox.id, first.next_offset)
     assert (rest.data[:3], rest.data[-8:], rest.ended) == (b"st\n", b"\nsecond\n", True)
     assert yard.provider.logs(sandbox.id, 10_000).data == b""
@@ -212,7 +212,7 @@ def test_the_same_name_and_command_start_once(yard: Yard) -> None:
     spec = yard.spec("sh", "-c", "echo x >> count", workspace=workspace)
     first = yard.provider.start(spec)
     again = yard.provider.start(spec)
-    yard.provider.wait(first.id, 20)
+    yard.provider.wait(first.id, 120)
     assert again.id == first.id
     assert yard.provider.start(spec).state == "success"
     assert (workspace / "count").read_text() == "x\n"
@@ -234,7 +234,7 @@ def test_many_at_once_have_the_same_name_and_one_runs(yard: Yard) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    yard.provider.wait(spec.id, 20)
+    yard.provider.wait(spec.id, 120)
     assert (workspace / "count").read_text() == "x\n"
 
 
@@ -257,7 +257,7 @@ def test_an_ended_one_can_be_forgotten_and_only_that(yard: Yard) -> None:
         yard.provider.remove(sandbox.id)
     assert refusal.value.code == "busy"
     yard.provider.kill(sandbox.id, 0)
-    yard.provider.wait(sandbox.id, 20)
+    yard.provider.wait(sandbox.id, 120)
     yard.provider.remove(sandbox.id)
     with pytest.raises(Problem):
         yard.provider.poll(sandbox.id)
@@ -272,7 +272,7 @@ def test_a_missing_workspace_starts_nothing_and_leaves_nothing(yard: Yard) -> No
         yard.provider.poll(spec.id)
     (yard.folder / "nowhere").mkdir()
     assert yard.provider.start(spec).id == spec.id, "and the name is free for another try"
-    yard.provider.wait(spec.id, 20)
+    yard.provider.wait(spec.id, 120)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_whoever_asked_is_told_once_when_it_ended(yard: Yard) -> None:
     told: list[Sandbox] = []
     sandbox = yard.provider.start(yard.spec("sleep", "0.1"))
     yard.provider.when_ended(sandbox.id, told.append)
-    yard.provider.wait(sandbox.id, 20)
+    yard.provider.wait(sandbox.id, 120)
     until(lambda: len(told) == 1)
     yard.provider.when_ended(sandbox.id, told.append)
     until(lambda: len(told) == 2)
@@ -331,4 +331,4 @@ def test_waiting_in_a_loop_holds_no_thread_and_cancelling_kills(yard: Yard) -> N
 
 def test_several_run_side_by_side(yard: Yard) -> None:
     started = [yard.provider.start(yard.spec("sh", "-c", f"sleep 0.2; echo {n}")) for n in range(8)]
-    assert [yard.text(yard.provider.wait(one.id, 30)) for one in started] == [f"{n}\n" for n in range(8)]
+    assert [yard.text(yard.provider.wait(one.id, 120)) for one in started] == [f"{n}\n" for n in range(8)]

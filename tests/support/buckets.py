@@ -53,7 +53,7 @@ class Service:
         named = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY_ID}/20260101/us-east-1/s3/aws4_request"}
         request = urllib.request.Request(f"{self.url}{path}", data, named | headers, method=method)
         request.add_header("Content-Type", "application/octet-stream")  # else it is read as a form
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=120) as reply:
             return reply.read()
 
     def keys(self, bucket: str) -> list[str]:

@@ -37,7 +37,7 @@ def main() -> int:
     method = asked.X or ("GET" if data is None else "POST")
     request = urllib.request.Request(asked.url, data=data, headers=headers, method=method)
     try:
-        reply = urllib.request.build_opener(_Stay()).open(request, timeout=60)
+        reply = urllib.request.build_opener(_Stay()).open(request, timeout=120)
     except urllib.error.HTTPError as error:
         if asked.f:
             print(f"curl: (22) The requested URL returned error: {error.code}", file=sys.stderr)

@@ -46,7 +46,7 @@ class Databases:
     def server(self) -> service.Cluster:
         """The running server; started again when a test killed it."""
         limits = {} if self.durable else {"max_wal_size": "256MB"}  # it may lie in memory
-        return service.start(self.home, durable=self.durable, extra_settings=limits)
+        return service.start(self.home, wait_s=120, durable=self.durable, extra_settings=limits)
 
     def superuser(self, name: str = "postgres") -> str:
         """The administrator's conninfo for a database; BUILDEROS_TEST_DATABASE_URL names another PostgreSQL."""

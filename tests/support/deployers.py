@@ -60,7 +60,7 @@ def get(
 ) -> Got:  # fmt: skip
     """One request to what is deployed. Raises `OSError` where nobody listens."""
     place = urlsplit(url)
-    line = http.client.HTTPConnection(str(place.hostname), place.port, timeout=20)
+    line = http.client.HTTPConnection(str(place.hostname), place.port, timeout=120)
     try:
         line.request(method, path, body=body, headers=dict(headers or {}))
         reply = line.getresponse()
@@ -93,12 +93,12 @@ class Quay:
     def server(self, place: str, word: str, **given: Any) -> Release:
         """A version that is a command."""
         folder = self.lay({"server.py": SERVER, "word.txt": word})
-        given = {"command": COMMAND, "check": Check("/health", within_s=15), "limits": QUICK} | given
+        given = {"command": COMMAND, "check": Check("/health", within_s=120), "limits": QUICK} | given
         return Release(f"dep_{next(self._numbers)}", place, "preview", folder, **given)
 
     def site(self, place: str, files: Mapping[str, str], **given: Any) -> Release:
         """A version that is files."""
-        given = {"site": Site(), "check": Check(within_s=5)} | given
+        given = {"site": Site(), "check": Check(within_s=120)} | given
         return Release(f"dep_{next(self._numbers)}", place, "preview", self.lay(files), **given)
 
     def until(self, ref: str, *stages: str) -> Standing:
@@ -120,7 +120,7 @@ def local_quay(**given: Any) -> Iterator[Quay]:
     """Deployments on this machine, in jails of their own."""
     folder = Path(tempfile.mkdtemp(prefix="bos-quay-"))
     folder.chmod(0o755)
-    given = {"pace": Pace(every_s=0.1, patience_s=2, bad_looks=2), "drain_s": 5.0} | given
+    given = {"pace": Pace(every_s=0.1, patience_s=60, bad_looks=2), "drain_s": 5.0} | given
     with yard_in_temp("strong") as yard:
         jail: Any = yard.needed().provider
         deployer = LocalDeployer(lambda: jail, **given)

@@ -56,7 +56,7 @@ class Bench:
     def run(self) -> None:
         """Start the engine and wait until it runs."""
         self.engine.start()
-        assert self.engine.wait(20)
+        assert self.engine.wait(120)
 
 
 @contextmanager
@@ -106,7 +106,7 @@ class Worker:
     def end(self) -> int:
         """Let it stop as a server does; its exit code."""
         self.stdin.close()
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def main(options: dict[str, Any]) -> None:
         engine.cron("tick", options["tick"], acts.tick, each_org=False)
     engine.cron("visit", options.get("visit", "0 0 1 1 *"), acts.visit)
     engine.start()
-    assert engine.wait(30)
+    assert engine.wait(120)
     print("running", flush=True)
     for line in sys.stdin:
         engine.trigger(line.strip())

@@ -143,7 +143,7 @@ def raw(url: str, token: str, service: str, body: bytes, repo: str = "lab", **he
     """One POST of the smart protocol, as it is."""
     kind = f"application/x-git-{service}-request"
     return httpx.post(
-        f"{url}/git/{repo}.git/git-{service}", content=body, auth=("anyone", token), timeout=60,
+        f"{url}/git/{repo}.git/git-{service}", content=body, auth=("anyone", token), timeout=120,
         headers={"content-type": kind, **{k.replace("_", "-"): v for k, v in headers.items()}},
     )  # fmt: skip
 

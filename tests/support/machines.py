@@ -25,6 +25,7 @@ from builderos.execution.compute.service import SandboxProviders
 
 from .databases import SECRET, FreshDatabase
 from .server import GONE_S, READY_S, ROOT, Server, environment
+from .servers import PATIENCE_S
 from .world import make_repository
 
 APART: Final = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
@@ -163,7 +164,9 @@ class Fleet:
         query = "select place, status, reason from ops.sandbox_runs where run_id = %s and step_id = %s order by attempt"
         return self.machines.sql(query, id_, name)
 
-    def until(self, id_: str, good: Callable[[dict[str, Any]], bool], within_s: float = 60) -> dict[str, Any]:
+    def until(
+        self, id_: str, good: Callable[[dict[str, Any]], bool], within_s: float = PATIENCE_S
+    ) -> dict[str, Any]:
         """The run once it is as wanted."""
         until = time.monotonic() + within_s
         while not good(found := self.run(id_)):
@@ -171,7 +174,7 @@ class Fleet:
             time.sleep(0.02)
         return found
 
-    def over(self, id_: str, within_s: float = 60) -> dict[str, Any]:
+    def over(self, id_: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """The run once it is over."""
         return self.until(id_, lambda run: run["ended_at"] is not None, within_s)
 

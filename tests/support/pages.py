@@ -22,7 +22,7 @@ from .world import GIT_ENV, make_repository
 ROOT: Final = Path(__file__).parents[2]
 PRINTED_URL: Final = "http://127.0.0.1:8420"
 _FENCE: Final = re.compile(r"^```(\w+)?[ ]*(.*?)\n(.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
-_SERVER_READY_S: Final = 40
+_SERVER_READY_S: Final = 120
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def run(page: Path, folder: Path, url: str, environment: dict[str, str]) -> None
         )
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
-        cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False,
+        cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     for number, example in enumerate(wanted):
         out = folder.parent / f"out.{number}"

@@ -11,6 +11,7 @@ from builderos.core.context import Context
 from builderos.engine.service import Engine
 
 from .databases import FreshDatabase
+from .servers import PATIENCE_S
 from .world import Json, Sandbox, World, world_in_temp
 
 OVER = frozenset({"succeeded", "failed", "denied", "cancelled", "timed_out"})
@@ -48,7 +49,7 @@ class Ship:
         """The run as the door shows it."""
         return self.world.ok(self.world.http.get(f"/v1/runs/{id_}", headers=self.box.headers))
 
-    def until(self, id_: str, *statuses: str, within_s: float = 30) -> Json:
+    def until(self, id_: str, *statuses: str, within_s: float = PATIENCE_S) -> Json:
         """The run once it has one of these statuses, or is over."""
         wanted = frozenset(statuses) or OVER
         until = time.monotonic() + within_s
@@ -80,7 +81,7 @@ def ship_in_temp(database: FreshDatabase, **settings: Any) -> Iterator[Ship]:
         engine.start()
         ship = Ship(world, database, engine, world.open_sandbox())
         try:
-            assert engine.wait(30)
+            assert engine.wait(120)
             yield ship
         finally:
             ship.engine.stop(5)  # a test may have put another one in its place

@@ -3,14 +3,14 @@
 import itertools
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builderos.core import folders
 from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.schema import Limits, Probe, Sandbox, Spec, Tier
 from builderos.integrations.bwrap.service import LocalSandboxes
@@ -21,6 +21,7 @@ from builderos.integrations.vercel import service as vercel
 from . import boxes
 from .clusters import HELPER, cluster_in
 from .dockers import IMAGE, docker_in
+from .servers import until
 from .vercels import PROJECT, TEAM, TOKEN, vercel_in
 
 QUICK = Limits(wall_s=20, grace_s=0.2)
@@ -94,7 +95,7 @@ def yard_in_temp(tier: Tier, networks: str = "") -> Iterator[Yard]:
         yield yard
     finally:
         yard.provider.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        folders.remove(folder)  # a test may have made it deeper than a recursion goes
 
 
 @contextmanager
@@ -141,14 +142,6 @@ def _walkable() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Poll until it holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.01)
 
 
 def needs_strong(probe: Probe) -> None:

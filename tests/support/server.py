@@ -26,8 +26,8 @@ from builderos.client.http import Client
 from .forks import Forked, module
 
 ROOT = Path(__file__).parents[2]
-READY_S = 90
-GONE_S = 60
+READY_S = 120
+GONE_S = 120
 SETTINGS = {
     "PORT": "0",
     "BUILDEROS_RATE_PER_TOKEN": "1000000",

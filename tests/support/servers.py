@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
 from builderos.integrations.embedded_postgres import service
 
+PATIENCE_S: Final = 120
+"""How long a test waits for what must come: a machine may be ten times slower, and run four tests at once."""
 _PRELUDE = (
     "import os, signal, sys; from pathlib import Path;"
     "from builderos.integrations.embedded_postgres import service; home = Path(sys.argv[1]);"
@@ -20,7 +22,7 @@ _PRELUDE = (
 
 def quickly(home: Path, **options: Any) -> service.Cluster:
     """A server for tests that do not look at durability."""
-    return service.start(home, durable=False, **options)
+    return service.start(home, **{"wait_s": PATIENCE_S, "durable": False, **options})
 
 
 def ask(cluster: service.Cluster, query: str) -> Any:
@@ -38,7 +40,7 @@ def pid_of(home: Path) -> int:
     return pid
 
 
-def until(condition: Callable[[], bool], wait_s: float = 20) -> None:
+def until(condition: Callable[[], bool], wait_s: float = PATIENCE_S) -> None:
     """Wait for a condition that must come true."""
     deadline = time.monotonic() + wait_s
     while not condition():

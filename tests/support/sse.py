@@ -39,7 +39,7 @@ class Ear:
 
 @contextmanager
 def listening(
-    url: str, path: str, token: str, last: str | None = None, timeout_s: float = 30, **query: Any
+    url: str, path: str, token: str, last: str | None = None, timeout_s: float = 120, **query: Any
 ) -> Iterator[Ear]:
     """Open a stream behind event `last`."""
     parts = urlsplit(url)

@@ -112,7 +112,7 @@ def test_a_stream_without_an_end_is_cut_off(models: Models) -> None:
     events = models.stream()
     assert events[-1].type == "error"
     assert "cut off" in events[-1].data["detail"]
-    assert models.upstream.aborted.acquire(timeout=10)
+    assert models.upstream.aborted.acquire(timeout=120)
     (row,) = models.rows()
     assert row.state == "failed"
     assert row.output_tokens >= sum(event.type == "token" for event in events)

@@ -169,7 +169,7 @@ def test_an_attempt_whose_time_was_over_is_waited_for(world: World) -> None:
 
     def slowly(context: Context, call: Call, effect: Effect) -> Mapping[str, Any]:
         reached.set()
-        go.wait(20)
+        go.wait(120)
         return do(context, call, effect)
 
     handlers = Handlers()
@@ -179,11 +179,11 @@ def test_an_attempt_whose_time_was_over_is_waited_for(world: World) -> None:
     try:
         threads = [threading.Thread(target=run.once) for _ in range(2)]
         threads[0].start()
-        assert reached.wait(20)
+        assert reached.wait(120)
         threads[1].start()
         go.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(120)
     finally:
         world.context.put(Handlers, before)
     assert (run.outside.happened, run.outside.asked) == (["run_slow.push"], 0)

@@ -16,7 +16,7 @@ def engine_again(ship: Ship) -> None:
     ship.engine.stop(5)
     ship.engine = root.build_engine(root.Started(ship.world.app, ship.database.engine_url))
     ship.engine.start()
-    assert ship.engine.wait(30)
+    assert ship.engine.wait(120)
 
 
 def test_a_waiting_run_is_in_no_process_and_goes_on_after_a_restart(database: FreshDatabase) -> None:

@@ -43,7 +43,7 @@ def test_a_run_is_one_trace_over_processes(database: FreshDatabase) -> None:
             ship.engine.stop(5)  # another process goes on with it
             ship.engine = root.build_engine(root.Started(ship.world.app, database.engine_url))
             ship.engine.start()
-            assert ship.engine.wait(30)
+            assert ship.engine.wait(120)
             answer = {"answer": "canary-answer"}
             ship.world.ok(
                 ship.world.http.post(f"/v1/runs/{id_}/answer", json=answer, headers=ship.box.headers)

@@ -318,7 +318,7 @@ def test_connections_without_number_take_nothing_from_others(yard: Yard, upstrea
     done = yard.run("python3", "-c", code, f"localhost:{upstream.port}", hosts=hosts)
     assert "HTTP/1.1 200 Connection established" in yard.text(done)
     yard.provider.kill(greedy.id, 0)
-    ended = yard.provider.wait(greedy.id, 20).result
+    ended = yard.provider.wait(greedy.id, 120).result
     assert ended is not None
     assert "too many connections at once" in {line.why for line in ended.egress}
 
@@ -333,7 +333,7 @@ def test_slow_lookups_of_one_command_leave_threads_to_others() -> None:
             with lock:
                 running += 1
                 most = max(most, running)
-            go.wait(10)
+            go.wait(120)
             with lock:
                 running -= 1
             return []

@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from builderos.execution.compute.schema import MIB, Limits
+from builderos.execution.compute.schema import MIB
 from builderos.execution.compute.service import Beneath
 from builderos.integrations.bwrap import tree
 from tests.support.sandboxes import QUICK, Yard, until, yard_in_temp
@@ -77,7 +76,7 @@ def test_who_ignores_the_polite_signal_is_killed(yard: Yard) -> None:
     sandbox = yard.provider.start(yard.spec(*program(deaf, mark)))
     yard.until_printed(sandbox, "up")
     yard.provider.kill(sandbox.id, 0.1)
-    done = yard.provider.wait(sandbox.id, 20)
+    done = yard.provider.wait(sandbox.id, 120)
     assert done.result is not None
     assert done.result.reason == "killed"
     assert not marked(mark)
@@ -96,10 +95,9 @@ def test_a_daemon_that_forked_twice_goes_with_its_command(yard: Yard) -> None:
 
 
 def test_a_daemon_that_holds_the_output_open_delays_nobody(yard: Yard) -> None:
-    began = time.monotonic()
     done = yard.sh("(setsid sh -c 'sleep 600' &) ; echo done")
     assert yard.text(done) == "done\n"
-    assert time.monotonic() - began < 15
+    assert done.state == "success", "it was not ended by its time"
 
 
 def test_a_memory_hog_runs_out_of_memory(yard: Yard) -> None:
@@ -174,14 +172,11 @@ def test_a_file_past_the_limit_is_told_as_a_full_disk(yard: Yard) -> None:
         assert done.result.detail == f"a file would have grown past {32 * MIB} bytes"
 
 
-def test_endless_output_fills_neither_disk_nor_memory(yard: Yard) -> None:
-    sandbox = yard.provider.start(
-        yard.spec("sh", "-c", "yes", limits=Limits(output=MIB, wall_s=1.5, grace_s=0.1))
-    )
-    done = yard.provider.wait(sandbox.id, 30)
+def test_output_beyond_measure_fills_neither_disk_nor_memory_and_holds_nobody_up(yard: Yard) -> None:
+    much = 20 * MIB
+    done = yard.sh(f"yes | head -c {much}", limits=dataclasses.replace(QUICK, output=MIB))
     assert done.result is not None
-    assert (done.result.reason, done.result.truncated) == ("timeout", True)
-    assert done.result.use.output > 50 * MIB, "it was never blocked by its log"
+    assert (done.state, done.result.truncated, done.result.use.output) == ("success", True, much)
     log = (yard.folder / "state" / done.id / "log").stat().st_size
     assert MIB < log < MIB + 100
 
@@ -210,7 +205,7 @@ def test_a_link_that_is_swapped_while_it_is_read_shows_nothing_of_the_machine(
                 refused += 1
         targets = {entry.path for entry in reader.walk()}
     yard.provider.kill(sandbox.id, 0)
-    yard.provider.wait(sandbox.id, 20)
+    yard.provider.wait(sandbox.id, 120)
     assert seen <= {b"mine"}
     assert refused
     assert not any("secret" in path for path in targets)
@@ -271,10 +266,10 @@ def test_another_process_of_the_server_sees_it_waits_for_it_and_ends_it(yard: Ya
     told = threading.Event()
     other.when_ended(sandbox.id, lambda _: told.set())
     other.kill(sandbox.id)
-    found = other.wait(sandbox.id, 20)
+    found = other.wait(sandbox.id, 120)
     assert found.result is not None
     assert found.result.reason == "killed"
-    assert told.wait(10)
+    assert told.wait(120)
 
 
 def test_a_keeper_that_died_is_replaced_by_the_next_start(yard: Yard) -> None:

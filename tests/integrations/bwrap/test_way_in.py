@@ -48,7 +48,7 @@ def _serve(yard: Yard, port: int = 8000) -> tuple[Sandbox, Path]:
 
 
 def _connection(door: Path) -> http.client.HTTPConnection:
-    line = http.client.HTTPConnection("jail", timeout=10)
+    line = http.client.HTTPConnection("jail", timeout=120)
     line.sock = socket.socket(socket.AF_UNIX)
     line.sock.settimeout(10)
     line.sock.connect(str(door))
@@ -80,7 +80,7 @@ def test_a_server_in_a_jail_is_reached_through_its_door_and_by_nothing_else(yard
         outside.settimeout(5)
         assert outside.connect_ex(("127.0.0.1", 8000)) != 0
     yard.provider.kill(sandbox.id, 0)
-    yard.provider.wait(sandbox.id, 20)
+    yard.provider.wait(sandbox.id, 120)
     assert not _answers(door)
 
 

@@ -60,7 +60,7 @@ def test_another_server_finds_what_runs_and_brings_it_home(yard: Yard, daemon: D
     assert again.start(spec).state == "running", "the same name and command is the same execution"
     until(lambda: b"up" in again.logs(spec.id).data)  # before that it may not have heard of TERM
     again.kill(spec.id)
-    done = again.wait(spec.id, 20)
+    done = again.wait(spec.id, 120)
     assert done.result is not None
     assert done.result.exit_code == 4
     assert (workspace / "out").read_text() == "made\n"
@@ -75,12 +75,12 @@ def test_what_was_made_and_never_started_is_made_anew(yard: Yard, daemon: Docker
     spec = yard.spec("true")
     machine = docker.DockerMachine({"host": daemon.host})
     yard.provider.start(spec)
-    yard.provider.wait(spec.id, 20)
+    yard.provider.wait(spec.id, 120)
     container = list(daemon.containers.values())[-1]
     container.status = "created"
     other = docker.provider({"host": daemon.host}, yard.folder / "other")
     other.start(spec)
-    assert other.wait(spec.id, 20).state == "success"
+    assert other.wait(spec.id, 120).state == "success"
     assert container.id not in daemon.containers
     other.close()
     machine.close()
@@ -92,7 +92,7 @@ def test_what_vanishes_there_is_lost(yard: Yard, daemon: Docker) -> None:
     container = daemon.find(name)
     del daemon.containers[container.id]
     container.box.close()
-    done = yard.provider.wait(sandbox.id, 20)
+    done = yard.provider.wait(sandbox.id, 120)
     assert done.result is not None
     assert done.result.reason == "lost"
 

@@ -65,7 +65,7 @@ def test_another_server_finds_what_runs_and_brings_it_home(yard: Yard, cluster: 
     again = another(yard, cluster, "again")
     assert again.start(spec).state == "running"
     again.kill(spec.id)
-    done = again.wait(spec.id, 20)
+    done = again.wait(spec.id, 120)
     assert done.result is not None
     assert (done.result.exit_code, done.result.reason) == (4, "killed")
     assert (workspace / "out").read_text() == "made\n"
@@ -78,14 +78,14 @@ def test_what_vanishes_there_is_lost_and_evicted_ones_say_why(yard: Yard, cluste
     job = list(cluster.jobs.values())[-1]
     del cluster.jobs[job.name]
     job.box.close()
-    done = yard.provider.wait(sandbox.id, 20)
+    done = yard.provider.wait(sandbox.id, 120)
     assert done.result is not None
     assert done.result.reason == "lost"
     full = yard.provider.start(yard.spec("sleep", "60"))
     job = list(cluster.jobs.values())[-1]
     job.evicted = True
     job.box.close()
-    done = yard.provider.wait(full.id, 20)
+    done = yard.provider.wait(full.id, 120)
     assert done.result is not None
     assert (done.result.reason, done.state) == ("disk", "failed")
 
@@ -93,7 +93,7 @@ def test_what_vanishes_there_is_lost_and_evicted_ones_say_why(yard: Yard, cluste
 def test_running_out_of_memory_is_named(yard: Yard, cluster: Cluster) -> None:
     sandbox = yard.provider.start(yard.spec("sleep", "0.3"))
     list(cluster.jobs.values())[-1].oom = True
-    done = yard.provider.wait(sandbox.id, 20)
+    done = yard.provider.wait(sandbox.id, 120)
     assert done.result is not None
     assert done.result.reason == "oom"
 

@@ -182,7 +182,7 @@ def test_a_socket_is_carried_both_ways(echo: str) -> None:
 
 def test_a_request_that_could_be_two_is_refused(echo: str) -> None:
     place = urlsplit(echo)
-    with socket.create_connection((str(place.hostname), place.port), timeout=10) as line:
+    with socket.create_connection((str(place.hostname), place.port), timeout=120) as line:
         line.sendall(
             f"POST / HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
             "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n".encode()

@@ -61,7 +61,7 @@ def test_another_server_finds_what_runs_and_brings_it_home(yard: Yard, project: 
     again = vercel.provider(options, yard.folder / "again", lambda: TOKEN)
     assert again.start(spec).state == "running"
     again.kill(spec.id)
-    done = again.wait(spec.id, 20)
+    done = again.wait(spec.id, 120)
     assert done.result is not None
     assert done.result.exit_code == 4
     assert (workspace / "out").read_text() == "made\n"
@@ -72,7 +72,7 @@ def test_what_vanishes_there_is_lost(yard: Yard, project: Vercel) -> None:
     sandbox = yard.provider.start(yard.spec("sleep", "60"))
     gone = project.sandboxes.pop(vercel.short_name(sandbox.id))
     gone.box.close()
-    done = yard.provider.wait(sandbox.id, 20)
+    done = yard.provider.wait(sandbox.id, 120)
     assert done.result is not None
     assert done.result.reason == "lost"
 

@@ -20,7 +20,7 @@ def test_a_branch_is_deployed_looked_at_taken_back_and_stopped(builder: Line) ->
         ids.append(builder.json("deploy", "list", "--status", "live")["items"][0]["id"])
     shown = builder.json("deploy", "show", ids[1])
     assert (shown["status"], shown["replaces"]) == ("live", ids[0])
-    assert urllib.request.urlopen(shown["url"], timeout=10).read() == b"two"
+    assert urllib.request.urlopen(shown["url"], timeout=120).read() == b"two"
     assert shown["url"] in builder.ok("deploy", "show", ids[1])
     assert builder.ok("deploy", "logs", ids[1]) == "built\n"
     assert builder("deploy", "health", ids[1]).code == 0

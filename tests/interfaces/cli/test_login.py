@@ -2,11 +2,11 @@
 
 import json
 import re
+import socket
 import stat
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ def test_the_command_shows_the_code_and_waits_for_it(ann: Ann) -> None:
     assert process.stderr is not None
     code = next(found[0] for line in process.stderr if (found := re.search(r"[A-Z]{4}-[A-Z]{4}", line)))
     assert "is connected" in web_browser.type_code(ann.url, ann.cookie, code)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert f"You are signed in to {ann.slug} as Ann" in out
     assert ann.line.json("whoami")["name"] == "Ann"
@@ -174,18 +174,19 @@ def test_the_waiting_place_takes_one_answer_with_the_right_state() -> None:
         assert get("/favicon.ico") == 404
         assert get("/callback?code=right&state=" + "s" * 32) == 200
         assert get("/callback?code=second&state=" + "s" * 32) == 404
-        assert receiver.wait(1) == {"code": "right", "state": "s" * 32}
+        assert receiver.wait(120) == {"code": "right", "state": "s" * 32}
 
 
-def test_no_secret_goes_over_an_open_line() -> None:
-    started = time.monotonic()
+def test_no_secret_goes_over_an_open_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **_: dialled.append(asked) or [])
     for begin in (
         lambda c: signing_in.with_browser(c, ("read",), lambda _: None),
         lambda c: signing_in.with_code(c, ("read",), lambda *_: None),
     ):
         with pytest.raises(ClientError, match="https"):
             begin(Client("http://builderos.example"))
-    assert time.monotonic() - started < 5, "it was not even dialled"
+    assert dialled == []
 
 
 def test_an_owner_connects_a_provider_and_programs(ann: Ann, tmp_path: Path) -> None:
@@ -231,7 +232,7 @@ def test_mcp_speaks_as_whoever_signed_in_and_renews_the_sign_in(ann: Ann) -> Non
     peer.ask("initialize", hello)
     peer.tell("notifications/initialized", {})
     made = peer.ask("tools/call", {"name": "initSandbox", "arguments": {"repo_name": "shop"}})
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert made["structuredContent"]["branch"].startswith("sandbox-"), made
     now = json.loads(ann.kept.read_text())["login"]
     assert now["access_token"] != kept["login"]["access_token"]

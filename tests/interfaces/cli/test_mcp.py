@@ -49,7 +49,7 @@ def peer(builder: Line) -> Iterator[Peer]:
     assert peer.ask("initialize", hello)["serverInfo"]["name"]
     peer.tell("notifications/initialized", {})
     yield peer
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 0
 
 

@@ -117,7 +117,7 @@ def test_up_serves_in_the_foreground_at_a_printed_address_until_it_is_told_to_st
     assert Client(url).call("GET", "/healthz")["status"] == "ok"
     assert json.loads((home_of(returned) / "server.json").read_text())["pid"] == process.pid
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
 
 
 def test_up_with_json_prints_one_document_and_serves_on(returned: Line) -> None:
@@ -135,7 +135,7 @@ def test_up_with_json_prints_one_document_and_serves_on(returned: Line) -> None:
             assert process.poll() is None
     assert Client(found["url"]).call("GET", "/healthz")["status"] == "ok"
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=120)
     assert (rest, process.returncode) == ("", 0)
     assert local.find(home_of(returned)) is None
 

@@ -144,6 +144,6 @@ def test_commands_at_the_same_time_lose_no_saved_token(builder: Line) -> None:
     started = [
         subprocess.Popen([*builder.program, "sandbox", "create", "--save", "-r", n], **quiet) for n in names
     ]
-    assert [process.wait(60) for process in started] == [0, 0, 0]
+    assert [process.wait(120) for process in started] == [0, 0, 0]
     kept = json.loads(next(Path(builder.env["XDG_CONFIG_HOME"]).rglob("*.json")).read_text())
     assert set(names) <= set(kept["tokens"])

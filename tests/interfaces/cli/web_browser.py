@@ -27,7 +27,7 @@ def visit(address: str, cookie: str, form: list[tuple[str, str]] | None = None) 
     headers = {"cookie": f"__Host-bos={cookie}", "origin": f"{at.scheme}://{at.netloc}"}
     data = None if form is None else urllib.parse.urlencode(form).encode()
     try:
-        with _OPEN(urllib.request.Request(address, data, headers), timeout=30) as reply:
+        with _OPEN(urllib.request.Request(address, data, headers), timeout=120) as reply:
             return reply.read().decode(), ""
     except urllib.error.HTTPError as error:
         return error.read().decode(), error.headers.get("location", "")

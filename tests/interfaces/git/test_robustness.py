@@ -154,7 +154,7 @@ def half_said(live: Live, repo: str, service: str, body: bytes, length: int) -> 
         f"Content-Type: application/x-git-{service}-request\r\nGit-Protocol: version=2\r\n"
         f"Content-Length: {length}\r\n\r\n"
     )
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         connection.sendall(head.encode() + body)
         yield connection
 

@@ -324,7 +324,7 @@ class Scene(Works):
         return {**cookie, "origin": SITE, "x-csrf-token": token}
 
     def body(self, name: str) -> Json:
-        """The words of one valid call. They last as long as the scene: what is refused, or not kept, changes nothing."""
+        """The words of one valid call. They last as long as the scene: what is refused or not kept changes nothing."""
         if name not in self._bodies:
             self._bodies[name] = CALLS[name](self)
         return self._bodies[name]

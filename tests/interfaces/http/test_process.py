@@ -39,7 +39,7 @@ process.run(asgi, settings, process.listen(settings), Traffic(), ready, lambda: 
 
 def test_a_server_that_is_ready_looks_for_garbage_in_what_is_new_alone(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _SERVE, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", _SERVE, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
     )
     told = json.loads(done.stdout)
     assert told["frozen"] > 10_000

@@ -44,7 +44,7 @@ class Way:
             return
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with (
-            httpx2.AsyncClient(headers=headers, timeout=30) as http,
+            httpx2.AsyncClient(headers=headers, timeout=120) as http,
             Client(streamable_http_client(self.url + "/mcp", http_client=http), mode=self.mode) as client,
         ):
             yield client

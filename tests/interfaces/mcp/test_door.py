@@ -27,7 +27,7 @@ HEADERS = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Versio
 def ask(url: str, method: str = "tools/list", params: Json | None = None, **more: Any) -> httpx.Response:
     message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}
     headers = HEADERS | more.pop("headers", {})
-    return httpx.post(url + "/mcp", json=message, headers=headers, timeout=30, **more)
+    return httpx.post(url + "/mcp", json=message, headers=headers, timeout=120, **more)
 
 
 def refused(response: httpx.Response, code: str) -> Json:
@@ -116,7 +116,7 @@ MALFORMED = {
 @pytest.mark.parametrize("era", ["2025-11-25", "2026-07-28"])
 def test_malformed_messages_are_the_senders_fault(url: str, body: bytes, era: str) -> None:
     headers = HEADERS | {"Content-Type": "application/json", "MCP-Protocol-Version": era}
-    reply = httpx.post(url + "/mcp", content=body, headers=headers, timeout=30)
+    reply = httpx.post(url + "/mcp", content=body, headers=headers, timeout=120)
     assert reply.status_code < 500, reply.text
     assert "Traceback" not in reply.text
     assert "site-packages" not in reply.text

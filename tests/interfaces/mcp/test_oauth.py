@@ -102,7 +102,7 @@ class Studio:
 
         async def whole() -> Any:
             async with (
-                httpx2.AsyncClient(auth=self.signing_in, timeout=30) as http,
+                httpx2.AsyncClient(auth=self.signing_in, timeout=120) as http,
                 Client(streamable_http_client(self.address, http_client=http), mode=mode) as client,
             ):
                 return await story(client)

@@ -105,7 +105,7 @@ def test_a_client_that_leaves_stops_the_provider_and_its_row_stands(
         if number == 5:
             break
     stream.close()
-    assert models.upstream.aborted.acquire(timeout=10)
+    assert models.upstream.aborted.acquire(timeout=120)
     (row,) = models.rows()
     assert row.state == "aborted"
     assert row.estimated
@@ -121,7 +121,7 @@ def test_a_client_that_leaves_before_the_answer_stops_the_provider(
     stream = client.chat.completions.create(model="quick", messages=SAID, stream=True)
     stream.close()
     held.set()
-    assert models.upstream.aborted.acquire(timeout=10)
+    assert models.upstream.aborted.acquire(timeout=120)
     assert [row.state for row in models.rows()] == ["aborted"]
 
 
@@ -144,6 +144,6 @@ def test_a_follower_of_our_own_stream_that_leaves_stops_the_provider(models: Mod
     request = urllib.request.Request(f"{address}/v1/ai/stream", data=body, headers=headers)
     with urllib.request.urlopen(request) as reply:
         assert b"first" in b"".join(reply.readline() for _ in range(5))
-    assert models.upstream.aborted.acquire(timeout=10)
+    assert models.upstream.aborted.acquire(timeout=120)
     (row,) = models.rows()
     assert (row.state, row.estimated) == ("aborted", True)

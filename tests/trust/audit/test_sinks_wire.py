@@ -23,6 +23,7 @@ from builderos.integrations.s3.carrier import _signed
 from builderos.trust.audit import service as audit
 from tests.support.buckets import KEY_ID, SECRET, Service
 from tests.support.lab import Lab
+from tests.support.servers import until
 from tests.support.sinks import due_now, lines_of, signature_holds, sink, state_of, work
 from tests.support.world import Json
 
@@ -75,12 +76,7 @@ def collector(kind: str, context: ssl.SSLContext | None = None) -> Iterator[tupl
 
 
 def wait_for(got: list[bytes], count: int) -> None:
-    ready = threading.Event()
-    for _ in range(200):
-        if len(got) >= count:
-            return
-        ready.wait(0.02)
-    raise AssertionError(f"{len(got)} messages of {count}")
+    until(lambda: len(got) >= count)
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

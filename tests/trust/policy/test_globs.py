@@ -1,7 +1,6 @@
 """Patterns: what they fit, what is refused, and that no pattern takes long."""
 
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from builderos.trust.policy.globs import (
     name_fault,
     path_fault,
 )
+from tests.support.costs import cpu_s
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,5 @@ def test_a_name_pattern_is_made_of_plain_characters() -> None:
 def test_the_worst_pattern_on_the_longest_path_takes_milliseconds(pattern: str, path: str) -> None:
     assert path_fault(pattern) == ""
     found = PathPatterns([pattern], folded=True)
-    began = time.perf_counter()
+    assert cpu_s(lambda: found.match(path), tries=1) < 5
     assert not found.match(path)
-    assert time.perf_counter() - began < 0.5

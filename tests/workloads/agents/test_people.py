@@ -96,7 +96,7 @@ def test_a_yes_to_one_call_is_none_to_another(ship: Ship, model: Scripted) -> No
 
 
 def waiting_for_another(ship: Ship, id_: str, former: str) -> Json:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while True:
         run = ship.run(id_)
         step = ship.steps(run)["build"]
@@ -153,7 +153,7 @@ def test_a_question_waits_in_the_inbox_and_its_answer_is_the_result(ship: Ship, 
 
 def heard(ship: Ship, model: Scripted, turn: int) -> str:
     """The id of the step, once its model was asked this turn."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not any(asked.number == turn for asked, _ in model.asked):
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -23,7 +23,7 @@ def quick(ship: Ship) -> Deployers:
         assert isinstance(provider, LocalSandboxes)
         return provider
 
-    pace = Pace(every_s=0.1, patience_s=2.0, bad_looks=2)
+    pace = Pace(every_s=0.1, patience_s=60.0, bad_looks=2)
     deployers = Deployers()
     deployers.enrol("local", lambda: LocalDeployer(jail, pace=pace, drain_s=2.0))
     return deployers

@@ -59,7 +59,7 @@ class Lab:
     def over(self, run_id: str) -> dict[str, Any]:
         """The run once it is over."""
         path = f"/v1/runs/{run_id}"
-        until(lambda: bool(self.client.call("GET", path)["ended_at"]), 60)
+        until(lambda: bool(self.client.call("GET", path)["ended_at"]))
         return self.client.call("GET", path)
 
     def live(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_a_killed_server_serves_again_what_was_live_and_goes_on_with_what_was_un
     again = server.start(running.home)
     running.process = again.process
     lab.server = again
-    until(lambda: says(live["url"], "lasting") or says(live["url"], "second"), 60)
+    until(lambda: says(live["url"], "lasting") or says(live["url"], "second"))
     run = lab.over(under_way)
     assert run["status"] == "succeeded", run
     now = lab.live()

@@ -101,9 +101,9 @@ def test_the_time_of_an_upsert_does_not_grow_with_the_number_of_entries():
         tree = grown(count)
         times: list[float] = []
         for turn in range(60):
-            start = time.perf_counter()
+            start = time.thread_time()
             edits = memory.upsert(tree, LAYOUT, [memory_item(f"src/a{turn}.py", sha=str(turn))])
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
             tree.edit(edits)
         return statistics.median(times)
 
