@@ -17,6 +17,7 @@ template: |
   {text}
 """
 ADMIN = (
+    "models",
     "alerts",
     "audit",
     "access",

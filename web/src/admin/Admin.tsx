@@ -9,6 +9,7 @@ import { Backups } from './Backups'
 import { Budgets } from './Budgets'
 import { Credentials } from './Credentials'
 import { Members } from './Members'
+import { Models } from './Models'
 import { Overview } from './Overview'
 import { adminRoute, type AdminTab } from './route'
 import { Sandboxes } from './Sandboxes'
@@ -19,6 +20,7 @@ export const Route = createLazyRoute('/admin')({ component: Admin })
 
 const ROOMS: readonly { id: AdminTab; label: string; act: string; show: () => React.JSX.Element }[] = [
   { id: 'usage', label: 'Usage', act: 'usage.read', show: Usage },
+  { id: 'models', label: 'Models', act: 'usage.read', show: Models },
   { id: 'alerts', label: 'Alerts', act: 'alert.read', show: Alerts },
   { id: 'audit', label: 'Audit', act: 'audit.read', show: Audit },
   { id: 'access', label: 'Who read what', act: 'audit.read', show: Access },
