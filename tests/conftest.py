@@ -33,7 +33,6 @@ gc.disable()
 
 def pytest_collection_finish() -> None:
     """From here on, only what tests make is searched for garbage."""
-    gc.collect()
     gc.freeze()
     gc.enable()
 

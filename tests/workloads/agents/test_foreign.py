@@ -15,7 +15,6 @@ from builderos.execution.compute.schema import Mount, Sandbox, Spec
 from builderos.execution.compute.service import SandboxProviders
 from builderos.workloads.agents import journal
 from builderos.workloads.agents.definition import ADAPTERS, agent_of, parse
-from tests.support import foreign_agent
 from tests.support.databases import Databases
 from tests.support.models import Json
 from tests.support.runs import Ship, ship_in_temp
@@ -26,8 +25,8 @@ from .test_people import decide, entries, in_force, post, waiting
 PYTHON = ("env", "LD_LIBRARY_PATH=/opt/python/lib", f"/opt/python/bin/python3.{sys.version_info.minor}")
 MOUNTS = (
     Mount(sys.base_prefix, "/opt/python"),
-    Mount(site.getsitepackages()[0], foreign_agent.PACKAGES),
-    Mount(str(Path(foreign_agent.__file__).resolve()), "/opt/agent/agent.py"),
+    Mount(site.getsitepackages()[0], "/opt/agent/packages"),
+    Mount(str(Path(__file__).resolve().parents[2] / "support" / "foreign_agent.py"), "/opt/agent/agent.py"),
 )
 STEPS = """
 steps:
