@@ -30,7 +30,6 @@ export function Publish({ past }: { past: Past }) {
     queryKey: ['pulls', where, past.branch],
     queryFn: ({ signal }) => data(api.GET('/v1/pulls', { params: { query: { repo_name: past.repo, branch: past.branch } }, signal })),
   })
-  if (past.changes.length === 0) return <EmptyState title="There is nothing to publish yet: save a change first." command="builderos commit README.md --message 'First words'" />
   return (
     <div className="flex flex-col gap-5">
       {pulls.isPending ? (
@@ -40,10 +39,16 @@ export function Publish({ past }: { past: Past }) {
       ) : (
         pulls.data.items.map((pull) => <Asked key={pull.id} pull={pull} stands={past.stands} />)
       )}
-      <Ask past={past} again={(pulls.data?.items ?? []).some((pull) => pull.state === 'open')} />
-      <Section title="What it brings">
-        <Difference stands={past.stands} />
-      </Section>
+      {past.files.length === 0 ? (
+        <EmptyState title="There is nothing to publish: save a change first." command="builderos commit README.md --message 'First words'" />
+      ) : (
+        <>
+          <Ask past={past} again={(pulls.data?.items ?? []).some((pull) => pull.state === 'open')} />
+          <Section title="What it brings">
+            <Difference stands={past.stands} />
+          </Section>
+        </>
+      )}
     </div>
   )
 }

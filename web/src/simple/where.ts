@@ -42,7 +42,8 @@ export function usePast() {
       do {
         const page: Schemas['LogOut'] = await data(api.POST('/git/log', { body: { ...where, limit: PAGE, cursor }, signal }))
         const end = page.items.findIndex((one) => one.sha === diff.from_sha)
-        changes.push(...(end < 0 ? page.items : page.items.slice(0, end)))
+        // What was published lies behind the beginning; it is still the workspace's own.
+        changes.push(...(end < 0 ? page.items : page.items.filter((one, at) => at < end || one.committed_by === diff.branch)))
         cursor = end < 0 && changes.length < 1000 ? page.next_cursor : null
       } while (cursor !== null)
       return { repo: diff.repo_name, branch: diff.branch, changes, began: diff.from_sha, stands: diff.to_sha, files: diff.files }

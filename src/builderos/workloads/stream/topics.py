@@ -95,6 +95,8 @@ class Happened:
     branch: str | None = None
     run_id: str | None = None
     data: dict[str, Any] | None = None
+    source: str | None = None
+    """Of a merge: the branch that it took in, whose owner is told, too."""
 
     def seen_by(self, view: View) -> list[dict[str, Any]]:
         """What a client gets of it: an item for each of its topics."""
@@ -103,7 +105,9 @@ class Happened:
     def _is_of(self, one: Wanted, own: Own | None) -> bool:
         if own is None or TOPICS[one.topic].own is None:
             return True
-        return self.object == own.sandbox_id or (self.repo == own.repo and self.branch == own.branch)
+        return self.object == own.sandbox_id or (
+            self.repo == own.repo and own.branch in (self.branch, self.source)
+        )
 
     def _fits(self, one: Wanted) -> bool:
         if one.topic not in self.topics:
@@ -131,7 +135,7 @@ def of_line(org_id: str, seq: int, body: dict[str, Any]) -> Happened | None:
     return Happened(
         f"evt_{org_id.partition('_')[2]}_{seq}", frozenset(topics), type_, object_,
         seq, str(body["at"]), _text(said.get("repo")), _text(said.get("branch")),
-        _text(said.get("run_id")),
+        _text(said.get("run_id")), source=_text(said.get("from")) if type_ == "merge" else None,
     )  # fmt: skip
 
 
