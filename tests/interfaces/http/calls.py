@@ -323,6 +323,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "runStatus": lambda s: {**s.here, "run_id": s.run_id},
     "answerRun": lambda s: {**s.here, "run_id": s.fresh_run("asking"), "answer": "yes"},
     "viewRun": lambda s: {"id": s.run_id},
+    "showRunDiff": lambda s: {"id": s.run_id},
     "showRunContext": lambda s: {"id": s.run_id},
     "followRun": lambda s: {"id": s.run_id, "stream": False},
     "followAll": lambda _: {"topics": "sandboxes,prompts", "stream": False},

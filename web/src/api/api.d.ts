@@ -3492,6 +3492,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/runs/{id}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what a run changed, or one of its steps, file by file.
+         * @description Show what a run changed, or one of its steps, file by file.
+         */
+        get: operations["showRunDiff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/runs/{id}/events": {
         parameters: {
             query?: never;
@@ -7281,6 +7301,35 @@ export interface components {
             missing: string[];
             /** Repo Name */
             repo_name: string;
+        };
+        /**
+         * FileChange
+         * @description One path that differs, with its lines.
+         */
+        FileChange: {
+            /** Added */
+            added: number;
+            /** Binary */
+            binary: boolean;
+            /** Deleted */
+            deleted: number;
+            /** Path */
+            path: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "added" | "modified" | "deleted";
+            /**
+             * Text
+             * @description Unified diff; empty where it is no text, or too large to be shown.
+             */
+            text: string;
+            /**
+             * Truncated
+             * @description It has more lines than are shown.
+             */
+            truncated: boolean;
         };
         /**
          * FileEntry
@@ -12034,6 +12083,22 @@ export interface components {
              * @description Pins a version of this tool, e.g. 1.
              */
             tool_version?: string | null;
+        };
+        /**
+         * RunChanges
+         * @description A page of what differs between two trees, by path.
+         */
+        RunChanges: {
+            /** Base Tree */
+            base_tree: string | null;
+            /** Files */
+            files: components["schemas"]["FileChange"][];
+            /** Files Total */
+            files_total: number;
+            /** Next Cursor */
+            next_cursor: string | null;
+            /** Result Tree */
+            result_tree: string | null;
         };
         /**
          * RunContext
@@ -25101,6 +25166,60 @@ export interface operations {
             };
         };
     };
+    showRunDiff: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only what this step changed, by its name or id.
+                 * @example generate
+                 */
+                step?: string | null;
+                /**
+                 * @description Files of one page.
+                 * @example 50
+                 */
+                limit?: number;
+                /** @description Continue where the page before ended. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @example run_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunChanges"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     followRun: {
         parameters: {
             query?: {
@@ -26573,6 +26692,8 @@ export interface operations {
                 follow?: boolean;
                 /** @description The bytes as they were printed, to the end, as a download. */
                 raw?: boolean;
+                /** @description Leave commands that set colours in the text, and no others. */
+                colours?: boolean;
             };
             header?: {
                 /** @description The id of the last event that was received: the reply goes on behind it. */

@@ -17,6 +17,8 @@ _LONGEST_SEQUENCE: Final = 4096
 _ESCAPES: Final = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]|\x9b[0-?]*[ -/]*[@-~]"
 )
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_STRAY: Final = re.compile(r"\x1b(?!\[[0-9;]*m)")
 _BEGUN: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\n]*\x1b?|[ -/]*)\Z")
 _HARMLESS: Final = {"\n", "\t"}
 _SHOWN: Final = {
@@ -26,6 +28,7 @@ _SHOWN: Final = {
         [*range(0x80, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "�"
     ),
 }
+_COLOURED: Final = {code: mark for code, mark in _SHOWN.items() if code != 0x1B}
 
 
 class Source(Protocol):
@@ -225,15 +228,22 @@ def end(path: Path) -> End | None:
     return End(said["bytes"], said["lines"], said["sha256"], said["dropped"], said["failed"])
 
 
-def shown(data: bytes) -> str:
+def shown(data: bytes, *, colours: bool = False) -> str:
     """A piece of a log as text that no terminal obeys: colours are taken out, what remains of commands is made visible.
 
-    What is no UTF-8 becomes U+FFFD, and so do the marks that turn text around.
+    What is no UTF-8 becomes U+FFFD, and so do the marks that turn text around. `colours`: those stay in, for a page
+    that shows them by itself.
     """
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
     if "\x1b" in text or "\x9b" in text:
-        text = _ESCAPES.sub("", text)
-    return text.translate(_SHOWN)
+        text = _ESCAPES.sub(_only_colour if colours else "", text)
+        text = _STRAY.sub("\u241b", text) if colours else text
+    return text.translate(_COLOURED if colours else _SHOWN)
+
+
+def _only_colour(found: re.Match[str]) -> str:
+    """Select Graphic Rendition (ECMA-48, 8.3.117), and nothing else."""
+    return found[0] if _COLOUR.fullmatch(found[0]) else ""
 
 
 def whole_part(data: bytes, *, more: bool) -> bytes:

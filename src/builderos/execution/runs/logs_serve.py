@@ -49,6 +49,9 @@ class StepLogIn(In):
     raw: Annotated[bool, Field(description="The bytes as they were printed, to the end, as a download.")] = (
         False
     )
+    colours: Annotated[
+        bool, Field(description="Leave commands that set colours in the text, and no others.")
+    ] = False
     last_event_id: Annotated[Line | None, Field(description="Go on behind this event.")] = None
 
 
@@ -124,7 +127,7 @@ def step_log(unit: Unit, body: StepLogIn) -> StepLog | Download | Live:
         return Download(_bytes(found.path, piece.offset), "application/octet-stream", Path(found.ref).name)
     closed = end(found.path)
     return StepLog(
-        **_names(found), **_text(piece, ended=found.ended or closed is not None), line=piece.line,
+        **_names(found), **_text(piece, ended=found.ended or closed is not None, colours=body.colours), line=piece.line,
         dropped=closed.dropped if closed is not None else 0, note="" if here else _ABSENT,
     )  # fmt: skip
 
@@ -137,12 +140,12 @@ def _piece(log: Log, body: StepLogIn, limit: int) -> Piece:
     return log.piece(body.offset or 0, limit)
 
 
-def _text(piece: Piece, *, ended: bool) -> dict[str, Any]:
+def _text(piece: Piece, *, ended: bool, colours: bool = False) -> dict[str, Any]:
     more = piece.next_offset < piece.size or not ended
     data = whole_part(piece.data, more=more)
     upto = piece.offset + len(data)
     return {
-        "text": shown(data), "offset": piece.offset, "next_offset": upto, "size": piece.size,
+        "text": shown(data, colours=colours), "offset": piece.offset, "next_offset": upto, "size": piece.size,
         "ended": ended and upto >= piece.size,
     }  # fmt: skip
 

@@ -45,11 +45,9 @@ def diff_of(unit: Unit, run: Row) -> RunDiff | None:
 
     The result is the tree of its last commit, else what the last step in the order of the definition left.
     """
-    tree = _last_output(unit, run)
-    if tree is None and not run.commits:
-        return None
     try:
-        return _changed(unit, run, tree)
+        found = ends_of(unit, run)
+        return None if found is None else compared(*found)
     except KeyError:
         return None
     except Problem as problem:
@@ -58,13 +56,20 @@ def diff_of(unit: Unit, run: Row) -> RunDiff | None:
         return None
 
 
-def _changed(unit: Unit, run: Row, tree: str | None) -> RunDiff:
+def ends_of(unit: Unit, run: Row) -> tuple[repositories.Scratch, str, str] | None:
+    """The trees that a run began with and came to (hex), and where they lie; None where no step has left anything.
+
+    Raises `unavailable` and `KeyError` where they are gone.
+    """
+    tree = _last_output(unit, run)
+    if tree is None and not run.commits:
+        return None
     scratch = scratch_of(unit, run)
     if run.commits:
         tree = scratch.tree_of(run.commits[-1])
     assert tree is not None
     base = run.base_tree or (EMPTY if run.base_sha is None else scratch.tree_of(run.base_sha))
-    return compared(scratch, base, tree or base)
+    return scratch, base, tree or base
 
 
 def compared(scratch: repositories.Scratch, base: str, tree: str) -> RunDiff:
@@ -75,7 +80,7 @@ def compared(scratch: repositories.Scratch, base: str, tree: str) -> RunDiff:
     room = CHARS
     for path in sorted(changes)[:FILES]:
         was, now = changes[path]
-        file, text = _compared(path, _content(scratch, was), _content(scratch, now), was is None, now is None)
+        file, text = change_of(scratch, path, was, now)
         files.append(file)
         parts.append(text[: max(0, room)])
         room -= len(text)
@@ -89,6 +94,11 @@ def _last_output(unit: Unit, run: Row) -> str | None:
     c = steps.c
     wanted = sa.select(c.output_tree).where(c.run_id == run.id, c.output_tree.is_not(None))
     return unit.execute(wanted.order_by(c.position.desc()).limit(1)).scalar_one_or_none()
+
+
+def change_of(scratch: repositories.Scratch, path: str, was: Any, now: Any) -> tuple[ChangedFile, str]:
+    """One path that differs, by its entries of both trees, and its unified diff."""
+    return _compared(path, _content(scratch, was), _content(scratch, now), was is None, now is None)
 
 
 def _content(scratch: repositories.Scratch, entry: Any) -> bytes | None:

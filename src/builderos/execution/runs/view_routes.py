@@ -3,7 +3,7 @@
 from builderos.core.operations import Download, Live, Operations
 from builderos.core.unit import Unit
 
-from . import events_serve, logs_serve, view, view_context
+from . import events_serve, logs_serve, view, view_context, view_files
 
 routes = Operations("runs")
 _EVENTS = "text/event-stream"
@@ -13,6 +13,12 @@ _EVENTS = "text/event-stream"
 def view_run(unit: Unit, body: view.ViewIn) -> view.RunView:
     """Show a run's page: timeline, diff, artifacts, provenance and what waits for a person, in one reply."""
     return view.view(unit, body)
+
+
+@routes.get("/v1/runs/{id}/diff", "showRunDiff")
+def show_run_diff(unit: Unit, body: view_files.RunDiffIn) -> view_files.RunChanges:
+    """Show what a run changed, or one of its steps, file by file."""
+    return view_files.changes(unit, body)
 
 
 @routes.get("/v1/runs/{id}/context", "showRunContext")

@@ -282,6 +282,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "runStatus": {**_HERE, "run_id": f"run_{_ID}"},
     "answerRun": {**_HERE, **_KEY, "run_id": f"run_{_ID}", "answer": "blue"},
     "viewRun": {"id": f"run_{_ID}", "limit": 50},
+    "showRunDiff": {"id": f"run_{_ID}", "step": "generate", "limit": 50},
     "showRunContext": {"id": f"run_{_ID}"},
     "followRun": {"id": f"run_{_ID}"},
     "followAll": {"topics": "runs,approvals,alerts"},
