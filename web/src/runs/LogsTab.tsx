@@ -22,7 +22,7 @@ const telling = (steps: readonly Step[]): Step | undefined =>
 
 /** A part of a log as JSON; the other forms of the call are not asked for. */
 const piece = (id: string, query: { line: number } | { tail: number }, signal: AbortSignal): Promise<LogPiece> =>
-  data(api.GET('/v1/steps/{id}/logs', { params: { path: { id }, query: { ...query, limit: 65536 } }, signal })) as Promise<LogPiece>
+  data(api.GET('/v1/steps/{id}/logs', { params: { path: { id }, query: { ...query, limit: 65536, colours: true } }, signal })) as Promise<LogPiece>
 
 function StepLog({ step, line, onPlace }: { step: Step; line: number | undefined; onPlace: (line: number) => void }) {
   const { id } = step

@@ -21,7 +21,7 @@ import { runsRoute, STATUSES, type RunsSearch, type RunStatus } from './route'
 
 export const Route = createLazyRoute('/runs')({ component: Runs })
 
-type Row = Schemas['RunSummary']
+type Row = Schemas['RunRow']
 const PAGE = 100
 
 const COLUMNS: readonly Column<Row>[] = [
@@ -36,8 +36,9 @@ const COLUMNS: readonly Column<Row>[] = [
       </Link>
     ),
   },
+  { id: 'steps', title: 'Steps', width: '11rem', cell: (run) => <Mini run={run} /> },
   { id: 'branch', title: 'Branch', width: 'minmax(10rem, 1.5fr)', cell: (run) => <bdi>{harmless(run.branch ? `${run.repo_name} / ${run.branch}` : '')}</bdi> },
-  { id: 'detail', title: 'Why', width: 'minmax(8rem, 1.5fr)', cell: (run) => <span title={harmless(run.detail)}>{harmless(run.detail || String(run.trigger.type ?? '')).slice(0, 200)}</span> },
+  { id: 'detail', title: 'Why', width: 'minmax(8rem, 1fr)', cell: (run) => <span title={harmless(run.detail)}>{harmless(run.detail || String(run.trigger.type ?? '')).slice(0, 200)}</span> },
   { id: 'began', title: 'Began', width: '8rem', cell: (run) => <Time at={run.created_at} /> },
   { id: 'took', title: 'Took', width: '8rem', align: 'right', cell: (run) => (run.ended_at ? duration(took(run.started_at ?? run.created_at, run.ended_at, 0)) : '') },
 ]
@@ -50,14 +51,14 @@ function Runs() {
   const put = (change: RunsSearch) => void navigate({ search: (was) => Object.fromEntries(Object.entries({ ...was, ...change }).filter(([, value]) => value)) as RunsSearch, replace: true })
   const list = useInfiniteQuery({
     queryKey: ['runs', search],
-    queryFn: ({ signal, pageParam }) => data(api.GET('/v1/runs', { params: { query: { ...queryOf(search), limit: PAGE, ...(pageParam ? { cursor: pageParam } : {}) } }, signal })),
+    queryFn: ({ signal, pageParam }) => data(api.GET('/v1/runs', { params: { query: { ...queryOf(search), limit: PAGE, brief: true, counts: !pageParam, ...(pageParam ? { cursor: pageParam } : {}) } }, signal })),
     initialPageParam: null as string | null,
     getNextPageParam: (last) => last.next_cursor,
   })
   const rows = list.data?.pages.flatMap((page) => page.items) ?? []
   return (
     <Page title="Runs" actions={<Bulk rows={rows.filter((run) => chosen.has(run.id))} onDone={() => setChosen(new Set())} />}>
-      <Filters search={search} put={put} />
+      <Filters search={search} put={put} counts={list.data?.pages[0]?.counts ?? null} />
       {list.isPending ? (
         <Waiting />
       ) : list.isError ? (
@@ -81,9 +82,24 @@ function Runs() {
   )
 }
 
-const queryOf = (search: RunsSearch) => ({ ...(search.status ? { status: search.status } : {}), ...(search.pipeline ? { pipeline: search.pipeline } : {}), ...(search.repo ? { repo_name: search.repo } : {}), ...(search.branch ? { branch: search.branch } : {}) })
+const queryOf = (search: RunsSearch) => ({ ...(search.status ? { status: search.status } : {}), ...(search.open ? { open: true } : {}), ...(search.pipeline ? { pipeline: search.pipeline } : {}), ...(search.repo ? { repo_name: search.repo } : {}), ...(search.branch ? { branch: search.branch } : {}) })
 
-function Filters({ search, put }: { search: RunsSearch; put: (change: RunsSearch) => void }) {
+const VIEWS: readonly (readonly [string, RunsSearch])[] = [['All', {}], ['Not over', { open: true }], ['Wait for approval', { status: 'waiting_approval' }], ['Failed', { status: 'failed' }]]
+
+/** Filters that people want often; each is an address. */
+function Views({ search, put }: { search: RunsSearch; put: (change: RunsSearch) => void }) {
+  return (
+    <div role="group" aria-label="Views" className="flex flex-wrap gap-1">
+      {VIEWS.map(([name, view]) => (
+        <Button key={name} small aria-pressed={search.status === view.status && search.open === view.open} look={search.status === view.status && search.open === view.open ? 'main' : 'plain'} onClick={() => put({ status: view.status, open: view.open })}>
+          {name}
+        </Button>
+      ))}
+    </div>
+  )
+}
+
+function Filters({ search, put, counts }: { search: RunsSearch; put: (change: RunsSearch) => void; counts: Record<string, number> | null }) {
   const [pipeline, setPipeline] = useState(search.pipeline ?? '')
   const [branch, setBranch] = useState(search.branch ?? '')
   return (
@@ -95,7 +111,8 @@ function Filters({ search, put }: { search: RunsSearch; put: (change: RunsSearch
         put({ pipeline: pipeline.trim(), branch: branch.trim() })
       }}
     >
-      <Select label="Status" value={search.status ?? ''} onChange={(value) => put({ status: (value || undefined) as RunStatus | undefined })} options={[['', 'Any'], ...STATUSES.map((one) => [one, one.replaceAll('_', ' ')] as const)]} />
+      <Select label="Status" value={search.status ?? ''} onChange={(value) => put({ status: (value || undefined) as RunStatus | undefined })} options={[['', 'Any'], ...STATUSES.map((one) => [one, `${one.replaceAll('_', ' ')}${counts ? ` (${(counts[one] ?? 0).toLocaleString('en')})` : ''}`] as const)]} />
+      <Views search={search} put={put} />
       <TextField label="Pipeline" value={pipeline} onChange={setPipeline} />
       <TextField label="Branch" value={branch} onChange={setBranch} />
       <Button type="submit">Show</Button>
@@ -105,13 +122,40 @@ function Filters({ search, put }: { search: RunsSearch; put: (change: RunsSearch
           onClick={() => {
             setPipeline('')
             setBranch('')
-            put({ status: undefined, pipeline: undefined, branch: undefined, repo: undefined })
+            put({ status: undefined, open: undefined, pipeline: undefined, branch: undefined, repo: undefined })
           }}
         >
           Show all
         </Button>
       )}
     </form>
+  )
+}
+
+const INK: Record<string, string> = { succeeded: 'fill-good', cached: 'fill-good', failed: 'fill-bad', denied: 'fill-bad', timed_out: 'fill-bad', running: 'fill-accent', retrying: 'fill-warn', waiting_approval: 'fill-warn', waiting_input: 'fill-warn' }
+const MINI_PX = 90
+
+/** The first steps of a run over time, and how many there are. */
+function Mini({ run }: { run: Row }) {
+  if (!run.steps) return null
+  const now = Date.now()
+  const spans = (run.spans ?? []).filter((one) => one.start !== null)
+  const from = Math.min(...spans.map((one) => Date.parse(one.start ?? '')))
+  const until = Math.max(from + 1, ...spans.map((one) => (one.end === null ? now : Date.parse(one.end))))
+  const lanes = [...new Set(spans.map((one) => one.lane))].slice(0, 4)
+  const x = (at: number) => ((at - from) / (until - from)) * (MINI_PX - 3)
+  const said = run.steps.failed > 0 ? `${run.steps.failed} of ${run.steps.total} failed` : `${run.steps.total - run.steps.open} of ${run.steps.total}`
+  return (
+    <span className="flex items-center gap-2">
+      <svg aria-hidden="true" width={MINI_PX} height={18}>
+        {spans.map((one, n) => {
+          const begin = Date.parse(one.start ?? '')
+          const lane = Math.max(0, lanes.indexOf(one.lane))
+          return <rect key={n} x={x(begin)} width={Math.max(2, x(one.end === null ? now : Date.parse(one.end)) - x(begin))} y={1 + (lane * 16) / Math.max(1, lanes.length)} height={Math.max(3, 15 / Math.max(1, lanes.length))} className={INK[one.status] ?? 'fill-edge'} />
+        })}
+      </svg>
+      <span className={`text-sm ${run.steps.failed > 0 ? 'text-bad' : 'text-muted'}`}>{said}</span>
+    </span>
   )
 }
 

@@ -9,6 +9,8 @@ export type RunTab = (typeof TABS)[number]
 /** Filters of the list. */
 export interface RunsSearch {
   status?: RunStatus
+  /** Only what is not over. */
+  open?: true
   pipeline?: string
   repo?: string
   branch?: string
@@ -33,7 +35,7 @@ const given = <T extends object>(values: T): T => Object.fromEntries(Object.entr
 export const runsRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/runs',
-  validateSearch: (raw: Raw): RunsSearch => given({ status: oneOf(STATUSES, raw.status), pipeline: text(raw.pipeline), repo: text(raw.repo), branch: text(raw.branch) }),
+  validateSearch: (raw: Raw): RunsSearch => given({ status: oneOf(STATUSES, raw.status), open: raw.open === true ? true : undefined, pipeline: text(raw.pipeline), repo: text(raw.repo), branch: text(raw.branch) }),
 }).lazy(() => import('./Runs').then((page) => page.Route))
 
 export const runRoute = createRoute({
