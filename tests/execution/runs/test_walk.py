@@ -43,3 +43,24 @@ def test_all_output_that_is_not_kept_is_counted(ship: Ship) -> None:
     log = ship.world.ok(ship.world.http.get(f"/v1/steps/{step}/logs?tail=1", headers=ship.box.headers))
     assert log["text"].endswith(f"[truncated: {kept} of {printed} bytes are kept]\n")
     assert log["dropped"] == printed - kept
+
+
+def test_a_list_of_runs_shows_them_in_few_words_and_counts_them(ship: Ship) -> None:
+    ship.done(TWO_LANES)
+    failed = ship.done("steps:\n  - {id: bad, run: exit 3}")
+    asks = ship.start(ship.pipeline("steps:\n  - {id: ask, question: Well?}"))
+    ship.until(asks, "waiting_input")
+    page = ship.world.ok(
+        ship.world.http.get("/v1/runs?brief=true&counts=true&limit=200", headers=ship.box.headers)
+    )
+    rows = {row["id"]: row for row in page["items"]}
+    assert rows[failed["id"]]["steps"] == {"total": 1, "failed": 1, "open": 0}
+    assert [span["status"] for span in rows[failed["id"]]["spans"]] == ["failed"]
+    assert rows[asks]["steps"]["open"] == 1
+    assert page["counts"]["failed"] == sum(row["status"] == "failed" for row in rows.values())
+    assert sum(page["counts"].values()) == len(rows)
+    still = ship.world.ok(ship.world.http.get("/v1/runs?open=true", headers=ship.box.headers))
+    assert ([row["id"] for row in still["items"]], still["counts"]) == ([asks], None)
+    assert still["items"][0]["spans"] is None
+    may = ship.world.ok(ship.world.as_owner("GET", "/v1/me/permissions", params={"object": asks}))
+    assert "run.answer" in {one["action"] for one in may["items"] if one["verdict"] == "allow"}

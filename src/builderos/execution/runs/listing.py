@@ -49,8 +49,8 @@ def listed(unit: Unit, body: RunListIn) -> RunList:
 
 def _counts(unit: Unit, where: Sequence[sa.ColumnElement[bool]]) -> dict[str, int]:
     newest = sa.select(runs.c.status).where(*where).order_by(runs.c.id.desc()).limit(COUNTED).subquery()
-    counted = sa.select(newest.c.status, sa.func.count()).group_by(newest.c.status)
-    return {str(row[0]): int(row[1]) for row in unit.execute(counted)}
+    counted = sa.select(newest.c.status, sa.func.count().label("many")).group_by(newest.c.status)
+    return {str(row.status): int(row.many) for row in unit.execute(counted)}
 
 
 def _items(unit: Unit, rows: Sequence[Row], *, brief: bool) -> list[RunRow]:
@@ -71,16 +71,20 @@ def _items(unit: Unit, rows: Sequence[Row], *, brief: bool) -> list[RunRow]:
 def _total(unit: Unit, ids: Sequence[str]) -> dict[str, int]:
     """How many steps there are, as the first event of each run says it: nobody has to count them."""
     e = run_events.c
-    wanted = sa.select(e.run_id, e.payload["steps"].as_integer()).where(
+    wanted = sa.select(e.run_id, e.payload["steps"].as_integer().label("total")).where(
         e.org_id == unit.org_id, e.run_id.in_(ids), e.seq == 1
     )
-    return {str(run_id): int(total or 0) for run_id, total in unit.execute(wanted)}
+    return {str(row.run_id): int(row.total or 0) for row in unit.execute(wanted)}
 
 
 def _failed(unit: Unit, ids: Sequence[str]) -> dict[str, int]:
     c = steps.c
-    wanted = sa.select(c.run_id, sa.func.count()).where(c.run_id.in_(ids), c.error != "").group_by(c.run_id)
-    return {str(run_id): int(count) for run_id, count in unit.execute(wanted)}
+    wanted = (
+        sa.select(c.run_id, sa.func.count().label("many"))
+        .where(c.run_id.in_(ids), c.error != "")
+        .group_by(c.run_id)
+    )
+    return {str(row.run_id): int(row.many) for row in unit.execute(wanted)}
 
 
 def _spans(unit: Unit, ids: Sequence[str]) -> dict[str, list[Span]]:

@@ -1,6 +1,5 @@
 """Reads what happened between two places, once for all clients of an organisation."""
 
-import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -93,5 +92,6 @@ class Read:
 def look(unit: Unit, after: Place | None, back: frozenset[Place]) -> Read:
     """What happened behind `after` and behind the places of those who come back."""
     upto = here(unit)
-    read = functools.cache(lambda place: between(unit, place, upto))
-    return Read(upto, None if after is None else read(after), {place: read(place) for place in back})
+    places = back if after is None else back | {after}
+    read = {place: between(unit, place, upto) for place in places}
+    return Read(upto, None if after is None else read[after], {place: read[place] for place in back})
