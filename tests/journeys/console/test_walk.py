@@ -1,30 +1,71 @@
-"""The first steps in the console: coming in, seeing what waits, going out."""
+"""The first steps in the console: coming in, finding one's way, going out."""
+
+import re
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browsers import Visitor
+from tests.support.browsers import Scheme, Visitor
 
 
-def test_the_owner_comes_in_by_a_code_sees_what_waits_and_signs_out(visitor: Visitor) -> None:
+def test_the_owner_comes_in_by_a_code_finds_the_way_by_keys_and_signs_out(visitor: Visitor) -> None:
     page = visitor.goto("/")
-    expect(page.get_by_role("heading", name="BuilderOS")).to_be_visible()
+    expect(page.get_by_role("heading", name="BuilderOS", exact=True)).to_be_visible()
     visitor.enter()
     assert page.url == visitor.server.url + "/"  # the code is in no address any more
     expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="BuilderOS", exact=True)).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox", name="Search and commands").fill("approv")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Approvals", level=1)).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Go to Approvals")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Colours").click()
+    page.get_by_role("menuitemradio", name="Dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.get_by_role("button", name="You", exact=True).press("ArrowDown")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="BuilderOS", exact=True)).to_be_visible()
+    page.goto(visitor.server.url + "/approvals")
     expect(page.get_by_role("link", name="Sign in")).to_be_visible()
 
 
-ROUTES = ["/", "/approvals", "/nowhere"]
+def test_a_code_is_good_for_one_browser_once(visitor: Visitor) -> None:
+    made = visitor.server.owner().call("POST", "/v1/auth/code")
+    assert re.fullmatch(r".*/open#bos_bc_[0-9A-Za-z]{43}", made["url"])
+    page = visitor.page
+    page.goto(made["url"])
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("heading", name="Home")).to_be_visible()
+    page.goto("about:blank")
+    page.goto(made["url"])
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("alert")).to_contain_text("Begin again")
+    visitor.complaints = [said for said in visitor.complaints if "status of 401" not in said]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_breaks_a_rule_of_accessibility(owner: Visitor, scheme: str) -> None:
-    owner.page.emulate_media(color_scheme=scheme)
-    for path in ROUTES:
-        page = owner.goto(path)
+def test_the_frame_breaks_no_rule_of_accessibility_whatever_is_open(owner: Visitor, scheme: Scheme) -> None:
+    page = owner.page
+    page.emulate_media(color_scheme=scheme)
+    expect(page.get_by_text("Nothing runs.")).to_be_visible()
+    assert owner.violations() == [], "Home"
+    for button in ("Colours", "You", "Notifications"):
+        page.get_by_role("button", name=button, exact=True).click()
+        expect(page.get_by_role("menu")).to_be_visible()
+        assert owner.violations() == [], button
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("button", name=button, exact=True)).to_be_focused()
+    for key, name in (("Control+k", "Search and commands"), ("?", "Keys")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("dialog", name=name)).to_be_visible()
+        assert owner.violations() == [], name
+        page.keyboard.press("Escape")
+    for path in ("/approvals", "/approvals?state=denied", "/no/such/page"):
+        owner.goto(path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert owner.violations() == [], path

@@ -4,6 +4,8 @@ import { useMemo } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useCommands } from '../shell/commands'
 import { Button } from '../ui/Button'
+import { DiffReview } from '../ui/DiffReview'
+import { filesOf } from '../ui/diffs'
 import { EmptyState } from '../ui/EmptyState'
 import { Icon } from '../ui/Icon'
 import { ProblemNote } from '../ui/Note'
@@ -122,9 +124,15 @@ function One({ id, back }: { id: string; back: boolean }) {
       </Link>
       <Decision id={id} />
       {found.data && <Stat approval={found.data} />}
-      {found.data && <Diff text={found.data.diff} />}
+      {found.data && <Changes text={found.data.diff} />}
     </article>
   )
+}
+
+/** A unified diff file by file; what an action has instead, as it is. */
+function Changes({ text }: { text: string }) {
+  const files = useMemo(() => filesOf(text), [text])
+  return files.length > 0 ? <DiffReview label="Diff" files={files} className="h-[65vh]" /> : <Diff text={text} />
 }
 
 function Stat({ approval }: { approval: { diff_stat: Record<string, unknown>; run_id: string | null; link: string } }) {

@@ -36,6 +36,7 @@ export function Bell() {
     })
   }
   if (fresh.length > 0) entries.push({ label: 'Mark all as read', run: () => read.mutate(fresh.map((item) => item.id)) })
+  entries.push({ label: 'All approvals', icon: 'right', run: () => void go({ to: '/approvals' }) })
   return (
     <Menu
       label={unread === 0 ? 'Notifications' : `Notifications, ${unread} new`}
