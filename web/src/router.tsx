@@ -8,15 +8,19 @@ import { homeRoute } from './home/route'
 import { policiesRoute } from './policies/route'
 import { promptRoute, promptsRoute } from './prompts/route'
 import { runRoute, runsRoute } from './runs/route'
+import { projectsRoute } from './projects/route'
 import { rootRoute } from './shell/root'
 import { openRoute } from './shell/route'
 import { workspaceRoute } from './simple/route'
+import { whyRoute } from './why/route'
 
 // One line per room. A route that has no page yet does not stand here.
 const tree = rootRoute.addChildren([
   homeRoute,
   openRoute,
   workspaceRoute,
+  projectsRoute,
+  whyRoute,
   approvalsRoute,
   runsRoute,
   runRoute,

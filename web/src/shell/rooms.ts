@@ -12,12 +12,14 @@ export interface Room {
 
 export const ROOMS: readonly Room[] = [
   { to: '/', label: 'Home', icon: 'home', key: 'h', group: '' },
+  { to: '/projects', label: 'Projects', icon: 'projects', key: 'o', group: '' },
   { to: '/runs', label: 'Runs', icon: 'runs', key: 'r', group: '' },
   { to: '/approvals', label: 'Approvals', icon: 'approvals', key: 'a', group: '' },
   { to: '/agents', label: 'Agents', icon: 'agents', key: 'e', group: '' },
   { to: '/prompts', label: 'Prompts', icon: 'prompts', key: 'p', group: '' },
   { to: '/evals', label: 'Evals', icon: 'evals', key: 'v', group: '' },
   { to: '/policies', label: 'Policies', icon: 'policies', key: 'l', group: '' },
+  { to: '/why', label: 'Why', icon: 'why', key: 'y', group: '' },
   { to: '/deployments', label: 'Deployments', icon: 'deployments', key: 'd', group: '' },
   { to: '/admin', label: 'Admin', icon: 'admin', key: 'm', group: 'Admin' },
 ]

@@ -1,5 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { getRouteApi, useBlocker } from '@tanstack/react-router'
+import { getRouteApi, Link, useBlocker } from '@tanstack/react-router'
 import { lazy, Suspense, useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { asProblem } from '../api/problem'
@@ -27,7 +27,12 @@ export function Editor({ path, stands }: { path: string; stands: string }) {
   const cut = path.lastIndexOf('/')
   return (
     <div className="flex flex-col gap-3">
-      <Path folder={cut < 0 ? '' : path.slice(0, cut)} file={path.slice(cut + 1)} />
+      <div className="flex flex-wrap items-center justify-between gap-2">
+        <Path folder={cut < 0 ? '' : path.slice(0, cut)} file={path.slice(cut + 1)} />
+        <Link to="/why" search={{ ...(where.repo_name ? { repo: where.repo_name } : {}), ...(where.branch ? { branch: where.branch } : {}), path }} className="text-accent underline">
+          Who wrote which line
+        </Link>
+      </div>
       {found.isPending ? (
         <Waiting />
       ) : found.isError ? (

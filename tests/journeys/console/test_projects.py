@@ -1,0 +1,40 @@
+"""Projects, their workspaces, and the story of a line."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browsers import Visitor
+from tests.support.server import Server
+from tests.support.world import make_repository
+
+
+@pytest.fixture(scope="module")
+def shop(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    folder = make_repository(tmp_path_factory.mktemp("shop") / "shop", {"README.md": "# Tea\nOf leaves.\n"})
+    served.owner().call("POST", "/v1/repos/import", {"source": str(folder), "name": "shop"})
+    return served
+
+
+def test_a_member_opens_a_workspace_changes_a_line_and_reads_its_story(shop: Server, owner: Visitor) -> None:
+    page = owner.goto("/projects")
+    page.get_by_role("link", name="shop").click()
+    page.get_by_role("button", name="Start a workspace").click()
+    page.get_by_role("button", name="README.md").click()
+    page.get_by_role("textbox", name="Text of README.md").fill("# Tea\nOf leaves.\nGreen ones.\n")
+    page.get_by_label("What did you change?").fill("Say which leaves")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("Saved. It is in your history.")).to_be_visible()
+
+    page.get_by_role("link", name="Who wrote which line").click()
+    page.get_by_role("option", name="Green ones.").click()
+    expect(page.get_by_role("list", name="Its story").get_by_text("wrote it.")).to_be_visible()
+    expect(page.get_by_text("Say which leaves").first).to_be_visible()
+    page.get_by_role("listbox").press("ArrowUp")
+    assert "line=2" in page.url
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert owner.violations() == []
+
+    owner.goto("/projects?repo=shop")
+    expect(page.get_by_role("link", name="sandbox-")).to_be_visible()
+    assert owner.violations() == []

@@ -1,0 +1,135 @@
+import { useMutation } from '@tanstack/react-query'
+import { createLazyRoute, getRouteApi, Link, useNavigate } from '@tanstack/react-router'
+import { api, data, type Schemas } from '../api/client'
+import { useMay } from '../api/may'
+import { Button } from '../ui/Button'
+import { Copy } from '../ui/Copy'
+import { CopyAs } from '../ui/CopyAs'
+import { Listing } from '../ui/Listing'
+import { ProblemNote } from '../ui/Note'
+import { Page, Section } from '../ui/Page'
+import { harmless } from '../ui/plain'
+import { Status } from '../ui/Status'
+import { Time } from '../ui/Time'
+
+export const Route = createLazyRoute('/projects')({ component: Projects })
+
+const route = getRouteApi('/projects')
+
+/** Repositories, and the workspaces of the chosen one. */
+function Projects() {
+  const { repo } = route.useSearch()
+  const may = useMay()
+  return (
+    <Page
+      title={repo === undefined ? 'Projects' : harmless(repo)}
+      below={repo !== undefined && <Link to="/projects">All projects</Link>}
+      actions={
+        <CopyAs
+          call={
+            repo === undefined
+              ? { cli: 'builderos repo list', method: 'GET', path: '/v1/repos', mcp: { name: 'listRepos', arguments: {} } }
+              : { cli: `builderos sandbox list --repo ${repo}`, method: 'GET', path: `/v1/sandboxes?${new URLSearchParams({ repo_name: repo }).toString()}`, mcp: { name: 'listSandboxes', arguments: { repo_name: repo } } }
+          }
+        />
+      }
+    >
+      {repo === undefined ? (
+        <Repositories />
+      ) : (
+        <>
+          <Inside repo={repo} />
+          {may('sandbox.list') && (
+            <Section title="Workspaces">
+              <Workspaces repo={repo} />
+            </Section>
+          )}
+        </>
+      )}
+    </Page>
+  )
+}
+
+function Repositories() {
+  return (
+    <Listing
+      label="Projects"
+      queryKey={['projects', 'repos']}
+      read={(cursor, signal) => data(api.GET('/v1/repos', { params: { query: { limit: 100, cursor } }, signal }))}
+      keyOf={(one) => one.id}
+      empty="There is no project yet."
+      command="builderos repo import <folder or address> --name lab"
+      columns={[
+        { id: 'name', title: 'Project', width: 'minmax(12rem, 2fr)', cell: (one) => <Name repo={one} /> },
+        { id: 'owner', title: 'Of', width: '10rem', cell: (one) => harmless(one.repo_owner) },
+        { id: 'branch', title: 'Work begins at', width: '10rem', cell: (one) => harmless(one.base_branch) },
+        { id: 'at', title: 'Since', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
+      ]}
+    />
+  )
+}
+
+function Name({ repo }: { repo: Schemas['RepoLine'] }) {
+  return (
+    <Link to="/projects" search={{ repo: repo.repo_name }} className="font-medium text-accent underline">
+      {harmless(repo.repo_name)}
+    </Link>
+  )
+}
+
+/** A workspace of one's own, the files of main, and the link for somebody without an account. */
+function Inside({ repo }: { repo: string }) {
+  const go = useNavigate()
+  const may = useMay()
+  const begin = useMutation({
+    mutationFn: async () => {
+      const opened = await data(api.POST('/sandbox/init', { body: { repo_name: repo, mode: 'branch', force_new: true } }))
+      if (!('reuse_token' in opened)) throw new Error('the server opened no workspace')
+      return opened
+    },
+    onSuccess: (opened) => go({ to: '/workspace', search: { part: 'files', repo, branch: opened.branch } }),
+  })
+  const invitation = `${location.origin}/?${new URLSearchParams({ repo }).toString()}`
+  return (
+    <div className="flex flex-col gap-3">
+      <div className="flex flex-wrap items-center gap-2">
+        <Button look="main" busy={begin.isPending} onClick={() => begin.mutate()}>
+          Start a workspace
+        </Button>
+        <Link to="/why" search={{ repo, branch: 'main', path: 'README.md' }} className="text-accent underline">
+          Who wrote main
+        </Link>
+        {may('sandbox.list') && <Copy text={invitation} label="Copy a link for newcomers" small={false} />}
+      </div>
+      {begin.isError && <ProblemNote error={begin.error} />}
+    </div>
+  )
+}
+
+function Workspaces({ repo }: { repo: string }) {
+  return (
+    <Listing
+      label="Workspaces"
+      queryKey={['sandboxes', { repo }]}
+      read={(cursor, signal) => data(api.GET('/v1/sandboxes', { params: { query: { repo_name: repo, limit: 100, cursor } }, signal }))}
+      keyOf={(one) => one.id}
+      empty="Nobody has a workspace here yet."
+      command={`builderos start --repo ${repo}`}
+      columns={[
+        {
+          id: 'branch',
+          title: 'Workspace',
+          width: 'minmax(14rem, 2fr)',
+          cell: (one) => (
+            <Link to="/workspace" search={{ part: 'history', repo, branch: one.branch }} className="font-medium text-accent underline">
+              {harmless(one.branch)}
+            </Link>
+          ),
+        },
+        { id: 'state', title: 'State', width: '8rem', cell: (one) => <Status of={one.state} /> },
+        { id: 'active', title: 'Last used', width: '9rem', cell: (one) => <Time at={one.last_active_at} /> },
+        { id: 'created', title: 'Opened', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
+      ]}
+    />
+  )
+}
