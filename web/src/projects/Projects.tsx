@@ -109,7 +109,7 @@ function Inside({ repo }: { repo: string }) {
 function Workspaces({ repo }: { repo: string }) {
   return (
     <Listing
-      label="Workspaces"
+      label={`Workspaces of ${repo}`}
       queryKey={['sandboxes', { repo }]}
       read={(cursor, signal) => data(api.GET('/v1/sandboxes', { params: { query: { repo_name: repo, limit: 100, cursor } }, signal }))}
       keyOf={(one) => one.id}
