@@ -69,6 +69,10 @@ openapi: setup ## Write openapi.json anew from the code, and the console's types
 reference: setup ## Write docs/reference anew from the code
 	@$(PY) -m scripts.reference
 
+.PHONY: screenshots
+screenshots: setup ## Take the pictures of the console in docs/pictures anew
+	@$(PY) -m scripts.screenshots
+
 # uv resolves for every supported Python and platform at once; only this verb needs it, so it has a place of its own.
 # It does not ask for `setup`: a lock that cannot be installed must still be mendable.
 .PHONY: lock
