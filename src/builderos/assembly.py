@@ -119,12 +119,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Witnesses, witnesses)
     context.put(Signer, Signer(keys))
     context.put(Cookies, Cookies(keys, settings))
-    subjects = Subjects()
-    for prefix, finder in workspaces.SUBJECTS.items():
-        subjects.enrol(prefix, finder)
-    subjects.enrol("run", execution.subject)
-    subjects.enrol("dep", deployments.subject)
-    context.put(Subjects, subjects)
+    _put_subjects(context)
     holds = Holds()
     holds.enrol("legal hold", audit.keeping.held)
     context.put(Holds, holds)
@@ -140,8 +135,6 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     erasers.enrol("memory", memory.tidying.forget_person)
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
-    context.put(News, News(context))
-    context.put(stream.Hub, stream.Hub(context))
     context.put(Directory, Directory(orgs.members.address_of))
     _put_runs(context, settings)
     _put_compute(context, settings)
@@ -150,6 +143,16 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Embedding, _embedding(settings))
     context.put(memory.Files, memory.Files(context))
     return context
+
+
+def _put_subjects(context: Context) -> None:
+    """What permissions can be asked about, by its id."""
+    subjects = Subjects()
+    for prefix, finder in workspaces.SUBJECTS.items():
+        subjects.enrol(prefix, finder)
+    subjects.enrol("run", execution.subject)
+    subjects.enrol("dep", deployments.subject)
+    context.put(Subjects, subjects)
 
 
 def _put_verdicts(context: Context) -> None:
@@ -368,3 +371,5 @@ def _put_counters(context: Context, settings: Settings) -> None:
     context.put(Metrics, Metrics())
     context.put(Traffic, Traffic())
     context.put(Streams, Streams(context.get(Traffic)))
+    context.put(News, News(context))
+    context.put(stream.Hub, stream.Hub(context))

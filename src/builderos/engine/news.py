@@ -72,12 +72,7 @@ class News:
 
     def _tell(self) -> None:
         """Tell what happened, all of some milliseconds together, until nobody wants it any more."""
-        while True:
-            with self._lock:
-                while not self._untold:
-                    if not self._lock.wait(_WANTED_S) and time.monotonic() >= self._wanted_until:
-                        self._teller = None
-                        return
+        while self._something():
             time.sleep(_GATHER_S)
             with self._lock:
                 told, self._untold = self._untold, set[str]()
@@ -85,6 +80,15 @@ class News:
                 self._say(min(told), WORD, sorted(told))
             except Problem as problem:  # they look from time to time, too
                 log.warning("news were not told: %s", problem.code)
+
+    def _something(self) -> bool:
+        """Wait until there is something to tell; False when nobody has wanted it for long."""
+        with self._lock:
+            while not self._untold:
+                if not self._lock.wait(_WANTED_S) and time.monotonic() >= self._wanted_until:
+                    self._teller = None
+                    return False
+        return True
 
     def _say(self, org_id: str, word: str, abouts: list[str]) -> None:
         call = Call(actor=system_actor(org_id), presented="valid", request_id=new_id("req"), door="engine")
