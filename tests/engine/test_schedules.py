@@ -205,8 +205,12 @@ def test_stopping_lets_running_work_end_and_leaves_the_rest_for_the_next_start(
         it.run()
         it.engine.trigger("slow")
         assert begun.wait(120)
-        threading.Timer(0.2, may_end.set).start()
-        assert it.engine.stop(10)
+        stopping = threading.Thread(
+            target=lambda: (until(lambda: it.engine.state == "stopping"), may_end.set())
+        )
+        stopping.start()
+        assert it.engine.stop(120)
+        stopping.join()
         assert len(seen) == 1
     with bench(tmp_path / "home", database) as it:
         it.engine.cron("slow", NEVER, slow)

@@ -169,7 +169,7 @@ def main(options: dict[str, Any]) -> None:
     print("running", flush=True)
     for line in sys.stdin:
         engine.trigger(line.strip())
-    sys.exit(0 if engine.stop(10) else 1)
+    sys.exit(0 if engine.stop(120) else 1)
 
 
 def put(unit: Unit, *keys: str) -> None:

@@ -179,7 +179,7 @@ steps:
 
 def test_a_step_that_never_began_is_skipped_and_not_timed_out(ship: Ship) -> None:
     slots = ship.context.get(Settings).run_slots
-    lanes = "\n".join(f"  - {{id: s{n}, run: 'touch up; sleep 60'}}" for n in range(slots))
+    lanes = "\n".join(f"  - {{id: s{n}, run: 'touch up; sleep 600'}}" for n in range(slots))
     busy = ship.start(ship.pipeline(f"steps:\n{lanes}"))
     until(lambda: set(ship.statuses(ship.run(busy)).values()) == {"running"})
     run = ship.done(

@@ -97,14 +97,14 @@ def test_a_paused_run_begins_nothing_new_until_it_is_resumed(ship: Ship) -> None
     id_ = ship.start(
         ship.pipeline("""
 steps:
-  - {id: first, run: "sleep 0.4"}
+  - {id: first, run: "while [ ! -e go ]; do sleep 0.05; done"}
   - {id: second, needs: [first], action: noop}
 """)
     )
-    ship.until(id_, "running")
+    until(lambda: ship.statuses(ship.run(id_))["first"] == "running")
     assert verb(ship, id_, "pause")["status"] == "paused"
-    while ship.statuses(ship.run(id_))["first"] != "succeeded":
-        pass
+    ship.let_go(id_, "first")
+    until(lambda: ship.statuses(ship.run(id_))["first"] == "succeeded")
     assert ship.statuses(ship.run(id_))["second"] == "pending"
     verb(ship, id_, "resume")
     assert ship.until(id_)["status"] == "succeeded"

@@ -79,15 +79,6 @@ def test_who_comes_back_gets_every_event_once(ship: Ship, url: str, chain: dict[
     assert rest["next_cursor"] is None
 
 
-def _let_go(ship: Ship, run_id: str) -> None:
-    """Let the one step of a run of SLOW end. Asks no server: the followers are served on another event loop."""
-    until = time.monotonic() + 120
-    while not (found := list(ship.world.home.glob(f"projects/*/*/work/{run_id}/slow.1/README.md"))):
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    (found[0].parent / "go").touch()
-
-
 def test_events_and_logs_arrive_while_the_run_goes_on(ship: Ship, url: str) -> None:
     run_id = ship.start(ship.pipeline(SLOW))
     events: list[Said] = []
@@ -110,7 +101,7 @@ def test_events_and_logs_arrive_while_the_run_goes_on(ship: Ship, url: str) -> N
         thread.start()
     assert begun.wait(120), texts
     assert all(thread.is_alive() for thread in threads)
-    _let_go(ship, run_id)
+    ship.let_go(run_id, "slow")
     for thread in threads:
         thread.join(120)
         assert not thread.is_alive()
@@ -129,7 +120,7 @@ def test_two_hundred_followers_hear_the_same(ship: Ship, url: str) -> None:
     threads = [threading.Thread(target=follow, daemon=True) for _ in range(200)]
     for thread in threads:
         thread.start()
-    _let_go(ship, run_id)
+    ship.let_go(run_id, "slow")
     for thread in threads:
         thread.join(120)
     assert len(heard) == 200
@@ -294,7 +285,7 @@ def test_a_listener_that_was_cut_off_misses_nothing(ship: Ship, url: str) -> Non
                 "where application_name = 'builderos-listening' and datname = current_database()"
             ).fetchall():
                 assert time.monotonic() < until
-        _let_go(ship, run_id)
+        ship.let_go(run_id, "slow")
         heard += list(events)
     assert [said.id for said in heard] == [str(n + 1) for n in range(len(heard))]
     assert heard[-1].type == "run.ended"
