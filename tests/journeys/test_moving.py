@@ -17,6 +17,7 @@ from builderos.integrations.embedded_postgres import service as embedded_postgre
 from tests.support.buckets import Service
 from tests.support.databases import SECRET, Databases
 from tests.support.server import Server, start
+from tests.support.servers import until
 from tests.support.world import make_repository
 
 PIPELINE = """name: build
@@ -56,8 +57,7 @@ def story(server: Server, source: Path) -> tuple[str, str, str]:
     body = {"file_path": "ship/build/pipeline.yaml", "content": PIPELINE, "message": "Add a pipeline"}
     client.call("POST", "/commit_and_log_output", body)
     run = client.call("POST", "/v1/runs", {"pipeline": "build", "repo_name": "lab", "branch": made["branch"]})
-    while client.call("GET", f"/v1/runs/{run['run_id']}")["status"] != "waiting_input":
-        pass
+    until(lambda: client.call("GET", f"/v1/runs/{run['run_id']}")["status"] == "waiting_input")
     return made["branch"], made["reuse_token"], run["run_id"]
 
 
@@ -109,8 +109,7 @@ def test_all_that_there_was_goes_on_at_the_new_place_and_the_old_one_is_whole(
         (kept,) = client.call("GET", f"/v1/artifacts?run_id={run_id}&path=made.txt")["items"]
         assert content(new, token, kept["id"]) == b"made\n"
         client.call("POST", f"/v1/runs/{run_id}/answer", {"answer": "yes"})
-        while client.call("GET", f"/v1/runs/{run_id}")["ended_at"] is None:
-            pass
+        until(lambda: client.call("GET", f"/v1/runs/{run_id}")["ended_at"] is not None)
         assert text(client, "used.txt") == "made\n"
         assert new.owner().call("GET", "/v1/audit/verify")["ok"]
     finally:

@@ -24,7 +24,7 @@ from .dockers import IMAGE, docker_in
 from .servers import until
 from .vercels import PROJECT, TEAM, TOKEN, vercel_in
 
-QUICK = Limits(wall_s=20, grace_s=0.2)
+QUICK = Limits(wall_s=120, grace_s=0.2)
 
 
 class Yard:
@@ -69,8 +69,8 @@ class Yard:
     def run(self, *argv: str, **given: Any) -> Sandbox:
         """Start and wait."""
         sandbox = self.provider.start(self.spec(*argv, **given))
-        ended = self.provider.wait(sandbox.id, 60)
-        assert ended.result is not None, "it did not end within a minute"
+        ended = self.provider.wait(sandbox.id, 240)
+        assert ended.result is not None, "it did not end within four minutes"
         return ended
 
     def sh(self, script: str, **given: Any) -> Sandbox:

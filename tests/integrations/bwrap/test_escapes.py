@@ -133,7 +133,7 @@ def _try_all(yard: Yard) -> tuple[Found, Outside, bool, bool]:
         workspace = yard.workspace()
         order = {"prelude": PRELUDE, "words": outside.words, "probes": TOGETHER}
         (workspace / "order.json").write_text(json.dumps(order))
-        done = yard.run("python3", "-c", DRIVER, workspace=workspace, limits=replace(QUICK, wall_s=100))
+        done = yard.run("python3", "-c", DRIVER, workspace=workspace, limits=replace(QUICK, wall_s=240))
         text = yard.text(done)
         assert done.state == "success", text[-2000:]
         found: Found = {name: (code, said) for name, (code, said) in json.loads(text).items()}

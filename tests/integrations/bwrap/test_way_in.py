@@ -38,7 +38,7 @@ def _serve(yard: Yard, port: int = 8000) -> tuple[Sandbox, Path]:
         SERVER,
         serves=port,
         env=(("PORT", str(port)),),
-        limits=Limits(wall_s=60, grace_s=0.2),
+        limits=Limits(wall_s=240, grace_s=0.2),
     )
     sandbox = yard.provider.start(spec)
     assert isinstance(yard.provider, LocalSandboxes)
