@@ -14,6 +14,7 @@ from . import (
     engine,
     evals,
     following,
+    installing,
     jail,
     keeping,
     looking,
@@ -81,6 +82,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "evals": lambda: evals.runner(report, place, 500 * full, 2 + full, rival=full > 1),
         "jail": lambda: jail.starts(report, place, 60 * full),
         "deploying": lambda: deploying.served(report, place, 5 * full),
+        "installing": lambda: installing.installed(report, place),
     }
     try:
         for name in only or sections:

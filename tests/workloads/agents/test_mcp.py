@@ -33,7 +33,7 @@ STEPS = """
 steps:
   - {id: build, agent: caller, title: Work}
 """
-SECRET = "mcp-token-4fe1c9b7a2d84c51"
+SECRET = "-".join(("mcp", "token", "4fe1c9b7a2d84c51"))
 GREET = use(("mcp__lab__greet", {"name": "Ada"}))
 COUNT = use(("mcp__lab__count", {}))
 OK = say("Done.")
@@ -269,6 +269,15 @@ def test_what_a_branch_may_not_declare_fails_the_step(
     run = worked(ship, model, files=files)
     assert (run["build"]["status"], run["build"]["reason"]) == ("failed", reason), run["build"]["error"]
     assert model.requests("caller") == []
+
+
+def test_a_step_leaves_an_agent_those_tools_of_a_server_that_it_names(ship: Ship, model: Scripted) -> None:
+    model.lines["caller"] = [GREET, OK]
+    steps = STEPS.replace("title: Work", 'title: Work, tools: ["mcp:lab/gre*"]')
+    run = ship.done(steps, agent())
+    assert run["status"] == "succeeded", run["steps"]
+    (offered,) = model.requests("caller")[0]["tools"]
+    assert offered["function"]["name"] == "mcp__lab__greet"
 
 
 def test_a_branch_does_not_put_its_own_server_in_the_place_of_the_owners(ship: Ship, model: Scripted) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
@@ -41,19 +41,24 @@ async def transport(
 async def _hear(
     reader: asyncio.StreamReader, heard: MemoryObjectSendStream[SessionMessage | Exception]
 ) -> None:
-    size = count = mistakes = 0
+    gone = (ConnectionError, ValueError, anyio.BrokenResourceError, anyio.ClosedResourceError)
     async with heard:
-        with contextlib.suppress(
-            ConnectionError, ValueError, anyio.BrokenResourceError, anyio.ClosedResourceError
-        ):
-            while line := await reader.readline():
-                size, count = size + len(line), count + 1
-                if size > MAX_BYTES or count > MAX_MESSAGES or mistakes > _MISTAKES:
-                    return
-                message = _message(line)
-                mistakes += message is None
-                if message is not None:
-                    await heard.send(message)
+        with contextlib.suppress(*gone):
+            async for message in _messages(reader):
+                await heard.send(message)
+
+
+async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[SessionMessage]:
+    """Until the line ends, or there is too much of it. Raises `ValueError` for a message longer than a line may be."""
+    size = count = mistakes = 0
+    while line := await reader.readline():
+        size, count = size + len(line), count + 1
+        message = _message(line)
+        mistakes += message is None
+        if size > MAX_BYTES or count > MAX_MESSAGES or mistakes > _MISTAKES:
+            return
+        if message is not None:
+            yield message
 
 
 def _message(line: bytes) -> SessionMessage | None:

@@ -85,12 +85,7 @@ async def _made(calls: Calls, lines: Lines) -> Done:
     agent = calls.agent
     try:
         async with asyncio.timeout(min(agent.limits.seconds, calls.work.timeout_s)):
-            with calls.span() as span:
-                done = await _ended(calls, await _answered(calls, lines))
-                for name in ("input_tokens", "output_tokens"):
-                    span.set(f"gen_ai.usage.{name}", done.usage[name])
-                span.set("builderos.cost", done.usage["cost"])
-                return done
+            return await _watched(calls, lines)
     except Parked as parked:
         return _parked(calls, parked)
     except TimeoutError:
@@ -104,6 +99,15 @@ async def _made(calls: Calls, lines: Lines) -> Done:
         if problem.code in ("policy_denied", "token_invalid", "tool_not_allowed"):
             reason = "policy"
         return await _close(calls, _failure(calls, reason, f"{problem.detail} {problem.hint}".strip()))
+
+
+async def _watched(calls: Calls, lines: Lines) -> Done:
+    with calls.span() as span:
+        done = await _ended(calls, await _answered(calls, lines))
+        for name in ("input_tokens", "output_tokens"):
+            span.set(f"gen_ai.usage.{name}", done.usage[name])
+        span.set("builderos.cost", done.usage["cost"])
+        return done
 
 
 async def _answered(calls: Calls, lines: Lines) -> Any:

@@ -8,7 +8,21 @@ from .expressions import MAX_CHARS
 from .reading import SPAN
 from .schema import MAX_NODES
 from .service import LANES, MAX_PARAMS, PARAM_TYPES
-from .steps import ACTION, APPROVERS, ENTRY, ENV, GLOB, HOST, KINDS, MAX_AXIS, NAME_AT, ON_FAIL, SECRET, USES
+from .steps import (
+    ACTION,
+    APPROVERS,
+    ENTRY,
+    ENV,
+    GLOB,
+    HOST,
+    KINDS,
+    MAX_AXIS,
+    NAME_AT,
+    ON_FAIL,
+    SECRET,
+    TOOL,
+    USES,
+)
 from .triggers import ENDS
 
 _Schema = dict[str, Any]
@@ -45,6 +59,7 @@ def _number(least: float, most: float, kind: str = "integer") -> _Schema:
 _ID: Final = _text(ID.pattern, 63)
 _SPAN: Final = _text(SPAN.pattern, 40, "A span of time: 30s, 10m, 1h30m, 2d.")
 _NAMED: Final = _text(NAME_AT.pattern, 161)
+_TOOL: Final = _text(TOOL.pattern, 161)
 _PLAIN: Final[_Schema] = {"type": ["string", "number", "boolean"]}
 _ENV: Final[_Schema] = {
     "type": "object", "propertyNames": {"pattern": "^" + ENV.pattern.replace(r"\Z", "$")},
@@ -105,7 +120,7 @@ _STEP: Final[_Schema] = _object(
         "id": _ID, "title": _text(most=500), "action": _text(ACTION.pattern, 164), "run": _text(),
         "python": _text(ENTRY.pattern, 1_000, "package.module:function"), "actor": _NAMED, "agent": _NAMED,
         "uses": _text(USES.pattern, 100, "Another pipeline: name@1.0.0."), "approval": _APPROVAL,
-        "question": _QUESTION, "prompt": _NAMED, "tools": _one_or_list(_NAMED), "needs": _one_or_list(_ID, MAX_NODES),
+        "question": _QUESTION, "prompt": _NAMED, "tools": _one_or_list(_TOOL), "needs": _one_or_list(_ID, MAX_NODES),
         "lane": _ID, "gates": _one_or_list(_GATE, 10), "inputs": {"type": "object", "maxProperties": 200},
         "outputs": _one_or_list(_text(GLOB.pattern, 400)),
         "when": {"anyOf": [_text(most=MAX_CHARS), {"type": "boolean"}]}, "matrix": _MATRIX, **_DEFAULTED,

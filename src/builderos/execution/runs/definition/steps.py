@@ -36,6 +36,10 @@ ENTRY: Final = re.compile(
 )
 USES: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}@(?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){2}\Z")
 NAME_AT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}(?:@[A-Za-z0-9_.+^~-]{1,60})?\Z")
+TOOL: Final = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9_.-]{0,99}(?:@[A-Za-z0-9_.+^~-]{1,60})?"
+    r"|mcp:[a-z0-9][a-z0-9_-]{0,40}(?:/[A-Za-z0-9_./*-]{1,100})?)\Z"
+)
 HOST: Final = re.compile(
     r"(?=.{4,253}\Z)(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z"
 )
@@ -130,11 +134,12 @@ class StepWords(Words):
     def _own(self, keys: Mapping[str, yaml.Node], path: str) -> dict[str, Any]:
         """The keys that only a step has."""
         named = (NAME_AT, "a name", "Write for example planner@1.0.0.")
+        tool = (TOOL, "a name", "Write for example read_file, or mcp:tracker for a server of tools.")
         glob = (GLOB, "a path pattern", "Write it from the top of the branch: dist/**.")
         readers: dict[str, Callable[[yaml.Node, str], Any]] = {
             "title": self.short,
             "prompt": lambda n, p: self.fitting(n, p, *named),
-            "tools": lambda n, p: self.listed(n, p, 100, lambda i, w: self.fitting(i, w, *named)),
+            "tools": lambda n, p: self.listed(n, p, 100, lambda i, w: self.fitting(i, w, *tool)),
             "needs": lambda n, p: self.listed(n, p, 5_000, self.id),
             "lane": self.id,
             "gates": lambda n, p: self.listed(n, p, 10, self.gate),
