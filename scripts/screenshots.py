@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.support import browsers, server
 from tests.support.server import ROOT, Server
@@ -41,6 +41,18 @@ def take(page: Page, name: str) -> None:
     page.screenshot(path=PICTURES / f"{name}.png")
 
 
+def photograph(browser: Browser, served: Server) -> None:
+    """All pictures of one server."""
+    with browsers.visitor(browser, served) as landing:
+        landing.goto("/").get_by_role("button").first.wait_for()
+        landing.page.screenshot(path=PICTURES / "landing.png")
+    with browsers.visitor(browser, served) as owner:
+        owner.enter()
+        for name, path, scheme in PAGES:
+            owner.page.emulate_media(color_scheme=scheme)
+            take(owner.goto(path), name)
+
+
 def main() -> None:
     """Start, fill, photograph, stop."""
     PICTURES.mkdir(exist_ok=True)
@@ -49,14 +61,7 @@ def main() -> None:
         served = server.start(Path(folder) / "home", forked=False)
         try:
             seed(served)
-            with browsers.visitor(browser, served) as landing:
-                landing.goto("/").get_by_role("button").first.wait_for()
-                landing.page.screenshot(path=PICTURES / "landing.png")
-            with browsers.visitor(browser, served) as owner:
-                owner.enter()
-                for name, path, scheme in PAGES:
-                    owner.page.emulate_media(color_scheme=scheme)
-                    take(owner.goto(path), name)
+            photograph(browser, served)
         finally:
             served.stop()
 
