@@ -127,3 +127,20 @@ def test_a_file_with_a_secret_in_it_is_not_published(world: World) -> None:
 
     assert "secret" in reply["detail"]
     assert token[:12] not in str(reply)
+
+
+def test_a_workspace_is_told_of_pipelines_of_its_own_branch_as_a_run_would_find_them(world: World) -> None:
+    box = world.open_sandbox()
+    content = (
+        "name: outer\nsteps:\n  - {id: sub, uses: inner@1.0.0}\n  - {id: own, needs: [sub], run: 'true'}\n"
+    )
+
+    def look() -> dict[str, object]:
+        reply = world.http.post("/v1/pipelines/validate", json={"content": content}, headers=box.headers)
+        return world.ok(reply)
+
+    assert "inner@1.0.0" in str(look()["errors"])
+    box.commit(
+        {"ship/inner/pipeline.yaml": "name: inner\nsteps: [{id: a, run: 'true'}, {id: b, run: 'true'}]\n"}
+    )
+    assert (look()["valid"], look()["nodes"]) == (True, 3)

@@ -10,6 +10,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from builderos.assets.repositories import service as repositories
+from builderos.assets.repositories.schema import Branch
 from builderos.assets.workspaces import service as workspaces
 from builderos.core.ids import new_id
 from builderos.core.operations import Reply
@@ -57,9 +59,10 @@ def validate(unit: Unit, body: PipelineValidateIn) -> PipelineCheck:
     )
     errors = [error_of(issue) for issue in issues]
     nodes: int | None = None
+    own = _own_branch(unit)
     if definition is not None and (body.params is not None or not _asks(definition)):
         try:
-            nodes = len(expand(definition, body.params or {}, resolve=lambda n, v: published(unit, n, v)))
+            nodes = len(expand(definition, body.params or {}, resolve=lambda n, v: meant(unit, own, n, v)))
         except Problem as problem:
             errors = _errors_of(problem)
     return PipelineCheck(
@@ -169,6 +172,22 @@ def published(unit: Unit, name: str, version: str | None) -> Definition:
     if found is None or version not in (None, found.definition.version):
         raise not_found(name, version)
     return found.definition
+
+
+def meant(unit: Unit, branch: Branch | None, name: str, version: str | None) -> Definition:
+    """What a name means: on the branch, else published, else shipped. Raises `not_found`, `validation_failed`."""
+    text = workspaces.file_at(unit, branch, file_of(name)) if branch is not None else None
+    if text is not None:
+        definition = parse(text, name=name, actions=known_actions(unit), gates=known_gates(unit))
+        if version in (None, definition.version):
+            return definition
+    return published(unit, name, version)
+
+
+def _own_branch(unit: Unit) -> Branch | None:
+    """The branch of a workspace that asks."""
+    repo_id, name = unit.actor.repo_id, unit.actor.branch
+    return repositories.find_branch(unit, repo_id, name) if repo_id and name else None
 
 
 def known_actions(unit: Unit) -> Sequence[str]:

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 from builderos.assets.repositories.schema import Branch
-from builderos.assets.workspaces import service as workspaces
 from builderos.core.unit import Unit
 
 from . import pipelines
-from .definition import Definition, parse
+from .definition import Definition
 
 
 def find(unit: Unit, ref: str, branch: Branch | None) -> Definition:
@@ -16,13 +15,7 @@ def find(unit: Unit, ref: str, branch: Branch | None) -> Definition:
     Raises `not_found`, `validation_failed`.
     """
     name, _, version = ref.partition("@")
-    text = workspaces.file_at(unit, branch, pipelines.file_of(name)) if branch is not None else None
-    if text is not None:
-        known = {"actions": pipelines.known_actions(unit), "gates": pipelines.known_gates(unit)}
-        definition = parse(text, name=name, **known)
-        if version in ("", definition.version):
-            return definition
-    return pipelines.published(unit, name, version or None)
+    return pipelines.meant(unit, branch, name, version or None)
 
 
 def resolver(unit: Unit, branch: Branch | None) -> Callable[[str, str], Definition]:
