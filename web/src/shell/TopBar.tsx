@@ -5,6 +5,7 @@ import { leave, useSession } from '../api/session'
 import { IconButton } from '../ui/Button'
 import { Icon } from '../ui/Icon'
 import { Menu, type Item } from '../ui/Menu'
+import { toast } from '../ui/toasts'
 import { Bell } from './Bell'
 import { Switcher } from './Switcher'
 import { setTheme, useTheme } from './theme'
@@ -78,8 +79,12 @@ function Person({ onKeys }: { onKeys: () => void }) {
   const go = useNavigate()
   const token = session.state === 'in' && session.by === 'token'
   const out = async () => {
-    await leave()
-    await go({ to: '/' })
+    try {
+      await leave()
+      await go({ to: '/' })
+    } catch {
+      toast('The server does not answer; you are still signed in.', { tone: 'bad' })
+    }
   }
   const items: Item[] = [
     { label: me?.name || me?.email || me?.label || 'You', below: me && (token ? 'A workspace without an account' : `${me.role} in ${me.org_slug}`) },
