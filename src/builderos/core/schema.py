@@ -81,7 +81,10 @@ Instant = Annotated[datetime, AfterValidator(_storable)]
 class In(BaseModel):
     """What a caller sends. Unknown members are refused: a typo must not be obeyed in silence."""
 
-    model_config = ConfigDict(extra="forbid", str_max_length=12_000_000, hide_input_in_errors=True)
+    # There are hundreds of forms, and a server is wanted at once: each is worked out when it is first used.
+    model_config = ConfigDict(
+        extra="forbid", str_max_length=12_000_000, hide_input_in_errors=True, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -127,7 +130,7 @@ class WriteIn(ToolIn):
 class Out(BaseModel):
     """What the server answers."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class ToolOut(Out):

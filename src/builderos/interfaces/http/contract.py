@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 
 from .examples import EXAMPLES
 from .problem import ProblemBody
+from .routes import OperationRoute, quietly
 
 Json = dict[str, Any]
 PROBLEM: Final = "application/problem+json"
@@ -39,11 +40,14 @@ def install(api: FastAPI) -> None:
 
 def describe(api: FastAPI) -> Json:
     """The OpenAPI 3.1 document of every route of `api`."""
-    document = get_openapi(
-        title=api.title, version=api.version, openapi_version="3.1.0", summary=api.summary,
-        description=api.description, routes=api.routes, license_info=api.license_info,
-        separate_input_output_schemas=False, servers=[{"url": "/", "description": "The server that serves this."}],
-    )  # fmt: skip
+    routes = [route.framework if isinstance(route, OperationRoute) else route for route in api.routes]
+    with quietly():
+        document = get_openapi(
+            title=api.title, version=api.version, openapi_version="3.1.0", summary=api.summary,
+            description=api.description, routes=routes, license_info=api.license_info,
+            separate_input_output_schemas=False,
+            servers=[{"url": "/", "description": "The server that serves this."}],
+        )  # fmt: skip
     components: Json = document.setdefault("components", {})
     components["securitySchemes"] = {"token": _TOKEN, "signature": _SIGNATURE}
     schemas: Json = components.setdefault("schemas", {})

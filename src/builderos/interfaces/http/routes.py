@@ -1,14 +1,20 @@
-"""Makes a FastAPI route of every operation; FastAPI validates, `serve` does the call."""
+"""Makes a route of every operation, with FastAPI behind it; FastAPI validates, `serve` does the call."""
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import re
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, cast, get_args
 
 import anyio
 from fastapi import Body, FastAPI, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ValidationError, create_model
+from pydantic.warnings import UnsupportedFieldAttributeWarning
+from starlette.routing import BaseRoute, Match, compile_path
+from starlette.types import Receive, Scope, Send
 
 from builderos.core.application import Application
 from builderos.core.operations import Download, Live, Operation
@@ -47,13 +53,49 @@ def _never_in_query(operation: Operation) -> tuple[str, ...]:
 def add_routes(api: FastAPI, app: Application, limiter: anyio.CapacityLimiter) -> None:
     """Enrol every operation of `app`."""
     api.state.operations = (app, limiter)
-    api.router.routes.extend(_route(operation) for operation in app.operations())
+    api.router.routes.extend(map(OperationRoute, app.operations()))
+
+
+class OperationRoute(BaseRoute):
+    """Where an operation is found. The framework's route of it is made for the first request, or for the contract:
+    working one out takes milliseconds, there are hundreds, and a server is wanted at once.
+    """
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.operation_id = operation.name
+        self.path = operation.path
+        self.methods = {operation.method}
+        self._fixed, self._open = operation.path.partition("{")[:2]
+
+    @functools.cached_property
+    def framework(self) -> StrictRoute:
+        """The framework's own route."""
+        return _route(self.operation)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As the framework's route; most requests are held against the beginning of the path alone."""
+        path = scope["path"]
+        if not (path.startswith(self._fixed) if self._open else path == self.path):
+            return Match.NONE, {}
+        if self._open and not _pattern(self.path).match(path):
+            return Match.NONE, {}
+        return self.framework.matches(scope)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the framework's route."""
+        await self.framework.handle(scope, receive, send)
+
+
+@functools.cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]
 
 
 @functools.cache
 def _route(operation: Operation) -> StrictRoute:
-    """The route of an operation, for every server of this process: working one out takes a millisecond."""
-    return StrictRoute(
+    """The framework's route of an operation, for every server of this process."""
+    route = StrictRoute(
         operation.path,
         _endpoint(operation),
         methods=[operation.method],
@@ -67,6 +109,19 @@ def _route(operation: Operation) -> StrictRoute:
         responses=_responses(operation),
         openapi_extra=_extra(operation),
     )
+    with quietly():
+        for field in (route.body_field, *route.dependant.query_params):
+            if field is not None:
+                field.validate({})  # forms are worked out when they are first used: see `core/schema.py`
+    return route
+
+
+@contextmanager
+def quietly() -> Generator[None]:
+    """While the framework works out forms: it hands over names of fields where the library wants none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnsupportedFieldAttributeWarning)
+        yield
 
 
 def _model(operation: Operation) -> Any:
