@@ -1,5 +1,13 @@
 """The composition root: settings → keys, database, `assembly` → an `Application`, its engine, its process."""
 
+if __name__ == "__main__":  # while what stands below is loaded, the database starts
+    import sys
+
+    from builderos import early
+
+    if isinstance(code := early.begin(), int):
+        sys.exit(code)
+
 import functools
 import logging
 import os
@@ -7,9 +15,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from builderos import early
 from builderos.assembly import assemble
 from builderos.assets.artifacts import service as artifacts
 from builderos.assets.artifacts.routes import routes as artifact_routes
@@ -32,8 +40,9 @@ from builderos.core.ids import new_id
 from builderos.core.keys import load_keys
 from builderos.core.migrations import migrate
 from builderos.core.problems import Problem
-from builderos.core.settings import Settings, load_settings
+from builderos.core.settings import Settings
 from builderos.core.unit import Call, Unit, as_system, perform
+from builderos.early import Begun, told
 from builderos.engine import news, outbox
 from builderos.engine.durable import Durable
 from builderos.engine.service import Engine
@@ -277,30 +286,25 @@ def http_app(started: Started) -> ASGIApp:
     return wrap(api, started.app)
 
 
-def serve(settings: Settings, *, doors: bool = True) -> int:
+def serve(begun: Begun) -> int:
     """Run a server in this process until it is told to stop; returns the exit code.
 
-    Without `doors` it is a worker: its engine, and two addresses that tell how it is.
+    Without doors it is a worker: its engine, and two addresses that tell how it is.
     """
+    settings, sock, doors = begun.settings, begun.sock, begun.doors
     logs.configure(settings)
     home, what = settings.home_dir, "BuilderOS" if doors else "The worker"
-    try:
-        lock = process.acquire(home)
-    except process.AlreadyRunning as running:
-        print(f"BuilderOS is already serving at {running.info.get('url', 'an unknown address')}", flush=True)
-        return 0
-    with lock:
+    with begun.lock:
         try:
-            sock = process.listen(settings)
-            settings = process.with_address(settings, sock)
             tracer = OtlpTracer.configured(settings)
             tracing.install(tracer)
             if not doors:
                 _fit_for_work(settings)
+            begun.database.wait()
             started = build(settings)
         except Problem as problem:
-            print(f"{problem.detail}\n{problem.hint}", file=sys.stderr, flush=True)
-            return 1
+            begun.database.call_off()
+            return told(problem)
         if doors:
             ensure_owner(started.app.context, ensure_default_org(started.app.context))
         repositories.prepare(started.app.context)
@@ -352,7 +356,7 @@ def _fit_for_work(settings: Settings) -> None:
 
 def _revive(home: Path) -> None:
     """Start the embedded database again when something killed it; a folder that is gone is not made anew."""
-    if embedded_postgres.status(home).state == "stopped":
+    if embedded_postgres.has_stopped(home):
         log.warning("the embedded database had stopped; it is started again")
         embedded_postgres.start(home)
 
@@ -370,15 +374,8 @@ def _cut_off(settings: Settings, behind: Behind) -> None:
 
 def main() -> int:
     """`python -m builderos.app`: the server that `builderos up` starts; with `worker`: what `builderos worker` does."""
-    try:
-        settings = load_settings()
-    except ValidationError as error:
-        for item in error.errors(include_url=False, include_input=False):
-            print(
-                f"setting {'.'.join(map(str, item['loc'])) or 'combination'}: {item['msg']}", file=sys.stderr
-            )
-        return 2
-    return serve(settings, doors=sys.argv[1:] != ["worker"])
+    begun = early.begin()
+    return begun if isinstance(begun, int) else serve(begun)
 
 
 if __name__ == "__main__":

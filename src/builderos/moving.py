@@ -27,7 +27,7 @@ from builderos.core.unit import as_system
 from builderos.execution.compute.service import SandboxProviders
 from builderos.execution.runs import service as execution
 from builderos.integrations.embedded_postgres import service as embedded_postgres
-from builderos.interfaces.http import process
+from builderos.interfaces.http import place
 from builderos.trust.ledger import service as ledger
 
 Tell = Callable[[str], None]
@@ -53,8 +53,8 @@ def move(settings: Settings, database: str, store: str, tell: Tell) -> Moved:
     """
     home = settings.home_dir
     try:
-        lock = process.acquire(home)
-    except process.AlreadyRunning:
+        lock = place.acquire(home)
+    except place.AlreadyRunning:
         raise Problem(
             "conflict", "the server of this state folder runs", hint="Stop it: builderos self stop."
         ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 _SERVE = """
 import gc, json, os, signal, sys
 from builderos.core.settings import load_settings
-from builderos.interfaces.http import process
+from builderos.interfaces.http import place, process
 from builderos.interfaces.http.traffic import Traffic
 
 async def asgi(scope, receive, send):
@@ -33,7 +33,7 @@ def ready(url):
     os.kill(os.getpid(), signal.SIGTERM)
 
 settings = load_settings(home=sys.argv[1], port=0)
-process.run(asgi, settings, process.listen(settings), Traffic(), ready, lambda: None)
+process.run(asgi, settings, place.listen(settings), Traffic(), ready, lambda: None)
 """
 
 

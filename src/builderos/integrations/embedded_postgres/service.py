@@ -133,6 +133,17 @@ def status(home: Path) -> Status:
         return Status("running" if ready else "starting", found.pid, found.socket_dir, found.started_at)
 
 
+def has_stopped(home: Path) -> bool:
+    """Whether there is a data folder that no server runs over. Unlike `status` it does not wait for the server's word,
+    during which libpq lets no other thread of this process work.
+
+    Raises Problem `unavailable` where the state folder is closed to the caller.
+    """
+    with _readable_faults(home):
+        layout = layout_of(home)
+        return layout.data.is_dir() and processes.running_server(layout.data, server.label_of(layout)) is None
+
+
 def make_home(home: Path) -> Path:
     """Create the state folder with the rights `start` needs, for who puts a file into it before; return it.
 

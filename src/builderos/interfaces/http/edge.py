@@ -21,13 +21,13 @@ from builderos.trust.quotas.service import Rates
 from . import limits
 from .challenge import base_url, with_metadata
 from .cookies import Cookies
+from .place import LOOPBACK
 from .problem import problem_response
 from .serve import Incoming
 from .traffic import Traffic
 from .uploads import BYTES, is_part
 
 log = logging.getLogger("builderos.access")
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 FORM: Final = "application/x-www-form-urlencoded"
 _WORDS: Final = {FORM: "a form", "application/json": "JSON", BYTES: "mere bytes"}
 # The protocol of OAuth speaks in forms (RFC 6749 app. B); their door knows that any page can send one.

@@ -30,7 +30,7 @@ from builderos.core.settings import Settings
 from builderos.engine.service import Engine
 from builderos.trust.quotas.service import Rates
 
-from .edge import LOOPBACK
+from .place import LOOPBACK
 from .serve import Incoming
 
 log = logging.getLogger("builderos.http")

@@ -1,7 +1,6 @@
-"""One server process per home: a lock, a socket, `server.json` for clients, and a drain on SIGTERM."""
+"""One server process per home (`place`): `server.json` for clients, and a drain on SIGTERM."""
 
 import asyncio
-import fcntl
 import functools
 import gc
 import json
@@ -14,17 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, Final
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from builderos import VERSION
 from builderos.core.clock import rfc3339, utcnow
-from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
-from .edge import LOOPBACK
+from .place import address
 from .traffic import Traffic
 from .wire import Wire
 
@@ -32,64 +30,6 @@ log = logging.getLogger("builderos.http")
 _COLLECT: Final = (10_000, 20, 20)  # Python's own are 700, 10, 10: ten times within one commit
 LAST_S: Final = 2
 """How long requests may take to give up that are cut off when the time to drain is over."""
-
-
-class AlreadyRunning(Exception):
-    """Another server holds this home; `info` is its `server.json`."""
-
-    def __init__(self, info: dict[str, Any]) -> None:
-        super().__init__(info.get("url", "unknown address"))
-        self.info = info
-
-
-def acquire(home: Path) -> IO[str]:
-    """Take the home for this process until it ends. Raises `AlreadyRunning`."""
-    home.mkdir(parents=True, exist_ok=True)
-    lock = (home / "server.lock").open("a")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise AlreadyRunning(read_info(home)) from None
-    (home / "server.json").unlink(missing_ok=True)  # left by a server that was killed
-    return lock
-
-
-def read_info(home: Path) -> dict[str, Any]:
-    """`server.json` of a running server, or `{}`."""
-    try:
-        return json.loads((home / "server.json").read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Bind the configured address; port 0 picks a free one. Raises `Problem("unavailable")` when it is taken."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    sock = socket.socket(family)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((settings.host, settings.port))
-    except OSError as error:
-        sock.close()
-        raise Problem(
-            "unavailable", f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
-            hint="Choose another port with PORT=…, or PORT=0 for any free one.",
-        ) from error  # fmt: skip
-    sock.listen(512)
-    return sock
-
-
-def with_address(settings: Settings, sock: socket.socket) -> Settings:
-    """The settings with the address that links begin with. Beyond loopback only a person knows it: `public_url`."""
-    if settings.public_url is not None or settings.host not in LOOPBACK:
-        return settings
-    return settings.model_copy(update={"public_url": _address(settings, sock)})
-
-
-def _address(settings: Settings, sock: socket.socket) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{sock.getsockname()[1]}"
 
 
 def run(
@@ -107,7 +47,7 @@ def run(
     """
     home = settings.home_dir
     port = sock.getsockname()[1]
-    url = settings.public_url or _address(settings, sock)
+    url = settings.public_url or address(settings, sock)
     config = uvicorn.Config(
         asgi, log_level="warning", log_config=None, access_log=False, server_header=False, date_header=False,
         lifespan="on", timeout_graceful_shutdown=LAST_S, loop="uvloop" if _has_uvloop() else "asyncio", http=Wire,
@@ -195,6 +135,7 @@ def _leave_what_is_loaded() -> None:
     """
     gc.freeze()
     gc.set_threshold(*_COLLECT)
+    gc.enable()  # where `early` has left it off
 
 
 def _has_uvloop() -> bool:
