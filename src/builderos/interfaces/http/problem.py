@@ -1,5 +1,6 @@
 """Problems on the wire: RFC 9457."""
 
+import logging
 from collections.abc import Mapping
 
 from fastapi.responses import JSONResponse
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from builderos.core.problems import Problem
 
 from .challenge import challenge
+
+log = logging.getLogger("builderos.http")
 
 
 class ProblemBody(BaseModel):
@@ -39,3 +42,15 @@ def problem_response(
     return JSONResponse(
         problem.as_dict(request_id), problem.status, headers, media_type="application/problem+json"
     )
+
+
+def crash_response(error: Exception, request_id: str) -> JSONResponse:
+    """What a caller hears of an error that nobody expected; the log gets all of it."""
+    if isinstance(error, RecursionError):
+        problem = Problem(
+            "validation_failed", "the JSON is nested too deeply", hint="Send a flatter document."
+        )
+    else:
+        log.error("unexpected error in %s", request_id, exc_info=error)
+        problem = Problem("internal", "something went wrong on our side", hint="Report the request_id.")
+    return problem_response(problem, request_id)

@@ -1,6 +1,5 @@
 """The FastAPI application of one running server."""
 
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -19,11 +18,11 @@ from builderos.core.settings import Settings
 
 from .contract import install
 from .edge import Edge
-from .problem import problem_response
+from .problem import crash_response, problem_response
 from .routes import add_routes
+from .straight import Straight
 from .strict import StrictRoute
 
-log = logging.getLogger("builderos.http")
 DESCRIPTION = """\
 Tool routes stand at the root and need no header: `reuse_token`, `tool_version` and `idempotency_key` may be members
 of the body. Platform routes stand under `/v1`. Every reply to a tool says in `message` what happened, and names
@@ -66,7 +65,7 @@ def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastA
 
 def wrap(api: FastAPI, app: Application) -> ASGIApp:
     """The server as uvicorn runs it."""
-    return Edge(Shortcuts(api), app.context)
+    return Edge(Straight(Shortcuts(api), app, api.routes), app.context)
 
 
 class Shortcuts:
@@ -121,14 +120,7 @@ def _handle_errors(api: FastAPI) -> None:
         return problem_response(problem, request.state.incoming.request_id, error.headers)
 
     async def on_crash(request: Request, error: Exception) -> Response:
-        if isinstance(error, RecursionError):
-            problem = Problem(
-                "validation_failed", "the JSON is nested too deeply", hint="Send a flatter document."
-            )
-        else:
-            log.error("unexpected error in %s", request.state.incoming.request_id, exc_info=error)
-            problem = Problem("internal", "something went wrong on our side", hint="Report the request_id.")
-        return problem_response(problem, request.state.incoming.request_id)
+        return crash_response(error, request.state.incoming.request_id)
 
     handlers: dict[Any, Any] = {
         Problem: on_problem, RequestValidationError: on_validation, HTTPException: on_http, RecursionError: on_crash,
