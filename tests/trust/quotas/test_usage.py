@@ -85,6 +85,7 @@ def test_openings_of_strangers_tell_their_limit_and_nothing_of_the_stranger(stri
 
 
 def test_calls_and_acts_are_counted_per_day_and_per_actor(fresh: Lab) -> None:
+    began = utcnow().date()
     box = fresh.open_sandbox()
     for number in range(3):
         box.commit({"a.txt": f"{number}\n"})
@@ -94,9 +95,9 @@ def test_calls_and_acts_are_counted_per_day_and_per_actor(fresh: Lab) -> None:
     before = used(fresh)["totals"]
     assert before["requests"] >= 6, "what is only in memory counts, too"
     tick(fresh)
-    today = str(utcnow().date())
     whole = used(fresh, by="day")
-    assert [row["day"] for row in whole["items"]] == [today]
+    assert whole["items"]
+    assert {row["day"] for row in whole["items"]} <= {str(began), str(utcnow().date())}
     [(actor,)] = fresh.sql("select actor from ops.ledger where type = 'commit' limit 1")
     [mine] = used(fresh, by="actor", actor=actor)["items"]
     assert (mine["requests"], mine["writes"], mine["refused"], mine["failed"], mine["commits"]) == (
