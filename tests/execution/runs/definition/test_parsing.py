@@ -119,7 +119,7 @@ def test_the_digest_is_of_what_a_file_says_and_not_of_how():
         (steps("{id: x, run: 'e ${{ run.id'}"), "expression", "steps[0].run", 3),
         (steps("{id: x, run: e, env: {A: '${{ success() }}'}}"), "expression", "steps[0].env", 3),
         (steps("{id: x, action: git.comit}"), "unknown_action", "steps[0].action", 3),
-        (steps("{id: x, run: ' '}"), "value", "steps[0].run", 3),
+        (steps("{id: x, run: ' '}"), "invalid", "steps[0].run", 3),
         (steps("{id: x, agent: e}"), "unknown_action", "steps[0].agent", 3),
     ],
 )
