@@ -57,11 +57,16 @@ def sweep(context: Context, org_id: str) -> int:
     gone = 0
     for folder in (context.get(Settings).home_dir / PROJECTS / org_id).glob(f"*/{ARTIFACTS}/run_*"):
         for where, _, names in os.walk(folder, topdown=False):
-            for path in (Path(where, name) for name in names):
-                with contextlib.suppress(FileNotFoundError):
-                    if path.lstat().st_nlink == 1:
-                        path.unlink()
-                        gone += 1
+            gone += sum(_let_go(Path(where, name)) for name in names)
             with contextlib.suppress(OSError):  # not empty
                 Path(where).rmdir()
     return gone
+
+
+def _let_go(path: Path) -> bool:
+    """Whether this was the last name of its content, and is gone now, too."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.lstat().st_nlink == 1:
+            path.unlink()
+            return True
+    return False
