@@ -10,6 +10,7 @@ const LANE_GAP_PX = 8
 const RULER_PX = 22
 const NAME_PX = 96
 const MOST_SHOWN = 40
+const LONG = 200 // steps beyond this come later: their place is kept
 
 const INK: Record<string, string> = {
   succeeded: 'fill-good', cached: 'fill-good', failed: 'fill-bad', denied: 'fill-bad', timed_out: 'fill-bad',
@@ -92,7 +93,7 @@ export function Timeline({ steps, total, over, chosen, onChoose }: Props) {
         tabIndex={0}
         aria-activedescendant={chosen ? option : undefined}
         onKeyDown={onKey}
-        className="max-h-80 overflow-y-auto p-1 focus-visible:-outline-offset-2"
+        className={`${total > LONG ? 'h-80' : 'max-h-80'} overflow-y-auto p-1 focus-visible:-outline-offset-2`}
       >
         <div role="option" id={option} aria-selected={chosen !== undefined} aria-setsize={total} aria-posinset={at < 0 ? undefined : at + 1} className="sr-only">
           {chosen ? `${chosen.name}, ${chosen.status.replaceAll('_', ' ')}, ${duration(took(chosen.start, chosen.end, now))}` : 'No step is chosen'}

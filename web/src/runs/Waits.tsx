@@ -21,9 +21,11 @@ export function Waits({ id, view }: { id: string; view: View }) {
   return (
     <>
       {approval?.approval_id && (
-        <Suspense fallback={<div className="min-h-40" />}>
-          <Decision key={approval.approval_id} id={approval.approval_id} />
-        </Suspense>
+        <div className="min-h-40 lg:sticky lg:top-14 lg:z-2">
+          <Suspense>
+            <Decision key={approval.approval_id} id={approval.approval_id} />
+          </Suspense>
+        </div>
       )}
       {question && (
         <Panel className="p-4">

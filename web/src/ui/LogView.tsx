@@ -165,7 +165,7 @@ export function LogView({ label, read, tail, grows, at, onPlace, actions, empty,
 
 function LogLine({ number, spans, chosen, onPick }: { number: number; spans: Span[] | undefined; chosen: boolean; onPick: ((line: number) => void) | undefined }) {
   return (
-    <div onClick={() => onPick?.(number)} className={`flex h-[20px] whitespace-pre ${chosen ? 'bg-raised shadow-[inset_3px_0_0_var(--accent)]' : ''}`}>
+    <div data-line={number} onClick={() => onPick?.(number)} className={`flex h-[20px] whitespace-pre ${chosen ? 'bg-raised shadow-[inset_3px_0_0_var(--accent)]' : ''}`}>
       <span className="inline-block w-20 shrink-0 pr-3 text-right text-muted select-none">{number}</span>
       <bdi dir="ltr" className="pr-4">
         {spans === undefined ? '' : spans.length === 1 && !spans[0]?.look ? spans[0]?.text : spans.map((span, n) => (
