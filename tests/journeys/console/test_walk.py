@@ -54,7 +54,7 @@ def test_the_frame_breaks_no_rule_of_accessibility_whatever_is_open(owner: Visit
     page.emulate_media(color_scheme=scheme)
     expect(page.get_by_text("Nothing runs.")).to_be_visible()
     assert owner.violations() == [], "Home"
-    for button in ("Colours", "You", "Notifications"):
+    for button in ("Colours", "You", "Notifications", "local: organisation and projects"):
         page.get_by_role("button", name=button, exact=True).click()
         expect(page.get_by_role("menu")).to_be_visible()
         assert owner.violations() == [], button

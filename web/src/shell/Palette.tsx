@@ -9,7 +9,6 @@ const PLACES: readonly (readonly [prefix: string, what: string, address: (id: st
   ['apr_', 'approval', (id) => `/approvals?id=${id}`],
   ['run_', 'run', (id) => `/runs/${id}`],
   ['dep_', 'deployment', (id) => `/deployments/${id}`],
-  ['prj_', 'project', (id) => `/projects/${id}`],
 ]
 
 /** Commands and places by a few letters; the choice is made with arrows and Enter. */
