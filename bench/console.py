@@ -160,7 +160,8 @@ def _steps(report: Report, page: Any, work: Work, rounds: int) -> None:
     urls = [(f"{work.url}/runs/{one}?tab=policy", BARS) for one in (long, short)]
     slow, quick = _ratio(page, rounds, urls[0], urls[1])
     report.at_most(
-        f"console: page of {MANY_STEPS + 1:,} steps ÷ {FEW_STEPS + 1}, first paint", slow / quick, 1.5, _both(slow, quick)
+        f"console: run of {MANY_STEPS + 1:,} steps ÷ {FEW_STEPS + 1}, first paint", slow / quick, 1.5,
+        _both(slow, quick),
     )  # fmt: skip
     page.goto(urls[0][0])
     page.get_by_text(f"{MANY_STEPS + 1:,} steps", exact=True).wait_for()

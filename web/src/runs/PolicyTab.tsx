@@ -29,7 +29,7 @@ const COLUMNS: readonly Column<Row>[] = [
 /** What was decided in the run: by rules, and by people. */
 export default function PolicyTab({ view, steps, step }: Pane) {
   const rows = [...approvalsOf(view, step), ...(step ? [step] : steps).flatMap(eventsOf)]
-  if (rows.length === 0) return <EmptyState title="No rule had to decide anything here beyond the start of the run." command="builderos policy explain --help" />
+  if (rows.length === 0) return <EmptyState title="No rule had to decide anything here beyond the start of the run." command="builderos policy show" />
   return <Table label="Decisions" rows={rows} columns={COLUMNS} keyOf={(row) => row.key} className="max-h-[60vh]" />
 }
 

@@ -9,6 +9,7 @@ import { harmless, shownLine } from '../ui/plain'
 import { toast } from '../ui/toasts'
 import { save } from './ArtifactsTab'
 import { isOver, type Step } from './data'
+import { ReplayResult } from './ReplayResult'
 import { receiptOf, verified, type Verdict } from './receipt'
 import type { Pane } from './Run'
 
@@ -21,7 +22,7 @@ export default function ProvenanceTab({ id, view, steps, step }: Pane) {
   const commits = words(made.commits)
   return (
     <div className="flex flex-col gap-4">
-      {isOver(view.run.status) && <Receipt id={id} />}
+      {view.run.trigger.type === 'replay' ? <ReplayResult id={id} /> : isOver(view.run.status) && <Receipt id={id} />}
       <Panel className="p-3">
         <dl className="grid gap-x-4 gap-y-1 text-sm sm:grid-cols-[10rem_1fr]">
           <Fact name="Started by">{word(made.started_by)}</Fact>

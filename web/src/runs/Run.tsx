@@ -73,6 +73,7 @@ const clean = (search: RunSearch): RunSearch => Object.fromEntries(Object.entrie
 /** What somebody wants to see first: why it failed, else what it changed, else what it prints. */
 function firstTab(view: View | undefined, step: Step | undefined): RunTab {
   if (!view) return 'diff'
+  if (view.run.trigger.type === 'replay') return 'provenance'
   if (step) return isBad(step.status) || step.logs_ref ? 'logs' : 'diff'
   if (view.gates?.some((gate) => gate.state === 'waiting' && gate.kind === 'approval')) return 'diff'
   return view.run.status === 'failed' || (view.diff?.files_total ?? 0) === 0 ? 'logs' : 'diff'
