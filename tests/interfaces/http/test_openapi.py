@@ -122,6 +122,7 @@ def test_every_operation_that_touches_a_repository_says_where(document: Json) ->
         "orgs",
         "sign-in",
         "inbox",
+        "stream",
         "usage",
         "webhooks",
         "projects",
