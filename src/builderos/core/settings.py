@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         20, ge=0, le=600, description="Seconds that running requests and schedules get to end after SIGTERM."
     )
-    workers: int = Field(8, ge=1, le=64, description="Threads that serve requests.")
+    workers: int = Field(16, ge=1, le=64, description="Threads that serve requests.")
     run_slots: int = Field(
         4, ge=1, le=1024, description="Commands of runs that this process has run at once."
     )
