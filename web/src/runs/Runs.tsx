@@ -29,7 +29,7 @@ const COLUMNS: readonly Column<Row>[] = [
   {
     id: 'pipeline',
     title: 'Run',
-    width: 'minmax(12rem, 2fr)',
+    width: 'minmax(9rem, 2fr)',
     cell: (run) => (
       <Link to="/runs/$id" params={{ id: run.id }} className="font-medium text-accent underline">
         <bdi>{harmless(run.pipeline_id)}</bdi>
@@ -37,10 +37,10 @@ const COLUMNS: readonly Column<Row>[] = [
     ),
   },
   { id: 'steps', title: 'Steps', width: '11rem', cell: (run) => <Mini run={run} /> },
-  { id: 'branch', title: 'Branch', width: 'minmax(10rem, 1.5fr)', cell: (run) => <bdi>{harmless(run.branch ? `${run.repo_name} / ${run.branch}` : '')}</bdi> },
-  { id: 'detail', title: 'Why', width: 'minmax(8rem, 1fr)', cell: (run) => <span title={harmless(run.detail)}>{harmless(run.detail || String(run.trigger.type ?? '')).slice(0, 200)}</span> },
-  { id: 'began', title: 'Began', width: '8rem', cell: (run) => <Time at={run.created_at} /> },
-  { id: 'took', title: 'Took', width: '8rem', align: 'right', cell: (run) => (run.ended_at ? duration(took(run.started_at ?? run.created_at, run.ended_at, 0)) : '') },
+  { id: 'branch', title: 'Branch', width: 'minmax(9rem, 1.5fr)', cell: (run) => <bdi>{harmless(run.branch ? `${run.repo_name} / ${run.branch}` : '')}</bdi> },
+  { id: 'detail', title: 'Why', width: 'minmax(6rem, 1fr)', cell: (run) => <span title={harmless(run.detail)}>{harmless(run.detail || String(run.trigger.type ?? '')).slice(0, 200)}</span> },
+  { id: 'began', title: 'Began', width: '7rem', cell: (run) => <Time at={run.created_at} /> },
+  { id: 'took', title: 'Took', width: '7rem', align: 'right', cell: (run) => (run.ended_at ? duration(took(run.started_at ?? run.created_at, run.ended_at, 0)) : '') },
 ]
 
 function Runs() {
