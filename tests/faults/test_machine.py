@@ -81,7 +81,7 @@ class Writer(threading.Thread):
                 self.codes.add(reply["code"])
                 threading.Event().wait(0.05)
 
-    def goes_on(self, count: int = 2, wait_s: float = 40) -> None:
+    def goes_on(self, count: int = 2, wait_s: float = 120) -> None:
         """Wait until it has got some more through."""
         before = len(self.acknowledged)
         until(lambda: len(self.acknowledged) >= before + count, wait_s)
@@ -191,7 +191,7 @@ def processes_of(home: Path) -> list[int]:
 
 
 def test_a_database_that_stops_answering_is_given_up_and_taken_up_again(home: Path) -> None:
-    with running(home, BUILDEROS_DATABASE_PATIENCE_S="0.5") as server, writing(server) as writer:
+    with running(home, BUILDEROS_DATABASE_PATIENCE_S="2") as server, writing(server) as writer:
         stopped: list[int] = []
         try:
             for _ in range(2):  # a child that was born meanwhile
