@@ -4,7 +4,7 @@ import asyncio
 import functools
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from builderos.assets.repositories import service as repositories
 from builderos.core.context import Context
@@ -17,7 +17,7 @@ from builderos.engine.durable import Durable
 from builderos.execution.compute import service as compute
 from builderos.trust.vault import service as vault
 
-from . import outputs, spans, workspace
+from . import outputs, saying, spans, workspace
 from .definition import Node
 from .local_files import LocalFiles
 from .logs import Sink
@@ -51,7 +51,9 @@ async def run_command(context: Context, work: Work) -> Done:
         return Done("failed", "lost", "what it made went with the process that ran it", tier=outcome.tier)
     output: str | None = None
     kept: tuple[outputs.Output, ...] = ()
+    said: dict[str, Any] = {}
     if outcome.status == "success":
+        said = await durable.unit(functools.partial(saying.taken, context, work, folder))
         kept = await durable.unit(functools.partial(outputs.gather, context, work, folder))
         apart = frozenset(found.path for found in kept)
 
@@ -63,7 +65,7 @@ async def run_command(context: Context, work: Work) -> Done:
 
         output = await durable.unit(read_back)
     await durable.unit(functools.partial(workspace.remove, folder))
-    return _done(outcome, output, kept)
+    return _done(outcome, output, kept, said)
 
 
 async def _executed(context: Context, work: Work, folder: Path) -> tuple[compute.Outcome, Sink]:
@@ -110,21 +112,24 @@ def _order(work: Work, folder: str) -> compute.Order:
     node: Node = work.node
     return compute.Order(
         call=work.call, run_id=work.run_id, step_id=work.name, attempt=work.attempt, workspace=folder,
-        script=node.run or "", runtime=node.runtime or "", profile=node.profile or "",
+        script=saying.script_of(node.run or ""), runtime=node.runtime or "", profile=node.profile or "",
         network=node.network, secrets=tuple(compute.SecretAsked(name) for name in node.secrets),
         env=environment_of(work), timeout_s=work.timeout_s, credits=work.credits, repo_id=work.repo_id,
         branch=work.branch or None, logs_ref=f"logs/{work.run_id}/{work.name}.{work.attempt}.log",
     )  # fmt: skip
 
 
-def _done(outcome: compute.Outcome, output: str | None, kept: tuple[outputs.Output, ...]) -> Done:
+def _done(
+    outcome: compute.Outcome, output: str | None, kept: tuple[outputs.Output, ...], said: dict[str, Any]
+) -> Done:
     error = outcome.detail
     if outcome.reason == "exit":
         error = f"exit {outcome.exit_code}" + (f": {error}" if error else "")
+    result = {"exit_code": outcome.exit_code} | ({saying.KEY: said} if said else {})
     return Done(
         _STATUS[outcome.status], outcome.reason, error, output_tree=output, exit_code=outcome.exit_code,
         usage=asdict(outcome.usage), tier=outcome.tier, sandbox_run_id=outcome.sandbox_run_id,
-        policy_events=outcome.policy_events, result={"exit_code": outcome.exit_code},
+        policy_events=outcome.policy_events, result=result,
         artifacts=kept, retry=outcome.reason != "budget",
     )  # fmt: skip
 

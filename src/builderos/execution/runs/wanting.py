@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from builderos.core.unit import Unit
 
+from . import saying
 from .definition import Decision, Node, Result, decide, fill
 from .model import steps
 from .rows import ENDED, Row
@@ -40,6 +41,8 @@ def results_of(unit: Unit, run: Row, names: Iterable[str] | None = None) -> dict
 
 def _result(row: Any) -> Result:
     reason = "needs" if row.reason == "stopped" else row.reason
+    said = row.result.get(saying.KEY)
+    outputs = {**said, **row.result} if isinstance(said, dict) else row.result
     return Result(
-        row.status, row.result, reason, row.on_fail == "continue" and row.status in ("failed", "timed_out")
+        row.status, outputs, reason, row.on_fail == "continue" and row.status in ("failed", "timed_out")
     )

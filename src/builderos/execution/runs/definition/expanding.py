@@ -30,7 +30,7 @@ _CALL: Final = (
     "found = getattr(importlib.import_module({module!r}), {function!r})(**given)\n"
     "if found is not None and 'BUILDEROS_OUTPUT' in os.environ:\n"
     "    with open(os.environ['BUILDEROS_OUTPUT'], 'a', encoding='utf-8') as out:\n"
-    "        json.dump(found, out)\n"
+    "        json.dump(found if isinstance(found, dict) else {{'value': found}}, out)\n"
     "        out.write('\\n')\n"
 )  # fmt: skip
 
