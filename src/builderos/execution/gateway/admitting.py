@@ -91,8 +91,8 @@ def _considered(unit: Unit, models: _Allowed, call: Call, kind: Kind, body: Json
     try:
         body = unit.get(vault.Known).of(unit).json(body)
         sent = counting.input_bound(body, len(orjson.dumps(body)))
-    except (RecursionError, orjson.JSONEncodeError):
-        raise _too_deep() from None
+    except (RecursionError, orjson.JSONEncodeError) as error:
+        raise _unfit(error) from None
     made = 0
     if kind != "embeddings":
         made = max(counting.output_bound(body, one.facts.max_output) for one in found)
@@ -112,7 +112,13 @@ def _reserved(unit: Unit, drafts: Sequence[_Draft]) -> list[Job | Problem]:
     return [one if isinstance(one, Problem) else draft.job(one) for draft, one in pairs]
 
 
-def _too_deep() -> Problem:
+def _unfit(error: Exception) -> Problem:
+    if "UTF-8" in str(error):
+        return Problem(
+            "validation_failed",
+            "a text holds half of a sign (a lone surrogate)",
+            hint="Send whole Unicode text.",
+        )
     return Problem("validation_failed", "the JSON is nested too deeply", hint="Send a flatter document.")
 
 

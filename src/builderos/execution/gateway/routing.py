@@ -90,8 +90,15 @@ def _candidate(file: AiFile, name: str) -> Candidate | None:
     entry = file.providers.get(provider)
     if entry is None or not entry.enabled or not model:
         return None
-    facts = entry.model(model)
+    facts = _facts(file, entry, model)
     return Candidate(provider, model, entry, facts) if facts is not None else None
+
+
+def _facts(file: AiFile, entry: Provider, model: str) -> Model | None:
+    """What a model costs and can say. A recorder that lists no models costs what its source costs."""
+    if entry.source is not None and not entry.models:
+        entry = file.providers[entry.source]
+    return entry.model(model)
 
 
 def _unknown(file: AiFile, asked: str) -> Problem:

@@ -37,10 +37,10 @@ def as_error(problem: Problem, request_id: str) -> tuple[int, bytes, list[tuple[
 
 
 def models_of(names: list[str], wanted: str | None) -> dict[str, Any]:
-    """The list, or the one that is wanted. Raises `not_found`."""
+    """The list, or the one that is wanted, also of a provider that passes on any name. Raises `not_found`."""
     if wanted is None:
         return {"object": "list", "data": [_model(name) for name in names]}
-    if wanted not in names:
+    if wanted not in names and f"{wanted.partition('/')[0]}/*" not in names:
         raise Problem(
             "not_found", f"there is no model {wanted[:200]} here", hint="List the models.", allowed=names[:50]
         )
