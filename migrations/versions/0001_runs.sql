@@ -98,6 +98,7 @@ create index on ops.run_steps (run_id, position);
 create index on ops.run_steps (run_id) where ready_at is not null and ended_at is null;
 create index on ops.run_steps (org_id, next_at) where ready_at is not null and ended_at is null;
 create index on ops.run_steps (approval_id) where approval_id is not null;
+create index on ops.run_steps (org_id, (waiting ->> 'id') desc) where status = 'waiting_input';
 call ops.wall('runs', 'run_steps');
 reset role;
 

@@ -66,7 +66,7 @@ from builderos.trust.audit.ports import Alarms, Carriers, Erasers, Witnesses
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.notices import service as notices
-from builderos.trust.notices.ports import Directory
+from builderos.trust.notices.ports import Directory, Questions
 from builderos.trust.orgs import service as orgs
 from builderos.trust.orgs.ports import Alarm, Elsewhere, Holds, Providers, Subjects
 from builderos.trust.policy.ports import Readings
@@ -136,6 +136,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
+    context.put(Questions, Questions(execution.questions.for_reader))
     _put_runs(context, settings)
     _put_compute(context, settings)
     _put_deployers(context)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from builderos.assets.workspaces import service as workspaces
 from builderos.core.clock import rfc3339
+from builderos.core.ids import new_id
 from builderos.core.problems import Problem
 from builderos.core.steps import Done, GateResult, Gates, Work
 from builderos.core.steps import Question as Ask
@@ -129,8 +130,8 @@ def _ask(unit: Unit, course: Course, step: Row, asked: Asked | Question | None, 
     if isinstance(asked, Question):
         expires_at = unit.now + timedelta(seconds=asked.expires_s)
         waiting = {
-            "kind": "question", "gate": gate, "message": asked.message, "choices": list(asked.choices),
-            "asked_at": rfc3339(unit.now), "expires_at": rfc3339(expires_at),
+            "kind": "question", "id": new_id("qst"), "gate": gate, "message": asked.message,
+            "choices": list(asked.choices), "asked_at": rfc3339(unit.now), "expires_at": rfc3339(expires_at),
         }  # fmt: skip
         course.park(step, "waiting_input", waiting=waiting, next_at=expires_at)
         return
@@ -144,7 +145,7 @@ def ask_in_work(unit: Unit, course: Course, step: Row, asked: Ask) -> None:
     """Let a step wait for an answer in the middle of its work."""
     expires_at = unit.now + timedelta(seconds=asked.expires_s)
     waiting = {
-        "kind": "question", "message": asked.message, "choices": list(asked.choices),
+        "kind": "question", "id": new_id("qst"), "message": asked.message, "choices": list(asked.choices),
         "asked_at": rfc3339(unit.now), "expires_at": rfc3339(expires_at),
     }  # fmt: skip
     course.park(step, "waiting_input", waiting=waiting, next_at=expires_at)

@@ -1,6 +1,6 @@
 """What other rooms and doors may use of runs."""
 
-from . import events, hooks, leaving, leftovers, local_files, workspace
+from . import events, hooks, leaving, leftovers, local_files, questions, workspace
 from .actions import builtin
 from .callers import Callers
 from .control import on_verdict
@@ -43,6 +43,6 @@ __all__ = [
     "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch", "any_fits", "begin", "builtin",
     "builtin_gates", "builtin_variants", "canonical", "check_tasks", "compared", "definition_of", "digest",
     "effect_action", "elsewhere", "events", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
-    "leaving", "leftovers", "line_of", "listed", "local_files", "node", "on_verdict", "parse", "ref_of",
+    "leaving", "leftovers", "line_of", "listed", "local_files", "node", "on_verdict", "parse", "questions", "ref_of",
     "require", "seen_run", "seen_step", "show", "start", "subject", "tidy", "undo", "workspace",
 ]  # fmt: skip

@@ -18,12 +18,12 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--kind", type=click.Choice(["approval", "alert"]), help="Only these.")
+@click.option("--kind", type=click.Choice(["approval", "alert", "question"]), help="Only these.")
 @click.option("--unread", is_flag=True, help="Only what you have not read.")
 @paged
 @click.pass_obj
 def list_(caller: Caller, kind: str | None, unread: bool, limit: int, cursor: str | None) -> int:
-    """List requests that you may decide about, and alerts, newest first."""
+    """List requests that you may decide about, questions of runs, and alerts, newest first."""
     query = fields(kind=kind, unread=unread or None, limit=limit, cursor=cursor)
     return caller.listing(caller.client().call("GET", "/v1/inbox", query), COLUMNS, "Nothing waits for you")
 

@@ -1,6 +1,6 @@
 """One person's inbox: what waits for exactly this person, with what has been read, and what comes by mail."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -15,9 +15,11 @@ from builderos.trust.policy import service as policy
 from builderos.trust.policy.service import approvals, waiting
 
 from .model import alerts, preferences, reads
+from .ports import Asked, Questions
 
 MAX_UNREAD: Final = 200
-Kind = Literal["approval", "alert"]
+_QUESTIONS: Final = timedelta(days=90)  # longer than a question stays open
+Kind = Literal["approval", "alert", "question"]
 MailAlerts = Literal["none", "critical", "warning", "info"]
 
 
@@ -31,7 +33,9 @@ class InboxIn(In):
 
 
 class InboxItem(Out):
-    """One thing that waits. `weight` is the risk of an approval, or the severity of an alert."""
+    """One thing that waits. `weight` is the risk of an approval, or the severity of an alert; `object` of a question is
+    the run that is answered.
+    """
 
     id: str
     kind: Kind
@@ -94,7 +98,7 @@ DEFAULTS: Final[dict[str, Any]] = {"mail_approvals": True, "mail_alerts": "criti
 
 
 def listed(unit: Unit, body: InboxIn) -> InboxPage:
-    """What waits for the caller, newest first: requests that this one may decide about, and alerts."""
+    """What waits for the caller, newest first: requests that this one may decide about, questions, alerts."""
     policy.require(unit, "inbox.read", policy.org_resource(unit))
     key = list_key("inbox", kind=body.kind, unread=body.unread)
     last = decode_cursor(key, body.cursor)
@@ -155,19 +159,26 @@ def preferences_of(unit: Unit, readers: list[str]) -> dict[str, dict[str, Any]]:
 def sweep(unit: Unit) -> int:
     """Forget marks of what is over; returns how many."""
     over = sa.select(alerts.c.id).where(alerts.c.state == "resolved")
-    old = reads.c.item.in_(over) | reads.c.item.in_(approvals.over())
+    asked = reads.c.item.startswith("qst_") & (reads.c.at < unit.now - _QUESTIONS)
+    old = reads.c.item.in_(over) | reads.c.item.in_(approvals.over()) | asked
     return unit.execute(sa.delete(reads).where(old)).rowcount
 
 
 def _found(unit: Unit, kind: Kind | None, unread: bool, before: str | None, limit: int) -> list[InboxItem]:
-    """Approvals and alerts in one order: by the time in their ids."""
+    """Approvals, questions and alerts in one order: by the time in their ids."""
     read = {row.item for row in unit.execute(sa.select(reads.c.item).where(_my_marks(unit)))}
     skip = read if unread else set[str]()
     items: list[InboxItem] = []
-    if kind != "alert":
+    if kind in (None, "approval"):
         asked = waiting.for_reader(unit, before=before, limit=limit, without=skip)
         items += [_of_approval(unit, approval, read) for approval in asked]
-    if kind != "approval" and policy.decide(unit, "alert.read", policy.org_resource(unit)).verdict == "allow":
+    if kind in (None, "question"):
+        questions = unit.get(Questions).for_reader(unit, before=before, limit=limit, without=skip)
+        items += [_of_question(unit, asked, read) for asked in questions]
+    if (
+        kind in (None, "alert")
+        and policy.decide(unit, "alert.read", policy.org_resource(unit)).verdict == "allow"
+    ):
         items += [_of_alert(unit, row, read) for row in _open_alerts(unit, before, limit, skip)]
     return sorted(items, key=lambda item: _time_of(item.id), reverse=True)[:limit]
 
@@ -184,6 +195,7 @@ def _open_alerts(unit: Unit, before: str | None, limit: int, without: set[str]) 
 def _mine(unit: Unit, ids: list[str]) -> set[str]:
     """Which of these ids are in the caller's inbox."""
     asked = {a.id for a in waiting.for_reader(unit, before=None, limit=len(ids), only=set(ids))}
+    asked |= {q.id for q in unit.get(Questions).for_reader(unit, before=None, limit=len(ids), only=set(ids))}
     if policy.decide(unit, "alert.read", policy.org_resource(unit)).verdict != "allow":
         return asked
     known = sa.select(alerts.c.id).where(alerts.c.id.in_(ids))
@@ -199,6 +211,13 @@ def _of_approval(unit: Unit, approval: policy.Approval, read: set[str]) -> Inbox
         id=approval.id, kind="approval", title=approval.reason, object=approval.object, weight=approval.risk,
         at=approval.created_at, expires_at=approval.expires_at, read=approval.id in read,
         link=approvals.link_to(unit.settings, approval.id),
+    )  # fmt: skip
+
+
+def _of_question(unit: Unit, asked: Asked, read: set[str]) -> InboxItem:
+    return InboxItem(
+        id=asked.id, kind="question", title=asked.message, object=asked.run_id, weight="question", at=asked.at,
+        expires_at=asked.expires_at, read=asked.id in read, link=f"{unit.settings.address}/v1/runs/{asked.run_id}",
     )  # fmt: skip
 
 

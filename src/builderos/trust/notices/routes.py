@@ -85,7 +85,7 @@ def redeliver_webhook(unit: Unit, body: deliveries.RedeliverIn) -> deliveries.Re
 
 @inbox_routes.get("/v1/inbox", "listInbox", deciding=True)
 def list_inbox(unit: Unit, body: inbox.InboxIn) -> inbox.InboxPage:
-    """List what waits for you: requests that you may decide about, and alerts, newest first."""
+    """List what waits for you: requests that you may decide about, questions of runs, and alerts, newest first."""
     return inbox.listed(unit, body)
 
 
