@@ -153,7 +153,9 @@ def _command(check: str) -> Definition:
     """A pipeline of one step for a check that is a command. Raises `validation_failed`."""
     command = check.removeprefix(COMMAND).strip()
     if not command:
-        raise Problem("validation_failed", f"the check `{check}` says no command", hint="Write it behind `run:`.")
+        raise Problem(
+            "validation_failed", f"the check `{check}` says no command", hint="Write it behind `run:`."
+        )
     step = {"id": "check", "run": command}
     return parse(json.dumps({"name": KIND, "steps": [step]}), name=KIND)
 
