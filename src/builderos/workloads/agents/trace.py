@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, cast
 
-import pygit2
 import sqlalchemy as sa
 from pydantic import Field
 
@@ -223,27 +222,23 @@ class _Written:
         return None if data is None or len(data) > MAX_FILE or b"\0" in data[:8_192] else data
 
 
-def _hunks(before: bytes, after: bytes) -> list[tuple[int, int, int, int]]:
-    """First line and count, before and after, of what differs."""
-    patch: Any = pygit2.Patch.create_from(before, after, context_lines=0)
-    return [(h.old_start, h.old_lines, h.new_start, h.new_lines) for h in patch.hunks]
-
-
 def _added(before: bytes, after: bytes) -> set[int]:
-    return {line for _, _, start, count in _hunks(before, after) for line in range(start, start + count)}
+    return {
+        line for _, _, start, count in Scratch.hunks(before, after) for line in range(start, start + count)
+    }
 
 
 def _kept(before: bytes, after: bytes) -> Iterator[tuple[int, int]]:
     """Numbers of the lines that are in both: before, after."""
     old = new = 1
-    for old_start, old_lines, new_start, new_lines in _hunks(before, after):
+    for old_start, old_lines, new_start, new_lines in Scratch.hunks(before, after):
         until = old_start if old_lines else old_start + 1  # of nothing, git tells the line before it
         while old < until:
             yield old, new
             old, new = old + 1, new + 1
         old = until + old_lines
         new = (new_start if new_lines else new_start + 1) + new_lines
-    rest = before.count(b"\n") + (not before.endswith(b"\n"))
+    rest = before.count(b"\n") + (before[-1:] not in (b"", b"\n"))
     while old <= rest:
         yield old, new
         old, new = old + 1, new + 1
