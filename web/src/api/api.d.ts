@@ -2036,8 +2036,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what waits for you: requests that you may decide about, and alerts, newest first.
-         * @description List what waits for you: requests that you may decide about, and alerts, newest first.
+         * List what waits for you: requests that you may decide about, questions of runs, and alerts, newest first.
+         * @description List what waits for you: requests that you may decide about, questions of runs, and alerts, newest first.
          */
         get: operations["listInbox"];
         put?: never;
@@ -7861,7 +7861,8 @@ export interface components {
         };
         /**
          * InboxItem
-         * @description One thing that waits. `weight` is the risk of an approval, or the severity of an alert.
+         * @description One thing that waits. `weight` is the risk of an approval, or the severity of an alert; `object` of a question is
+         *     the run that is answered.
          */
         InboxItem: {
             /**
@@ -7877,7 +7878,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "approval" | "alert";
+            kind: "approval" | "alert" | "question";
             /** Link */
             link: string;
             /** Object */
@@ -21001,7 +21002,7 @@ export interface operations {
     listInbox: {
         parameters: {
             query?: {
-                kind?: ("approval" | "alert") | null;
+                kind?: ("approval" | "alert" | "question") | null;
                 /**
                  * @description Only what you have not read.
                  * @example true
