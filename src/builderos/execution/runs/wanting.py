@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 
@@ -41,8 +41,9 @@ def results_of(unit: Unit, run: Row, names: Iterable[str] | None = None) -> dict
 
 def _result(row: Any) -> Result:
     reason = "needs" if row.reason == "stopped" else row.reason
-    said = row.result.get(saying.KEY)
-    outputs = {**said, **row.result} if isinstance(said, dict) else row.result
+    known: dict[str, Any] = row.result
+    said = known.get(saying.KEY)
+    outputs = cast("dict[str, Any]", said) | known if isinstance(said, dict) else known
     return Result(
         row.status, outputs, reason, row.on_fail == "continue" and row.status in ("failed", "timed_out")
     )
