@@ -181,14 +181,7 @@ class Database:
 
 
 class Retry(Exception):
-    """The verb lost a race it can win by starting over in a new unit; never leaves the runner.
-
-    `first` is done in between, when no transaction is open.
-    """
-
-    def __init__(self, first: Callable[[], object] | None = None) -> None:
-        super().__init__()
-        self.first = first
+    """The verb lost a race it can win by starting over in a new unit; never leaves the runner."""
 
 
 class Transaction:

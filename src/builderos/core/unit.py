@@ -33,6 +33,14 @@ class Call:
     door: str = "http"
 
 
+class RetryAfter(Retry):
+    """The verb can win once `first` has been done, when no transaction is open."""
+
+    def __init__(self, first: Callable[[], object]) -> None:
+        super().__init__()
+        self.first = first
+
+
 class Unit:
     """A transaction with its actor and its one `now`.
 
@@ -187,7 +195,7 @@ def perform(
                 context, call, verb, number, read_only=read_only, durable=durable, settled=settled
             )
         except Retry as again:
-            if again.first is not None:
+            if isinstance(again, RetryAfter):
                 again.first()
     raise busy()
 

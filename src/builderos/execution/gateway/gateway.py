@@ -10,9 +10,8 @@ import anyio.to_thread
 import orjson
 
 from builderos.core.context import Context
-from builderos.core.database import Retry
 from builderos.core.problems import Problem
-from builderos.core.unit import Call, Unit, perform
+from builderos.core.unit import Call, RetryAfter, Unit, perform
 
 from . import admitting, faults
 from .attempting import Attempts, Elsewhere
@@ -199,7 +198,7 @@ class Gateway:
         """
         over = any(isinstance(one, Problem) and one.code == "budget_exceeded" for one in found)
         if over and unit.attempt == 0 and self._settler.behind:
-            raise Retry(self._settler.flush)
+            raise RetryAfter(self._settler.flush)
         return found
 
     async def _prepared(self, call: Call, kind: Kind, body: Json, about: About | None) -> Job:

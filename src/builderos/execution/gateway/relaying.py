@@ -100,18 +100,9 @@ class Relay:
         state: State = "aborted"
         code = ""
         try:
-            async with aclosing(self._events()) as events:
+            async with aclosing(self._to_its_end()) as events:
                 async for data in events:
-                    said, last = parted(data)
-                    if said:
-                        yield said
-                    if last:
-                        self._note(
-                            "done", ""
-                        )  # before it is passed on: who has read it may ask again at once
-                        yield last
-                        await self._run_out()
-                        break
+                    yield data
             if not self._has_end():
                 raise NoAnswer("the stream ended in the middle")
             state = "done"
@@ -176,6 +167,19 @@ class Relay:
                     yield good
                 if fault:
                     raise NoAnswer(fault)
+
+    async def _to_its_end(self) -> AsyncGenerator[bytes]:
+        """The events, up to the one that says that nothing follows."""
+        async with aclosing(self._events()) as events:
+            async for data in events:
+                said, last = parted(data)
+                if said:
+                    yield said
+                if last:
+                    self._note("done", "")  # before it is passed on: who has read it may ask again at once
+                    yield last
+                    await self._run_out()
+                    return
 
     async def _run_out(self) -> None:
         """Let the connection end, so that it can serve again; what is said behind the end is not listened to."""
