@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from builderos.integrations.embedded_postgres import service
 from tests.support import run_folder as folders
-from tests.support.databases import Databases, FreshDatabase, run_name
+from tests.support.databases import Databases, FreshDatabase, forget, run_name
 
 if TYPE_CHECKING:
     from tests.support.buckets import Service
@@ -96,6 +96,7 @@ def home(fast_folder: Path) -> Iterator[Path]:
     path = fast_folder / f"h{uuid.uuid4().hex[:8]}"
     yield path
     folders.end_homes(path)
+    forget(path)
     shutil.rmtree(path, ignore_errors=True)
 
 
