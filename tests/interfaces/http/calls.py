@@ -151,6 +151,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "getProvenance": lambda s: {"id": s.commit_sha},
     "attestCommit": lambda s: {"id": s.commit_sha},
     "traceCommit": lambda s: {"id": s.commit_sha},
+    "listFiles": lambda s: s.here,
     "explainLine": lambda s: {**s.here, "path": "README.md", "line": 1},
     "runDoctor": lambda s: {},
     "createOrg": lambda s: {

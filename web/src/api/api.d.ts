@@ -20576,11 +20576,20 @@ export interface operations {
     listFiles: {
         parameters: {
             query?: {
-                /** @description Repository, e.g. ai-builder-lab. Defaults to the one your token belongs to. */
+                /**
+                 * @description Repository, e.g. ai-builder-lab. Defaults to the one your token belongs to.
+                 * @example ai-builder-lab
+                 */
                 repo_name?: string | null;
-                /** @description Branch, e.g. sandbox-golden-otter. Defaults to your own. */
+                /**
+                 * @description Branch, e.g. sandbox-golden-otter. Defaults to your own.
+                 * @example main
+                 */
                 branch?: string | null;
-                /** @description Folder, e.g. src; all of the branch when empty. */
+                /**
+                 * @description Folder, e.g. src; all of the branch when empty.
+                 * @example src
+                 */
                 folder?: string;
                 /** @description A commit of this branch to read from instead of its tip. */
                 at?: string | null;

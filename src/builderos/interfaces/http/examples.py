@@ -194,6 +194,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "getProvenance": {"id": "3f786850e387550fdab836ed7e6dc881de23001b"},
     "attestCommit": {"id": "3f786850e387550fdab836ed7e6dc881de23001b"},
     "traceCommit": {"id": "3f786850e387550fdab836ed7e6dc881de23001b"},
+    "listFiles": {"repo_name": "ai-builder-lab", "branch": "main", "folder": "src"},
     "explainLine": {"repo_name": "ai-builder-lab", "branch": "main", "path": "src/a.py", "line": 3},
     "runDoctor": {"fix": False},
     "createKey": {"label": "nightly import", "scopes": ["read"]},
