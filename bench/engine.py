@@ -288,14 +288,21 @@ def _cpu_of(command: list[str], env: dict[str, str]) -> float:
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, start_new_session=True)
     ticks: dict[str, int] = {}
     while process.poll() is None:
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
-                fields = stat.read_text().rpartition(")")[2].split()
-                if int(fields[3]) == process.pid:
-                    ticks[stat.parent.name] = sum(map(int, fields[11:13]))
+        ticks.update(_ticks_of_session(process.pid))
         time.sleep(0.2)
     assert process.returncode == 0, "it failed"
     return sum(ticks.values()) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks_of_session(session: int) -> dict[str, int]:
+    """What each process of a session has used so far."""
+    found: dict[str, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                found[stat.parent.name] = sum(map(int, fields[11:13]))
+    return found
 
 
 def _cpu(yard: Yard) -> float:

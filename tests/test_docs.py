@@ -176,6 +176,7 @@ def test_every_code_and_command_in_the_guides_exists() -> None:
     guides = "\n".join(page.read_text("utf-8") for page in PAGES if "reference" not in page.parts)
     variables = {reference.variable(name) for name in Settings.model_fields} | {
         "BUILDEROS_TOKEN", "BUILDEROS_URL", "BUILDEROS_SOAK", "BUILDEROS_TEST_DATABASE_URL",
+        "BUILDEROS_BROWSER", "BUILDEROS_ACP_AGENTS",  # what tests run with
         # what a step finds in its room
         "BUILDEROS_RUN_ID", "BUILDEROS_STEP", "BUILDEROS_ATTEMPT", "BUILDEROS_SEED", "BUILDEROS_INPUTS",
         "BUILDEROS_OUTPUT",

@@ -33,7 +33,7 @@ STEPS = """
 steps:
   - {id: build, agent: caller, title: Work}
 """
-SECRET = "-".join(("mcp", "token", "4fe1c9b7a2d84c51"))
+SECRET = "mcp-token-of-the-lab"
 GREET = use(("mcp__lab__greet", {"name": "Ada"}))
 COUNT = use(("mcp__lab__count", {}))
 OK = say("Done.")
