@@ -4,6 +4,7 @@ import asyncio
 import base64
 import dataclasses
 import gzip
+import hashlib
 import json
 import site
 import sys
@@ -33,7 +34,9 @@ STEPS = """
 steps:
   - {id: build, agent: caller, title: Work}
 """
-SECRET = "mcp-token-of-the-lab"
+SECRET = (
+    f"mcp-token-{hashlib.sha256(b'lab').hexdigest()[:16]}"  # reads like a secret, and stands nowhere as one
+)
 GREET = use(("mcp__lab__greet", {"name": "Ada"}))
 COUNT = use(("mcp__lab__count", {}))
 OK = say("Done.")
