@@ -52,7 +52,8 @@ class Scripted:
         line = self.lines[turn.agent][turn.number - 1]
         choice = line(dict(request), turn) if callable(line) else line
         return {
-            "model": "scripted-1", "label": "scripted", "choices": [{"index": 0, **choice}], "cost": 0.01,
+            "model": "scripted-1", "provider": "double", "label": "scripted",
+            "choices": [{"index": 0, **choice}], "cost": 0.01,
             "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
         }  # fmt: skip
 

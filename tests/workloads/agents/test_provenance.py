@@ -38,17 +38,17 @@ def test_why_reaches_the_prompt_version_and_the_model(ship: Ship, model: Scripte
     prompt = ship.steps(run)["build"]["result"]["made_with"]["prompt"]
     assert found["commit"]["prompt_version"] == prompt
     assert prompt.startswith("builder@1.0.0#sha256:")
-    assert found["commit"]["agent_version"] == "builder@1.0.0 (scripted-1)"
+    assert found["commit"]["agent_version"] == "builder@1.0.0 (double/scripted-1, scripted)"
     assert found["commit"]["run_id"] == run["id"]
     told = " ".join(found["story"])
-    assert f"It names agent builder@1.0.0 (scripted-1), prompt {prompt}" in told
+    assert f"It names agent builder@1.0.0 (double/scripted-1, scripted), prompt {prompt}" in told
 
 
 def test_the_commit_carries_trailers_that_every_git_shows(ship: Ship, model: Scripted) -> None:
     run = built(ship, model, "x = 2\n")
     newest = ship.box.post("/git/log")["items"][0]
     assert newest["sha"] == run["provenance"]["commits"][0]
-    assert newest["agent_version"] == "builder@1.0.0 (scripted-1)"
+    assert newest["agent_version"] == "builder@1.0.0 (double/scripted-1, scripted)"
     assert newest["tool"] == "git.commit@1"
 
 
@@ -147,7 +147,7 @@ def test_a_record_names_the_session_of_each_line_and_nobody_for_what_a_command_w
     assert by[urls["words"].partition("/v1/")[2]] == [(2, 2)]
     assert told["unknown"] == [(4, 4)]
     talk = next(file for file in found["files"] if file["path"] == "src/story.py")["conversations"][0]
-    assert talk["contributor"] == {"type": "ai", "model_id": "scripted-1"}
+    assert talk["contributor"] == {"type": "ai", "model_id": "double/scripted-1"}
     assert talk["ranges"][0]["content_hash"] == "sha256:" + hashlib.sha256(b"a = 1\n").hexdigest()
     assert traced(ship, sha) == found
 
@@ -159,7 +159,8 @@ def test_a_record_names_the_session_of_each_line_and_nobody_for_what_a_command_w
         for line in (1, 2, 4)
     }
     session = (
-        f"Session {steps['words']['id']}.1 of agent docwriter@2.0.0 wrote the line, with model scripted-1"
+        f"Session {steps['words']['id']}.1 of agent docwriter@2.0.0 wrote the line, "
+        "with model double/scripted-1, scripted and prompt "
     )
     assert any(told.startswith(session) and "prompt docwriter@" in told for told in stories[2]), stories[2]
     assert any(f"Session {steps['build']['id']}.1 of agent builder@1.0.0" in told for told in stories[1])
@@ -197,7 +198,10 @@ def test_a_receipt_names_everybody_who_took_part_in_rounds(ship: Ship, model: Sc
     known = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["buildDefinition"][
         "internalParameters"
     ]
-    assert known["agents"] == {"builder": "scripted-1", "judge": "scripted-1"}
+    assert known["agents"] == {
+        "builder": "double/scripted-1, scripted",
+        "judge": "double/scripted-1, scripted",
+    }
     assert {name.partition("@")[0] for name in known["prompts"]} == {"builder", "reviewer"}
     assert all(sha.startswith("sha256:") for sha in known["prompts"].values())
     told = lines_by(traced(ship, run["provenance"]["commits"][0]), "src/j.py")

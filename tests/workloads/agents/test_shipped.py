@@ -90,7 +90,8 @@ def test_a_feature_is_planned_built_in_lanes_repaired_reviewed_approved_proposed
     assert "return len(passed)" not in read(ship, "shop/limits.py")
     assert read(ship, "docs/limits.md").startswith("# Limits\n")
     made = ship.box.post("/git/log")["items"][0]["agent_version"]
-    assert made == "builder@1.0.0 (teashop), docwriter@1.0.0 (teashop)"
+    who = "scripted/teashop, scripted"  # whoever served it, and that nobody was asked
+    assert made == f"builder@1.0.0 ({who}), docwriter@1.0.0 ({who})"
     context = ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{id_}/context"))
     assert [(d["kind"], d["name"], d["by"], d["said"]) for d in context["decisions"]][:1] == [
         ("verdict", "review", "reviewer", "approve")

@@ -47,5 +47,5 @@ def test_the_receipt_names_the_prompt_and_the_model(ship: Ship, model: Scripted)
     ]
     assert list(known["prompts"]) == ["builder@1.0.0"]
     assert known["prompts"]["builder@1.0.0"].startswith("sha256:")
-    assert known["agents"] == {"builder": "scripted-1"}
+    assert known["agents"] == {"builder": "double/scripted-1, scripted"}
     assert known["tools"]["write_file"] == "1"

@@ -38,6 +38,7 @@ from .schema import (
     TellIn,
     Told,
 )
+from .telling import model_of
 
 MAX_TEXT: Final = 20_000
 _END: Final = ".yaml"
@@ -159,7 +160,7 @@ def _call(row: Any) -> CallOut:
         ]
         asked = [str(function.get("name")) for function in functions]
     return CallOut(
-        session=row.session, n=row.n, kind=row.kind, name=str(reply.get("model") or row.name), status=row.status,
+        session=row.session, n=row.n, kind=row.kind, name=model_of(reply) or row.name, status=row.status,
         request=row.request, text=text[:MAX_TEXT], asked=asked, label=str(reply.get("label") or ""), usage=row.usage,
         decision=row.decision, begun_at=row.begun_at, ended_at=row.ended_at,
     )  # fmt: skip

@@ -25,7 +25,7 @@ from .files import Files
 from .journal import Entry, Session, Status
 from .limits import Meter
 from .ports import Models, Turn
-from .telling import event_of, told_by_model, told_by_tool, usage_of
+from .telling import credited, event_of, told_by_model, told_by_tool, usage_of
 from .tools import ASK, At, Result, Tool, unknown
 
 T = TypeVar("T")
@@ -63,7 +63,8 @@ class Calls:
         self.meter = Meter(agent.limits)
         self.events: list[dict[str, Any]] = []
         self.turns = 0
-        self.model = ""
+        self.model = ""  # all that answered, the first one first
+        self._models: dict[str, None] = {}
         self._known = {entry.n: entry for entry in entries}
         self._n = 0
         self.below = below
@@ -94,7 +95,8 @@ class Calls:
         if reply is None:
             reply = await self._asked(entry, make())
         self.meter.count_model(reply)
-        self.model = str(reply.get("model") or self.agent.model)
+        self._models[credited(reply, self.agent.model)] = None
+        self.model = " + ".join(self._models)
         self._say(told_by_model(turn, reply))
         return reply
 

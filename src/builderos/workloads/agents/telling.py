@@ -16,6 +16,19 @@ def _short(args: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={str(value)[:80]!r}" for name, value in args.items())[:400]
 
 
+def model_of(reply: Mapping[str, Any]) -> str:
+    """The model that answered, with whoever served it: `provider/model`; empty where the reply names none."""
+    model, provider = str(reply.get("model") or ""), str(reply.get("provider") or "")
+    return f"{provider}/{model}" if model and provider and not model.startswith(f"{provider}/") else model
+
+
+def credited(reply: Mapping[str, Any], otherwise: str) -> str:
+    """The model as commits and receipts name it; what was not live says so: `provider/model, scripted`."""
+    label = reply.get("label")
+    name = model_of(reply) or otherwise
+    return name if label in (None, "", "live") else f"{name}, {label}"
+
+
 def told_by_model(turn: int, reply: Mapping[str, Any]) -> str:
     """The line of the log for a turn of the model."""
     choices: Sequence[Mapping[str, Any]] = reply.get("choices") or ()
@@ -25,9 +38,7 @@ def told_by_model(turn: int, reply: Mapping[str, Any]) -> str:
     asked = [str(function.get("name")) for function in functions]
     label = f" ({reply['label']})" if reply.get("label") not in (None, "live") else ""
     said = str(message.get("content") or "")[:4_000]
-    return (
-        f"[turn {turn}: {reply.get('model', '')}{label}] {said}{' -> ' + ', '.join(asked) if asked else ''}\n"
-    )
+    return f"[turn {turn}: {model_of(reply)}{label}] {said}{' -> ' + ', '.join(asked) if asked else ''}\n"
 
 
 def usage_of(reply: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from builderos.core.unit import Unit
 from builderos.execution.runs import service as runs
 
 from .model import calls, sessions
+from .telling import model_of
 
 FORMAT: Final = "0.1"
 MAX_FILES: Final = 1_000
@@ -53,13 +54,15 @@ class TraceOut(Out):
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """A session that left something else than it found. `model`: `provider/model` as far as it is known."""
+    """A session that left something else than it found. `model`: who answered, as commits name it; `model_id`: the
+    last of them, `provider/model` as far as it is known."""
 
     step_id: str
     number: int
     agent: str
     prompt: str
     model: str
+    model_id: str
     before: str
     after: str
 
@@ -82,7 +85,9 @@ def trace(unit: Unit, body: TraceIn) -> TraceOut:
     line = found.line
     about: dict[str, Any] = {
         "run_id": run_id, "ledger_line": line["seq"] if line is not None else None,
-        "sessions": {one.name: {"agent": one.agent, "prompt": one.prompt} for one in wrote},
+        "sessions": {
+            one.name: {"agent": one.agent, "prompt": one.prompt, "model": one.model} for one in wrote
+        },
         "left_out": written.left_out,
     }  # fmt: skip
     return TraceOut(
@@ -151,16 +156,16 @@ def _wrote(unit: Unit, row: Any) -> Wrote | None:
         return None
     model = str(made.get("model") or "")
     c = calls.c
-    provider = sa.select(c.response["provider"].astext).where(
+    answered = sa.select(c.response["provider"].label("provider"), c.response["model"].label("model")).where(
         c.org_id == unit.org_id, c.step_id == row.step_id, c.session == row.number, c.kind == "model",
-        c.response["provider"].astext.is_not(None),
+        c.response["model"].astext.is_not(None),
     )  # fmt: skip
-    named = unit.execute(provider.order_by(c.n.desc()).limit(1)).scalar_one_or_none()
-    if named and "/" not in model:
-        model = f"{named}/{model}"
+    last = unit.execute(answered.order_by(c.n.desc()).limit(1)).one_or_none()
+    model_id = model_of({"provider": last.provider, "model": last.model}) if last is not None else model
     return Wrote(
-        row.step_id, row.number, str(made["agent"]), str(made["prompt"]), model, row.tree, row.outcome["tree"]
-    )
+        row.step_id, row.number, str(made["agent"]), str(made["prompt"]), model, model_id, row.tree,
+        row.outcome["tree"],
+    )  # fmt: skip
 
 
 # -------------------------------------------------------------------- lines
@@ -272,7 +277,7 @@ def _conversations(
             yield {"contributor": others, "ranges": ranges}
             continue
         prompt = one.prompt.partition("#")[0]
-        model = {"model_id": one.model[:250]} if one.model else {}
+        model = {"model_id": one.model_id[:250]} if one.model_id else {}
         yield {
             "url": f"{address}/v1/steps/{one.step_id}/calls",
             "contributor": {"type": "ai", **model},
