@@ -10,6 +10,7 @@ create table ops.ai_usage (
   request_id text not null,
   actor text not null,
   credential_id text,
+  opened_by text,                          -- of a workspace: who of the organisation opened it
   run_id text,
   step_id text,
   agent text,
@@ -120,10 +121,10 @@ begin
        where k.org_id = r.org_id and k.subject = any (p_subjects)
          and k.subject || '|' || k.period || '|' || k.since = any (keys);
     end if;
-    insert into ops.ai_usage (id, org_id, kind, door, request_id, actor, credential_id, run_id, step_id, agent, prompt,
-        asked, provider, model, label, state, held_tokens, held_cost, budgets, reserved_at, expires_at)
-      values (r.id, r.org_id, r.kind, r.door, r.request_id, r.actor, r.credential_id, r.run_id, r.step_id, r.agent,
-        r.prompt, r.asked, r.provider, r.model, r.label, 'reserved', r.held_tokens, r.held_cost, keys, r.reserved_at,
+    insert into ops.ai_usage (id, org_id, kind, door, request_id, actor, credential_id, opened_by, run_id, step_id, agent,
+        prompt, asked, provider, model, label, state, held_tokens, held_cost, budgets, reserved_at, expires_at)
+      values (r.id, r.org_id, r.kind, r.door, r.request_id, r.actor, r.credential_id, r.opened_by, r.run_id, r.step_id,
+        r.agent, r.prompt, r.asked, r.provider, r.model, r.label, 'reserved', r.held_tokens, r.held_cost, keys, r.reserved_at,
         r.expires_at);
   end loop;
 end $$;

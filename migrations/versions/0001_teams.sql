@@ -88,7 +88,7 @@ create index on ops.sign_ins (org_id, expires_at);
 create index on ops.sign_ins (member_id, created_at);
 
 alter table ops.credentials
-  add column made_by text,                  -- the member who made it, for whomever
+  add column made_by text,                  -- the member, or the local owner, who made it, for whomever
   add column suspended_at timestamptz,                -- stopped by the server itself; an admin lifts it
   add column member_id text references ops.members,   -- on whose behalf it acts: it ends with the membership
   add column session_id text references ops.sessions,
@@ -118,14 +118,14 @@ create function ops.credential(h bytea)
 returns table (id text, org_id text, kind text, actor_id text, actor_name text, profile text, scopes text[], repo_id text,
   sandbox_id text, branch text, sandbox_state text, expires_at timestamptz, revoked_at timestamptz, sandbox_expires_at timestamptz,
   last_active_at timestamptz, member_id text, member_role text, audience text, closing boolean, grants jsonb,
-  session_id text)
+  session_id text, opened_by text)
 language sql stable security definer set search_path = ops, pg_temp as $$
   select c.id, c.org_id, c.kind, c.actor_id, c.actor_name, c.profile, c.scopes, c.repo_id, c.sandbox_id, s.name, s.state,
          c.expires_at, coalesce(c.revoked_at, c.suspended_at, m.removed_at, t.ended_at,
            case when c.kind not in ('personal', 'access', 'cookie') or m.role <> 'org_owner' then o.closing_at end),
          s.expires_at, s.last_active_at, c.member_id, m.role, coalesce(t.audience, ''), o.closing_at is not null,
          case when c.kind in ('personal', 'service', 'access', 'cookie') then ops.grants_held(m.id) end,
-         c.session_id
+         c.session_id, case when c.kind = 'reuse_token' then c.made_by end
   from ops.credentials c
   join ops.orgs o on o.id = c.org_id
   left join ops.sandboxes s on s.id = c.sandbox_id

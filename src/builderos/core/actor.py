@@ -31,7 +31,8 @@ class Actor:
     `repo_id`/`sandbox_id`/`branch` are set where the credential is bound to one sandbox.
     `member_id` is the member of the organisation on whose behalf the credential acts: a workspace token or an API key
     keeps the one who made it. `role` holds in the whole organisation, `grants` where they say. `session_id` is the
-    signed-in session whose credentials follow each other.
+    signed-in session whose credentials follow each other. `opened_by` is set where a workspace acts that somebody known
+    opened: a member's id, or the id of the local owner, who is no member of anything.
     """
 
     role: Role
@@ -47,11 +48,14 @@ class Actor:
     member_id: str | None = None
     grants: tuple[Grant, ...] = ()
     session_id: str | None = None
+    opened_by: str | None = None
 
 
 def is_anonymous(actor: Actor) -> bool:
-    """Whether nobody knows who acts: a workspace that no member of the organisation opened, or no credential at all."""
-    return actor.role == "anonymous" or (actor.role == "sandbox" and actor.member_id is None)
+    """Whether nobody knows who acts: a workspace that neither a member of the organisation nor the local owner opened,
+    or no credential at all.
+    """
+    return actor.role == "anonymous" or (actor.role == "sandbox" and not (actor.member_id or actor.opened_by))
 
 
 def system_actor(org_id: str) -> Actor:

@@ -4883,7 +4883,7 @@ export interface components {
         /**
          * AiUsageRow
          * @description One request. `held_cost` is the most that it could cost, `cost` what it did; `estimated`: the provider did not
-         *     say, and the numbers are the most that it can have been.
+         *     say, and the numbers are the most that it can have been. `opened_by`: whose workspace asked.
          */
         AiUsageRow: {
             /** Actor */
@@ -4930,6 +4930,8 @@ export interface components {
             label: "live" | "recorded" | "scripted";
             /** Model */
             model: string;
+            /** Opened By */
+            opened_by: string | null;
             /** Output Tokens */
             output_tokens: number;
             /** Prompt */

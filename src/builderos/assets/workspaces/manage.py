@@ -178,6 +178,7 @@ def _rotate(unit: Unit, row: sa.Row[Any]) -> TokenOut:
     token = identity.issue(
         unit, "reuse_token", actor_name=row.name, actor_id="act_" + row.id.removeprefix("sbx_"), profile=row.profile,
         repo_id=row.repo_id, sandbox_id=row.id, expires_at=row.expires_at, scopes=tuple(sorted(unit.actor.scopes)),
+        made_by=unit.actor.member_id or identity.opener(unit, row.id),
     )  # fmt: skip
     return TokenOut(
         sandbox_id=row.id, branch=row.name, reuse_token=token.secret, expires_at=row.expires_at,

@@ -110,6 +110,7 @@ def _create(unit: Unit, body: InitFields) -> SandboxOut:
         unit, "reuse_token", actor_name=branch.name, actor_id="act_" + sandbox_id.removeprefix("sbx_"),
         profile="minimal" if unit.settings.token_profile == "minimal" else "standard", repo_id=repo.id,
         sandbox_id=sandbox_id, expires_at=expires_at, scopes=tuple(sorted(unit.actor.scopes)),
+        made_by=identity.opener(unit),
     )  # fmt: skip
     status: TokenStatus = "new" if unit.call.presented in ("none", "valid") else unit.call.presented
     payload = {

@@ -86,6 +86,7 @@ def _row(unit: Unit, wanted: Wanted, held: Reservation) -> dict[str, Any]:
     return {
         "id": held.id, "org_id": unit.org_id, "kind": wanted.kind, "door": wanted.call.door,
         "request_id": wanted.call.request_id, "actor": unit.actor.id, "credential_id": unit.actor.credential_id,
+        "opened_by": unit.actor.opened_by,
         "run_id": about.run_id, "step_id": about.step_id, "agent": about.agent, "prompt": about.prompt,
         "asked": wanted.asked, "provider": wanted.provider, "model": wanted.model, "label": "live",
         "held_tokens": wanted.input + wanted.output, "held_cost": wanted.cost, "reserved_at": unit.now,

@@ -66,7 +66,7 @@ class AiUsageIn(In):
 
 class AiUsageRow(Out):
     """One request. `held_cost` is the most that it could cost, `cost` what it did; `estimated`: the provider did not
-    say, and the numbers are the most that it can have been.
+    say, and the numbers are the most that it can have been. `opened_by`: whose workspace asked.
     """
 
     id: str
@@ -75,6 +75,7 @@ class AiUsageRow(Out):
     door: str
     actor: str
     credential_id: str | None
+    opened_by: str | None
     run_id: str | None
     step_id: str | None
     agent: str | None

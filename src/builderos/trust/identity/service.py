@@ -116,13 +116,13 @@ def authenticate(database: Database, hasher: Hasher, secret: str) -> Found:
     sandbox_state, expires_at, revoked_at, sandbox_expires_at, last_active_at, member_id, member_role = row[
         10:17
     ]
-    closing, grants, session_id = row[18:21]
+    closing, grants, session_id, opened_by = row[18:22]
     actor = Actor(
         role=member_role if kind in OF_MEMBERS else ROLE[kind], id=actor_id, name=actor_name, org_id=org_id,
         profile="closing" if closing else profile, scopes=frozenset(scopes),
         grants=tuple(Grant(*grant) for grant in grants or ()), credential_id=id_,
         repo_id=repo_id, sandbox_id=sandbox_id, branch=branch,
-        member_id=member_id, session_id=session_id,
+        member_id=member_id, session_id=session_id, opened_by=opened_by,
     )  # fmt: skip
     if revoked_at is not None:
         return Found("revoked", None, org_id)
@@ -181,11 +181,12 @@ def issue(
     unit: Unit, kind: CredentialKind, *, actor_name: str, profile: Profile = "standard", scopes: tuple[str, ...] = (),
     actor_id: str | None = None, repo_id: str | None = None, sandbox_id: str | None = None, label: str = "",
     expires_at: datetime | None = None, secret: str | None = None, member_id: str | None = None,
-    session_id: str | None = None,
+    session_id: str | None = None, made_by: str | None = None,
 ) -> NewCredential:  # fmt: skip
     """Make a credential; its secret is in the result and nowhere else.
 
-    It acts on behalf of `member_id`, or of the member who makes it, and ends with that membership.
+    It acts on behalf of `member_id`, or of the member who makes it, and ends with that membership. `made_by`: who is
+    kept as its maker, where that is not this member; of a workspace's token: who opened the workspace (`opener`).
     """
     secret = secret or new_secret(kind)
     id_ = new_id("crd")
@@ -193,9 +194,21 @@ def issue(
         credentials, id=id_, org_id=unit.org_id, kind=kind, hash=unit.get(Hasher)(secret),
         actor_id=actor_id or new_id("act"), actor_name=actor_name, profile=profile, scopes=list(scopes),
         repo_id=repo_id, sandbox_id=sandbox_id, label=label, created_at=unit.now, expires_at=expires_at,
-        member_id=member_id or unit.actor.member_id, made_by=unit.actor.member_id, session_id=session_id,
+        member_id=member_id or unit.actor.member_id, made_by=made_by or unit.actor.member_id, session_id=session_id,
     )  # fmt: skip
     return NewCredential(id_, secret)
+
+
+def opener(unit: Unit, sandbox_id: str | None = None) -> str | None:
+    """Who of the organisation stands for a workspace that the unit's actor opens now, or for `sandbox_id`: a member,
+    or the local owner; None where nobody is known. Whoever gives a stranger a new token did not open the workspace.
+    """
+    actor = unit.actor
+    if sandbox_id is None:
+        return actor.id if actor.role == "owner" else actor.member_id or actor.opened_by
+    c = credentials.c
+    known = sa.select(c.made_by).where(c.sandbox_id == sandbox_id, c.kind == "reuse_token")
+    return unit.execute(known.order_by(c.created_at.desc(), c.id.desc()).limit(1)).scalar_one_or_none()
 
 
 def revoke(unit: Unit, *, credential_id: str | None = None, sandbox_id: str | None = None) -> int:

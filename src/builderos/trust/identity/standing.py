@@ -33,6 +33,7 @@ def standing_in(unit: Unit, actor_id: str, branch: str) -> Actor | None:
             role=_ROLE.get(row.kind, "viewer"), id=row.actor_id, name=row.actor_name, org_id=unit.org_id,
             profile=row.profile, scopes=frozenset(row.scopes), credential_id=row.id, repo_id=row.repo_id,
             sandbox_id=row.sandbox_id, branch=branch if row.sandbox_id else None, member_id=row.member_id,
+            opened_by=row.made_by if row.sandbox_id else None,
         )  # fmt: skip
         found = still(unit, actor)
         if found is not None:
