@@ -153,6 +153,10 @@ class Double(acp.Agent):
                     await ask(session_id=self.session, path=path, **more)
                 except acp.RequestError as error:
                     said.append(str(error.code))
+        try:
+            await self.conn.create_terminal(session_id=self.session, command="id")
+        except acp.RequestError as error:
+            said.append(str(error.code))
         os.unlink(f"{TOP}/etc")
         await self.say(" ".join(said))
 

@@ -84,6 +84,50 @@ def test_an_unknown_tool_and_wrong_arguments_are_told_to_the_model_which_may_do_
     assert told[6] == "Wrote a.txt."
 
 
+def lines_of(ship: Ship, step: Json) -> list[tuple[str, str, str]]:
+    """Type, tool and code of what the ledger has of the calls of a step, the first one first."""
+    found = ship.world.ok(ship.world.as_owner("GET", f"/v1/audit?object={step['id']}"))
+    told = [(line["type"], line["payload"]) for line in found["items"] if line["type"].startswith("tool.")]
+    return [(type_, one["tool"], one.get("code", "")) for type_, one in reversed(told)]
+
+
+def test_what_cannot_even_be_asked_of_the_policy_stands_in_journal_and_ledger_too(
+    ship: Ship, model: Scripted
+) -> None:
+    bad = {"id": "c1", "type": "function", "function": {"name": "write_file", "arguments": "{not json"}}
+    model.lines["evil"] = [
+        use(("promote", {"to": "main" * 5_000})),
+        {"message": {"role": "assistant", "content": None, "tool_calls": [bad]}},
+        use(("read_file", {}), ("list_files", {})),
+        say("Done."),
+    ]
+    step = done(ship, "evil", "")
+    assert step["status"] == "succeeded", step["error"]
+    assert lines_of(ship, step) == [
+        ("tool.refused", "promote", "tool_not_allowed"), ("tool.refused", "write_file", "validation_failed"),
+        ("tool.refused", "read_file", "validation_failed"), ("tool.used", "list_files", ""),
+    ]  # fmt: skip
+    path = f"/v1/steps/{step['id']}/calls"
+    calls = ship.world.ok(ship.world.http.get(path, headers=ship.box.headers))["items"]
+    told = [(call["name"], call["status"], call["text"]) for call in calls if call["kind"] == "tool"]
+    assert [status for _, status, _ in told] == ["refused", "refused", "refused", "done"]
+    assert told[0][2].startswith("tool_not_allowed: there is no tool promote here")
+    assert "no JSON object" in told[1][2]
+    assert "'path' is a required property" in told[2][2]
+    kept = [call["request"]["arguments"] for call in calls if call["status"] == "refused"]
+    assert [len(said) for said in kept] == [2_000, len("{not json"), len("{}")]
+    assert step["usage"]["tool_calls"] == 4
+
+
+def test_a_flood_of_calls_that_fit_nothing_is_ended_by_the_limit_of_calls(
+    ship: Ship, model: Scripted
+) -> None:
+    model.lines["flood"] = [use(*((f"tool_{turn}_{n}", {}) for n in range(50))) for turn in range(9)]
+    step = done(ship, "flood", "limits: {tool_calls: 12}")
+    assert step["error"] == "tool_calls: the agent has made its 12 tool calls"
+    assert (len(lines_of(ship, step)), len(model.asked)) == (12, 1)
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

@@ -19,7 +19,7 @@ from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.vault import service as vault
 
-from . import gate, journal
+from . import gate, journal, outcomes
 from .definition import Agent
 from .files import Files
 from .journal import Entry, Session, Status
@@ -170,6 +170,25 @@ class Calls:
         self._say(told_by_tool(entry))
         return str((entry.response or {}).get("text", ""))
 
+    async def refuse(self, name: str, said: str, problem: Problem) -> None:
+        """Write down a call that is not made, since nobody can tell what it would be: there is no such tool, or its
+        arguments (`said`) do not fit. It counts like any other. Raises `limits.Reached`."""
+        self._n += 1
+        refused = outcomes.misfit(self._n, name, said, problem)
+        entry = self._at(self._n, "tool", refused.digest)
+        if entry is None:
+            self.meter.check_tool(refused.digest, self.tree)
+            word = name if name in self.tools else "unknown"
+            entry = await self._unit(functools.partial(self._write_cleaned, refused), word)
+            self._known[entry.n] = entry
+        self.meter.count_tool(refused.digest, self.tree)
+        self._say(told_by_tool(entry))
+
+    def _write_cleaned(self, entry: Entry, unit: Unit) -> Entry:
+        """What nobody has looked at may hold anything."""
+        clean = {"name": entry.name, "request": dict(entry.request), "response": dict(entry.response or {})}
+        return self._write(unit, replace(entry, **vault.clean(unit, clean)), noted=False)
+
     async def _used(self, n: int, name: str, args: dict[str, Any], digest: str, was: Entry | None) -> Entry:
         self.meter.check_tool(digest, self.tree)
         tool = self.tools.get(name)
@@ -179,7 +198,7 @@ class Calls:
         if tool.name == ASK.name:
             return await self._question(entry, noted=was is not None)
         if tool.once and was is not None and was.status == "begun":
-            return await self._close(entry, _lost(name), noted=True)
+            return await self._close(entry, outcomes.lost(name), noted=True)
         verb = self._inside if tool.inside is not None else self._begin_tool
         try:
             begun = await self._unit(functools.partial(verb, tool, entry, was is not None), name)
@@ -207,9 +226,9 @@ class Calls:
         try:
             result = tool.inside(unit, self._place(entry.n), entry.request)
         except Problem as problem:
-            if tool.rolls_back or problem.code in _PASSING:
+            if tool.rolls_back or problem.code in outcomes.PASSING:
                 raise
-            return self._write(unit, _failed(entry, problem, verdict.rules), noted)
+            return self._write(unit, outcomes.failed(entry, problem, verdict.rules), noted)
         return self._write(unit, self._done(unit, entry, result, verdict.rules), noted)
 
     def _begin_tool(self, tool: Tool, entry: Entry, noted: bool, unit: Unit) -> Entry:
@@ -274,11 +293,11 @@ class Calls:
 
     async def _close(self, entry: Entry, problem: Problem, *, noted: bool) -> Entry:
         """Write down that it was refused, or went wrong: the model is told. Raises what passes by itself."""
-        if problem.code in _PASSING:
+        if problem.code in outcomes.PASSING:
             raise problem
         no = isinstance(problem, policy.Refused | gate.Forbidden) or problem.code == "tool_not_allowed"
         status: Status = "refused" if no else "failed"
-        failed = replace(_failed(entry, problem, _rules_of(problem)), status=status)
+        failed = replace(outcomes.failed(entry, problem, outcomes.rules_of(problem)), status=status)
         return await self._unit(lambda unit: self._write(unit, failed, noted), entry.name)
 
     def _done(self, unit: Unit, entry: Entry, result: Result, rules: Sequence[str]) -> Entry:
@@ -300,7 +319,7 @@ class Calls:
             "call": entry.n, "session": self.session.number, "digest": entry.digest, "outcome": entry.status,
         }  # fmt: skip
         if tool is not None and entry.status != "refused":
-            payload["paths"] = list(_paths(tool, entry.request))
+            payload["paths"] = list(outcomes.paths_of(tool, entry.request))
         if code := (entry.response or {}).get("code"):
             payload["code"] = code
         if self.work.repo_name:
@@ -365,32 +384,3 @@ class Calls:
 
         await self._durable.assured()
         return await self._durable.unit(work)
-
-
-_PASSING: Final = frozenset({"unavailable", "busy", "storage_full"})
-
-
-def _failed(entry: Entry, problem: Problem, rules: Sequence[str]) -> Entry:
-    text = journal.storable(f"{problem.code}: {problem.detail} {problem.hint}".strip())
-    response = {"text": text, "code": problem.code}
-    return replace(entry, status="failed", response=response, decision={"rules": list(rules)})
-
-
-def _lost(name: str) -> Problem:
-    return Problem(
-        "conflict", f"{name} was under way when the server was interrupted: nobody knows whether it was done",
-        hint="Look at what there is before you do it again.",
-    )  # fmt: skip
-
-
-def _rules_of(problem: Problem) -> tuple[str, ...]:
-    if isinstance(problem, policy.Refused):
-        return problem.decision.rules
-    return problem.rules if isinstance(problem, gate.Forbidden) else ()
-
-
-def _paths(tool: Tool, args: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        return tool.paths(args)
-    except Problem:
-        return ()

@@ -1,10 +1,12 @@
 """One prompt to a foreign agent in the Agent Client Protocol (version 1, agentclientprotocol.com), from the client's
 side. Nothing that it says decides: what it asks leave for goes through the gate, and the jail holds it in any case."""
 
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
+from builderos.core.problems import Problem
 from builderos.execution.compute import service as compute
 
 from . import foreign_tools
@@ -19,6 +21,7 @@ _NO_METHOD, _BAD_PARAMS, _REFUSED, _LOG_IN = -32601, -32602, -32000, -32000
 _CANCELLED: Final = {"outcome": {"outcome": "cancelled"}}
 
 UseTool = Callable[[str, Mapping[str, Any]], Awaitable[tuple[bool, str]]]
+Refuse = Callable[[str, str, Problem], Awaitable[None]]
 
 
 class Answered(Reached):
@@ -31,12 +34,14 @@ class Answered(Reached):
 
 class Conversation:
     """`use` asks the gate and does what a tool does: whether it was done, and what it says. It raises what ends the
-    session (`Parked`, `limits.Reached`). `login`: the method by which the agent logs in."""
+    session (`Parked`, `limits.Reached`). `refuse` writes down what cannot even be asked: name, parameters, why.
+    `login`: the method by which the agent logs in."""
 
-    def __init__(self, line: Line, use: UseTool, login: str = "") -> None:
+    def __init__(self, line: Line, use: UseTool, refuse: Refuse, login: str = "") -> None:
         self._line = line
         self._login = login
         self._use = use
+        self._refuse = refuse
         self._id = 0
         self._session = ""
         self._text: list[str] = []
@@ -113,7 +118,8 @@ class Conversation:
         elif method in ("fs/read_text_file", "fs/write_text_file"):
             await self._file(number, method, params)
         else:
-            await self._no(number, _NO_METHOD, f"there is no {method[:100]} here")
+            none = Problem("tool_not_allowed", f"there is no {method[:100]} here", hint="Do without it.")
+            await self._misfit(number, _NO_METHOD, method, params, none)
 
     def _update(self, update: Mapping[str, Any]) -> None:
         kind = str(update.get("sessionUpdate"))[:60]
@@ -153,16 +159,25 @@ class Conversation:
     async def _file(self, number: Any, method: str, params: Mapping[str, Any]) -> None:
         path, content = foreign_tools.inside(params.get("path")), params.get("content")
         writes = method == "fs/write_text_file"
-        if path is None or (writes and not isinstance(content, str)):
-            await self._no(number, _BAD_PARAMS, "no such path in the workspace, or no content")
-            return
         name = foreign_tools.WRITE if writes else foreign_tools.READ
+        if path is None or (writes and not isinstance(content, str)):
+            why = "no such path in the workspace, or no content that is text"
+            bad = Problem("invalid_path", why, hint="Use a path inside the workspace.")
+            await self._misfit(number, _BAD_PARAMS, name, params, bad)
+            return
         done, text = await self._use(name, {"path": path, **({"content": content} if writes else {})})
         if not done:
             await self._no(number, _REFUSED, text)
             return
         result = {} if writes else {"content": _part(text, params.get("line"), params.get("limit"))}
         await self._line.say({"id": number, "result": result})
+
+    async def _misfit(
+        self, number: Any, code: int, name: str, params: Mapping[str, Any], problem: Problem
+    ) -> None:
+        """Say no to what fits nothing here, and have it written down: it counts like what could be asked."""
+        await self._refuse(name, json.dumps(dict(params)), problem)
+        await self._no(number, code, problem.detail)
 
     async def _no(self, number: Any, code: int, why: str) -> None:
         await self._line.say({"id": number, "error": {"code": code, "message": why[:2_000]}})

@@ -159,7 +159,8 @@ async def _talked(
     try:
         async with program.spoken_with(calls.context, order, output) as streams:
             agent = calls.agent
-            talks.append(Conversation(Line(*streams, agent.limits.mistakes), calls.use, agent.harness_login))
+            line = Line(*streams, agent.limits.mistakes)
+            talks.append(Conversation(line, calls.use, calls.refuse, agent.harness_login))
             return await talks[0].prompt(text)
     finally:
         calls.say(output.text())

@@ -1,13 +1,13 @@
 """The loop of an agent on the runtime: its model and its tools are the journal's. Imported when an agent works."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_ai import Agent as Runtime
 from pydantic_ai import ModelRetry, RunContext, StructuredDict, ToolOutput
-from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
@@ -15,10 +15,13 @@ from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_ai.usage import UsageLimits
 
+from builderos.core.problems import Problem
+
+from . import journal
 from .calls import Calls
 from .definition import Agent
 from .gate import MCP
-from .tools import Tool
+from .tools import Tool, unknown
 from .transcript import messages_of, request_of, response_of
 
 _ARGUMENTS: Final[Any] = TypeAdapter(dict[str, Any]).validator
@@ -58,7 +61,10 @@ class JournaledModel(Model[Any]):
             return request_of(told, params, options_of(self._calls.agent))
 
         reply = await self._calls.ask_model(make)
-        return response_of(reply, self._calls.turns)
+        response = response_of(reply, self._calls.turns)
+        for name, said, problem in misfits(self._calls, response):
+            await self._calls.refuse(name, said, problem)  # the runtime tells the model, or gives up
+        return response
 
 
 def options_of(agent: Agent) -> dict[str, Any]:
@@ -104,16 +110,54 @@ class JournaledTools(AbstractToolset[Any]):
     ) -> Any:
         """What the tool says. Arguments that do not fit are told to the model, a limited number of times."""
         del ctx, tool
-        meant = next(one for one in self._calls.tools.values() if one.word == name and not one.hidden)
-        # Schemas of strangers are for the strangers to apply: one that never comes to an end would hold up everybody.
-        fault = fault_of(meant, tool_args) if meant.kind != MCP else ""
-        if fault:
+        meant = _offered(self._calls)[name]
+        if fault := fault_of(meant, tool_args):
             raise ModelRetry(fault)
         return await self._calls.use_tool(meant.name, tool_args)
 
 
+def _offered(calls: Calls) -> dict[str, Tool]:
+    """The tools that the model was told of, by the word for them."""
+    return {tool.word: tool for tool in calls.tools.values() if not tool.hidden}
+
+
+def misfits(calls: Calls, response: ModelResponse) -> Iterator[tuple[str, str, Problem]]:
+    """The calls of a reply that cannot be made: name, arguments as they came, and why."""
+    offered = _offered(calls)
+    for part in response.parts:
+        if not isinstance(part, ToolCallPart) or (
+            part.tool_name == ANSWER and calls.agent.output is not None
+        ):
+            continue
+        said = part.args if isinstance(part.args, str) else part.args_as_json_str()
+        tool = offered.get(part.tool_name)
+        if tool is None:
+            yield part.tool_name, said, unknown(part.tool_name)
+        elif fault := _fault_in(tool, said):
+            yield (
+                tool.name,
+                said,
+                Problem("validation_failed", fault, hint="Send arguments that fit the tool."),
+            )
+
+
+def _fault_in(tool: Tool, said: str) -> str:
+    try:
+        args: dict[str, Any] = _ARGUMENTS.validate_json(said)
+    except ValidationError:
+        return "the arguments are no JSON object"
+    return fault_of(tool, args)
+
+
 def fault_of(tool: Tool, args: Mapping[str, Any]) -> str:
     """Why arguments do not fit a tool; empty where they do."""
+    try:
+        journal.digest_of(tool.name, args)
+    except ValueError:
+        return "arguments: a number is none of JSON's"
+    if tool.kind == MCP:
+        # Schemas of strangers are for the strangers to apply: one that never comes to an end would hold up everybody.
+        return ""
     validator: Any = Draft202012Validator(dict(tool.schema))
     for error in validator.iter_errors(dict(args)):
         where = ".".join(str(part) for part in error.absolute_path) or "arguments"
