@@ -18,14 +18,14 @@ def test_agents_are_listed_and_shown_as_files_that_people_copy(builder: Line) ->
     assert "read_file" in builder.ok("agent", "show", "mason")
 
 
-def test_an_agent_that_may_not_use_a_model_fails_and_says_so(builder: Line) -> None:
+def test_an_agent_whose_model_does_not_exist_fails_and_says_so(builder: Line) -> None:
     builder.write("agents/lost.yaml", OWN.replace("mason", "lost") + "model: nowhere/none\n")
     builder.ok("commit", "agents/lost.yaml", "-m", "Lost")
     done = builder("agent", "run", "lost", "Look around", "--follow")
     assert done.code == 1
     run = builder.json("run", "list", "--limit", "1")["items"][0]
     step = builder.json("run", "show", run["id"])["timeline"]["items"][0]
-    assert "models are for people who signed in" in step["error"]
+    assert "there is no model nowhere/none" in step["error"]
     assert [call["status"] for call in builder.json("agent", "calls", step["id"])["items"]] == ["begun"]
     assert "begun" in builder.ok("agent", "calls", step["id"])
     assert "the next one hears them" in builder.ok("agent", "comment", run["id"], "src/a.py:3", "Why?")

@@ -23,7 +23,10 @@ ai_usage = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     *(_text(name) for name in ("org_id", "kind", "door", "request_id", "actor")),
-    *(_text(name, null=True) for name in ("credential_id", "opened_by", "run_id", "step_id", "agent", "prompt")),
+    *(
+        _text(name, null=True)
+        for name in ("credential_id", "opened_by", "run_id", "step_id", "agent", "prompt")
+    ),
     *(_text(name) for name in ("asked", "provider", "model", "label", "state", "code")),
     sa.Column("estimated", sa.Boolean, nullable=False, server_default=sa.false()),
     *(_count(name) for name in ("held_tokens", "held_cost")),
