@@ -34,7 +34,7 @@ from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.steps import Actions, Gates
-from builderos.core.unit import Call
+from builderos.core.unit import Call, Unit
 from builderos.engine import outbox
 from builderos.engine.durable import Durable
 from builderos.engine.news import News
@@ -42,7 +42,7 @@ from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.service import RUN_WEAK, Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
 from builderos.execution.gateway import service as gateway
-from builderos.execution.gateway.ports import ModelProvider
+from builderos.execution.gateway.ports import Limited, ModelProvider
 from builderos.execution.runs import service as execution
 from builderos.integrations.anthropic.service import AnthropicProvider
 from builderos.integrations.bwrap.service import LocalSandboxes
@@ -234,6 +234,28 @@ def _put_models(context: Context, settings: Settings) -> None:
         )
 
     context.put(gateway.Gateway, gateway.Gateway(context, files, build))
+    context.put(Limited, Limited(_is_run, _is_agent))
+
+
+def _is_run(unit: Unit, run_id: str) -> bool:
+    try:
+        execution.subject(unit, run_id)
+    except Problem:
+        return False
+    return True
+
+
+def _is_agent(unit: Unit, name: str) -> bool:
+    """Whether an agent ships, or lies on a branch that all share."""
+    if name in agents.packs.shipped_names():
+        return True
+    shared = (
+        branch
+        for repo_id in repositories.repository_ids(unit)
+        for branch in repositories.list_branches(unit, repo_id, shared=True)
+        if branch.kind in ("main", "base") and branch.state != "deleted"
+    )
+    return any(workspaces.file_at(unit, one, agents.packs.file_of(name)) is not None for one in shared)
 
 
 def _embedding(settings: Settings) -> Embedding:

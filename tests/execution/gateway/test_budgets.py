@@ -15,6 +15,7 @@ from builderos.execution.gateway.model import ai_usage
 from builderos.execution.gateway.schema import About, ChatIn
 from tests.support.gateways import Models
 from tests.support.upstreams import Reply
+from tests.support.world import make_repository
 
 
 def budget(models: Models, **body: Any) -> None:
@@ -148,3 +149,38 @@ def test_a_row_is_settled_once(models: Models) -> None:
         == 0
     )
     assert models.rows() == [row]
+
+
+def test_a_budget_is_for_what_the_organisation_has(
+    models: Models, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def tried(subject: str) -> Any:
+        body = {"subject": subject, "period": "day", "meter": "tokens", "amount": 5}
+        return models.world.as_owner("POST", "/v1/ai/budgets", json=body)
+
+    folder = tmp_path_factory.mktemp("masons") / "masons"
+    models.world.import_repo(make_repository(folder, {"agents/mason.yaml": "name: mason\n"}), "masons")
+    body = {"slug": "acme", "name": "Acme", "owner_email": "ann@acme.example"}
+    invite = models.world.ok(models.world.as_owner("POST", "/v1/orgs", json=body))["invite_token"]
+    joined = {"invite_token": invite, "name": "Ann"}
+    ann = models.world.ok(models.world.http.post("/v1/invites/accept", json=joined))["access_token"]
+    me = models.world.http.get("/v1/me", headers={"Authorization": f"Bearer {ann}"})
+    foreign = models.world.ok(me)["credential_id"]
+    for subject in (
+        "key:crd_nope",
+        f"key:{foreign}",
+        "run:run_x",
+        "agent:nobody",
+        "agent:..",
+        "agent:mason@1",
+    ):
+        models.world.problem(tried(subject), "not_found")
+    assert models.world.ok(models.world.as_owner("GET", "/v1/ai/budgets"))["items"] == []
+    own = models.world.ok(models.world.as_owner("GET", "/v1/me"))["credential_id"]
+    for subject in (f"key:{own}", "agent:mason", "agent:builder"):
+        models.world.ok(tried(subject))
+    gone = models.world.ok(
+        models.world.as_owner("POST", "/v1/api-keys", json={"label": "x", "scopes": ["read"]})
+    )
+    models.world.ok(models.world.as_owner("DELETE", f"/v1/api-keys/{gone['id']}"))
+    models.world.problem(tried(f"key:{gone['id']}"), "not_found")

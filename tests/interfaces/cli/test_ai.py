@@ -15,8 +15,10 @@ def test_models_usage_and_budgets_are_shown_and_set(builder: Line) -> None:
     assert "scripts/*" in builder.ok("ai", "models", "--as", "owner")
     assert "No model was asked" in builder("ai", "usage", "--as", "owner").err
     assert builder.json("ai", "requests", "--as", "owner")["items"] == []
-    made = builder.json("ai", "limit", "agent:cli", "month", "cost", "25", "--as", "owner")["items"]
-    assert [(b["amount"], b["meter"]) for b in made if b["subject"] == "agent:cli"] == [(25.0, "cost")]
-    assert "agent:cli" in builder.ok("ai", "budgets", "--as", "owner")
-    assert "agent:cli" not in builder.ok("ai", "limit", "agent:cli", "month", "cost", "--as", "owner")
+    nobody = builder("ai", "limit", "agent:nobody", "month", "cost", "25", "--as", "owner")
+    assert "there is no such agent" in nobody.out + nobody.err
+    made = builder.json("ai", "limit", "agent:tester", "month", "cost", "25", "--as", "owner")["items"]
+    assert [(b["amount"], b["meter"]) for b in made if b["subject"] == "agent:tester"] == [(25.0, "cost")]
+    assert "agent:tester" in builder.ok("ai", "budgets", "--as", "owner")
+    assert "agent:tester" not in builder.ok("ai", "limit", "agent:tester", "month", "cost", "--as", "owner")
     assert builder("ai", "limit", "nobody", "month", "cost", "1", "--as", "owner").code != 0

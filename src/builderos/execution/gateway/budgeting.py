@@ -15,12 +15,14 @@ from sqlalchemy.dialects.postgresql import insert
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Name, Out, WriteIn
 from builderos.core.unit import Unit
+from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 from builderos.trust.quotas import service as quotas
 
 from .gateway import Gateway
 from .model import ai_budgets, ai_counters, ai_usage
+from .ports import Limited
 from .schema import NANO
 
 Period = Literal["day", "month", "total"]
@@ -100,7 +102,9 @@ def listed(unit: Unit, _body: AiBudgetListIn) -> AiBudgetList:
 
 
 def put(unit: Unit, body: AiBudgetIn) -> AiBudgetList:
-    """Set a budget, or take it away. Raises `not_found` for one that is not there, `validation_failed`."""
+    """Set a budget, or take it away. Raises `not_found` for one that is not there, and for a key, a run or
+    an agent that is not; `validation_failed`.
+    """
     decision = policy.require(unit, "budget.write", policy.org_resource(unit))
     c = ai_budgets.c
     if body.amount is None:
@@ -111,6 +115,7 @@ def put(unit: Unit, body: AiBudgetIn) -> AiBudgetList:
         amount = round(body.amount * NANO) if body.meter == "cost" else round(body.amount)
         if amount < 1:
             raise Problem("validation_failed", "the amount is too small", hint="Send at least one token.")
+        _is_there(unit, body.subject)
         if unit.execute(sa.select(sa.func.count()).select_from(ai_budgets)).scalar_one() >= _MOST:
             raise Problem(
                 "quota_exceeded",
@@ -133,6 +138,26 @@ def put(unit: Unit, body: AiBudgetIn) -> AiBudgetList:
         rules=decision.rules,
     )
     return _all(unit)
+
+
+def _is_there(unit: Unit, subject: str) -> None:
+    """A budget that guards nothing would say nothing of it. Raises `not_found`."""
+    kind, _, name = subject.partition(":")
+    known = unit.get(Limited)
+    if kind == "key" and not identity.is_live(unit, name):
+        raise Problem(
+            "not_found",
+            "there is no such key",
+            hint="A key is named by its id: see GET /v1/api-keys, /v1/me.",
+        )
+    if kind == "run" and not known.run(unit, name):
+        raise Problem("not_found", "there is no such run", hint="List the runs first.")
+    asked = sa.select(ai_usage.c.id).where(ai_usage.c.agent == name).limit(1)
+    if kind == "agent" and not known.agent(unit, name) and unit.execute(asked).one_or_none() is None:
+        raise Problem(
+            "not_found", "there is no such agent",
+            hint="An agent ships, lies in agents/ on a branch that all share, or has asked a model before.",
+        )  # fmt: skip
 
 
 def _count_past(unit: Unit, body: AiBudgetIn) -> None:

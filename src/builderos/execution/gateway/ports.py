@@ -1,8 +1,10 @@
 """What every provider of models does: it takes OpenAI's JSON and gives OpenAI's bytes, whatever it speaks itself."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from builderos.core.unit import Unit
 
 from .schema import About, Json, Kind, Label
 
@@ -52,6 +54,16 @@ class Answer(Protocol):
     def close(self) -> None:
         """Let go of it; may be called more than once."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What a budget can be for and who knows whether it is there: `run(unit, id)`, `agent(unit, name)`, of the unit's
+    organisation.
+    """
+
+    run: Callable[[Unit, str], bool]
+    agent: Callable[[Unit, str], bool]
 
 
 class ModelProvider(Protocol):

@@ -223,6 +223,13 @@ def revoke(unit: Unit, *, credential_id: str | None = None, sandbox_id: str | No
     return unit.execute(wanted).rowcount
 
 
+def is_live(unit: Unit, credential_id: str) -> bool:
+    """Whether the unit's organisation has this credential, and has not revoked it."""
+    c = credentials.c
+    found = sa.select(c.id).where(c.id == credential_id, c.revoked_at.is_(None))
+    return unit.execute(found).one_or_none() is not None
+
+
 def suspend(unit: Unit, credential_id: str, *, lift: bool = False) -> str | None:
     """Stop a credential until somebody lifts that, or lift it; returns its kind, None where nothing changed."""
     c = credentials.c
