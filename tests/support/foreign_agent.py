@@ -153,10 +153,14 @@ class Double(acp.Agent):
                     await ask(session_id=self.session, path=path, **more)
                 except acp.RequestError as error:
                     said.append(str(error.code))
-        try:
-            await self.conn.create_terminal(session_id=self.session, command="id")
-        except acp.RequestError as error:
-            said.append(str(error.code))
+        for unheard in (
+            self.conn.write_text_file(session_id=self.session, path=f"{TOP}/odd.txt", content="a\0b"),
+            self.conn.create_terminal(session_id=self.session, command="id"),
+        ):
+            try:
+                await unheard
+            except acp.RequestError as error:
+                said.append(str(error.code))
         os.unlink(f"{TOP}/etc")
         await self.say(" ".join(said))
 

@@ -84,6 +84,28 @@ def test_an_unknown_tool_and_wrong_arguments_are_told_to_the_model_which_may_do_
     assert told[6] == "Wrote a.txt."
 
 
+def test_a_path_that_cannot_be_is_told_to_the_model_and_makes_no_file_of_another_name(
+    ship: Ship, model: Scripted
+) -> None:
+    paths = ("a\0b.txt", "c\x01d.txt", "e\u202ef.txt", "g\nh.txt")
+    model.lines["odd"] = [
+        *(use(("write_file", {"path": path, "content": "x"})) for path in paths),
+        use(("write_file", {"path": "ok.txt", "content": "with\0inside"})),
+        use(("read_file", {"path": "README.md\0"})),
+        use(("list_files", {})),
+        say("Done."),
+    ]
+    step = done(ship, "odd", "limits: {mistakes: 9}")
+    assert step["status"] == "succeeded", step["error"]
+    last = model.requests("odd")[-1]["messages"]
+    told = [message["content"] for message in last if message["role"] == "tool"]
+    assert "'path' holds NUL" in told[0]
+    assert all(text.startswith("invalid_path") for text in told[1:4]), told
+    assert "'content' holds NUL" in told[4]
+    assert "'path' holds NUL" in told[5]
+    assert "txt" not in told[6]
+
+
 def lines_of(ship: Ship, step: Json) -> list[tuple[str, str, str]]:
     """Type, tool and code of what the ledger has of the calls of a step, the first one first."""
     found = ship.world.ok(ship.world.as_owner("GET", f"/v1/audit?object={step['id']}"))

@@ -160,7 +160,7 @@ class Conversation:
         path, content = foreign_tools.inside(params.get("path")), params.get("content")
         writes = method == "fs/write_text_file"
         name = foreign_tools.WRITE if writes else foreign_tools.READ
-        if path is None or (writes and not isinstance(content, str)):
+        if path is None or (writes and not _is_text(content)):
             why = "no such path in the workspace, or no content that is text"
             bad = Problem("invalid_path", why, hint="Use a path inside the workspace.")
             await self._misfit(number, _BAD_PARAMS, name, params, bad)
@@ -189,6 +189,10 @@ def _option(options: object, kind: str) -> str | None:
         if option.get("kind") == kind:
             return str(option.get("optionId"))
     return None
+
+
+def _is_text(content: object) -> bool:
+    return isinstance(content, str) and "\0" not in content
 
 
 def _part(text: str, line: object, limit: object) -> str:

@@ -151,6 +151,9 @@ def _fault_in(tool: Tool, said: str) -> str:
 
 def fault_of(tool: Tool, args: Mapping[str, Any]) -> str:
     """Why arguments do not fit a tool; empty where they do."""
+    for name, value in args.items():
+        if journal.storable({name: value}) != {name: value}:  # a path would be another one without it
+            return f"{name[:100]!r} holds NUL, or half a character, which no path and no text has here"
     try:
         journal.digest_of(tool.name, args)
     except ValueError:
