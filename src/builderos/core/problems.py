@@ -63,6 +63,13 @@ class Problem(Exception):
         self.retry_after_s = retry_after_s
         self.extra = extra
 
+    @property
+    def told(self) -> str:
+        """What happened and what to do next, as sentences in one line."""
+        detail = self.detail.strip()
+        ended = detail if not self.hint or detail.endswith((".", "!", "?", ":")) else f"{detail}."
+        return f"{ended} {self.hint}".strip()
+
     def as_dict(self, request_id: str) -> dict[str, Any]:
         """The problem+json body."""
         body: dict[str, Any] = {

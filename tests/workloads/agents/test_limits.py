@@ -151,21 +151,22 @@ def test_a_flood_of_calls_that_fit_nothing_is_ended_by_the_limit_of_calls(
 
 
 @pytest.mark.parametrize(
-    "garbage",
+    ("garbage", "why"),
     [
-        {"message": {"role": "assistant", "content": ""}},
-        {"message": {"role": "assistant", "content": None, "tool_calls": []}},
-        {},
-        use(("no_such_tool", {})),
+        ({"message": {"role": "assistant", "content": ""}}, "it says nothing"),
+        ({"message": {"role": "assistant", "content": None, "tool_calls": []}}, "it says nothing"),
+        ({}, "it says nothing"),
+        (use(("no_such_tool", {})), "there is no tool no_such_tool here"),
+        (use(("read_file", {})), "arguments: 'path' is a required property"),
     ],
 )
 def test_a_model_that_never_says_anything_usable_fails_the_step(
-    ship: Ship, model: Scripted, garbage: Json
+    ship: Ship, model: Scripted, garbage: Json, why: str
 ) -> None:
     model.lines["mute"] = forever(garbage)
     step = done(ship, "mute", "limits: {mistakes: 2}")
     assert (step["status"], step["reason"]) == ("failed", "problem")
-    assert step["error"].startswith("mistakes: the model gives no usable answer")
+    assert step["error"] == f"mistakes: the model gives no usable answer: {why}"
     assert len(model.asked) <= 4
 
 
@@ -176,7 +177,7 @@ def test_a_refusal_of_the_gateway_ends_the_step_with_its_reason(ship: Ship, mode
     model.lines["poor"] = [no]
     step = done(ship, "poor", "")
     assert (step["status"], step["reason"]) == ("failed", "budget")
-    assert "the budget of the month is used up" in step["error"]
+    assert step["error"] == "the budget of the month is used up. Raise it."
 
 
 def test_a_provider_that_is_down_is_asked_again_and_what_was_paid_stays(ship: Ship, model: Scripted) -> None:

@@ -62,8 +62,7 @@ def failure(problem: Problem) -> Done:
         # The database was away: nobody knows how far the attempt came, and it is not the step's fault.
         return Done("failed", "lost", problem.detail)
     reason = _REASONS.get(problem.code, "problem")
-    text = f"{problem.detail} {problem.hint}".strip()
-    return Done("failed", reason, text, retry=problem.code in _AGAIN, result=_told(problem))
+    return Done("failed", reason, problem.told, retry=problem.code in _AGAIN, result=_told(problem))
 
 
 def _told(problem: Problem) -> dict[str, str]:

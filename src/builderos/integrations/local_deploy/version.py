@@ -116,7 +116,7 @@ class Version:
             await self._up()
             why = await self._became_well()
         except Problem as problem:
-            why = f"{problem.detail} {problem.hint}".strip()
+            why = problem.told
         except OSError as error:
             why = f"it could not be started: {error}"
         if why:

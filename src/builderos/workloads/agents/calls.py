@@ -63,6 +63,8 @@ class Calls:
         self.meter = Meter(agent.limits)
         self.events: list[dict[str, Any]] = []
         self.turns = 0
+        self.reply: Mapping[str, Any] = {}  # the latest one
+        self.misfit = ""  # what was wrong with the last call in it
         self.model = ""  # all that answered, the first one first
         self._models: dict[str, None] = {}
         self._known = {entry.n: entry for entry in entries}
@@ -94,6 +96,7 @@ class Calls:
         reply = entry.response
         if reply is None:
             reply = await self._asked(entry, make())
+        self.reply, self.misfit = reply, ""
         self.meter.count_model(reply)
         self._models[credited(reply, self.agent.model)] = None
         self.model = " + ".join(self._models)
@@ -174,6 +177,7 @@ class Calls:
         """Write down a call that is not made, since nobody can tell what it would be: there is no such tool, or its
         arguments (`said`) do not fit. It counts like any other. Raises `limits.Reached`."""
         self._n += 1
+        self.misfit = problem.detail
         refused = outcomes.misfit(self._n, name, said, problem)
         entry = self._at(self._n, "tool", refused.digest)
         if entry is None:

@@ -18,7 +18,7 @@ MOST_NAME: Final = 100
 
 def failed(entry: Entry, problem: Problem, rules: Sequence[str]) -> Entry:
     """A call that went wrong."""
-    text = journal.storable(f"{problem.code}: {problem.detail} {problem.hint}".strip())
+    text = journal.storable(f"{problem.code}: {problem.told}")
     response = {"text": text, "code": problem.code}
     return replace(entry, status="failed", response=response, decision={"rules": list(rules)})
 
@@ -32,6 +32,25 @@ def misfit(n: int, name: str, said: str, problem: Problem) -> Entry:
     return replace(
         failed(Entry(n, "tool", name[:MOST_NAME], digest, shown, "begun"), problem, ()), status="refused"
     )
+
+
+def unusable(reply: Mapping[str, Any], misfit: str, answer: str) -> str:
+    """Why the latest reply of a model is of no use. `misfit`: what was wrong with its last call; `answer`: the tool by
+    which it has to answer, where it has to."""
+    choice: Mapping[str, Any] = next(iter(reply.get("choices") or ()), {})
+    message: Mapping[str, Any] = choice.get("message") or {}
+    asked: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
+    if choice.get("finish_reason") == "length":
+        return "its reply was cut off: it is longer than reply_tokens allows"
+    if choice.get("finish_reason") == "content_filter":
+        return "its provider holds the reply back"
+    if misfit:
+        return misfit
+    if answer in [(call.get("function") or {}).get("name") for call in asked]:
+        return f"what it gives to {answer} is no JSON object"
+    if message.get("content"):
+        return f"it answers in text in place of {answer}" if answer else "its text is no answer"
+    return "it says nothing"
 
 
 def lost(name: str) -> Problem:

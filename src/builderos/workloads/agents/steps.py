@@ -20,7 +20,7 @@ from builderos.engine.durable import Durable
 from builderos.execution.runs import service as runs
 from builderos.trust.vault import service as vault
 
-from . import foreign, journal, mcp_servers, mcp_tools, packs, recalling
+from . import foreign, journal, mcp_servers, mcp_tools, outcomes, packs, recalling
 from .calls import ASKED, Calls, Parked
 from .definition import Agent, agent_of
 from .foreign import ForeignCalls
@@ -98,7 +98,7 @@ async def _made(calls: Calls, lines: Lines) -> Done:
         reason = "budget" if problem.code in ("budget_exceeded", "credits_exhausted") else "problem"
         if problem.code in ("policy_denied", "token_invalid", "tool_not_allowed"):
             reason = "policy"
-        return await _close(calls, _failure(calls, reason, f"{problem.detail} {problem.hint}".strip()))
+        return await _close(calls, _failure(calls, reason, problem.told))
 
 
 async def _watched(calls: Calls, lines: Lines) -> Done:
@@ -117,13 +117,14 @@ async def _answered(calls: Calls, lines: Lines) -> Any:
         return await foreign.work(calls, f"{text}\n\n{task}")
     from pydantic_ai.exceptions import UnexpectedModelBehavior
 
-    from .loop import work
+    from .loop import ANSWER, work
 
     await mcp_tools.offer(calls, lines)
     try:
         return await work(calls, text, task)
     except UnexpectedModelBehavior as error:
-        raise Reached("mistakes", f"the model gives no usable answer: {error}"[:500]) from error
+        why = outcomes.unusable(calls.reply, calls.misfit, ANSWER if calls.agent.output is not None else "")
+        raise Reached("mistakes", f"the model gives no usable answer: {why}"[:500]) from error
 
 
 async def _ended(calls: Calls, answer: Any) -> Done:
