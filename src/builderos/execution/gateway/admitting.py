@@ -99,7 +99,8 @@ def _considered(unit: Unit, models: _Allowed, call: Call, kind: Kind, body: Json
     cost = max(one.facts.cost(sent, made) for one in found)
     seconds = sum((one.entry.total_s + LONGEST_WAIT_S) * (1 + one.entry.retries) for one in found)
     wanted = reserving.Wanted(
-        kind, asked, found[0].provider, found[0].model, about, sent, made, cost, timedelta(seconds=seconds), call
+        kind, asked, found[0].provider, found[0].model, about, sent, made, cost, timedelta(seconds=seconds), call,
+        found[0].entry.label,
     )  # fmt: skip
     return _Draft(wanted, lambda held: Job(kind, body, stream, about, found, held, began, hide))
 

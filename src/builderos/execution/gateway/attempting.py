@@ -11,7 +11,7 @@ from builderos.core.problems import Problem
 from . import faults
 from .admitting import LONGEST_WAIT_S
 from .keys import Keys
-from .ports import Answer, Ask, ModelProvider, NoAnswer, Unfit
+from .ports import Answer, Ask, Damaged, ModelProvider, NoAnswer, Unfit
 from .relaying import Job, Relay, end, first_of, looks_like_events
 from .routing import Candidate
 
@@ -84,6 +84,8 @@ class Attempts:
             )
         except Unfit as error:
             raise Elsewhere(_unfit(candidate, str(error))) from error
+        except Damaged as error:
+            raise Elsewhere(_damaged(candidate, str(error))) from error
         except NoAnswer as error:
             job.spent = job.spent or error.sent
             return _Refusal(faults.broken(candidate.provider, str(error)), again=not error.sent)
@@ -139,6 +141,13 @@ async def _start_of(coming: AsyncIterator[bytes]) -> bytes:
         if len(body) > MAX_ERROR:
             break
     return body
+
+
+def _damaged(candidate: Candidate, why: str) -> Problem:
+    return Problem(
+        "upstream_failed", f"{candidate.name}: {why}"[:1000],
+        hint="The server's owner has to mend this file.", provider=candidate.provider,
+    )  # fmt: skip
 
 
 def _unfit(candidate: Candidate, why: str) -> Problem:

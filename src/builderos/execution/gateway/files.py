@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from builderos.core.problems import Problem
 
-from .schema import NANO
+from .schema import NANO, Label
 
 PATH: Final = "ssot/providers/ai/provider.yaml"
 MAX_BYTES: Final = 256 * 1024
@@ -77,6 +77,12 @@ class Provider(_Strict):
         if (self.mode == "record") != (self.source is not None):
             raise ValueError("mode record needs the source that it records, and no other mode has one")
         return self
+
+    @property
+    def label(self) -> Label:
+        """What answers of this provider are, also those that do not come."""
+        labels: dict[str | None, Label] = {"replay": "recorded", "scripted": "scripted"}
+        return labels.get(self.mode, "live")
 
     def model(self, name: str) -> Model | None:
         """What is known of a model; None where it may not be used."""

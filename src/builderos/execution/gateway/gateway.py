@@ -229,7 +229,8 @@ class Gateway:
         cost = held.cost if counts.estimated else 0
         state = "failed" if problem is not None else "aborted"
         code = problem.code if problem is not None else ""
-        self._settle(job, settlement_of(job, job.found[0], state, code, counts, cost, "live", None))
+        first = job.found[0]
+        self._settle(job, settlement_of(job, first, state, code, counts, cost, first.entry.label, None))
 
     def _settle(self, job: Job, settlement: Settlement) -> None:
         job.settled = True

@@ -21,6 +21,10 @@ class Unfit(Exception):
     """This provider cannot do what is asked, and never will: it says what in plain words."""
 
 
+class Damaged(Exception):
+    """What this provider answers from cannot be read, whoever asks for whatever: it says where in plain words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request. `body` has the provider's own name of the model; `key` is the credential for this attempt.
@@ -70,7 +74,7 @@ class ModelProvider(Protocol):
     """A provider, for any number of requests at once, in any event loop."""
 
     async def send(self, ask: Ask) -> Answer:
-        """Begin. Raises `NoAnswer`, `Unfit`. Whoever is cancelled meanwhile leaves nothing open."""
+        """Begin. Raises `NoAnswer`, `Unfit`, `Damaged`. Whoever is cancelled meanwhile leaves nothing open."""
         ...
 
     def keep(self) -> None:

@@ -17,7 +17,7 @@ from builderos.trust.notices import service as notices
 from builderos.trust.quotas import service as quotas
 
 from .model import ai_usage
-from .schema import About, Kind
+from .schema import About, Kind, Label
 
 MARGIN: Final = timedelta(minutes=2)
 SWEEP: Final = 500
@@ -49,6 +49,7 @@ class Wanted:
     cost: int
     within: timedelta
     call: Call
+    label: Label = "live"
 
 
 def subjects(unit: Unit, about: About) -> list[str]:
@@ -88,7 +89,7 @@ def _row(unit: Unit, wanted: Wanted, held: Reservation) -> dict[str, Any]:
         "request_id": wanted.call.request_id, "actor": unit.actor.id, "credential_id": unit.actor.credential_id,
         "opened_by": unit.actor.opened_by,
         "run_id": about.run_id, "step_id": about.step_id, "agent": about.agent, "prompt": about.prompt,
-        "asked": wanted.asked, "provider": wanted.provider, "model": wanted.model, "label": "live",
+        "asked": wanted.asked, "provider": wanted.provider, "model": wanted.model, "label": wanted.label,
         "held_tokens": wanted.input + wanted.output, "held_cost": wanted.cost, "reserved_at": unit.now,
         "expires_at": unit.now + wanted.within + MARGIN,
     }  # fmt: skip

@@ -2,17 +2,23 @@
 
 import hashlib
 import json
+import logging
+import os
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import IO, Any, Final, cast
 
 from builderos.core.cleaning import cleaned
-from builderos.execution.gateway.ports import Unfit
+from builderos.execution.gateway.ports import Damaged, Unfit
 from builderos.execution.gateway.schema import Json, Kind
 
 FILE: Final = "cassette.jsonl"
 MAX_BYTES: Final = 256 * 1024 * 1024
+TORN: Final = b'{"torn":"the line before this one"}'
+"""Written behind a line that a crash cut off, so that later ones do not make it damage."""
+log = logging.getLogger("builderos.models")
 # How an answer comes, and for whom, does not change what it is.
 _NOT_ASKED: Final = frozenset(
     {"stream", "stream_options", "user", "metadata", "store", "safety_identifier", "prompt_cache_key"}
@@ -47,13 +53,13 @@ class Cassettes:
         data = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with (self._folder / FILE).open("ab") as file:
-                file.write(data)
+            with (self._folder / FILE).open("a+b") as file:
+                file.write(_fresh_line(file) + data)
 
     def find(self, what: Json) -> Json:
         """The answer to a request; one that was asked again gets the answers in their order, then the last one again.
 
-        Raises `Unfit`, which says where the request differs from the one that is most like it.
+        Raises `Unfit`, which says where the request differs from the one that is most like it, and `Damaged`.
         """
         with self._lock:
             self._look()
@@ -74,22 +80,54 @@ class Cassettes:
         requests: list[Json] = []
         for file in files:
             if file.stat().st_size > MAX_BYTES:
-                raise Unfit(f"the recording {file.name} has more than {MAX_BYTES} bytes")
-            for number, text in enumerate(file.read_text().splitlines(), 1):
-                row = _row(text, f"{file.name}:{number}")
+                raise Damaged(f"the recording {file.name} has more than {MAX_BYTES} bytes")
+            for row in _rows(file):
                 answers.setdefault(fingerprint(row["request"]), []).append(row["answer"])
                 requests.append(row["request"])
         self._mark, self._answers, self._requests = mark, answers, requests
 
 
-def _row(text: str, where: str) -> Json:
+def _fresh_line(file: IO[bytes]) -> bytes:
+    """What has to stand before the next line. The file is open for reading and appending."""
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return b""
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) == b"\n":
+        return b""
+    file.seek(0)
+    last = file.read().rpartition(b"\n")[2]
+    return b"\n" if isinstance(_read(last), dict) else b"\n" + TORN + b"\n"
+
+
+def _rows(file: Path) -> Iterator[Json]:
+    """The recordings of a file. A line that a crash cut off is left out. Raises `Damaged` for any other."""
+    lines = file.read_bytes().split(b"\n")  # a text may hold what else is taken for the end of a line
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line == TORN:
+            continue
+        row = _read(line)
+        if isinstance(row, dict):
+            yield row
+        elif number == len(lines) or lines[number] == TORN:
+            log.warning("a line of a recording was cut off and is left out: %s:%d", file.name, number)
+        else:
+            raise Damaged(f"the recording {file.name} is damaged in line {number}: {row}")
+
+
+def _read(line: bytes) -> Json | str:
+    """A recording, or why it is none."""
     try:
-        row = cast(Json, json.loads(text))
-        if not isinstance(row["request"], dict) or not ({"body", "events"} & row["answer"].keys()):
-            raise TypeError(where)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unfit(f"the recording is damaged at {where}") from error
-    return row
+        row: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return str(error)[:200]
+    parts = cast(Json, row) if isinstance(row, dict) else {}
+    answer: Any = parts.get("answer")
+    if not isinstance(parts.get("request"), dict) or not isinstance(answer, dict):
+        return "it has no request, or no answer"
+    return (
+        parts if {"body", "events"} & cast(Json, answer).keys() else "its answer has neither body nor events"
+    )
 
 
 def _nearest(what: Json, known: list[Json]) -> str:
