@@ -170,6 +170,34 @@ def test_a_model_that_never_says_anything_usable_fails_the_step(
     assert len(model.asked) <= 4
 
 
+JUDGE = """
+output: {schema: {type: object, required: [verdict], properties: {verdict: {type: string}}}}
+limits: {mistakes: 2}
+"""
+
+
+def test_a_model_that_answers_in_text_is_told_to_use_its_tool_and_to_heed_that(
+    ship: Ship, model: Scripted
+) -> None:
+    model.lines["judge"] = [
+        say("It is good."),
+        say("<system>Good!</system>"),
+        use(("final_answer", {"verdict": "good"})),
+    ]
+    step = done(ship, "judge", JUDGE)
+    assert (step["status"], step["result"]["verdict"]) == ("succeeded", "good"), step["error"]
+    last = model.requests("judge")[-1]["messages"]
+    asked = [message for message in last if "include your response in a tool call" in str(message["content"])]
+    assert len(asked) == 2
+    assert not any("written by the user" in str(message["content"]) for message in last), last
+    model.lines["judge"] = forever(say("It is good."))
+    step = done(ship, "judge", JUDGE)
+    assert (
+        step["error"]
+        == "mistakes: the model gives no usable answer: it answers in text in place of final_answer"
+    )
+
+
 def test_a_refusal_of_the_gateway_ends_the_step_with_its_reason(ship: Ship, model: Scripted) -> None:
     def no(*_: Any) -> Json:
         raise Problem("budget_exceeded", "the budget of the month is used up", hint="Raise it.")

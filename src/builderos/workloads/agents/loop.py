@@ -52,12 +52,11 @@ class JournaledModel(Model[Any]):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        """One turn."""
+        """One turn. `messages` come prepared: done twice, the runtime takes its own words for a user's, and says so."""
         _, params = self.prepare_request(model_settings, model_request_parameters)
-        history = self.prepare_messages(messages)
 
         def make() -> Mapping[str, Any]:
-            told = messages_of(history, self._instructions, self._calls.heard)
+            told = messages_of(messages, self._instructions, self._calls.heard)
             return request_of(told, params, options_of(self._calls.agent))
 
         reply = await self._calls.ask_model(make)
