@@ -37,16 +37,18 @@ def misfit(n: int, name: str, said: str, problem: Problem) -> Entry:
 def unusable(reply: Mapping[str, Any], misfit: str, answer: str) -> str:
     """Why the latest reply of a model is of no use. `misfit`: what was wrong with its last call; `answer`: the tool by
     which it has to answer, where it has to."""
-    choice: Mapping[str, Any] = next(iter(reply.get("choices") or ()), {})
+    choices: Sequence[Mapping[str, Any]] = reply.get("choices") or ()
+    choice: Mapping[str, Any] = choices[0] if choices else {}
     message: Mapping[str, Any] = choice.get("message") or {}
-    asked: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
+    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
+    functions: list[Mapping[str, Any]] = [call.get("function") or {} for call in calls]
     if choice.get("finish_reason") == "length":
         return "its reply was cut off: it is longer than reply_tokens allows"
     if choice.get("finish_reason") == "content_filter":
         return "its provider holds the reply back"
     if misfit:
         return misfit
-    if answer in [(call.get("function") or {}).get("name") for call in asked]:
+    if answer in [function.get("name") for function in functions]:
         return f"what it gives to {answer} is no JSON object"
     if message.get("content"):
         return f"it answers in text in place of {answer}" if answer else "its text is no answer"
