@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
+import httpx2
 import hypothesis.strategies as st
 import pytest
 import schemathesis
@@ -99,13 +100,21 @@ def one_call(asked: Asked, name: str, role: str, case: Any, chosen: set[str]) ->
         aim(case, asked.known(name), chosen)
     if name == "importRepo" and isinstance(case.body, dict) and ":" in str(case.body.get("source")):
         case.body["source"] = str(asked.grounds.source)  # no test asks another machine
+    if name == "followAll" and (case.query or {}).get("stream", True) in (True, "true", "1"):
+        case.query = {
+            **(case.query or {}),
+            "stream": False,
+        }  # a stream of real topics goes on until the server ends
     token = asked.token(role)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     sent = case.as_transport_kwargs(base_url="http://127.0.0.1", headers=headers)
-    response = asked.world.http.request(
-        sent["method"], sent["url"], params=sent.get("params"), json=sent.get("json"), content=sent.get("data"),
-        headers=dict(sent["headers"]),
-    )  # fmt: skip
+    try:
+        response = asked.world.http.request(
+            sent["method"], sent["url"], params=sent.get("params"), json=sent.get("json"), content=sent.get("data"),
+            headers=dict(sent["headers"]),
+        )  # fmt: skip
+    except httpx2.InvalidURL:  # longer than what this client makes an address of: nothing was asked
+        return
     case.validate_response(schemathesis.Response.from_any(response), checks=list(CHECKS))
     if response.status_code < 300 and case.operation.method.upper() != "GET":
         asked.renew()
