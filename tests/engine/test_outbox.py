@@ -29,7 +29,7 @@ def test_a_message_is_delivered_as_soon_as_its_unit_is_durable(
     it.handlers.enrol("note", it.note)
     it.run()
     say(it, "a", "b")
-    until(lambda: it.done == ["a", "b"])
+    until(lambda: sorted(it.done) == ["a", "b"])  # they are delivered at once, in no order
     until(lambda: it.rows() == [("a", 0, True), ("b", 0, True)])
 
 
@@ -54,8 +54,8 @@ def test_the_same_key_is_one_message(it: Bench) -> None:
     first = as_system(it.context, it.org_id, lambda unit: outbox.put(unit, "note", "a", {"n": 1}))
     again = as_system(it.context, it.org_id, lambda unit: outbox.put(unit, "note", "a", {"n": 2}))
     say(it, "b")
-    until(lambda: "b" in it.done)
-    assert (first, again, it.done) == (True, False, ["a", "b"])
+    until(lambda: len(it.done) >= 2)
+    assert (first, again, sorted(it.done)) == (True, False, ["a", "b"])
 
 
 def test_a_message_waits_for_an_engine(it: Bench) -> None:

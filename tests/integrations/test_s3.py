@@ -94,7 +94,7 @@ def site(databases: Databases) -> Iterator[Lab]:
 
 
 def test_everything_is_moved_there_and_back(site: Lab, buckets: Service) -> None:
-    to = buckets.make("moved")
+    to = buckets.make("there-and-back")
     other = site.second_org("second")
     data = [os.urandom(2000) for _ in range(5)]
     mine = [upload(site, one) for one in data]
@@ -115,7 +115,7 @@ def test_everything_is_moved_there_and_back(site: Lab, buckets: Service) -> None
     assert move(site, to)["moved"] == 1, "what was on its way arrives where it began"
     back = move(site, "folder")
     assert (back["moved"], back["left"]) == (8, 0)
-    assert [key for key in buckets.keys("moved") if key.startswith("kept/org_")] == []
+    assert [key for key in buckets.keys("there-and-back") if key.startswith("kept/org_")] == []
     for artifact, one in zip(mine, data, strict=True):
         assert file_of(site, one).exists()
         assert content(site, artifact["id"]).content == one

@@ -1,4 +1,4 @@
-"""A browser for the process, a server for the module, a visitor for the test."""
+"""A browser and a server for the module, a visitor for the test."""
 
 import uuid
 from collections.abc import Iterator
@@ -12,9 +12,11 @@ from tests.support.browsers import Visitor
 from tests.support.server import Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of this process."""
+    """One Chromium for the tests of one module. As long as it lives, its event loop counts as running in this thread,
+    and tests of other rooms could start none of their own.
+    """
     with browsers.launched() as started:
         yield started
 
