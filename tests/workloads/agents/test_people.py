@@ -133,6 +133,7 @@ def test_a_question_waits_in_the_inbox_and_its_answer_is_the_result(ship: Ship, 
         return say("You said: " + request["messages"][-1]["content"])
 
     model.lines["careful"] = [
+        use(("no_such_tool", {})),
         use(("ask_question", {"question": "Tabs or spaces?", "choices": ["tabs", "spaces"]})), third,
     ]  # fmt: skip
     id_ = start(ship)
@@ -148,7 +149,12 @@ def test_a_question_waits_in_the_inbox_and_its_answer_is_the_result(ship: Ship, 
     run = ship.until(id_)
     assert run["status"] == "succeeded", [(s["status"], s["error"]) for s in run["steps"]]
     assert ship.steps(run)["build"]["result"]["text"] == "You said: spaces"
-    assert len(model.requests("careful")) == 2
+    assert len(model.requests("careful")) == 3
+    made = [(call.name, call.status) for call in entries(ship, step["id"]) if call.kind == "tool"]
+    assert made == [
+        ("no_such_tool", "refused"),
+        ("ask_question", "done"),
+    ]  # once, however often it is gone through
 
 
 def heard(ship: Ship, model: Scripted, turn: int) -> str:
