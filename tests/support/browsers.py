@@ -20,6 +20,8 @@ AXE: Final = ROOT / "web/node_modules/axe-core/axe.min.js"
 PATIENCE_MS: Final = 20_000
 """How long a page may take to show something; a machine that is busy is slow, and nothing waits this long in vain."""
 Scheme = Literal["light", "dark"]
+_PAINTED: Final = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Colours that are being exchanged are of both schemes."""
 
 
 def chromium() -> str:
@@ -77,6 +79,7 @@ class Visitor:
 
     def violations(self) -> list[str]:
         """What axe finds on the page as it stands: rule, and the first places."""
+        self.page.evaluate(_PAINTED)
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(
                 AXE.read_text("utf-8")
