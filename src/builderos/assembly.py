@@ -136,7 +136,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(Erasers, erasers)
     context.put(outbox.Bell, outbox.Bell())
     context.put(Directory, Directory(orgs.members.address_of))
-    context.put(Questions, Questions(execution.questions.for_reader))
+    asking = execution.questions
+    context.put(Questions, Questions(asking.for_reader, asking.find, asking.answerers))
     _put_runs(context, settings)
     _put_compute(context, settings)
     _put_deployers(context)

@@ -1,11 +1,19 @@
 """Questions of runs come to whoever may answer them, and to nobody else."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from builderos.trust.notices import service as notices
 from tests.support.databases import Databases
 from tests.support.runs import Ship, ship_in_temp
+from tests.support.servers import until
+from tests.support.world import make_repository
+from tests.trust.notices.test_inbox import Mailbox, mailbox
+
+__all__ = ["mailbox"]
 
 ASK = """
 steps:
@@ -14,8 +22,12 @@ steps:
 
 
 @pytest.fixture(scope="module")
-def ship(databases: Databases) -> Iterator[Ship]:
-    with databases.fresh() as database, ship_in_temp(database) as made:
+def ship(databases: Databases, mailbox: tuple[Mailbox, int]) -> Iterator[Ship]:
+    smtp = f"smtp://127.0.0.1:{mailbox[1]}"
+    with (
+        databases.fresh() as database,
+        ship_in_temp(database, smtp_url=smtp, mail_from="bos@acme.example") as made,
+    ):
         yield made
 
 
@@ -64,3 +76,46 @@ def test_who_may_not_answer_is_not_asked(ship: Ship) -> None:
     reader = ship.world.ok(created)["api_key"]
     reply = ship.world.http.get("/v1/inbox", headers={"authorization": f"Bearer {reader}"})
     assert reply.status_code == 403 or run_id not in [one["object"] for one in reply.json()["items"]]
+
+
+def test_a_question_is_announced_to_receivers_followers_and_by_mail(
+    ship: Ship,
+    mailbox: tuple[Mailbox, int],
+    tmp_path: Path,
+) -> None:
+    for role in ("builder", "viewer"):
+        body = {"email": f"{role}@acme.example", "role": role}
+        invite = ship.world.ok(ship.world.as_owner("POST", "/v1/invites", json=body))["invite_token"]
+        ship.world.ok(ship.world.http.post("/v1/invites/accept", json={"invite_token": invite, "name": role}))
+    hook = {"url": "https://hooks.example.com/", "events": ["run.asked"]}
+    hook_id = ship.world.ok(ship.world.as_owner("POST", "/v1/webhooks", json=hook))["id"]
+    page = {"topics": "inbox", "stream": False}
+    cursor = ship.world.ok(ship.world.as_owner("GET", "/v1/stream", params=page))["next_cursor"]
+    files = {"ship/hats/pipeline.yaml": "name: hats\n" + ASK % "Which hat?"}
+    ship.world.import_repo(make_repository(tmp_path / "hats", files), "hats")
+    body = {"pipeline": "hats", "repo_name": "hats", "branch": "main"}
+    run_id = ship.world.ok(ship.world.as_owner("POST", "/v1/runs", json=body))["run_id"]
+    until(lambda: any(one["object"] == run_id for one in inbox(ship, ship.world.owner_token)))
+    (item,) = [one for one in inbox(ship, ship.world.owner_token) if one["object"] == run_id]
+    found = ship.world.ok(ship.world.as_owner("GET", "/v1/stream", params=page | {"cursor": cursor}))["items"]
+    assert [(one["topic"], one["type"], one["object"]) for one in found] == [("inbox", "run.asked", run_id)]
+    (line,) = ship.world.ok(
+        ship.world.as_owner("GET", "/v1/audit", params={"object": run_id, "type": "run.asked"})
+    )["items"]
+    assert line["payload"]["question"] == item["id"]
+    assert "Which" not in str(line)
+    notices.feed.pass_on(ship.world.context)
+    path = f"/v1/webhooks/{hook_id}/deliveries"
+    (sent,) = ship.world.ok(ship.world.as_owner("GET", path))["items"]
+    whole = ship.world.ok(ship.world.as_owner("GET", f"/v1/deliveries/{sent['id']}"))
+    event = json.loads(whole["body"])
+    assert (event["type"], event["object"]) == ("run.asked", run_id)
+    assert event["question"]["message"] == "Which hat?"
+    until(lambda: bool(mailbox[0].to("builder@acme.example")))
+    (letter,) = mailbox[0].to("builder@acme.example")
+    assert letter["Subject"] == "A question: Which hat?"
+    assert f"builderos answer {run_id}" in letter.get_payload(decode=True).decode()  # type: ignore[union-attr]
+    assert mailbox[0].to("viewer@acme.example") == []
+    ship.world.ok(ship.world.as_owner("POST", f"/v1/runs/{run_id}/answer", json={"answer": "red"}))
+    found = ship.world.ok(ship.world.as_owner("GET", "/v1/stream", params=page | {"cursor": cursor}))["items"]
+    assert "run.answered" in [one["type"] for one in found]

@@ -56,11 +56,14 @@ function WaitsForYou({ asks }: { asks: readonly Run[] }) {
   const inbox = useQuery(inboxQuery)
   if (inbox.isPending) return <Waiting />
   if (inbox.isError) return <ProblemNote error={inbox.error} again={() => void inbox.refetch()} />
-  if (inbox.data.items.length === 0 && asks.length === 0) return <EmptyState title="Nothing waits for you." command="builderos approvals" />
+  // A question that the caller may answer stands in the inbox: its run is not named a second time.
+  const asked = new Set(inbox.data.items.filter((item) => item.kind === 'question').map((item) => item.object))
+  const others = asks.filter((run) => !asked.has(run.id))
+  if (inbox.data.items.length === 0 && others.length === 0) return <EmptyState title="Nothing waits for you." command="builderos approvals" />
   return (
     <Panel>
       <ul aria-label="Waits for you" className="divide-y divide-line">
-        {asks.map((run) => (
+        {others.map((run) => (
           <RunLine key={run.id} run={run} />
         ))}
         {inbox.data.items.slice(0, 50).map((item) => (
@@ -68,6 +71,10 @@ function WaitsForYou({ asks }: { asks: readonly Run[] }) {
             <span className="min-w-0 grow">
               {item.kind === 'approval' ? (
                 <Link to="/approvals" search={{ id: item.id }} className="font-medium text-accent underline">
+                  {harmless(item.title)}
+                </Link>
+              ) : item.kind === 'question' ? (
+                <Link to={`/runs/${item.object}` as string} className="font-medium text-accent underline">
                   {harmless(item.title)}
                 </Link>
               ) : (

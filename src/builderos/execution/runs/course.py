@@ -44,6 +44,7 @@ class Course:
         self.values: dict[str, Any] = {}
         self._ended: list[Any] = []
         self._parked = False
+        self.asked: list[dict[str, str]] = []
 
     @property
     def stopping(self) -> bool:
@@ -86,6 +87,9 @@ class Course:
         self._set(step.id, {"status": status, **values})
         self._tell("step.waiting", step, status)
         self._parked = True
+        if status == "waiting_input":
+            question = values["waiting"]["id"]
+            self.asked.append({"question": question, "step": step.name, "step_id": step.id})
 
     def wake(self, step: Row, **values: Any) -> None:
         """A step goes on: another turn."""

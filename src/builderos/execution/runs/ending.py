@@ -11,11 +11,14 @@ from . import groups, spans
 from .course import Course
 from .local_files import LocalFiles
 from .model import steps
+from .rows import Row
 
 
 def finish(unit: Unit, course: Course) -> None:
     """Close a course; of a run that is over by that, write what is written then. Last in its unit."""
     course.close()
+    for asked in course.asked:
+        ledger.record(unit, "run.asked", course.run.id, asked | _place_of(course.run))
     wind_up(unit, course)
 
 
@@ -52,6 +55,10 @@ def ended(unit: Unit, course: Course) -> None:
         "steps": [{k: v for k, v in row._mapping.items() if v is not None} for row in rows],  # pyright: ignore[reportPrivateUsage]
         "commits": course.values.get("commits", run.commits),
     }  # fmt: skip
-    if run.repo_name:
-        payload |= {"repo": run.repo_name, "branch": run.branch, "repo_id": run.repo_id}
-    ledger.record(unit, "run.ended", run.id, payload)
+    ledger.record(unit, "run.ended", run.id, payload | _place_of(run))
+
+
+def _place_of(run: Row) -> dict[str, str]:
+    if not run.repo_name:
+        return {}
+    return {"repo": run.repo_name, "branch": run.branch, "repo_id": run.repo_id}

@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from builderos.core.clock import rfc3339
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.unit import Unit, as_system
@@ -23,9 +24,11 @@ from builderos.trust.secrets.service import redacted
 from . import deliveries, mail
 from .alerts import announce
 from .model import news_cursors, webhooks
+from .ports import Questions
 from .sending import matches
 
 AT_ONCE: Final = 100  # lines of one transaction
+QUESTION: Final = "run.asked"
 _ASKED: Final = ("approval.requested", "approval.decided", "approval.expired", "approval.cancelled")
 
 
@@ -85,6 +88,8 @@ def _to_webhooks(unit: Unit, hooks: Sequence[sa.Row[Any]], seq: int, body: dict[
 def _to_mailboxes(unit: Unit, body: dict[str, Any]) -> None:
     if body["type"] == "approval.requested":
         mail.to_deciders(unit, body["object"])
+    elif body["type"] == QUESTION:
+        mail.to_answerers(unit, body["payload"]["question"])
     elif body["type"] == "alert.opened":
         mail.to_managers(unit, body["object"], body["payload"]["severity"])
 
@@ -102,7 +107,8 @@ def _place_of(unit: Unit, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def event_of(unit: Unit, seq: int, body: dict[str, Any]) -> dict[str, Any]:
-    """A line of the ledger as receivers see it; of an approval with what is to be decided. Credentials are masked."""
+    """A line of the ledger as receivers see it; of an approval with what is to be decided, of a question
+    with what is asked, while it is open. Credentials are masked."""
     event: dict[str, Any] = {
         "id": f"evt_{unit.org_id.partition('_')[2]}_{seq}", "type": body["type"], "at": body["at"],
         "org_id": unit.org_id, "seq": seq, "object": body["object"], "actor": body["actor"],
@@ -110,6 +116,10 @@ def event_of(unit: Unit, seq: int, body: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     if body["type"] in _ASKED:
         event["approval"] = redacted(_asked(unit, body["object"]))
+    if body["type"] == QUESTION:
+        asked = unit.get(Questions).find(unit, body["payload"]["question"])
+        open_ = asked and {"message": asked.message, "expires_at": rfc3339(asked.expires_at)}
+        event["question"] = redacted(open_)
     return event
 
 

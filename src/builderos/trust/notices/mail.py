@@ -15,7 +15,7 @@ from builderos.trust.secrets.service import redact
 
 from .inbox import preferences_of
 from .model import alerts
-from .ports import Directory
+from .ports import Directory, Questions
 
 KIND: Final = "mail.notice"
 _SEVERITIES: Final = ("info", "warning", "critical")
@@ -43,6 +43,13 @@ def to_deciders(unit: Unit, approval_id: str) -> None:
     _put(unit, approval_id, [id_ for id_ in members if wanted[id_]["mail_approvals"]])
 
 
+def to_answerers(unit: Unit, question: str) -> None:
+    """Write to every person who may answer a question that is open and wants mail about what waits for them."""
+    members = unit.get(Questions).answerers(unit, question)
+    wanted = preferences_of(unit, members)
+    _put(unit, question, [id_ for id_ in members if wanted[id_]["mail_approvals"]])
+
+
 def to_managers(unit: Unit, alert_id: str, severity: str) -> None:
     """Write to owners and admins who want mail about alerts of this severity."""
     members = [
@@ -58,7 +65,8 @@ def letter_of(context: Context, message: outbox.Message) -> tuple[str, str, str]
 
     def verb(unit: Unit) -> tuple[str, str, str] | None:
         address = context.get(Directory).address_of(unit, member)
-        said = _about_approval(unit, item) if item.startswith("apr_") else _about_alert(unit, item)
+        about = {"apr": _about_approval, "qst": _about_question}.get(item.partition("_")[0], _about_alert)
+        said = about(unit, item)
         return (address, *said) if address is not None and said is not None else None
 
     return as_system(context, message.org_id, verb, read_only=True)
@@ -98,6 +106,18 @@ def _about_approval(unit: Unit, id_: str) -> tuple[str, str] | None:
         "Your yes counts for exactly this change: if it changes, it needs a new one.\n"
     )
     return plain(f"Approval wanted ({asked.risk} risk): {asked.reason}", _SUBJECT), text
+
+
+def _about_question(unit: Unit, id_: str) -> tuple[str, str] | None:
+    asked = unit.get(Questions).find(unit, id_)
+    if asked is None:
+        return None
+    text = (
+        f"A run waits for an answer.\n\nRun:        {asked.run_id}\nQuestion:   {plain(asked.message, 1000)}\n"
+        f"Open until: {rfc3339(asked.expires_at)}\n\n"
+        f"  builderos run show {asked.run_id}\n  builderos answer {asked.run_id} 'your answer'\n"
+    )
+    return plain(f"A question: {asked.message}", _SUBJECT), text
 
 
 def _about_alert(unit: Unit, id_: str) -> tuple[str, str] | None:

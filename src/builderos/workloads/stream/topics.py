@@ -33,7 +33,7 @@ class Topic:
 TOPICS: Final[dict[str, Topic]] = {
     RUNS: Topic("run.read", ("agent.",), "run", "branch"),  # runs have events of their own
     "approvals": Topic("approval.read", ("approval.",), "approval"),
-    "inbox": Topic("inbox.read", ("approval.", "alert.")),
+    "inbox": Topic("inbox.read", ("approval.", "alert.", "run.asked", "run.answered")),
     "alerts": Topic("alert.read", ("alert.",), "alert"),
     "sandboxes": Topic("sandbox.list", ("sandbox.",), "sandbox", "sandbox"),
     "commits": Topic("repo.read", (), None, "branch"),
