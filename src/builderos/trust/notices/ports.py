@@ -28,8 +28,8 @@ class Asked:
 @dataclass(frozen=True)
 class Questions:
     """What runs ask people. `for_reader(unit, before=…, limit=…, without=…, only=…)`: the open questions that the
-    unit's actor may answer, newest first; `before` is the part of an id that sorts. `find(unit, id)`: an open one, whoever
-    may answer; None where it is answered or over. `answerers(unit, id)`: members who are people and may answer it.
+    unit's actor may answer, newest first; `before` is the part of an id that sorts. `find(unit, id)`: an open one,
+    whoever may answer; None where it is answered or over. `answerers(unit, id)`: members who are people and may answer.
     """
 
     for_reader: Callable[..., Sequence[Asked]]
