@@ -116,6 +116,8 @@ def _echo(udp: socket.socket) -> None:
     while True:
         try:
             data, sender = udp.recvfrom(100)
+            if not sender:  # it is being closed
+                return
             udp.sendto(data, sender)
         except OSError:
             return

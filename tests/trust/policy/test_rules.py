@@ -40,7 +40,7 @@ def rule(name: str, rest: str, *, require: bool = False) -> str:
 
 # Facts that the shipped rules have no word for: pseudonyms, and what a policy file alone looks at.
 UNSEEN: dict[type, set[str]] = {
-    Actor: {"name", "credential_id", "branch", "member_id", "grants", "session_id"},
+    Actor: {"name", "credential_id", "branch", "member_id", "grants", "session_id", "opened_by"},
     Resource: {"project", "branch", "environment", "home", "lies_in"},
     RequestContext: set(),
 }
