@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from builderos.core.unit import Unit, as_system
+from builderos.execution.runs import watching
+from builderos.execution.runs.model import runs, steps
+from builderos.execution.runs.rows import task_of
 from builderos.trust.notices import service as notices
 from tests.support.databases import Databases
 from tests.support.runs import Ship, ship_in_temp
@@ -55,6 +60,20 @@ def test_a_question_stands_in_the_inbox_until_it_is_answered(ship: Ship) -> None
     assert run_id not in [one["object"] for one in inbox(ship, owner)]
     refused = ship.world.as_owner("POST", "/v1/inbox/read", json={"items": [item["id"]]})
     ship.world.problem(refused, "not_found")
+
+
+def test_a_step_that_asks_is_not_asked_anew_by_who_looks_after_lost_ones(ship: Ship) -> None:
+    run_id = asked(ship, "Once?")
+    before = inbox(ship, ship.world.owner_token, "?kind=question")
+
+    def seen_a_moment_ago(unit: Unit) -> None:  # when its task had just ended
+        step = unit.execute(sa.select(steps).where(steps.c.run_id == run_id)).one()
+        run = unit.execute(sa.select(runs).where(runs.c.id == run_id)).one()
+        watching._again(unit, step.id, task_of(run, step, heavy=False))
+
+    as_system(ship.world.context, ship.world.org_id, seen_a_moment_ago)
+    assert ship.run(run_id)["status"] == "waiting_input"
+    assert inbox(ship, ship.world.owner_token, "?kind=question") == before
 
 
 def test_questions_come_page_by_page_newest_first(ship: Ship) -> None:

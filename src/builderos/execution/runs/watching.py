@@ -25,6 +25,7 @@ log = logging.getLogger("builderos.runs")
 _GRACE: Final = timedelta(seconds=2)
 _WHOLE_S: Final = 60.0
 _AT_ONCE: Final = 500
+_CARRIED_OUT: Final = frozenset({"pending", "running", "retrying"})
 
 
 class Watch:
@@ -141,7 +142,8 @@ def _again(unit: Unit, step_id: str, task: Task) -> None:
         return
     run: Any = find_run(unit, row.run_id, lock=True)
     step = unit.execute(sa.select(steps).where(steps.c.id == step_id)).one()
-    if step.ended_at is not None or task.id != task_of(run, step, heavy=False).id:
+    # Its task may have ended as it should, a moment after it was looked for: a step that waits is not woken.
+    if step.status not in _CARRIED_OUT or task.id != task_of(run, step, heavy=False).id:
         return
     log.warning("the step %s of %s had no task any more; it goes on", step.name, run.id)
     course = Course(unit, run)
