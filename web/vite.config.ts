@@ -14,7 +14,7 @@ function compressed(): Plugin {
     configResolved(config) {
       folder = join(config.build.outDir, 'assets')
     },
-    closeBundle() {
+    writeBundle() {
       for (const name of readdirSync(folder)) {
         if (!/\.(js|css|svg)$/.test(name)) continue
         const bytes = readFileSync(join(folder, name))

@@ -1,13 +1,10 @@
 """Steps that send mail: to whom the policy lets them, once whatever happens."""
 
 import smtplib
-import socket
 from collections.abc import Iterator
-from email import message_from_bytes
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from builderos.core.problems import Problem
 from builderos.core.unit import as_system
@@ -16,6 +13,7 @@ from builderos.execution.runs.rows import call_of, find_run
 from builderos.integrations.smtp import service as smtp
 from tests.support.databases import Databases
 from tests.support.lab import Lab
+from tests.support.mail import Mailbox, mail_server
 from tests.support.runs import Ship, ship_in_temp
 
 SECRET = "a-value-that-no-letter-may-hold"
@@ -34,33 +32,14 @@ steps:
 """
 
 
-class Post:
-    """A mail server that takes all mail, or says no."""
-
-    def __init__(self) -> None:
-        self.mails: list[Any] = []
-        self.says = "250 OK"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.server = Controller(self, hostname="127.0.0.1", port=self.port)
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - its name there
-        if self.says.startswith("250"):
-            self.mails.append((envelope.rcpt_tos, message_from_bytes(envelope.content)))
-        return self.says
+@pytest.fixture(scope="module")
+def post() -> Iterator[Mailbox]:
+    with mail_server() as box:
+        yield box
 
 
 @pytest.fixture(scope="module")
-def post() -> Iterator[Post]:
-    post = Post()
-    post.server.start()
-    yield post
-    post.server.stop()
-
-
-@pytest.fixture(scope="module")
-def ship(databases: Databases, post: Post) -> Iterator[Ship]:
+def ship(databases: Databases, post: Mailbox) -> Iterator[Ship]:
     with (
         databases.fresh() as database,
         ship_in_temp(database, smtp_url=f"smtp://127.0.0.1:{post.port}") as made,
@@ -74,7 +53,7 @@ def ship(databases: Databases, post: Post) -> Iterator[Ship]:
 
 
 @pytest.fixture(autouse=True)
-def empty(post: Post) -> None:
+def empty(post: Mailbox) -> None:
     post.mails.clear()
     post.says = "250 OK"
 
@@ -88,7 +67,9 @@ def sent(ship: Ship, to: str = "ann@acme.example", text: str = "") -> Any:
     return run, ship.steps(run)["tell"]
 
 
-def test_a_letter_goes_to_domains_that_the_policy_grants_and_holds_no_secret(ship: Ship, post: Post) -> None:
+def test_a_letter_goes_to_domains_that_the_policy_grants_and_holds_no_secret(
+    ship: Ship, post: Mailbox
+) -> None:
     run, step = sent(ship, "ann@acme.example, bob@acme.example", SECRET)
 
     assert run["status"] == "succeeded", step
@@ -105,7 +86,7 @@ def test_a_letter_goes_to_domains_that_the_policy_grants_and_holds_no_secret(shi
 
 
 def test_a_letter_that_was_sent_is_not_sent_again_and_one_that_may_have_been_is_told(
-    ship: Ship, post: Post, monkeypatch: pytest.MonkeyPatch
+    ship: Ship, post: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = sent(ship)
     context, org = ship.context, ship.world.org_id
@@ -130,7 +111,7 @@ def test_a_letter_that_was_sent_is_not_sent_again_and_one_that_may_have_been_is_
 
 
 def test_where_nothing_was_sent_it_is_tried_again(
-    ship: Ship, post: Post, monkeypatch: pytest.MonkeyPatch
+    ship: Ship, post: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, tries = smtp.connect, list[int]()
 
@@ -151,7 +132,7 @@ def test_where_nothing_was_sent_it_is_tried_again(
 
 
 @pytest.mark.parametrize("to", ["ann", "ann@acme.example\\nBcc: eve@acme.example", "{a: b}", '""'])
-def test_what_is_no_address_is_refused(ship: Ship, post: Post, to: str) -> None:
+def test_what_is_no_address_is_refused(ship: Ship, post: Mailbox, to: str) -> None:
     run, step = sent(ship, f'"{to}"' if "\\n" in to else to)
     assert (run["status"], step["attempt"], post.mails) == ("failed", 1, [])
     assert "no address" in step["error"]

@@ -13,12 +13,10 @@ from builderos.execution.runs.model import runs, steps
 from builderos.execution.runs.rows import task_of
 from builderos.trust.notices import service as notices
 from tests.support.databases import Databases
+from tests.support.mail import Mailbox, mail_server
 from tests.support.runs import Ship, ship_in_temp
 from tests.support.servers import until
 from tests.support.world import make_repository
-from tests.trust.notices.test_inbox import Mailbox, mailbox
-
-__all__ = ["mailbox"]
 
 ASK = """
 steps:
@@ -27,8 +25,14 @@ steps:
 
 
 @pytest.fixture(scope="module")
-def ship(databases: Databases, mailbox: tuple[Mailbox, int]) -> Iterator[Ship]:
-    smtp = f"smtp://127.0.0.1:{mailbox[1]}"
+def mailbox() -> Iterator[Mailbox]:
+    with mail_server() as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def ship(databases: Databases, mailbox: Mailbox) -> Iterator[Ship]:
+    smtp = f"smtp://127.0.0.1:{mailbox.port}"
     with (
         databases.fresh() as database,
         ship_in_temp(database, smtp_url=smtp, mail_from="bos@acme.example") as made,
@@ -99,7 +103,7 @@ def test_who_may_not_answer_is_not_asked(ship: Ship) -> None:
 
 def test_a_question_is_announced_to_receivers_followers_and_by_mail(
     ship: Ship,
-    mailbox: tuple[Mailbox, int],
+    mailbox: Mailbox,
     tmp_path: Path,
 ) -> None:
     for role in ("builder", "viewer"):
@@ -130,11 +134,11 @@ def test_a_question_is_announced_to_receivers_followers_and_by_mail(
     event = json.loads(whole["body"])
     assert (event["type"], event["object"]) == ("run.asked", run_id)
     assert event["question"]["message"] == "Which hat?"
-    until(lambda: bool(mailbox[0].to("builder@acme.example")))
-    (letter,) = mailbox[0].to("builder@acme.example")
+    until(lambda: bool(mailbox.to("builder@acme.example")))
+    (letter,) = mailbox.to("builder@acme.example")
     assert letter["Subject"] == "A question: Which hat?"
     assert f"builderos answer {run_id}" in letter.get_payload(decode=True).decode()  # type: ignore[union-attr]
-    assert mailbox[0].to("viewer@acme.example") == []
+    assert mailbox.to("viewer@acme.example") == []
     ship.world.ok(ship.world.as_owner("POST", f"/v1/runs/{run_id}/answer", json={"answer": "red"}))
     found = ship.world.ok(ship.world.as_owner("GET", "/v1/stream", params=page | {"cursor": cursor}))["items"]
     assert "run.answered" in [one["type"] for one in found]

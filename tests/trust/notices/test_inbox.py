@@ -2,14 +2,10 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
-from email import message_from_bytes
-from email.message import Message
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from builderos.core.actor import Actor, Grant
 from builderos.core.unit import Call, Unit, as_system, perform
@@ -18,43 +14,21 @@ from builderos.trust.notices import service as notices
 from builderos.trust.policy.service import approvals, waiting
 from tests.support.databases import Databases
 from tests.support.lab import Lab, lab_in_temp
+from tests.support.mail import Mailbox, mail_server
 from tests.support.receivers import NETWORKS, receiver, work
 from tests.support.teams import Person, Team
 from tests.support.world import Json
 
 
-class Mailbox:
-    """Keeps what a mail server is handed; refuses it while `down`."""
-
-    def __init__(self) -> None:
-        self.mails: list[tuple[str, Message]] = []
-        self.down = False
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - its name in aiosmtpd
-        if self.down:
-            return "451 later"
-        self.mails.append((envelope.rcpt_tos[0], message_from_bytes(envelope.content)))
-        return "250 OK"
-
-    def to(self, address: str) -> list[Message]:
-        return [mail for to, mail in self.mails if to == address]
+@pytest.fixture(scope="module")
+def mailbox() -> Iterator[Mailbox]:
+    with mail_server() as box:
+        yield box
 
 
 @pytest.fixture(scope="module")
-def mailbox() -> Iterator[tuple[Mailbox, int]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    box = Mailbox()
-    server = Controller(box, hostname="127.0.0.1", port=port)
-    server.start()
-    yield box, port
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def site(databases: Databases, mailbox: tuple[Mailbox, int]) -> Iterator[Lab]:
-    smtp = f"smtp://127.0.0.1:{mailbox[1]}"
+def site(databases: Databases, mailbox: Mailbox) -> Iterator[Lab]:
+    smtp = f"smtp://127.0.0.1:{mailbox.port}"
     with lab_in_temp(
         databases, smtp_url=smtp, mail_from="bos@acme.example", public_url="http://127.0.0.1",
         webhook_networks=NETWORKS,
@@ -108,12 +82,12 @@ class Acme:
 
 
 @pytest.fixture
-def acme(site: Lab, mailbox: tuple[Mailbox, int]) -> Iterator[Acme]:
+def acme(site: Lab, mailbox: Mailbox) -> Iterator[Acme]:
     made = Acme(site)
     off = {"mail_approvals": False, "mail_alerts": "none"}
     site.ok(site.world.http.put("/v1/inbox/preferences", json=off, headers=made.ann.headers))
     work(site)
-    mailbox[0].mails.clear()
+    mailbox.mails.clear()
     yield made
     site.sql("update ops.approvals set state = 'cancelled' where state = 'pending'")
     site.sql("update ops.alerts set state = 'resolved', announced = true")
@@ -218,15 +192,13 @@ def test_the_inbox_comes_in_pages_of_both_kinds_in_one_order(acme: Acme) -> None
     acme.site.problem(acme.people["admin"].call("GET", "/v1/inbox", cursor="x"), "validation_failed")
 
 
-def test_a_letter_goes_to_everybody_who_may_decide_and_says_all_of_it(
-    acme: Acme, mailbox: tuple[Mailbox, int]
-) -> None:
+def test_a_letter_goes_to_everybody_who_may_decide_and_says_all_of_it(acme: Acme, mailbox: Mailbox) -> None:
     id_ = acme.ask(prompt_version="planner@1.3.0")
     work(acme.site)
     work(acme.site)
-    got = {to for to, _ in mailbox[0].mails}
+    got = {to for (to,), _ in mailbox.mails}
     assert got == {acme.address("reviewer"), acme.address("admin")}
-    [mail] = mailbox[0].to(acme.address("reviewer"))
+    [mail] = mailbox.to(acme.address("reviewer"))
     text = mail.get_payload(decode=True).decode()  # type: ignore[union-attr]
     assert mail["Subject"] == "Approval wanted (high risk): Keep secrets out"
     assert mail["From"] == "bos@acme.example"
@@ -239,9 +211,7 @@ def test_a_letter_goes_to_everybody_who_may_decide_and_says_all_of_it(
     assert re.search(r"Open until: +20\d\d-", text)
 
 
-def test_words_of_others_add_no_header_and_no_line_to_a_letter(
-    acme: Acme, mailbox: tuple[Mailbox, int]
-) -> None:
+def test_words_of_others_add_no_header_and_no_line_to_a_letter(acme: Acme, mailbox: Mailbox) -> None:
     reason = (
         "Fix\r\nBcc: eve@evil.example\r\n\r\nSee http://evil.example \u202egnp.exe\x00 bos_rt_" + "a" * 43
     )
@@ -249,9 +219,9 @@ def test_words_of_others_add_no_header_and_no_line_to_a_letter(
     acme.site.sql("update ops.approvals set reason = %s, prompt_version = %s where id = %s", reason.replace("\x00", ""),
                   "p\nOpen until: never", id_)  # fmt: skip
     work(acme.site)
-    mail = mailbox[0].to(acme.address("reviewer"))[0]
+    mail = mailbox.to(acme.address("reviewer"))[0]
     assert mail["Bcc"] is None
-    assert {to for to, _ in mailbox[0].mails} == {acme.address("reviewer"), acme.address("admin")}
+    assert {to for (to,), _ in mailbox.mails} == {acme.address("reviewer"), acme.address("admin")}
     text = mail.get_payload(decode=True).decode()  # type: ignore[union-attr]
     assert not [
         line for line in text.splitlines() if line.startswith(("Bcc", "See http://evil", "Open until: never"))
@@ -261,7 +231,7 @@ def test_words_of_others_add_no_header_and_no_line_to_a_letter(
     assert len(str(mail["Subject"])) <= 130
 
 
-def test_what_is_decided_by_now_or_not_wanted_is_not_mailed(acme: Acme, mailbox: tuple[Mailbox, int]) -> None:
+def test_what_is_decided_by_now_or_not_wanted_is_not_mailed(acme: Acme, mailbox: Mailbox) -> None:
     reviewer = acme.people["reviewer"]
     shown = acme.site.ok(reviewer.call("GET", "/v1/inbox/preferences"))
     assert shown == {"mail_approvals": True, "mail_alerts": "critical", "mail_configured": True}
@@ -274,17 +244,15 @@ def test_what_is_decided_by_now_or_not_wanted_is_not_mailed(acme: Acme, mailbox:
     notices.feed.pass_on(acme.site.world.context)
     acme.site.sql("update ops.approvals set state = 'denied' where id = %s", id_)
     work(acme.site)
-    assert mailbox[0].mails == []
+    assert mailbox.mails == []
 
 
-def test_mail_about_alerts_comes_from_the_severity_that_one_chose(
-    acme: Acme, mailbox: tuple[Mailbox, int]
-) -> None:
+def test_mail_about_alerts_comes_from_the_severity_that_one_chose(acme: Acme, mailbox: Mailbox) -> None:
     admin = acme.people["admin"]
     acme.alert("repo_1", "tool_failed")
     acme.alert("repo_2", "backup_failed")
     work(acme.site)
-    assert [str(mail["Subject"]) for mail in mailbox[0].to(acme.address("admin"))] == [
+    assert [str(mail["Subject"]) for mail in mailbox.to(acme.address("admin"))] == [
         "Alert (critical): backup failed repo_2"
     ]
     put = {"mail_alerts": "info"}
@@ -292,22 +260,20 @@ def test_mail_about_alerts_comes_from_the_severity_that_one_chose(
     acme.alert("branch", "large_diff")
     acme.alert("branch", "large_diff")
     work(acme.site)
-    assert len(mailbox[0].to(acme.address("admin"))) == 2, (
-        "one letter for an alert, however often it counts up"
-    )
-    assert mailbox[0].to(acme.address("viewer")) == []
+    assert len(mailbox.to(acme.address("admin"))) == 2, "one letter for an alert, however often it counts up"
+    assert mailbox.to(acme.address("viewer")) == []
 
 
-def test_a_mail_server_that_is_down_gets_the_letter_later(acme: Acme, mailbox: tuple[Mailbox, int]) -> None:
+def test_a_mail_server_that_is_down_gets_the_letter_later(acme: Acme, mailbox: Mailbox) -> None:
     acme.ask()
-    mailbox[0].down = True
+    mailbox.says = "451 later"
     try:
         with pytest.raises(OSError, match="451"):
             work(acme.site)
     finally:
-        mailbox[0].down = False
+        mailbox.says = "250 OK"
     work(acme.site)
-    assert len(mailbox[0].mails) == 2
+    assert len(mailbox.mails) == 2
 
 
 def test_the_events_of_an_approval_bring_what_a_receiver_needs(acme: Acme) -> None:
@@ -332,15 +298,13 @@ def test_the_events_of_an_approval_bring_what_a_receiver_needs(acme: Acme) -> No
     assert "diff" not in about
 
 
-def test_whoever_made_a_program_gets_no_letter_about_what_it_asks_for(
-    acme: Acme, mailbox: tuple[Mailbox, int]
-) -> None:
+def test_whoever_made_a_program_gets_no_letter_about_what_it_asks_for(acme: Acme, mailbox: Mailbox) -> None:
     admin = acme.people["admin"]
     program = acme.site.ok(admin.call("POST", "/v1/service-accounts", label="ci", role="builder"), 201)["id"]
     id_ = acme.ask("by a program")
     acme.site.sql("update ops.approvals set requested_member = %s where id = %s", program, id_)
     work(acme.site)
-    assert [to for to, _ in mailbox[0].mails] == [acme.address("reviewer")]
+    assert [to for (to,), _ in mailbox.mails] == [acme.address("reviewer")]
     assert acme.inbox("admin", kind="approval") == []
 
 

@@ -2,6 +2,7 @@ import { useMutation } from '@tanstack/react-query'
 import { createLazyRoute, getRouteApi, Link, useNavigate } from '@tanstack/react-router'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
+import { openWorkspace } from '../simple/open'
 import { Button } from '../ui/Button'
 import { Copy } from '../ui/Copy'
 import { CopyAs } from '../ui/CopyAs'
@@ -82,11 +83,7 @@ function Inside({ repo }: { repo: string }) {
   const go = useNavigate()
   const may = useMay()
   const begin = useMutation({
-    mutationFn: async () => {
-      const opened = await data(api.POST('/sandbox/init', { body: { repo_name: repo, mode: 'branch', force_new: true } }))
-      if (!('reuse_token' in opened)) throw new Error('the server opened no workspace')
-      return opened
-    },
+    mutationFn: () => openWorkspace(repo, { force_new: true }),
     onSuccess: (opened) => go({ to: '/workspace', search: { part: 'files', repo, branch: opened.branch } }),
   })
   const invitation = `${location.origin}/?${new URLSearchParams({ repo }).toString()}`

@@ -51,6 +51,7 @@ export function History({ past }: { past: Past }) {
           <Button onClick={() => setShown(shown + PAGE)}>Show earlier ones</Button>
         </p>
       )}
+      {past.more && changes.length <= shown && <p className="p-3 text-muted">Earlier changes are kept; they are too many to be shown here.</p>}
       {looked && <Look change={looked} onClose={() => setLooked(null)} />}
       {undoing && <Undo change={undoing} onClose={() => setUndoing(null)} />}
     </Panel>

@@ -1,11 +1,11 @@
 import { useMutation } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
-import { api, data } from '../api/client'
 import { takeToken } from '../api/session'
 import { Button } from '../ui/Button'
 import { TextField } from '../ui/Field'
 import { ProblemNote } from '../ui/Note'
+import { openWorkspace } from './open'
 
 const asked = (): string => new URLSearchParams(location.search).get('repo') ?? ''
 
@@ -14,11 +14,7 @@ export function Start() {
   const [repo, setRepo] = useState(asked)
   const go = useNavigate()
   const start = useMutation({
-    mutationFn: async () => {
-      const opened = await data(api.POST('/sandbox/init', { body: { repo_name: repo.trim(), mode: 'branch' } }))
-      if (!('reuse_token' in opened)) throw new Error('the server opened no workspace')
-      return opened
-    },
+    mutationFn: () => openWorkspace(repo.trim()),
     onSuccess: (opened) => {
       takeToken(opened.reuse_token)
       void go({ to: '/workspace', search: { part: 'files' } })

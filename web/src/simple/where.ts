@@ -21,6 +21,8 @@ export interface Past {
   repo: string
   branch: string
   changes: Change[]
+  /** Whether there are earlier ones that were not read. */
+  more: boolean
   /** Commit where the workspace began, and where it stands. */
   began: string
   stands: string
@@ -29,6 +31,7 @@ export interface Past {
 }
 
 const PAGE = 100
+const MOST = 1000
 
 /** Everything that was done in this workspace, newest first: the commits behind its beginning are not its own. */
 export function usePast() {
@@ -44,9 +47,9 @@ export function usePast() {
         const end = page.items.findIndex((one) => one.sha === diff.from_sha)
         // What was published lies behind the beginning; it is still the workspace's own.
         changes.push(...(end < 0 ? page.items : page.items.filter((one, at) => at < end || one.committed_by === diff.branch)))
-        cursor = end < 0 && changes.length < 1000 ? page.next_cursor : null
-      } while (cursor !== null)
-      return { repo: diff.repo_name, branch: diff.branch, changes, began: diff.from_sha, stands: diff.to_sha, files: diff.files }
+        cursor = end < 0 ? page.next_cursor : null
+      } while (cursor !== null && changes.length < MOST)
+      return { repo: diff.repo_name, branch: diff.branch, changes, more: cursor !== null, began: diff.from_sha, stands: diff.to_sha, files: diff.files }
     },
   })
 }
