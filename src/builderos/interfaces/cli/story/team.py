@@ -153,7 +153,7 @@ class Team(Shipping):
         )
         said = self._builderos("why", f"shop/api.py:{number}")
         who = "builder@1.0.0 (" + (
-            "" if self.model else f"{NAME})"
+            "" if self.model else f"{MODEL}, scripted)"
         )  # a live model has the name that it gives itself
         for word in (who, "prompt builder@1.0.0#sha256:", self.run_id):
             stage.check(word in said, f"builderos why names {word}", said)
