@@ -4,7 +4,7 @@ import gc
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,14 @@ from hypothesis import settings
 from builderos.integrations.embedded_postgres import service
 from tests.support import run_folder as folders
 from tests.support.databases import Databases, FreshDatabase, forget, run_name
+from tests.support.server import STARTED
 
 if TYPE_CHECKING:
     from tests.support.buckets import Service
     from tests.support.lab import Lab
     from tests.support.world import World
+
+LOG_SHOWN = 6000  # characters of a server's log
 
 # Each run tries the same examples, however slow the machine is; the long form looks for new ones.
 settings.register_profile(
@@ -36,6 +39,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what the servers said meanwhile: an answer of theirs tells a caller less than their logs."""
+    report = yield
+    for log in STARTED if report.failed else ():
+        if log.exists() and log.stat().st_mtime >= call.start:
+            report.sections.append((f"{item.name}: {log}", log.read_text(errors="replace")[-LOG_SHOWN:]))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -165,7 +165,7 @@ def test_a_command_that_listens_may_say_goodbye(yard: Yard) -> None:
 
 
 def test_the_log_is_read_by_offset_while_it_grows(yard: Yard) -> None:
-    script = "echo first; trap 'echo second; exit' TERM; while :; do sleep 0.02; done"
+    script = "trap 'echo second; exit' TERM; echo first; while :; do sleep 0.02; done"
     limits = dataclasses.replace(QUICK, grace_s=15)
     sandbox = yard.provider.start(yard.spec("sh", "-c", script, limits=limits))
     yard.until_printed(sandbox, "first\n")

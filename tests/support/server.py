@@ -27,6 +27,7 @@ from .forks import Forked, module
 
 ROOT = Path(__file__).parents[2]
 READY_S = 120
+STARTED: list[Path] = []  # logs of this process's servers: what a failed test shows, see `conftest`
 GONE_S = 120
 SETTINGS = {
     "PORT": "0",
@@ -138,6 +139,7 @@ def _start(home: Path, program: str = "builderos.app", *, forked: bool = True, *
             )
         )
     server = Server(process, home, env, log)
+    STARTED.append(log)
     deadline = time.monotonic() + READY_S
     while not _announced(home, process.pid):
         failed = process.poll() is not None or time.monotonic() > deadline

@@ -17,6 +17,7 @@ from builderos.core import folders
 from builderos.execution.compute.schema import Reason, Result, Spec, Tier, Use
 
 from . import tree
+from .disk import BLOCK, bytes_in
 from .doorman import Doorman
 from .egress import Proxy, Rules
 from .output import Output
@@ -29,9 +30,6 @@ log = logging.getLogger("builderos.sandboxes")
 _TICK_S: Final = 0.1
 _CLOSE_TICK_S: Final = 0.03  # where nobody but us holds memory back
 _SCAN_SHARE: Final = 20  # looking at the disk takes at most a twentieth of the time
-_LEAST_ENTRY: Final = 4096
-_SLICE_S, _BETWEEN = 0.005, 64  # how long one room may keep all others waiting, and how often it asks
-_BLOCK: Final = 512
 _SETTLE_S: Final = 5.0
 _FILE_TOO_LARGE: Final = 128 + signal.SIGXFSZ  # as a shell tells of it: the kernel ended who wrote on
 
@@ -305,6 +303,7 @@ class Room:
 
     async def _finish(self, status: int, used: resource.struct_rusage) -> None:
         try:
+            await self._emptied()
             if self._cause is None and await self._held() > self.spec.limits.disk:
                 self._cause = "disk"
             result = self._summed_up(status, used)
@@ -315,6 +314,32 @@ class Room:
             self._ended(self, result, self._seat)
         finally:
             self._forget()  # nobody waits for this any more
+
+    async def _emptied(self) -> None:
+        """Wait until whatever the command left behind is gone, too: it could still write.
+
+        bubblewrap tells of the command's end before the processes beside it have ended. The first process inside is
+        over only when the kernel has collected all others of its namespace.
+        """
+        if self._tier != "strong":
+            return
+        if self._pidfd < 0:  # its number has not been heard yet
+            with contextlib.suppress(OSError):
+                self._status += os.read(self._built.status, 65536)
+            try:
+                self._pidfd = os.pidfd_open(self._words().get("child-pid", 0))
+            except OSError:
+                return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        over = asyncio.Event()
+        self._loop.add_reader(self._pidfd, over.set)
+        try:
+            await asyncio.wait_for(over.wait(), _SETTLE_S)
+        except TimeoutError:  # it hangs in the kernel, with a signal that ends it
+            log.warning("%s: a process inside takes long to end", self.spec.id)
+        finally:
+            self._loop.remove_reader(self._pidfd)
 
     def _summed_up(self, status: int, used: resource.struct_rusage) -> Result:
         with contextlib.suppress(OSError):
@@ -333,7 +358,7 @@ class Room:
         proxy = self._proxy
         use = Use(
             cpu_s=round(cpu_s, 4), wall_s=round(self._wall_s, 4), max_rss=peak,
-            io_read=used.ru_inblock * _BLOCK, io_written=used.ru_oublock * _BLOCK, output=self._output.total,
+            io_read=used.ru_inblock * BLOCK, io_written=used.ru_oublock * BLOCK, output=self._output.total,
             network_sent=proxy.sent if proxy else 0, network_received=proxy.received if proxy else 0,
         )  # fmt: skip
         reason: Reason = self._cause or ("exit" if code is not None else "lost")
@@ -368,20 +393,3 @@ class Room:
             if hasattr(self, "_built"):
                 self._loop.remove_reader(self._built.status)
                 last.callback(self._built.close)
-
-
-async def bytes_in(folder: int, enough: int) -> int:
-    """Bytes of disk below a folder; every entry counts at least a block, for an empty file fills a disk, too.
-    Stops counting soon after `enough`, and lets others have their turn meanwhile: there may be hundreds of thousands of
-    entries. Raises `folders.TooDeep`.
-    """
-    total, until = 0, time.monotonic() + _SLICE_S
-    with contextlib.closing(folders.entries(folder)) as found:
-        for number, entry in enumerate(found):
-            total += max(_LEAST_ENTRY, entry.info.st_blocks * _BLOCK)
-            if total > enough:
-                break
-            if number % _BETWEEN == 0 and time.monotonic() > until:
-                await asyncio.sleep(0)
-                until = time.monotonic() + _SLICE_S
-    return total
