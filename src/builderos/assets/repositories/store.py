@@ -158,7 +158,9 @@ class RepositoryStore:
         for name, text in wanted.items():
             path = root / name
             if not path.exists() or path.read_bytes() != text.encode():
-                draft = path.with_name(f".{path.name}.{os.getpid()}")
+                draft = path.with_name(
+                    f".{path.name}.{os.getpid()}-{next(_serial)}"
+                )  # two may mend it at once
                 draft.write_text(text)
                 draft.rename(path)
 
