@@ -117,5 +117,10 @@ def test_what_was_used_is_listed_and_added_up(models: Models) -> None:
     added = models.world.ok(models.world.as_owner("GET", "/v1/ai/usage/sums", params={"by": "model"}))
     assert {row["name"]: row["output_tokens"] for row in added["items"]} == {"small": 3, "other": 3}
     assert added["totals"]["requests"] == 2
+    for row in [*added["items"], added["totals"]]:
+        assert row["total_p95_ms"] >= row["total_p50_ms"] >= 0
+    (day,) = models.world.ok(models.world.as_owner("GET", "/v1/ai/usage/sums"))["items"]
+    known = [row.total_ms for row in models.rows()]
+    assert day["total_p50_ms"] == sum(known) / 2
     shown = models.world.ok(models.world.as_owner("GET", "/v1/ai/models"))
     assert [row["name"] for row in shown["items"]] == ["default", "quick", "bare/*", "up/*", "up/small"]

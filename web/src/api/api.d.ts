@@ -4841,7 +4841,9 @@ export interface components {
         };
         /**
          * AiSum
-         * @description `name` is the day, the model, …; null where requests had none.
+         * @description `name` is the day, the model, …; null where requests had none. `…_ms`: how long requests that went well took:
+         *     half of them at most (`p50`), 95 of 100 at most (`p95`); to the first token (`first`), to the end (`total`);
+         *     null where none was measured.
          */
         AiSum: {
             /** Cached Tokens */
@@ -4852,6 +4854,8 @@ export interface components {
             estimated: number;
             /** Failed */
             failed: number;
+            /** First P50 Ms */
+            first_p50_ms: number | null;
             /** Input Tokens */
             input_tokens: number;
             /** Name */
@@ -4860,6 +4864,10 @@ export interface components {
             output_tokens: number;
             /** Requests */
             requests: number;
+            /** Total P50 Ms */
+            total_p50_ms: number | null;
+            /** Total P95 Ms */
+            total_p95_ms: number | null;
         };
         /**
          * AiSums
