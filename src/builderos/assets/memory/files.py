@@ -6,7 +6,6 @@ process did not write is written by the schedule.
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import sqlalchemy as sa
 
 from builderos.core.clock import rfc3339
 from builderos.core.context import Context
+from builderos.core.files import replacing
 from builderos.core.home import project_state
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
@@ -105,14 +105,11 @@ def write(context: Context, org_id: str, repo_id: str, agent: str) -> Path:
         context, org_id, lambda unit: _together(unit, repo_id, agent), read_only=True
     )
     path = path_of(context, org_id, project_id, agent)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+    with replacing(path) as file:
         file.write(f'{{"format": {FORMAT}, "agent": {json.dumps(agent or None)}, "items": [')
         for number, item in enumerate(_all(context, org_id, repos, agent)):
             file.write((",\n" if number else "\n") + json.dumps(item, ensure_ascii=False))
         file.write("\n]}\n")
-    draft.replace(path)
     return path
 
 

@@ -5,8 +5,6 @@ has lost, as far as the ledger knows them.
 """
 
 import logging
-import os
-import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -16,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from builderos.core.context import Context
 from builderos.core.database import Database
+from builderos.core.files import replace_text
 from builderos.core.home import project_state
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit, as_system
@@ -42,14 +41,8 @@ def note(unit: Unit, name: str, version: str, content: str) -> None:
 
 
 def _write(path: Path, content: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(
-            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w"
-        ) as file:
-            file.write(content)
-        draft.replace(path)
+        replace_text(path, content)
     except OSError as error:  # the version is published; the schedule writes its file
         log.warning("%s is written later: %s", path.name, error)
 

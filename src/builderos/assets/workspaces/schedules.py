@@ -5,7 +5,6 @@ Every function is safe to repeat: the day or the week is in the name of what it 
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from builderos.assets.repositories.service import RepositoryStore
 from builderos.core.clock import rfc3339, utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
+from builderos.core.files import replace_text
 from builderos.core.home import EXPORTS
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
@@ -183,11 +183,7 @@ def _export(context: Context, org_id: str, repo_id: str) -> int:
     story = as_system(
         context, org_id, lambda unit: vault.clean(unit, story_of(unit, repo_id)), read_only=True
     )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = folder / f".{today}.{os.getpid()}"
-    draft.touch(0o600)
-    draft.write_text(json.dumps(story, ensure_ascii=False, indent=1, default=str))
-    draft.rename(folder / f"{today}.json")
+    replace_text(folder / f"{today}.json", json.dumps(story, ensure_ascii=False, indent=1, default=str))
     for old in there[settings.exports_weekly - 1 :]:
         old.unlink(missing_ok=True)
     return 1

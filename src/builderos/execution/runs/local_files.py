@@ -7,7 +7,6 @@ database has lost; only runs that the ledger knows, and as the ledger knows them
 
 import json
 import logging
-import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from builderos.assets.artifacts.schema import ListIn
 from builderos.core.clock import rfc3339, utcnow
 from builderos.core.context import Context
 from builderos.core.database import Database
+from builderos.core.files import replace_text
 from builderos.core.home import PROJECTS, project_state
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
@@ -179,12 +179,8 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replace(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(text + "\n")
-    draft.replace(path)
+    replace_text(path, text + "\n")
 
 
 # ---------------------------------------------------------------- putting rows back

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from builderos.assets.artifacts import service as artifacts
 from builderos.core.context import Context
+from builderos.core.files import replace_text
 from builderos.core.home import project_state
 from builderos.core.operations import Download
 from builderos.core.problems import Problem
@@ -123,11 +123,7 @@ def path_of(home: Path, org_id: str, project_id: str | None, run_id: str) -> Pat
 
 
 def _replace(path: Path, receipt: Receipt) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(json.dumps(receipt.envelope()) + "\n")
-    draft.replace(path)
+    replace_text(path, json.dumps(receipt.envelope()) + "\n")
 
 
 def _stored(unit: Unit, run_id: str) -> Receipt | None:

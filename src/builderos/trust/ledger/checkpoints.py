@@ -4,7 +4,6 @@ Appending knows nothing of them. A checkpoint verifies the lines since the one b
 signs the root: its cost is that of the new lines.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from builderos.core import notes
 from builderos.core.chain import seed
 from builderos.core.context import Context
+from builderos.core.files import replace_text
 from builderos.core.merkle import WIDTH, Tree, complete, leaf
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit, as_system
@@ -203,16 +203,10 @@ def _keep(path: Path, size: int, note: str) -> None:
 
     It was held against the lines before they were signed; a twin may have written one since.
     """
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     held = _held(path)
     if held is not None and held.size >= size:
         return
-    draft = path.with_name(f".{path.stem}.{os.getpid()}")
-    with draft.open("w") as file:
-        file.write(note)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    replace_text(path, note, durable=True)
 
 
 def _held(path: Path) -> notes.Note | None:

@@ -2,11 +2,10 @@
 
 import json
 import logging
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
+from builderos.core.files import replace_text
 from builderos.core.home import project_state
 from builderos.core.unit import Unit
 
@@ -25,14 +24,8 @@ def note(unit: Unit, project_id: str | None, suite: str, said: dict[str, Any]) -
 
 
 def _write(path: Path, said: dict[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     text = json.dumps(said, ensure_ascii=False, indent=1) + "\n"
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(
-            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w"
-        ) as file:
-            file.write(text)
-        draft.replace(path)
+        replace_text(path, text)
     except OSError as error:  # the result is kept in the database; the next one writes the file anew
         log.warning("%s could not be written: %s", path, error)

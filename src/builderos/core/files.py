@@ -1,0 +1,38 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TextIO
+
+_serial = itertools.count()
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Generator[TextIO]:
+    """A draft, private to the server, that takes the place of `path` when the block ends well.
+
+    Several threads and processes may write the same file at once: each has a draft of its own, and the last counts.
+    The folder is made where it is missing. `durable` sees that the content survives a power loss. Raises `OSError`.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_serial)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Give a file this content; see `replacing`."""
+    with replacing(path, durable=durable) as file:
+        file.write(text)
