@@ -57,7 +57,7 @@ def test_a_job_is_as_narrow_as_the_spec_and_goes_with_its_secret(yard: Yard, clu
 
 def test_another_server_finds_what_runs_and_brings_it_home(yard: Yard, cluster: Cluster) -> None:
     workspace = yard.workspace()
-    script = "echo up; trap 'echo made > out; exit 4' TERM; while :; do sleep 0.02; done"
+    script = "trap 'echo made > out; exit 4' TERM; echo up; while :; do sleep 0.02; done"
     spec = yard.spec("sh", "-c", script, workspace=workspace, limits=dataclasses.replace(QUICK, grace_s=15))
     crashed = another(yard, cluster, "crashed")
     crashed.start(spec)

@@ -52,7 +52,7 @@ def test_listed_hosts_and_no_others_are_let_through(yard: Yard, project: Vercel)
 
 def test_another_server_finds_what_runs_and_brings_it_home(yard: Yard, project: Vercel) -> None:
     workspace = yard.workspace()
-    script = "echo up; trap 'echo made > out; exit 4' TERM; while :; do sleep 0.02; done"
+    script = "trap 'echo made > out; exit 4' TERM; echo up; while :; do sleep 0.02; done"
     spec = yard.spec("sh", "-c", script, workspace=workspace, limits=dataclasses.replace(QUICK, grace_s=15))
     options = {"api": project.url, "team": TEAM, "project": PROJECT}
     crashed = vercel.provider(options, yard.folder / "crashed", lambda: TOKEN)
