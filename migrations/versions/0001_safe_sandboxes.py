@@ -29,6 +29,7 @@ def upgrade() -> None:
         "pipelines",
         "prompts",
         "evals",
+        "experiments",
         "triggers",
         "run_events",
         "stream",
@@ -40,6 +41,7 @@ def upgrade() -> None:
         "agents",
         "gateway",
         "memory",
+        "lineage",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)

@@ -96,6 +96,7 @@ from builderos.workloads.agents.trace_routes import routes as trace_routes
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.routes import routes as deployment_routes
 from builderos.workloads.evals.routes import routes as eval_routes
+from builderos.workloads.lineage.routes import routes as lineage_routes
 from builderos.workloads.stream.routes import routes as stream_routes
 
 log = logging.getLogger("builderos.app")
@@ -132,6 +133,7 @@ GROUPS = [
     deployment_routes,
     model_routes,
     stream_routes,
+    lineage_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
     add_health,

@@ -275,6 +275,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "stopDeployment": lambda s: {"id": s.fresh_deployment()},
     "deploymentLogs": lambda s: {"id": s.deployment_id},
     "deploymentHealth": lambda s: {"id": s.deployment_id},
+    "showLineage": lambda s: {"id": s.traced_id},
     "listEvals": lambda s: {"limit": 1},
     "lintEval": lambda s: {"content": "cases: [{id: a, golden: x}]\n"},
     "runEval": lambda s: {**s.here, "suite": s.suite},

@@ -11,6 +11,7 @@ from builderos.core.unit import Unit, as_system
 from builderos.execution.runs.model import steps
 from builderos.workloads.agents.model import sessions
 from builderos.workloads.evals.model import evals
+from builderos.workloads.lineage import service as lineage
 from tests.support.deploying import stand
 from tests.support.uploads import begin, upload
 from tests.support.world import Json, Sandbox, World
@@ -165,6 +166,18 @@ class Works:
         return self.sandbox.post("/memory/manage", **(body | {"action": "update", "body": "two"}))["changed"][
             0
         ]
+
+    @cached_property
+    def traced_id(self) -> str:
+        """A run of the scene of which lineage knows something, made in its sandbox."""
+
+        def tell(unit: Unit) -> None:
+            made = lineage.Node("artifact", new_id("art"), "a.txt")
+            run = lineage.Node("run", self.run_id, "scene")
+            lineage.record(unit, run, made, "made", sandbox_id=self.sandbox_id)
+
+        as_system(self.world.context, self.world.org_id, tell)
+        return self.run_id
 
     @cached_property
     def artifact_id(self) -> str:

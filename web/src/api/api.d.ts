@@ -2156,6 +2156,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/lineage/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show from what a thing was made, and what was made from it: data, code, runs, models, endpoints and apps.
+         * @description Show from what a thing was made, and what was made from it: data, code, runs, models, endpoints and apps.
+         */
+        get: operations["showLineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me": {
         parameters: {
             query?: never;
@@ -5225,6 +5245,13 @@ export interface components {
             link: string;
             /** May Decide */
             may_decide: boolean;
+            /**
+             * Names
+             * @description What those are called who asked or decided, by id.
+             */
+            names: {
+                [key: string]: string;
+            };
             /** Object */
             object: string;
             /** Prompt Version */
@@ -8600,6 +8627,64 @@ export interface components {
             prev_hash: string;
             /** Seq */
             seq: number;
+        };
+        /**
+         * LineageEdge
+         * @description `target` was made from, or with the help of, `source`.
+         */
+        LineageEdge: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /**
+             * Relation
+             * @enum {string}
+             */
+            relation: "input_of" | "made" | "registered_as" | "served_by" | "used_by";
+            /** Source */
+            source: string;
+            /** Target */
+            target: string;
+        };
+        /**
+         * LineageGraph
+         * @description All that leads to a thing, and all that came of it. `truncated`: there is more than is shown.
+         */
+        LineageGraph: {
+            /** Edges */
+            edges: components["schemas"]["LineageEdge"][];
+            /** Id */
+            id: string;
+            /** Nodes */
+            nodes: components["schemas"]["LineageNode"][];
+            /** Truncated */
+            truncated: boolean;
+        };
+        /**
+         * LineageNode
+         * @description A node. `depth`: how many edges it lies away; below 0 it was there before, above 0 it was made later.
+         */
+        LineageNode: {
+            /** Depth */
+            depth: number;
+            /**
+             * Href
+             * @description Where the API tells more of it; of a run, its receipt.
+             */
+            href: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "app" | "artifact" | "code" | "dataset" | "deployment" | "endpoint" | "experiment_run" | "model" | "run" | "session";
+            /** Name */
+            name: string;
         };
         /**
          * LinkIn
@@ -13657,6 +13742,11 @@ export interface components {
              * @description Nothing will be added any more.
              */
             ended: boolean;
+            /**
+             * Found
+             * @description With `find`: the lines it stands in up to `next_offset`, at most 1,000; `text` is empty.
+             */
+            found?: number[] | null;
             /**
              * Line
              * @description Number of the line in which `text` begins, from 1.
@@ -21379,6 +21469,55 @@ export interface operations {
             };
         };
     };
+    showLineage: {
+        parameters: {
+            query?: {
+                /**
+                 * @description up: from what it was made; down: what was made from it.
+                 * @example both
+                 */
+                direction?: "up" | "down" | "both";
+                /** @description Edges from the beginning, at most. */
+                depth?: number;
+            };
+            header?: never;
+            path: {
+                /** @example run_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineageGraph"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getMe: {
         parameters: {
             query?: never;
@@ -26714,6 +26853,8 @@ export interface operations {
                 raw?: boolean;
                 /** @description Leave commands that set colours in the text, and no others. */
                 colours?: boolean;
+                /** @description Look for this text, whatever its case, from there on; `found` has the lines. */
+                find?: string | null;
             };
             header?: {
                 /** @description The id of the last event that was received: the reply goes on behind it. */

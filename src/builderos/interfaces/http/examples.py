@@ -301,6 +301,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "setBudget": {**_KEY, "meter": "commits", "period": "day", "amount": 5000},
     "getOverview": {"days": 7},
     "liftSuspension": {**_KEY, "id": f"crd_{_ID}"},
+    "showLineage": {"id": f"run_{_ID}", "direction": "both"},
     "listInbox": {"unread": True, "limit": 20},
     "markInbox": {**_KEY, "items": [f"apr_{_ID}"], "read": True},
     "getPreferences": {},

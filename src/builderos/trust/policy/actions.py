@@ -41,6 +41,7 @@ Action = Literal[
     "git.release",
     "git.rollback",
     "inbox.read",
+    "lineage.read",
     "me.manage",
     "me.read",
     "member.join",

@@ -37,7 +37,7 @@ _KIND_OF: Final[Mapping[str, ResourceKind]] = {
     "compute": "org",
     "credential": "credential",
     "deploy": "branch", "deployment": "branch", "eval": "org",
-    "files": "branch", "git": "branch", "inbox": "org", "me": "org", "member": "org", "memory": "branch",
+    "files": "branch", "git": "branch", "inbox": "org", "lineage": "org", "me": "org", "member": "org", "memory": "branch",
     "metrics": "branch", "model": "model", "network": "repo", "org": "org", "pipeline": "org", "policy": "org",
     "project": "org", "prompt": "org",
     "pull": "pull",

@@ -1,0 +1,1 @@
+"""Lineage: what was made from what, as edges between data, code, runs, artifacts, models, endpoints and apps."""
