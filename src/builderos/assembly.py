@@ -69,7 +69,7 @@ from builderos.trust.notices import service as notices
 from builderos.trust.notices.ports import Directory, Questions
 from builderos.trust.orgs import service as orgs
 from builderos.trust.orgs.ports import Alarm, Elsewhere, Holds, Providers, Subjects
-from builderos.trust.policy.ports import Readings
+from builderos.trust.policy.ports import Names, Readings
 from builderos.trust.policy.service import InForce, Policy, Verdicts, approvals, proposing
 from builderos.trust.policy.service import witness as policy_witness
 from builderos.trust.quotas import service as quotas
@@ -114,6 +114,7 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(
         Readings, Readings(lambda unit, act, of, paths: audit.access.note(unit, act, of, paths=paths))
     )
+    context.put(Names, Names(orgs.me.names))
     witnesses.enrol("index", ledger.misplaced)
     witnesses.enrol("decisions", policy_witness.findings)
     context.put(Witnesses, witnesses)

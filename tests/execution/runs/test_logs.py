@@ -12,6 +12,7 @@ from builderos.execution.runs import logs
 from builderos.execution.runs.logs import BLOCK, Sink, index_of
 from builderos.execution.runs.logs_follow import Place
 from builderos.execution.runs.logs_read import Log, end, shown, whole_part
+from builderos.execution.runs.logs_search import search
 from builderos.trust.secrets.service import REMOVED, Redactor
 
 SECRET = b"swordfish-42/deep"
@@ -182,6 +183,47 @@ def test_a_piece_ends_between_characters_and_commands() -> None:
     assert whole_part(b"red: \x1b[3", more=True) == b"red: "
     assert whole_part(b"red: \x1b[3", more=False) == b"red: \x1b[3"
     assert whole_part(b"\xf0", more=True) == b"\xf0"
+
+
+def _search(path: Path, needle: str, *, ended: bool = True) -> tuple[list[int], int]:
+    """All lines, by as many calls as it takes, and how many these were."""
+    lines, at, calls = list[int](), 0, 0
+    with Log.at(path) as log:
+        while True:
+            found = search(log, needle, at, ended=ended)
+            calls += 1
+            lines += [line for line in found.lines if line not in lines[-1:]]
+            if found.next_offset == at or found.next_offset >= log.size:
+                return lines, calls
+            at = found.next_offset
+
+
+def test_a_text_is_found_as_it_is_shown_in_every_line_that_has_it(tmp_path: Path) -> None:
+    rows = [b"nothing here\n"] * 20_000
+    for number in (1, 2, 9_000, 20_000):
+        rows[number - 1] = b"a needle, and a NEEDLE\n"
+    rows[699] = b"a ne\x1b[31med\x1b[0mle\n"
+    rows[799] = b"x" * ((1 << 20) - 3) + b"needle" + b"y" * (2 << 20) + b"\n"
+    path = _kept(tmp_path / "a.log", b"".join(rows))
+    assert _search(path, "Needle") == ([1, 2, 700, 800, 9_000, 20_000], 1)
+    assert _search(path, "no such thing") == ([], 1)
+
+
+def test_a_search_is_bounded_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = _kept(tmp_path / "a.log", b"hit\nmiss\n" * 2_500)
+    assert _search(path, "hit") == (list(range(1, 5_000, 2)), 3)
+    long = _kept(tmp_path / "b.log", (b"z" * 1023 + b"\n") * (20 << 10) + b"hit\n")
+    assert _search(long, "hit") == ([20_481], 3)
+
+
+def test_a_line_that_is_still_written_is_looked_at_again(tmp_path: Path) -> None:
+    with Sink(tmp_path / "a.log") as sink:
+        sink.write(b"one\nhit, and an err")
+        with Log.at(sink.path) as log:
+            found = search(log, "hit", 0, ended=False)
+            assert (found.lines, found.next_offset) == ([2], 4)
+            sink.write(b"or\n")
+            assert search(log, "error", found.next_offset, ended=False).lines == [2]
 
 
 def test_how_far_somebody_is_in_all_logs_of_a_run_fits_into_a_header() -> None:

@@ -4,8 +4,11 @@ import gzip
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
-from builderos.interfaces.console.door import DIST, assets_of
+from builderos.interfaces.console.door import DIST, Console, assets_of
 from builderos.interfaces.http.cookies import SESSION
 from tests.support.lab import Lab
 
@@ -91,3 +94,15 @@ def test_the_page_says_whether_a_cookie_came_so_that_strangers_ask_for_no_sessio
 def test_without_a_build_browsers_are_told_how_and_the_api_answers(lab: Lab, tmp_path: Path) -> None:
     assert assets_of(tmp_path) == {}
     assert not (tmp_path / "index.html").exists()
+
+
+def test_a_console_that_was_built_anew_is_served_without_a_restart(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "assets").mkdir()
+    door = Console(Starlette(), FastAPI(), lab.world.app, tmp_path)
+    browser = TestClient(door)
+    for built in ("one", "two"):
+        (tmp_path / "index.html").write_text(f'<script src="/assets/{built}.js"></script>')
+        (tmp_path / "assets" / f"{built}.js").write_text(f"// {built}")
+        assert browser.get(f"/assets/{built}.js").status_code == 404  # nothing names it yet
+        assert built in browser.get("/", headers=PAGE).text
+        assert browser.get(f"/assets/{built}.js").text == f"// {built}"

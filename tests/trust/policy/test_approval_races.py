@@ -166,3 +166,9 @@ def test_what_a_program_asks_for_its_maker_asks_for(team: Team) -> None:
     other = team.join("reviewer")
     assert lab.ok(other.call("GET", f"/v1/approvals/{asked}"))["may_decide"] is True
     lab.ok(other.call("POST", f"/v1/approvals/{asked}", decision="approve"))
+    shown = lab.ok(other.call("GET", f"/v1/approvals/{asked}"))
+    person = lab.ok(other.call("GET", "/v1/me"))
+    assert shown["names"] == {
+        shown["requested_by"]: box["branch"],
+        person["id"]: person["name"] or person["email"],
+    }

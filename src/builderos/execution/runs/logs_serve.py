@@ -13,7 +13,7 @@ from builderos.core.context import Context
 from builderos.core.operations import Download, Live
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
-from builderos.core.schema import In, Line, Out
+from builderos.core.schema import In, Line, Name, Out
 from builderos.core.unit import Unit, as_system
 from builderos.trust.audit import service as audit
 
@@ -21,6 +21,7 @@ from .events_follow import Followers
 from .logs_find import Attempt, attempt_of, ensure_here, ref_of, state_of
 from .logs_follow import PIECE, Place, RunFollower, Tails, frames
 from .logs_read import Log, Piece, end, shown, whole_part
+from .logs_search import search
 from .model import steps
 from .rows import OVER, Row, find_run, find_step
 from .seen import seen_run, seen_step
@@ -52,6 +53,10 @@ class StepLogIn(In):
     colours: Annotated[
         bool, Field(description="Leave commands that set colours in the text, and no others.")
     ] = False
+    find: Annotated[
+        Name | None,
+        Field(description="Look for this text, whatever its case, from there on; `found` has the lines."),
+    ] = None
     last_event_id: Annotated[Line | None, Field(description="Go on behind this event.")] = None
 
 
@@ -70,6 +75,12 @@ class StepLog(Out):
     ended: Annotated[bool, Field(description="Nothing will be added any more.")]
     dropped: Annotated[int, Field(description="Bytes beyond the limit, which were not kept.")]
     note: Annotated[str, Field(description="Why there is nothing, where there is nothing.")]
+    found: Annotated[
+        list[int] | None,
+        Field(
+            description="With `find`: the lines it stands in up to `next_offset`, at most 1,000; `text` is empty."
+        ),
+    ] = None
 
 
 class RunLogIn(In):
@@ -108,10 +119,12 @@ class RunLog(Out):
 
 def step_log(unit: Unit, body: StepLogIn) -> StepLog | Download | Live:
     """A part of a step's log. Raises `not_found`, `validation_failed`."""
-    if sum(x is not None for x in (body.offset, body.line, body.tail)) > 1 or (body.raw and body.follow):
+    places = sum(x is not None for x in (body.offset, body.line, body.tail))
+    forms = sum((body.raw, body.follow, body.find is not None))
+    if places > 1 or forms > 1 or (body.find is not None and body.tail is not None):
         raise Problem(
             "validation_failed", "these do not go together",
-            hint="Say one of offset, line and tail; and raw or follow, not both.",
+            hint="Say one of offset, line and tail; and one of raw, follow and find, the last without tail.",
         )  # fmt: skip
     run, step = seen_step(unit, body.id)
     found = attempt_of(unit, run, step, body.attempt)
@@ -121,15 +134,19 @@ def step_log(unit: Unit, body: StepLogIn) -> StepLog | Download | Live:
     )
     if body.follow:
         return _followed(unit, found, body)
+    closed = end(found.path)
+    ended = found.ended or closed is not None
     with Log.at(found.path) as log:
-        piece = _piece(log, body, MOST if body.raw else body.limit)
+        piece = _piece(log, body, 0 if body.find else MOST if body.raw else body.limit)
+        said = (
+            _text(piece, ended=ended, colours=body.colours)
+            if body.find is None
+            else _found(log, body.find, piece.offset, ended=ended)
+        )
     if body.raw:
         return Download(_bytes(found.path, piece.offset), "application/octet-stream", Path(found.ref).name)
-    closed = end(found.path)
-    return StepLog(
-        **_names(found), **_text(piece, ended=found.ended or closed is not None, colours=body.colours), line=piece.line,
-        dropped=closed.dropped if closed is not None else 0, note="" if here else _ABSENT,
-    )  # fmt: skip
+    dropped = closed.dropped if closed is not None else 0
+    return StepLog(**_names(found), **said, line=piece.line, dropped=dropped, note="" if here else _ABSENT)
 
 
 def _piece(log: Log, body: StepLogIn, limit: int) -> Piece:
@@ -147,6 +164,15 @@ def _text(piece: Piece, *, ended: bool, colours: bool = False) -> dict[str, Any]
     return {
         "text": shown(data, colours=colours), "offset": piece.offset, "next_offset": upto, "size": piece.size,
         "ended": ended and upto >= piece.size,
+    }  # fmt: skip
+
+
+def _found(log: Log, needle: str, offset: int, *, ended: bool) -> dict[str, Any]:
+    hits = search(log, needle, offset, ended=ended)
+    size = log.size
+    return {
+        "text": "", "offset": offset, "next_offset": hits.next_offset, "size": size,
+        "ended": ended and hits.next_offset >= size, "found": hits.lines,
     }  # fmt: skip
 
 

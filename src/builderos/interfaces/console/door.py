@@ -1,7 +1,9 @@
 """Serves the console's files: assets under names that are hashes, and one page for every address of the console.
 
-Assets were compressed when they were built and never change. The page is small, never kept by a browser, and the same
-for everybody but for one word: whether a session cookie came along, so that a visitor without one is asked nothing.
+Assets were compressed when they were built and never change. Which ones there are is looked up when the page is another
+one than before: a console that was built anew is served without a restart, and no request looks for a file. The page is
+small, never kept by a browser, and the same for everybody but for one word: whether a session cookie came along, so
+that a visitor without one is asked nothing.
 """
 
 import mimetypes
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.to_thread
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -81,6 +84,7 @@ class Console:
         self._context = application.context
         self._dist = dist
         self._assets = assets_of(dist)
+        self._built = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -111,6 +115,9 @@ class Console:
             text = await page.read_bytes()
         except FileNotFoundError:
             return Response(MISSING, 503, PAGE, "text/html")
+        if text != self._built:  # the console was built anew: the page names other assets than before
+            self._assets = await anyio.to_thread.run_sync(assets_of, self._dist)
+            self._built = text
         known = b"some" if self._context.get(Cookies).session(headers) else b"none"
         text = text.replace(COOKIE_UNKNOWN, COOKIE_UNKNOWN.replace(b"unknown", known))
         return Response(text, 200, PAGE, "text/html")

@@ -1,5 +1,6 @@
 """Members of an organisation: persons and service accounts, each with one role. Who they are stands elsewhere."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -60,6 +61,15 @@ def find(unit: Unit, id_: str, *, lock: bool = True) -> Member:
 def everybody(unit: Unit) -> list[Member]:
     """All live members, oldest first."""
     return [_member(row) for row in unit.execute(_live().order_by(members.c.id))]
+
+
+def labels(unit: Unit, ids: Collection[str]) -> dict[str, str]:
+    """Pseudonyms of members, who may have left, and names of other actors, by their ids; without unknown ones."""
+    c, m, wanted = credentials.c, members.c, list(set(ids))
+    actors = sa.select(c.actor_id.label("id"), sa.func.max(c.actor_name).label("name")).group_by(c.actor_id)
+    known = sa.select(m.id, m.label.label("name")).where(m.id.in_(wanted))
+    named = sa.union_all(actors.where(c.actor_id.in_(wanted)), known)
+    return {row.id: row.name for row in unit.execute(named)}
 
 
 def programs_of(unit: Unit, member_id: str) -> frozenset[str]:

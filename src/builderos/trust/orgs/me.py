@@ -1,5 +1,6 @@
 """Who one is, and what one may do to an object and why."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -100,6 +101,16 @@ def show(unit: Unit, _body: In) -> Me:
         profile=actor.profile, scopes=sorted(actor.scopes), repo_id=actor.repo_id, sandbox_id=actor.sandbox_id,
         branch=actor.branch,
     )  # fmt: skip
+
+
+def names(unit: Unit, ids: Collection[str]) -> dict[str, str]:
+    """What those are called whom ids stand for: to members and the owner by their names, to others by their labels."""
+    found = identity.members.labels(unit, ids)
+    if unit.actor.member_id is not None or unit.actor.role == "owner":
+        c = people.c
+        named = sa.select(c.member_id, c.name, c.email).where(c.member_id.in_(list(set(ids))))
+        found |= {row.member_id: row.name or row.email for row in unit.execute(named)}
+    return found
 
 
 def permissions(unit: Unit, body: PermissionsIn) -> Permissions:

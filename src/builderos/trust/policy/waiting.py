@@ -2,8 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Annotated
 
 import sqlalchemy as sa
+from pydantic import Field
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from builderos.core.actor import Actor
@@ -23,7 +25,7 @@ from .approvals import (
 )
 from .decision import acting, decide, require
 from .model import approvals
-from .ports import Readings
+from .ports import Names, Readings
 from .terms import in_favour, missing
 
 
@@ -42,6 +44,7 @@ class ApprovalShown(Approval):
     quorum: Quorum
     may_decide: bool
     link: str
+    names: Annotated[dict[str, str], Field(description="What those are called who asked or decided, by id.")]
 
 
 def voice_of(actor: Actor) -> str:
@@ -55,9 +58,10 @@ def show(unit: Unit, body: ApprovalIn) -> ApprovalShown:
     approval = find(unit, body.id)
     if files := files_in(approval.diff):
         unit.get(Readings).note(unit, "approval.read", approval.id, files)
+    who = [approval.requested_by, *(str(one["who"]) for one in approval.decisions)]
     return ApprovalShown(
         **approval.model_dump(), quorum=quorum(approval), may_decide=may_decide(unit, approval),
-        link=link_to(unit.settings, approval.id),
+        link=link_to(unit.settings, approval.id), names=unit.get(Names).of(unit, who),
     )  # fmt: skip
 
 
