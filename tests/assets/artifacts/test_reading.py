@@ -130,7 +130,7 @@ def test_a_reader_of_a_stream_never_gets_altered_bytes_and_notices_the_end(lab: 
     corrupt(file_of(lab, DATA[::-1]), 2 * BLOCK + 5)
     path, owner = f"/v1/artifacts/{made['id']}/content", lab.world.owner
     with live(lab.world.asgi) as url:
-        line = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+        line = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
         line.request("GET", path, headers=owner)
         reply = line.getresponse()
         assert (reply.status, reply.headers["content-length"]) == (200, str(SIZE))

@@ -32,7 +32,7 @@ def _file(ship: Ship, run: Json) -> Path:
 
 
 def _written(ship: Ship, run: Json) -> Json:
-    path, until = _file(ship, run), time.monotonic() + 20
+    path, until = _file(ship, run), time.monotonic() + 120
     while not path.exists():
         assert time.monotonic() < until
         time.sleep(0.02)
