@@ -3,6 +3,7 @@
 import pytest
 
 from builderos.core.problems import Problem
+from builderos.execution.compute.approved import _narrowed  # pyright: ignore[reportPrivateUsage]
 from builderos.execution.compute.schema import Probe, host_rule
 from builderos.execution.compute.service import parse_provider, parse_runtimes, require_tier
 
@@ -111,3 +112,18 @@ def test_a_host_rule_has_a_name_and_a_port(text: str, rule: tuple[str, int]) -> 
 def test_what_is_no_host_is_no_rule(text: str) -> None:
     with pytest.raises(ValueError):
         host_rule(text)
+
+
+def test_folders_of_a_runtime_are_searched_first_and_no_main_can_name_them() -> None:
+    text = "runtimes: [{name: py, kind: local, folders: [/opt/env, /opt/python]}]"
+    file = parse_runtimes(text)
+    assert file.runtime("py").path.startswith("/opt/env/bin:/opt/python/bin:/usr/local/sbin:")
+    assert parse_runtimes("runtimes: [{name: py, kind: local}]").runtime("py").path == ""
+    assert _narrowed(None, file).runtimes == ()
+    assert _narrowed(file, file).runtimes == file.runtimes
+
+
+@pytest.mark.parametrize("folder", ["/", "/opt", "opt/env", "/opt/../etc", "/opt/env/", "/opt/a:b"])
+def test_a_folder_that_is_no_whole_path_is_refused(folder: str) -> None:
+    with pytest.raises(Problem, match="is not valid"):
+        parse_runtimes(f"runtimes: [{{name: py, kind: local, folders: ['{folder}']}}]")

@@ -129,13 +129,15 @@ class Approved:
 
 
 def _narrowed(server: RuntimeFile | None, project: RuntimeFile | None) -> RuntimeFile:
-    """What both list. Without a file of the server, a main may list any runtime that an enabled provider takes."""
+    """What both list. Without a file of the server, a main may list any runtime that an enabled provider takes; folders
+    of this machine are nothing that a main may name.
+    """
     runtimes = server.runtimes if server is not None else SHIPPED.runtimes
     profiles = (server.profiles if server is not None else ()) or SHIPPED.profiles
     if project is None:
         return RuntimeFile(runtimes=runtimes, profiles=profiles)
     if "runtimes" in project.model_fields_set:
-        runtimes = tuple(r for r in project.runtimes if server is None or r in runtimes)
+        runtimes = tuple(r for r in project.runtimes if r in runtimes or (server is None and not r.folders))
     if "profiles" in project.model_fields_set:
         bounds = {profile.name: profile for profile in profiles}
         profiles = tuple(p.within(bounds[p.name]) for p in project.profiles if p.name in bounds)

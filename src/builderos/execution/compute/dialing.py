@@ -50,6 +50,13 @@ async def dial(
         await asyncio.sleep(_AGAIN_S)
 
 
+def door_of(context: Context, name: str) -> Path:
+    """The socket file at which the command of an order of this name is reached while it runs; it is there soon after
+    the start. The path may be longer than a socket's may be: go by way of its open folder.
+    """
+    return cast("_Reached", context.get(SandboxProviders).provider("local")).door(name)
+
+
 async def _connected(door: Path, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """By way of the open folder: the path of a socket may have 107 bytes, that of a folder more."""
     held = os.open(door.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,5 +1,8 @@
 """Before a command starts: may it, with what, where. One unit that ends in the row of the execution."""
 
+import hashlib
+import json
+import os
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +21,7 @@ from .approved import Approved, Chosen
 from .model import sandbox_runs
 from .orders import Order
 from .providers import SandboxProviders
-from .schema import Probe, Secret, Spec
+from .schema import Mount, Probe, Secret, Spec
 from .tiers import tier_for
 
 FINAL: Final = frozenset({"success", "failed", "timeout"})
@@ -56,8 +59,11 @@ def open_row(unit: Unit, order: Order) -> Opened:
     quotas.budgets.spend_processor(unit, policy.document_in_force(unit).limits.cpu_seconds)
     where = _place_of(unit, order)
     hosts, events = _granted(unit, order, where, chosen.provider.hosts)
+    path = {"PATH": chosen.runtime.path} if chosen.runtime.path else {}
     spec = Spec(
-        order.name, order.command, order.workspace, runtime=chosen.runtime.name, env=tuple(order.env.items()),
+        order.name, order.command, order.workspace, runtime=chosen.runtime.name,
+        env=tuple((path | dict(order.env)).items()),
+        mounts=tuple(Mount(folder, folder) for folder in chosen.runtime.folders),
         secrets=_secrets(unit, order, where), hosts=hosts, limits=chosen.profile.limits(order.timeout_s),
         tier=tier, image=chosen.runtime.image or "", gpu=chosen.profile.gpu, serves=order.serves,
     )  # fmt: skip
@@ -90,8 +96,24 @@ def runtime_of(unit: Unit, repo_id: str | None, runtime: str, profile: str) -> t
 
 
 def digest_of(chosen: Chosen, probe: Probe) -> str:
-    """What a command finds, as one hash: the image's, or that of this machine's system."""
-    return chosen.runtime.image.rpartition("@")[2] if chosen.runtime.image else probe.digest
+    """What a command finds, as one hash: the image's, or that of this machine's system and the folders beside it."""
+    if chosen.runtime.image:
+        return chosen.runtime.image.rpartition("@")[2]
+    if not chosen.runtime.folders:
+        return probe.digest
+    beside = [(folder, _changed(folder)) for folder in chosen.runtime.folders]
+    return "sha256:" + hashlib.sha256(json.dumps([probe.digest, beside]).encode()).hexdigest()
+
+
+def _changed(folder: str) -> int:
+    """When something was put there or taken away last, as far as the folder itself tells."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except FileNotFoundError:
+        raise Problem(
+            "unavailable", f"the folder {folder} of the runtime is not there",
+            hint="Make it, or mend the server's file of runtimes.",
+        ) from None  # fmt: skip
 
 
 def _row(unit: Unit, name: str) -> sa.Row[Any] | None:

@@ -19,6 +19,7 @@ PROVIDERS_FOLDER: Final = "ssot/providers"
 MAX_BYTES: Final = 256 * 1024
 _MAX_DEPTH: Final = 20
 _UNITS: Final = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "K": 1000, "M": 1000**2, "G": 1000**3}
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SIZE: Final = re.compile(r"([0-9]{1,12})(Ki|Mi|Gi|K|M|G)?\Z")
 
 
@@ -30,6 +31,9 @@ def _bytes_of(value: Any) -> Any:
 
 
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
+_Folder = Annotated[
+    str, Field(pattern=r"^/[A-Za-z0-9][A-Za-z0-9._+-]*(?:/[A-Za-z0-9._+-]+)+$", max_length=1000)
+]
 _Size = Annotated[int, BeforeValidator(_bytes_of), Field(gt=0)]
 
 
@@ -41,18 +45,32 @@ _File = TypeVar("_File", bound=_Strict)
 
 
 class Runtime(_Strict):
-    """What commands find: the system of this machine (`kind: local`), or an image pinned by digest."""
+    """What commands find: the system of this machine (`kind: local`), or an image pinned by digest.
+
+    `folders`, of the server's own file alone: what they find of this machine beside its system, read-only and where it
+    is, e.g. an environment of Python. Programs in the `bin` of each are found first.
+    """
 
     name: _Name
     kind: Literal["local", "image"] = "image"
     languages: tuple[str, ...] = ()
     image: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.:/_-]{0,255}@sha256:[0-9a-f]{64}$")
+    folders: tuple[_Folder, ...] = Field((), max_length=16)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.kind == "image") != (self.image is not None):
             raise ValueError("give either `kind: local` or an `image` pinned by its sha256")
+        if self.folders and self.kind == "image":
+            raise ValueError("an image knows no folders of this machine")
+        if any({".", ".."}.intersection(folder.split("/")) for folder in self.folders):
+            raise ValueError("a folder is named by its whole path")
         return self
+
+    @property
+    def path(self) -> str:
+        """Where its programs are looked for; empty where the system's own places are all there is."""
+        return ":".join([*(f"{folder}/bin" for folder in self.folders), _PATH]) if self.folders else ""
 
 
 class Profile(_Strict):

@@ -16,9 +16,9 @@ from builderos.core.clock import utcnow
 from builderos.core.problems import Problem
 from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.schema import LogChunk, Result, Sandbox, Spec
+from builderos.execution.serving.service import Inside, Passing
 from builderos.workloads.deployments.ports import Health, LogSink, Release, Stage, Standing
 
-from .relay import Inside
 from .site import Files
 
 PORT: Final = 8000
@@ -307,7 +307,7 @@ class Version:
             if self._files is not None:
                 return await self._files.answer(request, headers)
             if self._inside is not None:
-                return await self._inside.answer(request, headers)
+                return await self._inside.answer(request, Passing(headers))
             return web.Response(status=503, headers=headers, text="The deployment is starting again.\n")
         finally:
             self._inflight -= 1

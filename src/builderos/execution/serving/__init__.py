@@ -1,0 +1,1 @@
+"""Reaching servers that run in jails."""

@@ -1,0 +1,172 @@
+"""Carry a request on to a server in a jail, and its answer back: bodies as streams, WebSockets both ways."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+# RFC 9110 §7.6.1, and what the two connections each settle for themselves.
+_HOP: Final = frozenset({
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade",
+})  # fmt: skip
+_OURS: Final = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"})
+_PIECE: Final = 64 * 1024
+_FRAME: Final = 64 * 1024 * 1024
+_CONNECT_S: Final = 5.0
+_SAYABLE: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})  # RFC 6455 §7.4
+
+Header = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """What changes on the way. `onwards` and `back` take one header and give what is passed on of it, or None;
+    `more` goes along with a request, `headers` with an answer.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    more: tuple[Header, ...] = ()
+    onwards: Callable[[str, str], str | None] | None = None
+    back: Callable[[str, str], str | None] | None = None
+    scheme: str = "http"
+
+
+class Inside:
+    """A server in a jail, reached at a socket file."""
+
+    def __init__(self, door: str, frame: int = _FRAME) -> None:
+        self._frame = frame
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(door, limit=256), auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S), skip_auto_headers=(
+                "User-Agent", "Accept", "Accept-Encoding", "Content-Type",
+            ),
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """Cut all lines."""
+        await self._session.close()
+
+    async def look(self, path: str, timeout_s: float) -> int:
+        """The status that a path answers with. Raises `aiohttp.ClientError`, `TimeoutError`."""
+        return (await self.ask(path, timeout_s, {"User-Agent": "builderos-health"}, most=0))[0]
+
+    async def ask(
+        self, path: str, timeout_s: float, headers: Mapping[str, str], most: int = 1 << 20
+    ) -> tuple[int, bytes]:
+        """Status and first `most` bytes that a path answers with. Raises `aiohttp.ClientError`, `TimeoutError`."""
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        async with self._session.get(
+            f"http://localhost{path}", timeout=timeout, headers={"Connection": "close", **headers},
+            allow_redirects=False,
+        ) as answer:  # fmt: skip
+            body = b""
+            while len(body) < most and (piece := await answer.content.read(most - len(body))):
+                body += piece
+            return answer.status, body
+
+    async def answer(
+        self, request: web.BaseRequest, passing: Passing, *, silent: str = "The deployment does not answer.\n"
+    ) -> web.StreamResponse:
+        """What a request gets; `silent` where nobody answers inside."""
+        try:
+            if request.headers.get("Upgrade", "").lower() == "websocket":
+                return await self._socket(request, passing)
+            return await self._plain(request, passing)
+        except aiohttp.WSServerHandshakeError as refused:
+            return web.Response(status=refused.status, headers=dict(passing.headers), text="Refused.\n")
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError):
+            if request.transport is None:
+                raise ConnectionResetError from None
+            return web.Response(status=502, headers=dict(passing.headers), text=silent)
+
+    async def _plain(self, request: web.BaseRequest, passing: Passing) -> web.StreamResponse:
+        body = request.content if request.body_exists else None
+        async with self._session.request(
+            request.method, _target(request), headers=_onwards(request, passing), data=body, allow_redirects=False
+        ) as inside:  # fmt: skip
+            response = web.StreamResponse(status=inside.status, reason=inside.reason)
+            for name, value in inside.headers.items():
+                kept = value if passing.back is None else passing.back(name.lower(), value)
+                if kept is not None and name.lower() not in _HOP:
+                    response.headers.add(name, kept)
+            response.headers.update(passing.headers)
+            await response.prepare(request)
+            async for piece in inside.content.iter_chunked(_PIECE):
+                await response.write(piece)
+            await response.write_eof()
+            return response
+
+    async def _socket(self, request: web.BaseRequest, passing: Passing) -> web.StreamResponse:
+        asked = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        protocols = tuple(word for word in asked if word)
+        onwards = [
+            (name, value)
+            for name, value in _onwards(request, passing)
+            if not name.lower().startswith("sec-websocket-")
+        ]
+        async with self._session.ws_connect(
+            _target(request), protocols=protocols, headers=onwards, max_msg_size=self._frame
+        ) as inside:
+            outside = web.WebSocketResponse(
+                protocols=(inside.protocol,) if inside.protocol else (), max_msg_size=self._frame, compress=False
+            )  # fmt: skip
+            outside.headers.update(passing.headers)
+            await outside.prepare(request)
+            lanes = [
+                asyncio.create_task(_pass_on(inside, outside)),
+                asyncio.create_task(_pass_on(outside, inside)),
+            ]
+            try:
+                await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for lane in lanes:
+                    lane.cancel()
+                await asyncio.gather(*lanes, return_exceptions=True)
+            await inside.close(code=_said(outside.close_code))
+            await outside.close(code=_said(inside.close_code))
+            return outside
+
+
+_Line = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
+
+
+async def _pass_on(source: _Line, sink: _Line) -> None:
+    async for message in source:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            await sink.send_str(message.data)
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            await sink.send_bytes(message.data)
+
+
+def _said(code: int | None) -> int:
+    """A reason for closing as the other side may be told it: some only tell what was not said (RFC 6455 §7.4.1)."""
+    if code is None:
+        return 1000
+    return code if code in _SAYABLE else 1001 if code == 1006 else 1000
+
+
+def _target(request: web.BaseRequest) -> URL:
+    """The path as it was sent, whatever is encoded in it. The header Host is the request's own."""
+    path = request.raw_path
+    return URL(f"http://localhost{path if path.startswith('/') else request.url.raw_path_qs}", encoded=True)
+
+
+def _onwards(request: web.BaseRequest, passing: Passing) -> list[Header]:
+    named = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
+    left_out = _HOP | _OURS | named
+    headers: list[Header] = []
+    for name, value in request.headers.items():
+        kept = value if passing.onwards is None else passing.onwards(name.lower(), value)
+        if kept is not None and name.lower() not in left_out:
+            headers.append((name, kept))
+    return [
+        *headers, *passing.more, ("X-Forwarded-For", request.remote or ""),
+        ("X-Forwarded-Host", request.headers.get("Host", "")), ("X-Forwarded-Proto", passing.scheme),
+    ]  # fmt: skip
