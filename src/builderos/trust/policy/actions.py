@@ -31,6 +31,8 @@ Action = Literal[
     "deploy.stage",
     "deployment.read",
     "eval.read",
+    "experiment.read",
+    "experiment.write",
     "files.read",
     "files.write",
     "git.diff",
