@@ -60,6 +60,13 @@ def test_the_explanation_is_what_the_act_meets(team: Team) -> None:
         ):  # fmt: skip
             allowed = person.call("GET", path).status_code < 300
             assert allowed == (told[action]["verdict"] == "allow"), (role, action)
+        for action, path, body in (
+            ("member.manage", "/v1/invites", {"email": f"new-{role}@acme.example", "role": "viewer"}),
+            ("credential.create", "/v1/api-keys", {"label": "k", "scopes": ["read"]}),
+            ("token.create", "/v1/tokens", {"label": "t", "scopes": ["read"]}),
+        ):
+            allowed = person.call("POST", path, **body).status_code < 300
+            assert allowed == (told[action]["verdict"] == "allow"), (role, action)
 
 
 def test_main_waits_for_an_approval_and_the_answer_says_so(team: Team) -> None:

@@ -5609,6 +5609,8 @@ export interface components {
         BranchLine: {
             /** Head Sha */
             head_sha: string;
+            /** Id */
+            id: string;
             /** Kind */
             kind: string;
             /** Name */

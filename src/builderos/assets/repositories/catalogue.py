@@ -64,6 +64,7 @@ class RepoList(Out):
 class BranchLine(Out):
     """A shared branch of a repository."""
 
+    id: str
     name: str
     kind: str
     head_sha: str
@@ -124,7 +125,7 @@ def show(unit: Unit, body: RepoIn) -> RepoDetail:
     resource = Resource(kind="repo", id=row.id, org_id=unit.org_id, repo_id=row.id, project=row.name)
     policy.require(unit, "repo.read", resource)
     shared = list_branches(unit, row.id, shared=True)
-    lines = [BranchLine(name=b.name, kind=b.kind, head_sha=b.tip, state=b.state) for b in shared]
+    lines = [BranchLine(id=b.id, name=b.name, kind=b.kind, head_sha=b.tip, state=b.state) for b in shared]
     return RepoDetail(**_line(row), source=row.source, upstream_branch=row.upstream_branch, branches=lines)
 
 
@@ -176,4 +177,4 @@ def add_dev_branch(unit: Unit, body: DevBranchIn) -> BranchLine:
     branch = add_branch(unit, repo, body.branch, "dev", tip=main.tip, base_sha=main.tip)
     ledger.record(unit, "branch.created", branch.id, branch_facts(branch), rules=decision.rules)
     unit.after_commit(lambda: create_store(unit, branch, main))
-    return BranchLine(name=branch.name, kind="dev", head_sha=branch.tip, state="active")
+    return BranchLine(id=branch.id, name=branch.name, kind="dev", head_sha=branch.tip, state="active")

@@ -121,6 +121,8 @@ def permissions(unit: Unit, body: PermissionsIn) -> Permissions:
     policy.require(unit, "me.read", policy.org_resource(unit))
     subject = replace(_subject(unit, body.object), environment=body.environment)
     decisions = {action: policy.decide(unit, action, subject) for action in policy.actions_on(subject.kind)}
+    if subject.kind == "org":
+        decisions |= {action: policy.decide(unit, action, thing) for action, thing in _not_yet(unit).items()}
     own = unit.actor.sandbox_id
     neighbours = own is not None and subject.sandbox_id not in (None, own)
     if neighbours or not decisions or all(decision.code == "not_found" for decision in decisions.values()):
@@ -138,6 +140,17 @@ def permissions(unit: Unit, body: PermissionsIn) -> Permissions:
         scopes=sorted(unit.actor.scopes),
         items=items,
     )
+
+
+def _not_yet(unit: Unit) -> dict[policy.Action, Resource]:
+    """What may be brought into the organisation, the least of its kind; of what is there already its own id tells."""
+    read = frozenset(("read",))
+    token = Resource(kind="credential", id="new", org_id=unit.org_id, role=unit.actor.role, scopes=read)
+    return {
+        "credential.create": replace(token, role="api_key"),
+        "member.manage": member_resource(unit, "new", "viewer"),
+        "token.create": token,
+    }
 
 
 def _roles(unit: Unit, subject: Resource) -> list[Standing]:
