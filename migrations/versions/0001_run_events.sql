@@ -17,13 +17,17 @@ create index on ops.run_steps (run_id, position) where output_tree is not null;
 call ops.wall('run_events');
 call ops.append_only('run_events');
 
-create function ops.add_run_event(p_run text, p_type text, p_payload jsonb, p_at timestamptz) returns bigint
+-- All that one transaction has to tell, at one go: a list of {type, payload}.
+create function ops.add_run_events(p_run text, p_at timestamptz, p_events jsonb) returns bigint
 language plpgsql set search_path = ops, pg_temp as $$
 declare n bigint; o text := ops.org();
 begin
   perform pg_advisory_xact_lock(hashtextextended('run-events:' || p_run, 0));
   select coalesce(max(e.seq), 0) + 1 into n from ops.run_events e where e.org_id = o and e.run_id = p_run;
-  insert into ops.run_events (org_id, run_id, seq, at, type, payload) values (o, p_run, n, p_at, p_type, p_payload);
+  insert into ops.run_events (org_id, run_id, seq, at, type, payload)
+    select o, p_run, n + x.i - 1, p_at, x.e ->> 'type', x.e -> 'payload'
+      from jsonb_array_elements(p_events) with ordinality as x (e, i);
+  n := n + jsonb_array_length(p_events) - 1;
   perform pg_notify('run_events', o || ' ' || p_run || ' ' || n);
   return n;
 end $$;

@@ -100,6 +100,22 @@ create index on ops.run_steps (org_id, next_at) where ready_at is not null and e
 create index on ops.run_steps (approval_id) where approval_id is not null;
 create index on ops.run_steps (org_id, (waiting ->> 'id') desc) where status = 'waiting_input';
 call ops.wall('runs', 'run_steps');
+
+-- Steps of a run that wait for so many needs less from now on.
+create function ops.free_steps(p_run text, p_names text[], p_counts int[]) returns setof ops.run_steps
+language sql set search_path = ops, pg_temp as $$
+  update ops.run_steps s set waiting_for = s.waiting_for - x.n
+    from unnest(p_names, p_counts) as x (name, n)
+   where s.run_id = p_run and s.name = x.name and s.ended_at is null returning s.*
+$$;
+
+-- What the steps of a run came to, in their order: as many as a line of the ledger holds.
+create function ops.step_ends(p_run text)
+returns table (name text, id text, status text, reason text, output_tree text, commit_sha text)
+language sql stable set search_path = ops, pg_temp as $$
+  select s.name, s.id, s.status, s.reason, s.output_tree, s.commit_sha
+    from ops.run_steps s where s.run_id = p_run order by s.position limit 500
+$$;
 reset role;
 
 grant create on schema ops to bos_definer;

@@ -5,13 +5,12 @@ backend's process id (`enter`), so that injected SQL cannot switch to another on
 """
 
 import contextlib
-import functools
 import hashlib
 import os
 import re
 import select
 import socket
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,6 @@ from psycopg import errors as pg
 from psycopg import pq
 from psycopg.types.json import Jsonb
 from sqlalchemy import event
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -222,14 +220,14 @@ class Transaction:
     def connection(self) -> sa.Connection:
         """SQLAlchemy's connection, with everything done that was sent before."""
         if self._sent:
-            self._exchange()
+            self._exchange_all()
         return self._connection
 
     @property
     def driver(self) -> psycopg.Connection[Any]:
         """psycopg's connection, likewise."""
         if self._sent:
-            self._exchange()
+            self._exchange_all()
         return self._driver
 
     def send(self, statement: str, parameters: Sequence[Any] = ()) -> None:
@@ -240,19 +238,22 @@ class Transaction:
         """Be another organisation from the next statement on."""
         self.send("select set_config('app.unit', %s, true)", (self._proof(self._driver, org_id),))
 
-    def insert(self, table: sa.Table, values: Mapping[str, Any]) -> None:
-        """Send one row."""
-        text, documents = _insertion(table, tuple(values))
-        sent = list(values.values())
-        for at in documents:
-            if sent[at] is not None:
-                sent[at] = Jsonb(sent[at])
-        self.send(text, sent)
+    def gather(self, statement: str, head: tuple[Any, ...], item: Any) -> None:
+        """Send a statement whose last parameter is a list, as JSON; for one `head` all is gathered in one statement."""
+        for text, parameters in reversed(self._sent):
+            if text == statement and tuple(parameters[:-1]) == head:
+                parameters[-1].obj.append(item)
+                return
+        self.send(statement, (*head, Jsonb([item])))
 
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows that a statement gives."""
-        self.send(statement, parameters)
-        return self._wire.rows(self._exchange())
+        return self.ask_all([(statement, parameters)])[0]
+
+    def ask_all(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
+        """The rows that each of several statements gives, in one round trip."""
+        self._sent += statements
+        return [self._wire.rows(result) for result in self._exchange_all()[-len(statements) :]]
 
     def commit(self, meanwhile: Callable[[], None] | None = None) -> None:
         """Make everything durable; raises when PostgreSQL rolled back instead.
@@ -263,7 +264,7 @@ class Transaction:
         if self._flush:
             self.send(_FLUSH)
         try:
-            done = self._exchange(-2 if self._flush else -1, meanwhile)
+            done = self._exchange_all(meanwhile)[-2 if self._flush else -1]
         except psycopg.OperationalError as error:
             if self._driver.closed:
                 raise unknown_outcome() from error
@@ -280,7 +281,7 @@ class Transaction:
         self.send("rollback")
         if self._by_hand:
             self.send(_FLUSH_WHAT_IS_THERE)
-        self._exchange()
+        self._exchange_all()
         self._open = False
 
     def close(self) -> None:
@@ -291,26 +292,14 @@ class Transaction:
                 # Not by psycopg, which drops all prepared statements then; nor by a prepared one, which may be gone.
                 self._driver.pgconn.exec_(b"rollback")
 
-    def _exchange(self, answer: int = -1, meanwhile: Callable[[], None] | None = None) -> pq.abc.PGresult:
-        """One round trip with all that was sent; returns the answer to one of the statements (the last).
-
-        The first that fails raises, and those behind it are not done.
-        """
+    def _exchange_all(self, meanwhile: Callable[[], None] | None = None) -> list[pq.abc.PGresult]:
+        """One round trip with all that was sent; the first that fails raises, and those behind it are not done."""
         statements, self._sent = self._sent, []
         try:
             with tracing.span("postgresql", statement_spans.attributes(statements) if tracing.on() else {}):
-                return self._wire.run(statements, meanwhile)[answer]
+                return self._wire.run(statements, meanwhile)
         except pg.UniqueViolation as twin:
             raise Retry from twin
-
-
-@functools.cache
-def _insertion(table: sa.Table, columns: tuple[str, ...]) -> tuple[str, tuple[int, ...]]:
-    """The text that inserts these columns, and which of them hold JSON: as many as our program has inserts."""
-    places = ", ".join(["%s"] * len(columns))
-    documents = tuple(at for at, name in enumerate(columns) if isinstance(table.c[name].type, JSONB))
-    text = f"insert into {table.fullname} ({', '.join(columns)}) values ({places})"  # noqa: S608 - our own names
-    return text, documents
 
 
 def _wire(connection: sa.Connection) -> Exchange:

@@ -106,6 +106,9 @@ class Action:
 
     `undo` takes back what a succeeded step did, when the run is rolled back. `apart`: what its needs left is not merged
     for it; it works on the tree that the run started from, and finds the others in `Work.trees`.
+
+    `at_once`: it is nothing but a quick function of its inputs, so it is done in the very unit that lets it run,
+    without a task of its own.
     """
 
     in_unit: InUnit | None = None
@@ -114,6 +117,7 @@ class Action:
     lasting: bool = True
     undo: "Undo | None" = None
     apart: bool = False
+    at_once: bool = False
 
 
 class Actions(Registry[Action]):

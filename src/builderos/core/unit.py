@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import psycopg
 import sqlalchemy as sa
 
+from . import texts
 from .actor import Actor, system_actor
 from .clock import utcnow
 from .context import Context
@@ -93,7 +94,40 @@ class Unit:
 
     def add(self, table: sa.Table, **values: Any) -> None:
         """Insert one row likewise. The unit starts over when another one has taken a unique key of it meanwhile."""
-        self._transaction.insert(table, values)
+        self._transaction.send(*texts.insertion(table, values))
+
+    def change(self, table: sa.Table, id_: str, **values: Any) -> None:
+        """Change columns of the row of this `id` likewise."""
+        self._transaction.send(*texts.change(table, id_, values))
+
+    def gather(self, function: str, *head: Any, item: Any) -> None:
+        """Like `send`, of a function whose last argument is a list (JSON): this is one more item of it."""
+        self._transaction.gather(_called(function, (*head, None))[0], head, item)
+
+    def rows(self, table: sa.Table, *, order: str = "", limit: int = 0, **equal: Any) -> list[Any]:
+        """Whole rows whose columns equal these values (a list of texts: one of them), prepared."""
+        return texts.rows(
+            table, self._transaction.ask(*texts.selection(table, equal, order=order, limit=limit))
+        )
+
+    def rows_of(self, table: sa.Table, function: str, *arguments: Any) -> list[Any]:
+        """Whole rows that one of our functions in the database gives, prepared."""
+        return texts.rows(table, self._transaction.ask(*texts.from_function(table, function, arguments)))
+
+    def find(self, table: sa.Table, id_: str, *, lock: bool = False) -> Any:
+        """The row of this `id`, or None; `lock`: held until the unit ends."""
+        return self.find_all((table, id_, lock))[0]
+
+    def find_all(self, *wanted: tuple[sa.Table, str, bool]) -> list[Any]:
+        """Rows of different tables in one round trip, in this order: table, `id`, whether it is locked."""
+        statements = [
+            texts.selection(table, {"id": id_}, lock="update" if lock else "") for table, id_, lock in wanted
+        ]
+        found = self._transaction.ask_all(statements)
+        return [
+            next(iter(texts.rows(table, rows)), None)
+            for (table, _, _), rows in zip(wanted, found, strict=True)
+        ]
 
     def keep(self, write: "Callable[[Unit], None]") -> None:
         """Write this whatever happens (a refusal's ledger line, a counter of bad tokens, an approval request)."""

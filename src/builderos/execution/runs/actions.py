@@ -27,7 +27,7 @@ def builtin(actions: Actions) -> None:
     """Enrol what this room can do itself."""
     actions.enrol("run", Action(outside=run_command, queue=QUEUE))
     actions.enrol(REPLAY, Action(outside=replay_step, queue=QUEUE, lasting=False))
-    actions.enrol("noop", Action(in_unit=nothing, lasting=False))
+    actions.enrol("noop", Action(in_unit=nothing, lasting=False, at_once=True))
     actions.enrol("git.open_pr", Action(in_unit=open_pr))
     actions.enrol("git.commit", Action(in_unit=commit, undo=take_back))
 

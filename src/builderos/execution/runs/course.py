@@ -5,12 +5,13 @@ steps that hang on it. The engine is told afterwards; what it was not told is fo
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from builderos.core.steps import Actions
+from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.engine import signals
 from builderos.engine.durable import Durable, Task
@@ -19,18 +20,32 @@ from . import events, spans
 from .definition import node_of
 from .model import runs, steps
 from .rows import GOOD, Row, live, task_of, undo_task
+from .trees import input_of
 from .wanting import decision
+from .working import action_of, is_heavy, needs_of, quick, values_of, work_of
 
 INTERRUPT: Final = "interrupt"
 WAKE: Final = "runs"
+_AT_ONCE: Final = 16
 _STOPPING: Final = frozenset({"denied", "cancelled", "timed_out"})
 _WAITING: Final = frozenset({"waiting_approval", "waiting_input"})
 
 
-class Course:
-    """The way of one run through one unit. Make it of the locked row; `close` writes how the run stands then."""
+@dataclass(frozen=True, slots=True)
+class Unborn:
+    """Rows of a run that are not inserted yet: what becomes of it in the same unit is written with them."""
 
-    def __init__(self, unit: Unit, run: Row) -> None:
+    run: dict[str, Any]
+    steps: dict[str, dict[str, Any]]
+
+
+class Course:
+    """The way of one run through one unit. Make it of the locked row; `close` writes how the run stands then.
+
+    `written`: the steps of a run that was inserted when it was closed, as they are then.
+    """
+
+    def __init__(self, unit: Unit, run: Row, unborn: Unborn | None = None) -> None:
         self.unit = unit
         self.run = run
         self.status: str = run.status
@@ -45,6 +60,10 @@ class Course:
         self._ended: list[Any] = []
         self._parked = False
         self.asked: list[dict[str, str]] = []
+        self.written: list[dict[str, Any]] | None = None
+        self._unborn = unborn
+        self._gathered: dict[str, dict[str, Any]] = {}
+        self._at_once = 0
 
     @property
     def stopping(self) -> bool:
@@ -105,6 +124,7 @@ class Course:
         if not self.stopping:
             return
         ended = {e.id for e in self._ended}
+        self._bear()
         rows = self.unit.execute(
             sa.select(steps).where(steps.c.run_id == self.run.id, steps.c.ended_at.is_(None))
         )
@@ -148,8 +168,12 @@ class Course:
         changed = {
             k: v for k, v in (self.values | {"open_steps": self.open}).items() if getattr(self.run, k) != v
         }
-        if changed:
-            self.unit.execute(sa.update(runs).where(runs.c.id == self.run.id).values(**changed))
+        if self._unborn is not None:
+            self._unborn.run.update(changed)
+            self.written = sorted(self._unborn.steps.values(), key=lambda row: row["position"])
+            self._bear()
+        elif changed:
+            self.unit.change(runs, self.run.id, **changed)
         self.run_started()
 
     def run_started(self) -> None:
@@ -177,6 +201,7 @@ class Course:
         """Whether nothing has to be taken back before the run may end; else that is what comes next."""
         if not self.values.get("rollback", self.run.rollback):
             return True
+        self._bear()
         left = sa.select(steps.c.id).where(
             steps.c.run_id == self.run.id, steps.c.status.in_(sorted(GOOD)), steps.c.undone.is_(False)
         )
@@ -206,18 +231,11 @@ class Course:
         for step in ended:
             for name in step.needed_by:
                 freed[name] = freed.get(name, 0) + 1
-        ready: list[Row] = []
-        for count in sorted(set(freed.values())):
-            names = [name for name, n in freed.items() if n == count]
-            left = steps.c.waiting_for - count
-            rows = self.unit.execute(
-                sa.update(steps)
-                .where(steps.c.run_id == self.run.id, steps.c.name.in_(names), steps.c.ended_at.is_(None))
-                .values(waiting_for=left)
-                .returning(steps)
-            )
-            ready += [row for row in rows if row.waiting_for == 0]
-        return ready
+        if not freed:
+            return []
+        self._bear()
+        rows = self.unit.rows_of(steps, "ops.free_steps", self.run.id, list(freed), list(freed.values()))
+        return [row for row in rows if row.waiting_for == 0]
 
     def _decide(self, step: Row) -> None:
         """Nothing keeps this step waiting any more: it runs, or it never will."""
@@ -240,13 +258,39 @@ class Course:
 
     def ready(self, rows: Iterable[Row]) -> None:
         """Steps may run."""
-        found = list(rows)
-        if not found:
-            return
-        ids = [row.id for row in found]
-        self.unit.execute(sa.update(steps).where(steps.c.id.in_(ids)).values(ready_at=self.unit.now))
-        if not self.paused:
-            self.tasks += [self._task(row) for row in found]
+        for row in rows:
+            if self.paused:
+                self._set(row.id, {"ready_at": self.unit.now})
+            elif not self._done_at_once(row):
+                self._set(row.id, {"ready_at": self.unit.now})
+                self.tasks.append(self._task(row))
+
+    def _done_at_once(self, step: Row) -> bool:
+        """Carry out a step that only computes, here and now; False where it takes a task of its own.
+
+        A unit does so with a few of them, and as nobody but the run's own actor in a process that has an engine.
+        """
+        action, unit = quick(self.unit, self.run, step), self.unit
+        if action is None or self.stopping or self._at_once >= _AT_ONCE:
+            return False
+        if step.needs:
+            self._bear()
+        try:
+            needs = needs_of(unit, step)
+            tree = input_of(unit, self.run, step, needs)
+            work = work_of(unit, self.run, step, action_of(step.spec), 1, tree, needs)
+            with spans.turn(step.run_id, step.id), spans.doing(f"tool {work.action}", work):
+                done = action(unit, work)
+        except Problem:  # its task will say so
+            return False
+        self._at_once += 1
+        self._gathered[step.id] = {"ready_at": unit.now}
+        self.begin(step, input_tree=tree)
+        begun = step._replace(attempt=1, started_at=unit.now)
+        self.end(begun, done.status, reason=done.reason, **values_of(step, work, done))
+        if step.id in self._gathered:
+            unit.change(steps, step.id, **self._gathered.pop(step.id))
+        return True
 
     def _task(self, step: Any) -> Task:
         return task_of(self.run, step, heavy=is_heavy(self.unit, step.spec))
@@ -258,6 +302,7 @@ class Course:
         elif self.paused:
             self._become("paused", "run.paused")
         elif self._parked or not (self.tasks or self.later) or self.status == "paused":
+            self._bear()
             rows = self.unit.execute(
                 sa.select(steps.c.status).where(steps.c.run_id == self.run.id, live()).distinct()
             )
@@ -282,7 +327,20 @@ class Course:
         self._announce("run.ended", self.status)
 
     def _set(self, step_id: str, values: dict[str, Any]) -> None:
-        self.unit.execute(sa.update(steps).where(steps.c.id == step_id).values(**values))
+        if self._unborn is not None:
+            self._unborn.steps[step_id].update(self._gathered.pop(step_id, {}) | values)
+        elif step_id in self._gathered:
+            self._gathered[step_id].update(values)
+        else:
+            self.unit.change(steps, step_id, **values)
+
+    def _bear(self) -> None:
+        """Insert what is not there yet, before anybody looks at it."""
+        if self._unborn is not None:
+            unborn, self._unborn = self._unborn, None
+            self.unit.add(runs, **unborn.run)
+            for row in unborn.steps.values():
+                self.unit.add(steps, **row)
 
     def _tell(self, type_: str, step: Any, status: str, **more: Any) -> None:
         told = {
@@ -317,21 +375,6 @@ class _Turned:
     def __init__(self, row: Any, turn: int) -> None:
         self.org_id, self.run_id, self.id, self.name = row.org_id, row.run_id, row.id, row.name
         self.spec, self.turn = row.spec, turn
-
-
-def is_heavy(unit: Unit, spec: dict[str, Any]) -> bool:
-    """Whether a step needs a slot."""
-    name = action_of(spec)
-    actions = unit.get(Actions)
-    return name in actions and actions.get(name).queue != ""
-
-
-def action_of(spec: dict[str, Any]) -> str:
-    """The name under which what a node does is enrolled."""
-    for kind in ("replay", "run", "actor", "agent", "approval", "question"):
-        if spec.get(kind) is not None:
-            return kind
-    return str(spec["action"])
 
 
 def given_up(reason: str | None, step: Row) -> str:

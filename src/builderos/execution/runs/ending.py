@@ -1,8 +1,6 @@
 """What is done when a run has ended, in the unit that ends it."""
 
-from typing import Any
-
-import sqlalchemy as sa
+from typing import Any, Final
 
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
@@ -10,8 +8,10 @@ from builderos.trust.ledger import service as ledger
 from . import groups, spans
 from .course import Course
 from .local_files import LocalFiles
-from .model import steps
 from .rows import Row
+
+_TOLD: Final = ("name", "id", "status", "reason", "output_tree", "commit_sha")
+_MOST: Final = 500
 
 
 def finish(unit: Unit, course: Course) -> None:
@@ -42,17 +42,15 @@ def admit(unit: Unit, group: str) -> None:
 def ended(unit: Unit, course: Course) -> None:
     """The ledger's line of a run that is over: what every step came to."""
     run = course.run
-    rows = unit.execute(
-        sa.select(
-            steps.c.name, steps.c.id, steps.c.status, steps.c.reason, steps.c.output_tree, steps.c.commit_sha
-        )
-        .where(steps.c.run_id == run.id)
-        .order_by(steps.c.position)
-        .limit(500)
+    known = course.written
+    told = (
+        [map(row.get, _TOLD) for row in known[:_MOST]]
+        if known is not None
+        else unit.ask("ops.step_ends", run.id)
     )
     payload: dict[str, Any] = {
         "pipeline": f"{run.pipeline}@{run.version}", "kind": run.kind, "status": course.status,
-        "steps": [{k: v for k, v in row._mapping.items() if v is not None} for row in rows],  # pyright: ignore[reportPrivateUsage]
+        "steps": [{k: v for k, v in zip(_TOLD, row, strict=True) if v is not None} for row in told],
         "commits": course.values.get("commits", run.commits),
     }  # fmt: skip
     ledger.record(unit, "run.ended", run.id, payload | _place_of(run))

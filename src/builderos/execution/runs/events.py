@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from psycopg.types.json import Jsonb
 from sqlalchemy.dialects.postgresql import JSONB
 
 from builderos.core.cleaning import cleaned_texts
@@ -52,7 +51,8 @@ def add(unit: Unit, run_id: str, type_: str, payload: dict[str, Any]) -> None:
     texts of the payload are redacted. `run.ended` is the last event of a run: its followers are let go.
     """
     news.stir(unit)
-    unit.send("ops.add_run_event", run_id, type_, Jsonb(cleaned_texts(payload)), unit.now)
+    item = {"type": type_, "payload": cleaned_texts(payload)}
+    unit.gather("ops.add_run_events", run_id, unit.now, item=item)
 
 
 def read(unit: Unit, run_id: str, *, after: int = 0, limit: int = 200, newest: bool = False) -> list[Event]:

@@ -46,9 +46,8 @@ def admit(unit: Unit, group: str) -> list[Course]:
             break
         course = Course(unit, run)
         course.values["held"] = False
-        c = steps.c
-        first = sa.select(steps).where(c.run_id == run.id, c.waiting_for == 0, c.ended_at.is_(None))
-        course.first(unit.execute(first.order_by(c.position)).all())
+        first = unit.rows(steps, order="position", run_id=run.id, waiting_for=0)
+        course.first([row for row in first if row.ended_at is None])
         course.close()
         if course.over:
             over.append(course)

@@ -34,8 +34,7 @@ DOOR: Final = "run"
 
 def find_run(unit: Unit, run_id: str, *, lock: bool = False) -> Row:
     """The row of a run; raises `not_found`. `lock` holds it until the unit ends: whoever changes a run does."""
-    wanted = sa.select(runs).where(runs.c.id == run_id)
-    row = unit.execute(wanted.with_for_update() if lock else wanted).one_or_none()
+    row = unit.find(runs, run_id, lock=lock)
     if row is None:
         raise unknown_run()
     return row
@@ -43,10 +42,20 @@ def find_run(unit: Unit, run_id: str, *, lock: bool = False) -> Row:
 
 def find_step(unit: Unit, step_id: str) -> Row:
     """The row of a step; raises `not_found`. Lock its run before you change it."""
-    row = unit.execute(sa.select(steps).where(steps.c.id == step_id)).one_or_none()
+    row = unit.find(steps, step_id)
     if row is None:
         raise unknown_step()
     return row
+
+
+def find_both(unit: Unit, run_id: str, step_id: str) -> tuple[Row, Row]:
+    """A run, locked, and one of its steps; raises `not_found`."""
+    run, step = unit.find_all((runs, run_id, True), (steps, step_id, False))
+    if run is None:
+        raise unknown_run()
+    if step is None:
+        raise unknown_step()
+    return run, step
 
 
 def unknown_run() -> Problem:
@@ -61,12 +70,12 @@ def unknown_step() -> Problem:
 
 def set_run(unit: Unit, run_id: str, **values: Any) -> None:
     """Change columns of a run."""
-    unit.execute(sa.update(runs).where(runs.c.id == run_id).values(**values))
+    unit.change(runs, run_id, **values)
 
 
 def set_step(unit: Unit, step_id: str, **values: Any) -> None:
     """Change columns of a step."""
-    unit.execute(sa.update(steps).where(steps.c.id == step_id).values(**values))
+    unit.change(steps, step_id, **values)
 
 
 def live() -> sa.ColumnElement[bool]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from builderos.assets.repositories.schema import Branch
 from builderos.assets.workspaces import service as workspaces
-from builderos.core import tracing
+from builderos.core import texts, tracing
 from builderos.core.ids import new_id
 from builderos.core.operations import Reply
 from builderos.core.problems import Problem
@@ -21,15 +22,14 @@ from builderos.trust.vault import service as vault
 
 from . import events, groups, sources
 from .callers import Callers
-from .course import Course
+from .course import Course, Unborn
 from .definition import Definition, Node, bind, expand, node_of
 from .ending import finish, wind_up
 from .model import runs, steps
-from .rows import GOOD, Row, actor_json, call_of, find_run
+from .rows import DOOR, GOOD, Row, actor_json, call_of
 from .schema import RunStarted, RunStartIn
 
 RUN_TIMEOUT_S: Final = 6 * 3600.0
-_AT_ONCE: Final = 500
 
 
 def start(unit: Unit, body: RunStartIn) -> Reply[RunStarted]:
@@ -122,20 +122,20 @@ def insert_run(
     }  # fmt: skip
     group = groups.name_of(values["definition"]) if values["kind"] != "replay" else None
     held = group is not None and not _turn_of(unit, group, values["definition"])
-    unit.execute(sa.insert(runs).values(**values, group_name=group, held=held))
-    for at in range(0, len(made), _AT_ONCE):
-        rows = [
-            _DEFAULTS | new | {"org_id": unit.org_id, "run_id": run_id} for new in made[at : at + _AT_ONCE]
-        ]
-        unit.execute(sa.insert(steps).values(rows))
+    values |= {"group_name": group, "held": held}
+    rows = {new["id"]: _DEFAULTS | new | {"org_id": unit.org_id, "run_id": run_id} for new in made}
     ref = f"{values['pipeline']}@{values['version']}"
     events.add(unit, run_id, "run.created", {"status": "queued", "pipeline": ref, "steps": len(made)})
-    run = find_run(unit, run_id)
-    course = Course(unit, run)
-    c = steps.c
-    first = unit.execute(sa.select(steps).where(c.run_id == run_id, c.waiting_for == 0, c.ended_at.is_(None)))
+    run = texts.row_of(runs, values)
+    course = Course(unit, run, Unborn(values, rows))
     if not held:
-        course.first(sorted(first, key=lambda row: row.position))
+        course.first(
+            [
+                texts.row_of(steps, row)
+                for row in rows.values()
+                if row["waiting_for"] == 0 and row.get("ended_at") is None
+            ]
+        )
     course.close()
     unit.get(Callers).remember(run_id, call_of(run))
     payload: dict[str, Any] = {
@@ -146,7 +146,9 @@ def insert_run(
         payload |= {"repo": values["repo_name"], "repo_id": values["repo_id"], "branch": values["branch"]}
         payload["base"] = values["base_sha"]
     ledger.record(unit, "run.started", run_id, payload)
-    wind_up(unit, course)  # by their conditions, no step may be to run
+    if course.over:  # by their conditions no step may be to run, or all were done at once
+        unit.call = replace(unit.call, request_id=run_id, tool="", door=DOOR)
+        wind_up(unit, course)
     return run_id
 
 

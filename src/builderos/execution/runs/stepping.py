@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import psycopg
-import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from builderos.core.context import Context
@@ -23,22 +22,19 @@ from builderos.core.problems import Problem
 from builderos.core.steps import Action, Actions, Done, Work
 from builderos.core.unit import Unit, perform
 from builderos.engine.durable import Durable
-from builderos.execution.compute import service as compute
-from builderos.trust.quotas.service import budgets
 
 from . import attempt, gates, spans
 from .callers import Callers
-from .course import Course, action_of, given_up
+from .course import Course, given_up
 from .definition import Retries, node_of
 from .ending import finish
-from .model import steps
-from .rows import GOOD, OVER, Row, find_run, find_step, seconds_left, set_step
-from .trees import base_of, input_of
+from .rows import GOOD, OVER, Row, find_both, find_step, set_step
+from .trees import input_of
 from .wanting import filled
+from .working import action_of, needs_of, spend, values_of, work_of
 
 T = TypeVar("T")
 log = logging.getLogger("builderos.runs")
-STEP_TIMEOUT_S: Final = 600.0
 _LOST_AT_MOST: Final = 5
 _PAUSES_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 _PASSING: Final = frozenset({"unavailable", "busy", "storage_full"})
@@ -177,9 +173,9 @@ class Stepper:
         name = action_of(step.spec)
         node = node_of(step.spec)
         unit.call = replace(unit.call, tool=f"{name}@1")
-        _spend(unit, run)
+        spend(unit, run)
         if name in ("approval", "question"):
-            needs = _needs(unit, step)
+            needs = needs_of(unit, step)
             gates.ask(
                 unit, course, step, filled(unit, run, node, step.spec), input_of(unit, run, step, needs)
             )
@@ -189,7 +185,7 @@ class Stepper:
         if name not in actions:
             raise Problem("not_found", f"there is no action {name}", hint="Correct the pipeline.")
         action = actions.get(name)
-        needs = _needs(unit, step)
+        needs = needs_of(unit, step)
         again = step.status == "running"
         tree = step.input_tree if again else "" if action.apart else input_of(unit, run, step, needs)
         number = step.attempt if again else step.attempt + 1
@@ -288,67 +284,10 @@ class Stepper:
 
     def _rows(self, unit: Unit) -> tuple[Row, Row | None]:
         """The run, locked, and the step; None where this turn of it has nothing to do any more."""
-        run = find_run(unit, self._run_id, lock=True)
-        step = find_step(unit, self._step_id)
+        run, step = find_both(unit, self._run_id, self._step_id)
         if step.turn != self._turn or step.ended_at is not None or run.status in OVER:
             return run, None
         return run, step if step.status in ("pending", "running", "retrying") else None
-
-
-def _spend(unit: Unit, run: Row) -> None:
-    """Raise `budget_exceeded` where the organisation's budget, or the run's own, is used up."""
-    unit.get(budgets.Budgets).spend(unit.org_id, ("cpu_seconds",))
-    most = run.definition.get("budget_credits")
-    if most is None:
-        return
-    used = compute.credits_of(unit, run.id)
-    if used >= most:
-        raise Problem(
-            "budget_exceeded", f"the run has used {used:g} of its {most:g} credits",
-            hint="Raise the budget in the pipeline, and run it again from this step.", limit=most, used=used,
-        )  # fmt: skip
-
-
-def _needs(unit: Unit, step: Row) -> list[Row]:
-    if not step.needs:
-        return []
-    c = steps.c
-    wanted = sa.select(c.name, c.status, c.output_tree, c.result).where(
-        c.run_id == step.run_id, c.name.in_(list(step.needs))
-    )
-    return list(unit.execute(wanted.order_by(c.position)))
-
-
-def work_of(
-    unit: Unit, run: Row, step: Row, action: str, number: int, tree: str, needs: list[Row],
-    *, on_files: bool = False,
-) -> Work:  # fmt: skip
-    """All that one attempt has to know. `on_files`: it works on the tree, so the one of the beginning is looked up."""
-    node = node_of(step.spec)
-    left = seconds_left(run, unit.now)
-    return Work(
-        call=replace(unit.call, tool=f"{action}@1"), run_id=run.id, step_id=step.id, name=step.name, action=action,
-        attempt=number,
-        node=filled(unit, run, node, step.spec), params=run.params, input_tree=tree,
-        base_tree=base_of(unit, run) if on_files else run.base_tree, base_sha=run.base_sha,
-        repo_id=run.repo_id, branch_id=run.branch_id, repo_name=run.repo_name, branch=run.branch,
-        project_id=run.project_id, timeout_s=max(0.0, min(node.timeout_s or STEP_TIMEOUT_S, left)),
-        credits=run.definition.get("budget_credits"),
-        needs={need.name: need.result for need in needs},
-        trees={need.name: need.output_tree for need in needs if need.output_tree is not None}, said=step.result,
-    )  # fmt: skip
-
-
-def values_of(step: Row, work: Work, done: Done) -> dict[str, Any]:
-    """Columns that tell how an attempt ended."""
-    output = done.output_tree
-    if output is None and done.status in ("succeeded", "cached"):
-        output = work.input_tree
-    return {
-        "error": done.error[:2000], "output_tree": output, "result": dict(done.result), "exit_code": done.exit_code,
-        "usage": dict(done.usage), "tier": done.tier, "sandbox_run_id": done.sandbox_run_id,
-        "commit_sha": done.commit_sha, "policy_events": [*step.policy_events, *map(dict, done.policy_events)],
-    }  # fmt: skip
 
 
 def retry_pause(step: Row, work: Work, done: Done) -> float | None:

@@ -10,11 +10,12 @@ from builderos.core.steps import Actions
 from builderos.core.unit import Unit, perform
 
 from .callers import Callers
-from .course import Course, action_of
+from .course import Course
 from .ending import finish
 from .model import steps
 from .rows import GOOD, Row, find_run, set_step
-from .stepping import patiently, work_of
+from .stepping import patiently
+from .working import action_of, work_of
 
 
 async def undo(context: Context, org_id: str, run_id: str) -> None:

@@ -16,10 +16,11 @@ from builderos.core.unit import Unit, as_system
 from builderos.engine.durable import Durable, Task
 
 from . import ending
-from .course import Course, is_heavy
+from .course import Course
 from .ending import finish
 from .model import runs, steps
 from .rows import Row, find_run, live, task_of
+from .working import is_heavy
 
 log = logging.getLogger("builderos.runs")
 _GRACE: Final = timedelta(seconds=2)
