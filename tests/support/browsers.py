@@ -125,3 +125,10 @@ def visitor(browser: Browser, server: Server, scheme: Scheme = "light", **option
         assert somebody.strayed == []
     finally:
         context.close()
+
+
+def write(page: Page, path: str, text: str) -> None:
+    """Put a text in place of what is in the editor, by the keyboard, as a person does."""
+    page.get_by_role("textbox", name=f"Text of {path}").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(text)

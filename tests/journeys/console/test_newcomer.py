@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browsers import Visitor
+from tests.support.browsers import Visitor, write
 from tests.support.server import Server
 from tests.support.world import make_repository
 
@@ -36,7 +36,7 @@ def test_a_newcomer_starts_changes_undoes_and_publishes(shop: Server, visitor: V
     page = begin(visitor)  # 1
     assert "bos_rt_" not in page.url
     page.get_by_role("button", name="README.md").click()  # 2
-    page.get_by_role("textbox", name="Text of README.md").fill("# The tea shop\n\nGreen tea.\n")  # 3
+    write(page, "README.md", "# The tea shop\n\nGreen tea.\n")  # 3
     page.get_by_role("button", name="Save", exact=True).click()  # 4: the first change is saved
     expect(page.get_by_text("Saved. It is in your history.")).to_be_visible()
 
@@ -91,10 +91,10 @@ def test_who_has_the_key_comes_back_and_what_was_typed_is_still_there(shop: Serv
     page.get_by_role("tab", name="Files").click()
     page.get_by_role("button", name="README.md").click()
     text = page.get_by_role("textbox", name="Text of README.md")
-    text.fill("not saved yet")
+    write(page, "README.md", "not saved yet")
     page.once("dialog", lambda dialog: dialog.accept())  # the browser asks before it forgets
     page.reload()
-    expect(text).to_have_value("not saved yet")
+    expect(text).to_have_text("not saved yet")
 
     shop.client(opened["reuse_token"]).call(
         "POST", "/commit_and_log_output",
@@ -102,9 +102,9 @@ def test_who_has_the_key_comes_back_and_what_was_typed_is_still_there(shop: Serv
     )  # fmt: skip
     expect(page.get_by_text("has changed this file meanwhile")).to_be_visible()
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
-    expect(text).to_have_value("not saved yet")
+    expect(text).to_have_text("not saved yet")
     page.get_by_role("button", name="Take theirs").click()
-    expect(text).to_have_value("theirs\n")
+    expect(text).to_have_text("theirs")
 
 
 def test_a_file_that_wants_to_run_something_is_shown_as_text(shop: Server, visitor: Visitor) -> None:
@@ -131,3 +131,10 @@ def test_the_simple_rooms_break_no_rule_of_accessibility(shop: Server, visitor: 
             expect(page.get_by_role("tabpanel", name=part)).to_be_visible()
             assert visitor.violations() == [], (part, scheme)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), part
+        page.get_by_role("button", name="README.md").click()
+        text = page.get_by_role("textbox", name="Text of README.md")
+        expect(text.locator("span").first).to_have_css(
+            "font-weight", "700"
+        )  # a heading, in its language's colours
+        assert visitor.violations() == [], ("editor", scheme)
+        page.get_by_role("button", name="All files").click()

@@ -61,7 +61,7 @@ function Bar({ approval, keys, onDecided }: { approval: Approval; keys: boolean;
             <span>
               <code>{approval.action}</code> on <code>{harmless(approval.object)}</code>
             </span>
-            <span>asked for by {harmless(approval.requested_by)}</span>
+            <span>asked for by {calledOf(approval, approval.requested_by)}</span>
             {approval.prompt_version && <span>prompt {approval.prompt_version}</span>}
           </p>
         </div>
@@ -120,7 +120,7 @@ function Verdicts({ approval }: { approval: Approval }) {
       {approval.decisions.map((one) => (
         <li key={`${String(one.who)} ${String(one.when)}`} className="flex flex-wrap gap-x-3">
           <Status of={one.verdict === 'approve' ? 'approved' : 'denied'} />
-          <span>{harmless(String(one.who ?? ''))}</span>
+          <span>{calledOf(approval, String(one.who ?? ''))}</span>
           {typeof one.when === 'string' && <Time at={one.when} className="text-muted" />}
           {typeof one.comment === 'string' && one.comment && <span className="whitespace-pre-wrap">{harmless(one.comment)}</span>}
         </li>
@@ -128,6 +128,9 @@ function Verdicts({ approval }: { approval: Approval }) {
     </ul>
   )
 }
+
+/** Who an id stands for, by name. */
+const calledOf = ({ names }: Approval, id: string): string => harmless(names[id] ?? id)
 
 function whoMay({ quorum, state, may_decide }: Approval): string {
   const roles = quorum.roles.join(', ')

@@ -4,6 +4,7 @@ import { messages } from '../api/live'
 import { credentials, useSession } from '../api/session'
 import { buttonClass } from '../ui/Button'
 import { EmptyState } from '../ui/EmptyState'
+import type { LogHits } from '../ui/LogSearch'
 import { LogView, type LogPiece } from '../ui/LogView'
 import { harmless } from '../ui/plain'
 import { hasEnded, type Step } from './data'
@@ -14,7 +15,7 @@ import type { Pane } from './Run'
 export default function LogsTab({ id, steps, step, search, put }: Pane) {
   const shown = step ?? telling(steps)
   if (!shown) return <EmptyState title="Nothing was printed." command={`builderos logs ${id}`} />
-  return <StepLog key={`${shown.id}.${shown.attempt}`} step={shown} line={search.line} onPlace={(line) => put({ line, step: shown.name })} />
+  return <StepLog key={`${shown.id}.${shown.attempt}`} step={shown} line={search.line} onPlace={(line) => put({ line, step: shown.name })} find={search.find} onFind={(find) => put({ find: find || undefined })} />
 }
 
 const telling = (steps: readonly Step[]): Step | undefined =>
@@ -24,10 +25,22 @@ const telling = (steps: readonly Step[]): Step | undefined =>
 const piece = (id: string, query: { line: number } | { tail: number }, signal: AbortSignal): Promise<LogPiece> =>
   data(api.GET('/v1/steps/{id}/logs', { params: { path: { id }, query: { ...query, limit: 65536, colours: true } }, signal })) as Promise<LogPiece>
 
-function StepLog({ step, line, onPlace }: { step: Step; line: number | undefined; onPlace: (line: number) => void }) {
+const hits = (id: string, find: string, offset: number, signal: AbortSignal): Promise<LogHits> =>
+  data(api.GET('/v1/steps/{id}/logs', { params: { path: { id }, query: { find, offset } }, signal })) as Promise<LogHits>
+
+interface OfStep {
+  step: Step
+  line: number | undefined
+  onPlace: (line: number) => void
+  find: string | undefined
+  onFind: (text: string) => void
+}
+
+function StepLog({ step, line, onPlace, find, onFind }: OfStep) {
   const { id } = step
   const session = useSession()
   const read = useCallback((from: number, signal: AbortSignal) => piece(id, { line: from }, signal), [id])
+  const search = useCallback((text: string, offset: number, signal: AbortSignal) => hits(id, text, offset, signal), [id])
   const tail = useCallback((signal: AbortSignal) => piece(id, { tail: 1 }, signal), [id])
   const live = !hasEnded(step)
   const grows = useCallback((grown: () => void) => followed(id, grown), [id])
@@ -39,6 +52,9 @@ function StepLog({ step, line, onPlace }: { step: Step; line: number | undefined
       {...(live ? { grows } : {})}
       at={line}
       onPlace={onPlace}
+      find={search}
+      text={find}
+      onText={onFind}
       actions={
         <>
           <span className="min-w-0 truncate">

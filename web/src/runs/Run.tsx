@@ -59,7 +59,7 @@ function Run() {
       <Waits id={id} view={view} />
       <Timeline steps={run.steps} total={view.timeline.total} over={isOver(view.run.status)} chosen={step} onChoose={choose} />
       <StepLine view={view} step={step} onClear={() => put({ step: undefined, line: undefined, file: undefined })} onChoose={(name) => put({ step: name })} />
-      <Tabs label="What the run did" tabs={tabsOf(view, run.steps)} value={tab} onChange={(next) => put({ tab: next as RunTab, file: undefined, side: undefined, line: undefined })}>
+      <Tabs label="What the run did" tabs={tabsOf(view, run.steps)} value={tab} onChange={(next) => put({ tab: next as RunTab, file: undefined, side: undefined, line: undefined, find: undefined })}>
         <Suspense fallback={<div className="h-[60vh]"><Waiting /></div>}>
           <Body id={id} view={view} steps={run.steps} step={step} search={search} put={put} />
         </Suspense>

@@ -25,6 +25,8 @@ export interface RunSearch {
   side?: 'old'
   /** A line of the file, or of the log. */
   line?: number
+  /** What is looked for in the log. */
+  find?: string
 }
 
 type Raw = Record<string, unknown>
@@ -42,5 +44,5 @@ export const runRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/runs/$id',
   validateSearch: (raw: Raw): RunSearch =>
-    given({ tab: oneOf(TABS, raw.tab), step: text(raw.step), file: text(raw.file), side: oneOf(['old'] as const, raw.side), line: Number.isSafeInteger(raw.line) && Number(raw.line) > 0 ? Number(raw.line) : undefined }),
+    given({ tab: oneOf(TABS, raw.tab), step: text(raw.step), file: text(raw.file), find: text(raw.find)?.slice(0, 200), side: oneOf(['old'] as const, raw.side), line: Number.isSafeInteger(raw.line) && Number(raw.line) > 0 ? Number(raw.line) : undefined }),
 }).lazy(() => import('./Run').then((page) => page.Route))

@@ -55,7 +55,8 @@ function typing(target: EventTarget | null): boolean {
 export function listenForKeys(): () => void {
   const press = (event: KeyboardEvent) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return
-    if (typing(event.target) || document.querySelector('dialog[open]')) return
+    // What stands in a shadow root is told as its host.
+    if (typing(event.composedPath()[0] ?? null) || document.querySelector('dialog[open]')) return
     const pressed = before ? `${before} ${event.key}` : event.key
     clearTimeout(forget)
     before = ''

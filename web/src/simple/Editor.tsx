@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { getRouteApi, Link, useBlocker } from '@tanstack/react-router'
-import { lazy, Suspense, useState } from 'react'
+import { lazy, Suspense, useRef, useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { asProblem } from '../api/problem'
 import { Button } from '../ui/Button'
@@ -15,6 +15,7 @@ import { useWhere, type Where } from './where'
 
 const route = getRouteApi('/workspace')
 const Preview = lazy(() => import('./Preview'))
+const CodeEditor = lazy(() => import('../ui/CodeEditor'))
 
 /** One file: read it, change it, see how it looks, save. */
 export function Editor({ path, stands }: { path: string; stands: string }) {
@@ -90,6 +91,7 @@ function Text({ path, file }: { path: string; file: Schemas['FileOut'] | null })
   const [what, setWhat] = useState('')
   const [removing, setRemoving] = useState(false)
   const save = useSave(path, now)
+  const form = useRef<HTMLFormElement>(null)
   const text = draft?.text ?? saved
   const changed = text !== saved || file === null
   const moved = draft !== null && draft.base !== now && draft.text !== saved
@@ -122,15 +124,22 @@ function Text({ path, file }: { path: string; file: Schemas['FileOut'] | null })
           <Preview text={text} />
         </Suspense>
       ) : (
-        <textarea
-          aria-label={`Text of ${path}`}
-          value={text}
-          onChange={(event) => type(event.target.value)}
-          spellCheck={false}
-          className="min-h-[50vh] w-full resize-y rounded-md border border-edge bg-panel p-3 font-mono text-sm whitespace-pre-wrap"
-        />
+        <div>
+          <Suspense fallback={<div className="min-h-[50vh] rounded-md border border-edge bg-panel p-3"><Waiting /></div>}>
+            <CodeEditor
+              label={`Text of ${path}`}
+              path={path}
+              value={text}
+              onChange={type}
+              onSave={() => changed && !moved && !save.isPending && saveIt()}
+              onLeave={() => form.current?.querySelector('input')?.focus()}
+            />
+          </Suspense>
+          <p className="mt-1 text-sm text-muted">Tab indents, Escape leaves the text, Ctrl S saves, Ctrl F finds.</p>
+        </div>
       )}
       <form
+        ref={form}
         className="flex flex-wrap items-end gap-2"
         onSubmit={(event) => {
           event.preventDefault()

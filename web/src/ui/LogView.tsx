@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState, type KeyboardEvent, type ReactNode } from 'react'
 import { Button } from './Button'
+import { LogSearch, marked, type LogHits } from './LogSearch'
 import { spansOf, type Span } from './plain'
 import { useWindow } from './windowed'
 
@@ -30,6 +31,11 @@ interface Props {
   /** The line in the address, and where a chosen one is told. */
   at?: number | undefined
   onPlace?: (line: number) => void
+  /** Searches the whole log; without it there is no search. */
+  find?: (text: string, offset: number, signal: AbortSignal) => Promise<LogHits>
+  /** What is looked for, and where another text is told. */
+  text?: string | undefined
+  onText?: (text: string) => void
   actions?: ReactNode
   empty: ReactNode
   className?: string
@@ -42,7 +48,7 @@ type Block = { lines: Span[][]; whole: boolean }
  *
  * Blocks of lines are read by their number; of those, the ones looked at last are kept.
  */
-export function LogView({ label, read, tail, grows, at, onPlace, actions, empty, className = 'h-[60vh]' }: Props) {
+export function LogView({ label, read, tail, grows, at, onPlace, find, text = '', onText, actions, empty, className = 'h-[60vh]' }: Props) {
   const [lines, setLines] = useState<number | null>(null)
   const [note, setNote] = useState('')
   const [follow, setFollow] = useState(at === undefined)
@@ -123,6 +129,19 @@ export function LogView({ label, read, tail, grows, at, onPlace, actions, empty,
         <span className="text-muted" role="status">
           {lines === null ? '' : lines === 1 ? '1 line' : `${lines.toLocaleString('en')} lines`}
         </span>
+        {find && onText && onPlace && lines !== null && lines > 0 && (
+          <LogSearch
+            find={find}
+            text={text}
+            onText={onText}
+            grown={lines}
+            at={at}
+            onPlace={(line) => {
+              setFollow(false)
+              onPlace(line)
+            }}
+          />
+        )}
         <span className="grow" />
         {actions}
         {grows && (
@@ -153,7 +172,7 @@ export function LogView({ label, read, tail, grows, at, onPlace, actions, empty,
             <div className="absolute top-0 left-0 w-max min-w-full" style={{ transform: `translateY(${view.shift}px)` }}>
               {Array.from({ length: view.to - view.from }, (_, n) => {
                 const row = view.from + n
-                return <LogLine key={row} number={row + 1} spans={blocks.current.get(Math.floor(row / BLOCK))?.lines[row % BLOCK]} chosen={at === row + 1} onPick={onPlace} />
+                return <LogLine key={row} number={row + 1} spans={blocks.current.get(Math.floor(row / BLOCK))?.lines[row % BLOCK]} chosen={at === row + 1} text={text} onPick={onPlace} />
               })}
             </div>
           </div>
@@ -163,7 +182,8 @@ export function LogView({ label, read, tail, grows, at, onPlace, actions, empty,
   )
 }
 
-function LogLine({ number, spans, chosen, onPick }: { number: number; spans: Span[] | undefined; chosen: boolean; onPick: ((line: number) => void) | undefined }) {
+function LogLine({ number, spans: raw, chosen, text, onPick }: { number: number; spans: Span[] | undefined; chosen: boolean; text: string; onPick: ((line: number) => void) | undefined }) {
+  const spans = raw && text ? marked(raw, text) : raw
   return (
     <div data-line={number} onClick={() => onPick?.(number)} className={`flex h-[20px] whitespace-pre ${chosen ? 'bg-raised shadow-[inset_3px_0_0_var(--accent)]' : ''}`}>
       <span className="inline-block w-20 shrink-0 pr-3 text-right text-muted select-none">{number}</span>
