@@ -240,3 +240,19 @@ def test_what_an_agent_file_says_wrongly_is_told_with_its_line(ship: Ship, model
     assert step["status"] == "failed"
     assert "agents/broken.yaml:6:1: toolsets: unknown key" in step["error"]
     assert model.asked == []
+
+
+def test_an_answer_that_is_not_what_its_schema_says_is_asked_for_again(ship: Ship, model: Scripted) -> None:
+    model.lines["judge"] = [
+        use(("final_answer", {"verdict": 5})),
+        use(("final_answer", {"other": "good"})),
+        use(("final_answer", {"verdict": "good"})),
+    ]
+    step = done(ship, "judge", JUDGE)
+    assert (step["status"], step["result"]["verdict"]) == ("succeeded", "good"), step["error"]
+    told = "\n".join(str(message["content"]) for message in model.requests("judge")[-1]["messages"])
+    assert "verdict: 5 is not of type 'string'" in told
+    assert "'verdict' is a required property" in told
+    model.lines["judge"] = forever(use(("final_answer", {"verdict": 5})))
+    step = done(ship, "judge", JUDGE)
+    assert step["error"].startswith("mistakes: the model gives no usable answer: "), step["error"]

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import yaml
 
+from builderos.core.jsonschemas import schema_fault
 from builderos.core.versions import is_version
 from builderos.core.yamlnodes import Enough, Issue
 from builderos.core.yamlwords import Words, refused
@@ -237,19 +238,14 @@ class _AgentWords(Words):
         return Limits(**found)
 
     def _schema(self, node: yaml.Node, path: str) -> Mapping[str, Any] | None:
-        from jsonschema import Draft202012Validator
-        from jsonschema.exceptions import SchemaError
-
         keys = self.mapping(node, path, ("schema",), required=("schema",))
         found = self.value(keys["schema"], f"{path}.schema") if "schema" in keys else None
         schema = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
         if schema.get("type") != "object":
             self.fault(node, path, "the schema of an answer describes an object", "Write {type: object, …}.")
             return None
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            self.fault(node, path, f"not a JSON schema: {error.message[:200]}", "Correct it.")
+        if why := schema_fault(schema):
+            self.fault(node, path, f"not a JSON schema that can be used: {why}", "Correct it.")
             return None
         return schema
 

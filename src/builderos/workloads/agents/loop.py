@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 from pydantic_ai import Agent as Runtime
 from pydantic_ai import ModelRetry, RunContext, StructuredDict, ToolOutput
@@ -15,6 +14,7 @@ from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_ai.usage import UsageLimits
 
+from builderos.core.jsonschemas import first_fault
 from builderos.core.problems import Problem
 
 from . import journal
@@ -160,11 +160,15 @@ def fault_of(tool: Tool, args: Mapping[str, Any]) -> str:
     if tool.kind == MCP:
         # Schemas of strangers are for the strangers to apply: one that never comes to an end would hold up everybody.
         return ""
-    validator: Any = Draft202012Validator(dict(tool.schema))
-    for error in validator.iter_errors(dict(args)):
-        where = ".".join(str(part) for part in error.absolute_path) or "arguments"
-        return f"{where[:100]}: {error.message[:300]}"
-    return ""
+    fault = first_fault(tool.schema, dict(args))
+    return "" if fault is None else f"{fault[0] or 'arguments'}: {fault[1]}"
+
+
+def _fitting(schema: Mapping[str, Any], answer: Any) -> Any:
+    """The answer, if it is what the agent's file promises: the runtime looks only whether it is an object."""
+    if fault := first_fault(schema, answer):
+        raise ModelRetry(f"{fault[0] or 'answer'}: {fault[1]}")
+    return answer
 
 
 async def work(calls: Calls, instructions: str, task: str) -> Any:
@@ -182,5 +186,12 @@ async def work(calls: Calls, instructions: str, task: str) -> Any:
         JournaledModel(calls, instructions), output_type=wanted, toolsets=[JournaledTools(calls)],
         retries=agent.limits.mistakes, end_strategy="early",
     )  # fmt: skip
+    if agent.output is not None:
+        schema = agent.output
+
+        @runtime.output_validator
+        def _(answer: Any) -> Any:
+            return _fitting(schema, answer)
+
     result = await runtime.run(task, usage_limits=UsageLimits(request_limit=None))
     return result.output

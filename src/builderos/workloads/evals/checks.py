@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 import re2  # pyright: ignore[reportMissingTypeStubs]
 
 from builderos.core.holes import as_text
+from builderos.core.jsonschemas import first_fault
 
 from .suite import Expect, is_list, is_mapping
 
@@ -169,18 +170,11 @@ def _next_bracket(text: str, at: int) -> int:
 def _fits(schema: Any, found: Any) -> Grade:
     if schema is None:
         return _yes(True, "")
-    error = next(iter(_validator(json.dumps(schema, sort_keys=True)).iter_errors(found)), None)
-    if error is None:
+    fault = first_fault(schema, found)
+    if fault is None:
         return _yes(True, "")
-    where = "/".join(map(str, error.absolute_path)) or "the answer"
-    return _yes(False, f"{where}: {error.message[:300]}")
-
-
-@functools.lru_cache(64)
-def _validator(schema: str) -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(schema))
+    where, why = fault
+    return _yes(False, f"{where or 'the answer'}: {why}")
 
 
 def _levenshtein(expect: Expect, answer: Answer) -> Grade:
