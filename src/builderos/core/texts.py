@@ -16,9 +16,10 @@ from .exchange import Statement
 Lock: TypeAlias = Literal["", "update", "update skip locked"]
 
 
-def insertion(table: sa.Table, values: Mapping[str, Any]) -> Statement:
-    """One row."""
-    return _insertion(table, tuple(values)), _sent(table, values)
+def insertion(table: sa.Table, values: Mapping[str, Any], *, new: bool = False) -> Statement:
+    """One row; `new`: nothing happens where its key is taken."""
+    text = _insertion(table, tuple(values))
+    return f"{text} on conflict do nothing" if new else text, _sent(table, values)
 
 
 def change(table: sa.Table, id_: str, values: Mapping[str, Any]) -> Statement:
@@ -29,7 +30,7 @@ def change(table: sa.Table, id_: str, values: Mapping[str, Any]) -> Statement:
 def selection(
     table: sa.Table, equal: Mapping[str, Any], *, order: str = "", lock: Lock = "", limit: int = 0
 ) -> Statement:
-    """Whole rows whose columns equal these values; a list of texts: any of them. `order`: a column."""
+    """Whole rows whose columns equal these values; a list of texts: any of them. `order`: columns."""
     lists = tuple(isinstance(value, list) for value in equal.values())
     return _selection(table, tuple(equal), lists, order, lock, limit), list(equal.values())
 

@@ -96,6 +96,10 @@ class Unit:
         """Insert one row likewise. The unit starts over when another one has taken a unique key of it meanwhile."""
         self._transaction.send(*texts.insertion(table, values))
 
+    def add_new(self, table: sa.Table, **values: Any) -> None:
+        """Insert one row likewise, unless there is one with its key."""
+        self._transaction.send(*texts.insertion(table, values, new=True))
+
     def change(self, table: sa.Table, id_: str, **values: Any) -> None:
         """Change columns of the row of this `id` likewise."""
         self._transaction.send(*texts.change(table, id_, values))
@@ -109,6 +113,12 @@ class Unit:
         return texts.rows(
             table, self._transaction.ask(*texts.selection(table, equal, order=order, limit=limit))
         )
+
+    def rows_all(self, *wanted: tuple[sa.Table, dict[str, Any], str]) -> list[list[Any]]:
+        """Likewise of several tables in one round trip: table, values, columns that order them."""
+        statements = [texts.selection(table, equal, order=order) for table, equal, order in wanted]
+        found = self._transaction.ask_all(statements)
+        return [texts.rows(table, rows) for (table, _, _), rows in zip(wanted, found, strict=True)]
 
     def rows_of(self, table: sa.Table, function: str, *arguments: Any) -> list[Any]:
         """Whole rows that one of our functions in the database gives, prepared."""

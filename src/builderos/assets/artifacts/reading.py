@@ -149,10 +149,18 @@ def open_(unit: Unit, id_: str, start: int = 0, stop: int | None = None) -> Iter
 
 def of_run(unit: Unit, run_id: str) -> list[Artifact]:
     """All that a run has kept, in that order, for another room that has asked the policy itself."""
-    c = artifacts.c
-    wanted = sa.select(artifacts).where(c.org_id == unit.org_id, c.run_id == run_id).order_by(c.id)
-    held = limits(unit)
-    return [shown(row, held) for row in unit.execute(wanted)]
+    return of_runs(unit, [run_id])[run_id]
+
+
+def of_runs(unit: Unit, run_ids: list[str]) -> dict[str, list[Artifact]]:
+    """The same of several runs."""
+    rows = unit.rows(artifacts, order="id", org_id=unit.org_id, run_id=run_ids)
+    held = limits(unit) if rows else None
+    found: dict[str, list[Artifact]] = {id_: [] for id_ in run_ids}
+    for row in rows:
+        assert held is not None
+        found[row.run_id].append(shown(row, held))
+    return found
 
 
 def handle_of(unit: Unit, id_: str) -> "Handle":

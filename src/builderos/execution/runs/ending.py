@@ -27,8 +27,8 @@ def wind_up(unit: Unit, course: Course) -> None:
     if course.over:
         unit.outlast()
         spans.run_ended(unit, course.run, course.status)
-        ended(unit, course)
-        unit.get(LocalFiles).note(unit, course.run.id)
+        told = ended(unit, course)
+        unit.get(LocalFiles).note(unit, course.run.id, told)
         if course.run.group_name is not None:
             admit(unit, course.run.group_name)
 
@@ -39,21 +39,21 @@ def admit(unit: Unit, group: str) -> None:
         wind_up(unit, course)
 
 
-def ended(unit: Unit, course: Course) -> None:
-    """The ledger's line of a run that is over: what every step came to."""
+def ended(unit: Unit, course: Course) -> int:
+    """The ledger's line of a run that is over: what every step came to; how many of them it tells of."""
     run = course.run
     known = course.written
-    told = (
-        [map(row.get, _TOLD) for row in known[:_MOST]]
-        if known is not None
-        else unit.ask("ops.step_ends", run.id)
-    )
+    if known is not None:
+        told = [tuple(map(row.get, _TOLD)) for row in known[:_MOST]]
+    else:
+        told = unit.ask("ops.step_ends", run.id)
     payload: dict[str, Any] = {
         "pipeline": f"{run.pipeline}@{run.version}", "kind": run.kind, "status": course.status,
         "steps": [{k: v for k, v in zip(_TOLD, row, strict=True) if v is not None} for row in told],
         "commits": course.values.get("commits", run.commits),
     }  # fmt: skip
     ledger.record(unit, "run.ended", run.id, payload | _place_of(run))
+    return len(told)
 
 
 def _place_of(run: Row) -> dict[str, str]:

@@ -6,6 +6,7 @@ may yet find it again. That ends with the run, or with the schedule, where the p
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,20 +29,23 @@ _QUIET_S: Final = 600.0  # a folder that is younger may be on its way out
 _AT_ONCE: Final = 500
 
 
-def clear(context: Context, org_id: str, run_id: str) -> None:
-    """Take away all folders of a run that is over."""
+def clear(context: Context, org_id: str, run_ids: Sequence[str]) -> None:
+    """Take away all folders of runs that are over."""
     home = context.get(Settings).home_dir
-    for folder in (home / PROJECTS / org_id).glob(f"*/{WORK}/{run_id}"):
-        folders.remove(folder)
-        if folder.exists():
-            log.warning("the folder of %s could not be removed", run_id)
+    for works in (home / PROJECTS / org_id).glob(f"*/{WORK}"):
+        for run_id in run_ids:
+            folder = works / run_id
+            if os.path.lexists(folder):
+                folders.remove(folder)
+                if folder.exists():
+                    log.warning("the folder of %s could not be removed", run_id)
 
 
 def sweep(context: Context, org_id: str) -> int:
     """Take away what runs left that are over; returns of how many."""
     found = as_system(context, org_id, lambda unit: lying(unit, quiet_s=_QUIET_S), read_only=True)
     for run_id in found:
-        clear(context, org_id, run_id)
+        clear(context, org_id, [run_id])
     return len(found)
 
 

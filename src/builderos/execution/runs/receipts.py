@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from pydantic import Field
-from sqlalchemy.dialects.postgresql import insert
 
-from builderos.assets.artifacts import service as artifacts
 from builderos.core.context import Context
 from builderos.core.files import replace_text
 from builderos.core.home import project_state
@@ -19,20 +16,18 @@ from builderos.core.operations import Download
 from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Out
 from builderos.core.settings import Settings
-from builderos.core.unit import Unit, as_system
-from builderos.trust.ledger import service as ledger
+from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 from builderos.trust.signing.service import Signer
 
 from . import records
-from .effects import effects_of
+from .gathering import Whole, whole
 from .keys import canonical
 from .logs_find import TYPE as LOG
-from .model import steps
 from .receipts_page import page
 from .receipts_statement import PAYLOAD, Facts, Step, bare, statement
 from .records_model import receipts
-from .rows import OVER, Row, find_run
+from .rows import OVER, Row
 from .seen import seen_run
 
 
@@ -91,30 +86,30 @@ def _seen(unit: Unit, body: ReceiptIn) -> Receipt:
     run = seen_run(unit, body.id)
     if run.status not in OVER:
         raise Problem("not_found", f"the run is {run.status}", hint="A receipt is made when a run has ended.")
-    found = _stored(unit, run.id)
-    if found is None:  # whoever ended the run was killed right after it
-        found = _made(unit, run)
-        unit.keep(lambda again, made=found: _store(again, body.id, made))
+    (known,) = whole(unit, [run.id])
+    if known.receipt is not None:
+        return _kept(known.receipt)
+    found = _made(unit, known)  # whoever ended the run was killed right after it
+    unit.keep(lambda again, made=found: _store(again, body.id, made))
     return found
 
 
-def write(context: Context, org_id: str, run_id: str) -> None:
-    """Make the receipt of a run that has ended, unless there is one, and write it beside the run's file. Blocks."""
+def ensured(unit: Unit, whole: Whole) -> Receipt | None:
+    """The receipt of a run, made where there is none yet; None while the run goes on."""
+    if whole.run.status not in OVER:
+        return None
+    if whole.receipt is not None:
+        return _kept(whole.receipt)
+    made = _made(unit, whole)
+    _store(unit, whole.run.id, made)
+    return made
 
-    def ensure(unit: Unit) -> tuple[Receipt, str | None] | None:
-        run = find_run(unit, run_id)
-        if run.status not in OVER:
-            return None
-        found = _stored(unit, run_id)
-        if found is None:
-            found = _made(unit, run)
-            _store(unit, run_id, found)
-        return found, run.project_id
 
-    made = as_system(context, org_id, ensure)
-    if made is not None:
-        receipt, project_id = made
-        _replace(path_of(context.get(Settings).home_dir, org_id, project_id, run_id), receipt)
+def put(context: Context, whole: Whole, receipt: Receipt) -> None:
+    """Write a receipt beside the run's file. Raises `OSError`."""
+    run = whole.run
+    path = path_of(context.get(Settings).home_dir, run.org_id, run.project_id, run.id)
+    replace_text(path, json.dumps(receipt.envelope()) + "\n")
 
 
 def path_of(home: Path, org_id: str, project_id: str | None, run_id: str) -> Path:
@@ -122,39 +117,32 @@ def path_of(home: Path, org_id: str, project_id: str | None, run_id: str) -> Pat
     return project_state(home, org_id, project_id) / "receipts" / f"{run_id}.json"
 
 
-def _replace(path: Path, receipt: Receipt) -> None:
-    replace_text(path, json.dumps(receipt.envelope()) + "\n")
-
-
-def _stored(unit: Unit, run_id: str) -> Receipt | None:
-    c = receipts.c
-    wanted = sa.select(c.payload, c.key_id, c.signature).where(c.org_id == unit.org_id, c.run_id == run_id)
-    row = unit.execute(wanted).one_or_none()
-    return Receipt(bytes(row.payload), row.key_id, row.signature) if row is not None else None
+def _kept(row: Row) -> Receipt:
+    return Receipt(bytes(row.payload), row.key_id, row.signature)
 
 
 def _store(unit: Unit, run_id: str, made: Receipt) -> None:
-    values = {
-        "org_id": unit.org_id, "run_id": run_id, "payload": made.payload, "key_id": made.key_id,
-        "signature": made.signature, "made_at": unit.now,
-    }  # fmt: skip
-    unit.execute(insert(receipts).values(**values).on_conflict_do_nothing())
+    unit.add_new(
+        receipts, org_id=unit.org_id, run_id=run_id, payload=made.payload, key_id=made.key_id,
+        signature=made.signature, made_at=unit.now,
+    )  # fmt: skip
 
 
-def _made(unit: Unit, run: Row) -> Receipt:
+def _made(unit: Unit, whole: Whole) -> Receipt:
     signer = unit.get(Signer)
-    said = statement(gathered(unit, run), public_key=signer.public_key, key_id=signer.key_id)
-    signed = signer.envelope(PAYLOAD, canonical(said).encode())
-    return Receipt(canonical(said).encode(), signed.key_id, signed.signature)
+    said = statement(gathered(unit, whole), public_key=signer.public_key, key_id=signer.key_id)
+    payload = canonical(said).encode()
+    signed = signer.envelope(PAYLOAD, payload)
+    return Receipt(payload, signed.key_id, signed.signature)
 
 
 # -------------------------------------------------------------------- gathering
 
 
-def gathered(unit: Unit, run: Row) -> Facts:
+def gathered(unit: Unit, whole: Whole) -> Facts:
     """All that a receipt says of a run that has ended."""
-    rows = unit.execute(sa.select(steps).where(steps.c.run_id == run.id).order_by(steps.c.position)).all()
-    known = _records(unit, run.id)
+    run, rows = whole.run, whole.steps
+    known = _records(whole.records)
     names = {row.id: row.name for row in rows}
     made_with = _made_with(known)
     sessions = _sessions(rows)
@@ -169,15 +157,15 @@ def gathered(unit: Unit, run: Row) -> Facts:
         artifacts=[
             {"id": kept.id, "path": kept.path, "hash": kept.hash, "size": kept.size, "media_type": kept.media_type,
              "step": names.get(kept.step_id or "", "")}
-            for kept in artifacts.reading.of_run(unit, run.id) if kept.type != LOG
+            for kept in whole.artifacts if kept.type != LOG
         ],
         approvals=[_approval(unit, id_) for id_ in _approvals(run, rows)],
         effects=[
             {"kind": e.kind, "key": e.key, "state": e.state, "requestDigest": e.request_digest}
-            for e in effects_of(unit, run.id)
+            for e in whole.effects
         ],
         agents={one["agent"].partition("@")[0]: one["model"] for one in sessions} | _agents(rows, known),
-        ledger=_lines(unit, run.id), **made_with,
+        ledger=_lines(whole), **made_with,
     )  # fmt: skip
 
 
@@ -190,9 +178,9 @@ def _sessions(rows: Sequence[Row]) -> list[Mapping[str, str]]:
     return found
 
 
-def _records(unit: Unit, run_id: str) -> dict[str, records.Record]:
+def _records(rows: Mapping[str, Row]) -> dict[str, records.Record]:
     found: dict[str, records.Record] = {}
-    for id_, row in records.rows_of_run(unit, run_id).items():
+    for id_, row in rows.items():
         try:
             found[id_] = records.read(row)
         except records.Damaged:  # the receipt tells what is sure; the cache raises the alert
@@ -248,10 +236,9 @@ def _approval(unit: Unit, id_: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lines(unit: Unit, run_id: str) -> dict[str, Any]:
+def _lines(whole: Whole) -> dict[str, Any]:
     """Where in the ledger the run begins and ends."""
-    first = ledger.lines_about(unit, run_id, type_="run.started", limit=1)
-    last = ledger.lines_about(unit, run_id, type_="run.ended", limit=1)
-    if not first or not last:
+    first, last = whole.began, whole.ended
+    if first is None or last is None:
         return {}
-    return {"fromSeq": first[0]["seq"], "toSeq": last[0]["seq"], "hash": {"sha256": bare(last[0]["hash"])}}
+    return {"fromSeq": first["seq"], "toSeq": last["seq"], "hash": {"sha256": bare(last["hash"])}}

@@ -196,13 +196,6 @@ def of_step(unit: Unit, run_id: str, name: str) -> Record | None:
         return None
 
 
-def rows_of_run(unit: Unit, run_id: str) -> dict[str, Any]:
-    """The rows of a run's records by step id: of each step the last one."""
-    c = step_records.c
-    wanted = sa.select(step_records).where(c.org_id == unit.org_id, c.run_id == run_id)
-    return {row.step_id: row for row in unit.execute(wanted.order_by(c.attempt))}
-
-
 def _log_of(unit: Unit, work: Work) -> str | None:
     """The hash of the attempt's log, once it is whole."""
     state = project_state(unit.settings.home_dir, unit.org_id, work.project_id)

@@ -31,7 +31,7 @@ _FEW = 2000
 
 __all__ = [
     "STEP", "Altered", "Checkpoint", "Line", "Tally", "Verdict", "Wanted", "compose", "count_of",
-    "export_rows", "extend", "extend_all", "findings", "latest", "leaf", "line_of", "line_of_commit",
+    "export_rows", "extend", "extend_all", "findings", "first_lines", "latest", "leaf", "line_of", "line_of_commit",
     "lines_about", "lines_of", "lines_typed", "lines_with", "misplaced", "named_commits", "record", "scan", "search",
     "stored_head", "stored_tree", "tally", "verify_stored", "waiting", "words",
 ]  # fmt: skip
@@ -100,6 +100,14 @@ def lines_about(unit: Unit, object_: str, *, type_: str, limit: int | None = 100
     """Lines of a type about one object, oldest first."""
     wanted = _whole().where(ledger.c.object == object_, ledger.c.type == type_)
     return [_event(row) for row in unit.execute(wanted.order_by(ledger.c.seq).limit(limit))]
+
+
+def first_lines(unit: Unit, objects: list[str], types: list[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The oldest line of each of these types about each of these objects, by object and type."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in unit.rows(ledger, order="seq", object=objects, type=types):
+        found.setdefault((row.object, row.type), _event(row))
+    return found
 
 
 def lines_typed(unit: Unit, type_: str) -> list[dict[str, Any]]:
