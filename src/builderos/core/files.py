@@ -17,19 +17,28 @@ def replacing(path: Path, *, durable: bool = False) -> Generator[TextIO]:
     Several threads and processes may write the same file at once: each has a draft of its own, and the last counts.
     The folder is made where it is missing. `durable` sees that the content survives a power loss. Raises `OSError`.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_serial)}")
+    folder, name = os.path.split(path)
+    draft = os.path.join(folder, f".{name}.{os.getpid()}-{next(_serial)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(_opened(draft, path.parent), "w", encoding="utf-8") as file:
             yield file
             if durable:
                 file.flush()
-                os.fsync(descriptor)
-        draft.replace(path)
+                os.fsync(file.fileno())
+        os.replace(draft, path)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
         raise
+
+
+def _opened(draft: str, folder: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        return os.open(draft, flags, 0o600)
+    except FileNotFoundError:  # the first file there
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(draft, flags, 0o600)
 
 
 def replace_text(path: Path, text: str, *, durable: bool = False) -> None:

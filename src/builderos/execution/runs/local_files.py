@@ -168,7 +168,8 @@ def write(context: Context, org_id: str, run_ids: Sequence[str]) -> None:
         if receipt is not None:
             receipts.put(context, found, receipt)
         document = document_of(found)
-        local_artifacts.write(context, org_id, run.project_id, run.id, document["artifacts"])
+        if document["artifacts"]:
+            local_artifacts.write(context, org_id, run.project_id, run.id, document["artifacts"])
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         replace_text(path_of(home, org_id, run.project_id, run.id), text + "\n")
 
