@@ -41,7 +41,9 @@ def upgrade() -> None:
         "agents",
         "gateway",
         "memory",
+        "sessions",
         "lineage",
+        "datasets",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)

@@ -74,7 +74,9 @@ from builderos.interfaces.http.sign_in import add_sign_in
 from builderos.interfaces.http.traffic import Traffic
 from builderos.interfaces.http.uploads import add_uploads
 from builderos.interfaces.mcp.door import add_mcp
+from builderos.interfaces.mlflow.door import add_mlflow
 from builderos.interfaces.openai.door import add_openai
+from builderos.interfaces.proxy import front as proxy
 from builderos.trust.audit import service as audit
 from builderos.trust.audit.routes import routes as audit_routes
 from builderos.trust.identity import service as identity
@@ -93,10 +95,13 @@ from builderos.trust.vault import service as vault
 from builderos.trust.vault.routes import routes as vault_routes
 from builderos.workloads.agents.routes import routes as agent_routes
 from builderos.workloads.agents.trace_routes import routes as trace_routes
+from builderos.workloads.datasets.routes import routes as dataset_routes
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.routes import routes as deployment_routes
 from builderos.workloads.evals.routes import routes as eval_routes
 from builderos.workloads.lineage.routes import routes as lineage_routes
+from builderos.workloads.sessions import service as sessions
+from builderos.workloads.sessions.routes import routes as session_routes
 from builderos.workloads.stream.routes import routes as stream_routes
 
 log = logging.getLogger("builderos.app")
@@ -134,6 +139,8 @@ GROUPS = [
     model_routes,
     stream_routes,
     lineage_routes,
+    dataset_routes,
+    session_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
     add_health,
@@ -146,6 +153,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     add_mcp,
     add_uploads,
     add_openai,
+    add_mlflow,
     add_hooks,
     add_console,
 )
@@ -248,6 +256,10 @@ def build_engine(started: Started) -> Engine:
     care = context.get(deployments.Care)
     engine.feed(care.look)
     engine.word(deployments.WORD, care.heard)
+    keeper = context.get(sessions.Keeper)
+    engine.feed(keeper.look)
+    engine.word(sessions.WORD, keeper.heard)
+    engine.cron("session-tidy", "43 * * * *", sessions.tidy, catch_up=True)
     engine.cron("deployment-tidy", "13 * * * *", deployments.tidy, catch_up=True)
     engine.word(execution.INTERRUPT, durable.interrupt)
     engine.word(news.WORD, context.get(news.News).heard)
@@ -311,6 +323,7 @@ def serve(begun: Begun) -> int:
             ensure_owner(started.app.context, ensure_default_org(started.app.context))
         repositories.prepare(started.app.context)
         revive = None if settings.database_url else functools.partial(_revive, home)
+        front = proxy.Front(started.app.context)
         behind = Behind(started.app.context, build_engine(started), revive)
 
         def ready(url: str) -> None:
@@ -319,10 +332,16 @@ def serve(begun: Begun) -> int:
 
         try:
             traffic = started.app.context.get(Traffic)
+            if doors:
+                front.open(proxy.listen(settings, sock.getsockname()[1]))
             asgi = http_app(started) if doors else health_only(started.app)
-            process.run(asgi, settings, sock, traffic, ready, lambda: _cut_off(settings, behind))
+            process.run(
+                asgi, settings, sock, traffic, ready, lambda: _cut_off(settings, behind), {"proxy_port": front.port}
+            )  # fmt: skip
         finally:
+            front.close()
             drained = behind.stop()
+            started.app.context.get(sessions.Keeper).close()
             started.app.context.get(deployments.Care).close()
             started.app.context.get(SandboxProviders).close()
             started.app.context.get(execution.LocalFiles).close()

@@ -78,9 +78,12 @@ from builderos.trust.secrets.service import Box, Keyring
 from builderos.trust.signing.service import Signer
 from builderos.trust.vault import service as vault
 from builderos.workloads.agents import service as agents
+from builderos.workloads.datasets import service as datasets
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
 from builderos.workloads.evals import service as evals
+from builderos.workloads.sessions import service as sessions
+from builderos.workloads.sessions.ports import Address
 from builderos.workloads.stream import service as stream
 
 _EMBED_S = 30.0
@@ -142,6 +145,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     _put_runs(context, settings)
     _put_compute(context, settings)
     _put_deployers(context)
+    context.put(Address, Address())
+    context.put(sessions.Keeper, sessions.Keeper(context))
     _put_models(context, settings)
     context.put(Embedding, _embedding(settings))
     context.put(memory.Files, memory.Files(context))
@@ -155,6 +160,7 @@ def _put_subjects(context: Context) -> None:
         subjects.enrol(prefix, finder)
     subjects.enrol("run", execution.subject)
     subjects.enrol("dep", deployments.subject)
+    subjects.enrol("nbs", sessions.subject)
     context.put(Subjects, subjects)
 
 
@@ -362,11 +368,13 @@ def _put_artifacts(context: Context, settings: Settings) -> None:
         repositories.Nodes, repositories.Nodes(stores.at(repositories.place_of(url)) if url else None)
     )
     context.put(artifacts.Progress, artifacts.Progress())
+    context.put(datasets.Arrivals, datasets.Arrivals())
     context.put(Runs, Runs(execution.facts_of))
     elsewhere = Elsewhere()
     elsewhere.enrol("artifacts", artifacts.tidying.erase)
     elsewhere.enrol("repositories", repositories.erase_elsewhere)
     elsewhere.enrol("deployments", deployments.erase)
+    elsewhere.enrol("sessions", sessions.erase)
     context.put(Elsewhere, elsewhere)
 
 

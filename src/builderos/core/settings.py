@@ -88,6 +88,9 @@ class Settings(BaseSettings):
 
     rate_per_token: int = Field(60, ge=1, description="Requests per token and minute.")
     rate_per_org: int = Field(600, ge=1, description="Requests per organisation and minute.")
+    rate_logged: int = Field(
+        30_000, ge=1, description="Requests per token and minute that log to experiments or ask for them."
+    )
     rate_invalid_tokens: int = Field(20, ge=1, description="Invalid tokens per caller and minute.")
     rate_anonymous_inits: int = Field(10, ge=1, description="Anonymous sandboxes per caller and hour.")
 
@@ -186,6 +189,22 @@ class Settings(BaseSettings):
         le=1000,
         description="Environments of one repository, previews included, that are live at once.",
     )
+    max_sessions: int = Field(
+        10, ge=1, le=1000, description="Notebooks and shells of an organisation that run at once."
+    )
+    proxy_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of the door to notebooks, shells and apps, an origin of its own; 0 picks a free one. The one "
+        "behind `PORT` when unset, or a free one where that is taken.",
+    )
+    proxy_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.*:_-]+/?$",
+        description="The address of that door where a proxy stands in front, e.g. https://*.work.example.com: the * "
+        "stands for a name of each session's and app's own, so that none can act in another.",
+    )
     queues: str = Field(
         "steps",
         description="Queues from which this process takes commands of runs; none when empty: then other processes on "
@@ -207,6 +226,9 @@ class Settings(BaseSettings):
     ai_anonymous: bool = Field(
         False, description="Whether workspaces that nobody signed in for may use models."
     )
+    dataset_networks: str = Field(
+        "", description="Networks of this server's own from which datasets may be fetched, e.g. 10.1.0.0/16."
+    )
     vercel_token: SecretStr | None = Field(
         None, description="Credential for the sandboxes of Vercel, where that provider is enabled."
     )
@@ -222,7 +244,7 @@ class Settings(BaseSettings):
             )
         return self
 
-    @field_validator("webhook_networks", "oidc_networks", "ai_networks")
+    @field_validator("webhook_networks", "oidc_networks", "ai_networks", "dataset_networks")
     @classmethod
     def _networks(cls, text: str) -> str:
         networks_of(text)

@@ -168,6 +168,13 @@ class Works:
         ]
 
     @cached_property
+    def dataset_id(self) -> str:
+        """A dataset that the sandbox registered."""
+        return self.sandbox.post("/v1/datasets", name=f"data{next(numbers)}", artifacts=[self.artifact_id])[
+            "id"
+        ]
+
+    @cached_property
     def traced_id(self) -> str:
         """A run of the scene of which lineage knows something, made in its sandbox."""
 

@@ -301,6 +301,13 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "setBudget": {**_KEY, "meter": "commits", "period": "day", "amount": 5000},
     "getOverview": {"days": 7},
     "liftSuspension": {**_KEY, "id": f"crd_{_ID}"},
+    "registerDataset": {
+        **_KEY, "name": "iris", "repo_name": "ai-builder-lab", "branch": "sandbox-golden-otter",
+        "paths": ["data/iris.csv"],
+    },
+    "listDatasets": {"limit": 20},
+    "showDataset": {"id": "iris@1"},
+    "readDataset": {"id": "iris@1", "path": "data/iris.csv"},
     "showLineage": {"id": f"run_{_ID}", "direction": "both"},
     "listInbox": {"unread": True, "limit": 20},
     "markInbox": {**_KEY, "items": [f"apr_{_ID}"], "read": True},

@@ -36,7 +36,7 @@ _KIND_OF: Final[Mapping[str, ResourceKind]] = {
     "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch",
     "compute": "org",
     "credential": "credential",
-    "deploy": "branch", "deployment": "branch", "eval": "org", "experiment": "org",
+    "deploy": "branch", "deployment": "branch", "dataset": "artifact", "endpoint": "org", "registry": "org", "eval": "org", "experiment": "org",
     "files": "branch", "git": "branch", "inbox": "org", "lineage": "org", "me": "org", "member": "org", "memory": "branch",
     "metrics": "branch", "model": "model", "network": "repo", "org": "org", "pipeline": "org", "policy": "org",
     "project": "org", "prompt": "org",
