@@ -4,6 +4,7 @@ from . import remembered
 from .content import TreeFiles, file_at, tip_of
 from .history import unified_diff
 from .lifecycle import age_sandboxes
+from .names import draw as draw_name
 from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate
 from .promotion import PromoteIn, on_verdict, promote
 from .provenance import Found, find_commit
@@ -40,6 +41,7 @@ __all__ = [
     "check_failed",
     "check_of",
     "commit_result",
+    "draw_name",
     "export_weekly",
     "file_at",
     "find_commit",

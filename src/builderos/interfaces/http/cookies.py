@@ -24,7 +24,7 @@ NEXT: Final = "__Host-bos_next"
 CSRF_HEADER: Final = "x-csrf-token"
 READS: Final = frozenset({"GET", "HEAD"})
 # Other clients' doors; signing in looks by itself. Tools such as /git/log are for pages, too, repositories are not.
-NO_COOKIES: Final = ("/mcp", "/gpt/", "/v1/auth/", "/oauth/")
+NO_COOKIES: Final = ("/mcp", "/gpt/", "/v1/auth/", "/oauth/", "/mlflow/")
 _REPOSITORY: Final = re.compile(r"/git/(?:[^/]*/)*[^/]*\.git/")
 _SECRET: Final = re.compile(r"bos_cs_[0-9A-Za-z]{43}")
 _NONCE: Final = re.compile(r"[0-9A-Za-z]{43}")

@@ -34,6 +34,9 @@ _WORDS: Final = {FORM: "a form", "application/json": "JSON", BYTES: "mere bytes"
 FORMS: Final = frozenset(
     {"/oauth/authorize", "/oauth/token", "/oauth/revoke", "/oauth/device_authorization", "/device"}
 )
+# Clients of MLflow send files as whatever they are; their door looks at the rest by itself.
+MLFLOW: Final = "/mlflow/"
+MLFLOW_FILES: Final = re.compile(r"/mlflow/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/")
 _SPOKEN_ALOUD: Final = re.compile(rb"(?:^|&)access_token=")
 _REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SAFE_HEADERS: Final = {
@@ -115,6 +118,8 @@ class Edge:
     def _most(self, scope: Scope) -> int:
         """Bytes that the body of a request may have."""
         part = is_part(scope["path"], scope["method"])
+        if scope["method"] == "PUT" and MLFLOW_FILES.match(scope["path"]):
+            return self._settings.max_artifact
         return self._settings.max_artifact_part if part else self._settings.max_body
 
     def _say_where(self, message: Message, scope: Scope, headers: Headers) -> None:
@@ -153,7 +158,7 @@ class Edge:
         if length.isdigit() and int(length) > most:
             return _too_large(most)
         has_body = (length.isdigit() and int(length) > 0) or "transfer-encoding" in headers
-        if has_body and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+        if has_body and scope["method"] not in ("GET", "HEAD", "OPTIONS") and not scope["path"].startswith(MLFLOW):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             wanted = FORM if scope["path"] in FORMS else "application/json"
             if is_part(scope["path"], scope["method"]):

@@ -26,8 +26,13 @@ OPENING: Final = frozenset({"initSandbox", "initBranch", "getStarted"})
 KEPT: Final = frozenset({"owner"})
 
 
-def spend_rates(context: Context, call: Call, caller: str, standings: Standings) -> None:
-    """Count a call of a known actor; `standings` gets where it stands. Raises `rate_limited`, `token_invalid`."""
+def spend_rates(
+    context: Context, call: Call, caller: str, standings: Standings, *, logs: bool = False
+) -> None:
+    """Count a call of a known actor; `standings` gets where it stands. Raises `rate_limited`, `token_invalid`.
+
+    `logs`: a program that logs as it goes, many times a second: it has a window of its own.
+    """
     actor = call.actor
     if actor.role == "anonymous":
         return
@@ -36,8 +41,11 @@ def spend_rates(context: Context, call: Call, caller: str, standings: Standings)
     # A stranger does not learn how busy the others are.
     seen_of_org = standings if actor.role not in ("sandbox", "share") else None
     try:
-        rates.hit("per_token", who, per_token, standings)
-        rates.hit("per_org", actor.org_id, per_org, seen_of_org)
+        if logs:
+            rates.hit("logged", who, standings=standings)
+        else:
+            rates.hit("per_token", who, per_token, standings)
+            rates.hit("per_org", actor.org_id, per_org, seen_of_org)
     except Problem as problem:
         object_, detail = actor.sandbox_id or actor.id, {"limit": problem.extra["name"]}
         perform(context, call, lambda unit: notices.raise_alert(unit, "rate_limited", object_, detail))

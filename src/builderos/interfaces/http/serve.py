@@ -230,11 +230,13 @@ def known(app: Application, incoming: Incoming) -> Actor | None:
 
 
 def admit(
-    app: Application, incoming: Incoming, tool: str, known: dict[str, identity.Found] | None = None
-) -> Call:
+    app: Application, incoming: Incoming, tool: str, known: dict[str, identity.Found] | None = None, *,
+    logs: bool = False,
+) -> Call:  # fmt: skip
     """The call of a door whose requests carry one credential in a header and nothing of the like in a body.
 
-    `known` holds credentials that were found valid at this very moment, for requests that arrived together.
+    `known` holds credentials that were found valid at this very moment, for requests that arrived together. `logs`:
+    the door of programs that log many times a second; it counts its calls itself, and they spend no budget of requests.
     Raises `unauthenticated`, `token_invalid`, `token_expired`, `rate_limited`.
     """
     if incoming.bearer is None:
@@ -259,8 +261,9 @@ def admit(
         tool=tool,
         door=incoming.door,
     )
-    limits.spend_rates(app.context, call, incoming.caller, incoming.seen.standings)
-    limits.count_git(app.context, call)
+    limits.spend_rates(app.context, call, incoming.caller, incoming.seen.standings, logs=logs)
+    if not logs:
+        limits.count_git(app.context, call)
     if found.idle:
         records.keep_awake(app.context, call)
     return call

@@ -43,6 +43,7 @@ class Rates:
         self._windows = {
             "per_token": Windows(settings.rate_per_token, 60),
             "per_org": Windows(settings.rate_per_org, 60),
+            "logged": Windows(settings.rate_logged, 60),
             "invalid_tokens": Windows(settings.rate_invalid_tokens, 60),
             "anonymous_inits": Windows(settings.rate_anonymous_inits, 3600),
         }

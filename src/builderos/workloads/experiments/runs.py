@@ -1,0 +1,223 @@
+"""Runs of experiments: begun, ended, shown, put away and got back."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from builderos.assets.workspaces import service as workspaces
+from builderos.core.ids import new_id
+from builderos.core.problems import Problem
+from builderos.core.unit import Unit
+from builderos.trust.audit import service as audit
+from builderos.trust.ledger import service as ledger
+
+from .keeping import for_runs
+from .limits import MAX_INT, check_name, check_tags, invalid
+from .logging import NAME, gone
+from .model import inputs, latest, metrics, params, run_models, runs, tags
+from .reach import milliseconds, no_run, require, spot
+
+Row = sa.Row[Any]
+ENDED: Final = ("finished", "failed", "killed")
+MAX_POINTS: Final = 25_000
+MAX_NAME: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What a run of our own is bound to; one that is logged from outside has none of it."""
+
+    params: Mapping[str, Any]
+    dataset_ref: str
+    code_sha: str
+    runtime: str
+    run_id: str | None = None
+
+
+@dataclass(slots=True)
+class Shown:
+    """A run with all that is told of it at once: of series, the latest points."""
+
+    row: Row
+    metrics: list[Row] = field(default_factory=list[Row])
+    params: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    tags: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    inputs: list[Row] = field(default_factory=list[Row])
+    models: list[Row] = field(default_factory=list[Row])
+
+
+def start(
+    unit: Unit, experiment_id: str, *, name: str | None = None, started_at: int | None = None,
+    given: Mapping[str, str] | None = None, user_name: str = "", submitted: Submitted | None = None,
+) -> Shown:  # fmt: skip
+    """Begin a run. Without a name it gets one. Raises `not_found`, `validation_failed`."""
+    marks = dict(given or {})
+    check_tags(marks)
+    chosen = name or marks.get(NAME) or f"{workspaces.draw_name(0)}-{secrets.randbelow(900) + 100}"
+    check_name(chosen, "run_name", MAX_NAME)
+    if name and marks.get(NAME, name) != name:
+        raise invalid(f"Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
+                      f"(run_name='{name}', mlflow.runName='{marks[NAME][:200]}').")  # fmt: skip
+    begun = started_at if started_at is not None else milliseconds(unit)
+    if not -MAX_INT <= begun <= MAX_INT:
+        raise invalid("start_time must fit into 64 bits")
+    experiment = for_runs(unit, experiment_id)
+    rules = require(unit, "experiment.write", experiment.project_id)
+    id_, marks = new_id("xrn"), marks | {NAME: chosen}
+    extra = {} if submitted is None else {
+        "params": dict(submitted.params), "dataset_ref": submitted.dataset_ref, "code_sha": submitted.code_sha,
+        "runtime": submitted.runtime, "run_id": submitted.run_id,
+    }  # fmt: skip
+    values: dict[str, Any] = {
+        "id": id_, "org_id": unit.org_id, "experiment_id": experiment.id, "name": chosen, "status": "running",
+        "external": submitted is None, "params": {}, "user_name": user_name[:500] or unit.actor.name,
+        "started_at": begun, "active": True, "created_by": unit.actor.id, "created_at": unit.now, **extra,
+    }  # fmt: skip
+    row = unit.execute(sa.insert(runs).values(**values).returning(runs)).one()
+    unit.send("ops.log_tags", id_, experiment.id, begun, list(marks), list(marks.values()))
+    told = {"experiment_id": experiment.id, "name": chosen, "external": submitted is None}
+    ledger.record(unit, "experiment_run.started", id_, told, rules=rules)
+    return Shown(row, tags=sorted(marks.items()))
+
+
+def update(
+    unit: Unit,
+    run_id: str,
+    *,
+    status: str | None = None,
+    ended_at: int | None = None,
+    name: str | None = None,
+) -> Row:
+    """Say how it stands. A run that is ended twice has the later end; one that goes on again has none.
+
+    Its clock may say that it ended before it began: that is kept as it was said. Raises `not_found`.
+    """
+    found = spot(unit, run_id, "experiment.write")
+    if not found.active:
+        raise gone(run_id)
+    before = unit.execute(sa.select(runs).where(runs.c.id == run_id).with_for_update()).one()
+    changes: dict[str, Any] = {}
+    if status is not None:
+        changes["status"] = status
+        ended = status in ENDED
+        changes["ended_at"] = (ended_at if ended_at is not None else milliseconds(unit)) if ended else None
+    elif ended_at is not None:
+        changes["ended_at"] = ended_at
+    if name:
+        check_name(name, "run_name", MAX_NAME)
+        changes["name"] = name
+        unit.send("ops.log_tags", run_id, found.experiment_id, found.started_at, [NAME], [name])
+    if not changes:
+        return before
+    row = unit.execute(sa.update(runs).where(runs.c.id == run_id).values(**changes).returning(runs)).one()
+    told = {"status": row.status, **({"name": name} if name else {})}
+    if row.status in ENDED and status is not None:
+        ledger.record(unit, "experiment_run.ended", run_id, told | _counts(unit, run_id))
+    else:
+        ledger.record(unit, "experiment_run.changed", run_id, told)
+    return row
+
+
+def _counts(unit: Unit, run_id: str) -> dict[str, Any]:
+    """How much was logged: what stands in the ledger for all of it."""
+    series = sa.select(sa.func.count()).select_from(latest).where(latest.c.run_id == run_id).scalar_subquery()
+    given = sa.select(sa.func.count()).select_from(params).where(params.c.run_id == run_id).scalar_subquery()
+    found = unit.execute(sa.select(series.label("metrics"), given.label("params"))).one()
+    return {"metrics": found.metrics, "params": found.params}
+
+
+def show(unit: Unit, run_id: str) -> Shown:
+    """A run, a deleted one, too. Raises `not_found`."""
+    spot(unit, run_id, "experiment.read")
+    row = unit.execute(sa.select(runs).where(runs.c.id == run_id)).one()
+    audit.access.note(unit, "experiment_run.show", run_id)
+    return gathered(unit, [row])[0]
+
+
+def gathered(unit: Unit, rows: Sequence[Row], *, what: frozenset[str] | None = None) -> list[Shown]:
+    """Runs with what was logged to them; `what` names the parts that are wanted, all without it."""
+    found = {row.id: Shown(row) for row in rows}
+    ids = list(found)
+    if not ids:
+        return []
+
+    def wants(part: str) -> bool:
+        return what is None or part in what
+
+    if wants("metrics"):
+        c = latest.c
+        points = sa.select(c.run_id, c.key, c.value, c.at, c.step).where(c.run_id.in_(ids))
+        for point in unit.execute(points.order_by(c.run_id, c.key)):
+            found[point.run_id].metrics.append(point)
+    for part, table in (("params", params), ("tags", tags)):
+        if wants(part):
+            words = sa.select(table.c.run_id, table.c.key, table.c.value).where(table.c.run_id.in_(ids))
+            for word in unit.execute(words.order_by(table.c.run_id, table.c.key)):
+                getattr(found[word.run_id], part).append((word.key, word.value))
+    for part, table in (("inputs", inputs), ("models", run_models)):
+        if wants(part):
+            for row in unit.execute(sa.select(table).where(table.c.run_id.in_(ids))):
+                getattr(found[row.run_id], part).append(row)
+    return list(found.values())
+
+
+def remove(unit: Unit, run_id: str) -> None:
+    """Put it away; `restore` gets it back. Raises `not_found`."""
+    _turn(unit, run_id, active=False)
+
+
+def restore(unit: Unit, run_id: str) -> None:
+    """Get it back. Raises `not_found`."""
+    _turn(unit, run_id, active=True)
+
+
+def _turn(unit: Unit, run_id: str, *, active: bool) -> None:
+    found = spot(unit, run_id, "experiment.write")
+    if found.active == active:
+        return
+    values = {"active": active, "deleted_at": None if active else unit.now}
+    unit.execute(sa.update(runs).where(runs.c.id == run_id).values(**values))
+    ledger.record(unit, f"experiment_run.{'restored' if active else 'deleted'}", run_id, {})
+
+
+def drop_tag(unit: Unit, run_id: str, key: str) -> None:
+    """Take a tag away. Raises `not_found` where there is none."""
+    found = spot(unit, run_id, "experiment.write")
+    if not found.active:
+        raise gone(run_id)
+    c = tags.c
+    if not unit.execute(sa.delete(tags).where(c.run_id == run_id, c.key == key)).rowcount:
+        raise Problem(
+            "not_found", f"No tag with name: {key[:100]} in run with id {run_id}", hint="Look at its tags.",
+            what="tag",
+        )  # fmt: skip
+    ledger.record(unit, "experiment_run.untagged", run_id, {"key": key})
+
+
+def history(
+    unit: Unit, run_id: str, key: str, *, limit: int = MAX_POINTS, after: Sequence[Any] | None = None
+) -> list[Row]:
+    """Points of a series in the order of (at, step, value), at most `limit`, those behind `after`.
+
+    Raises `not_found`.
+    """
+    spot(unit, run_id, "experiment.read")
+    c = metrics.c
+    order = (c.at, c.step, c.value)
+    wanted = sa.select(metrics).where(c.run_id == run_id, c.key == key).order_by(*order).limit(limit)
+    if after is not None:
+        wanted = wanted.where(
+            sa.tuple_(*order) > sa.tuple_(*(sa.literal(v, c.type) for v, c in zip(after, order, strict=True)))
+        )
+    return list(unit.execute(wanted).all())
+
+
+def known(unit: Unit, run_id: str) -> Row:
+    """The row of a run, for other modules that have asked the policy. Raises `not_found`."""
+    row = unit.execute(sa.select(runs).where(runs.c.id == run_id)).one_or_none()
+    if row is None:
+        raise no_run(run_id)
+    return row

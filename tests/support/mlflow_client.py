@@ -1,0 +1,67 @@
+"""Somebody else's client (mlflow, unmodified), in an environment and processes of its own."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "requirements" / "mlflow.lock"
+PLACE = ROOT / ".make" / "mlflow"
+_BEGIN = """\
+import json, os, sys, warnings
+warnings.filterwarnings("ignore")
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+out = {}
+def refused(call, *args, **named):
+    try:
+        call(*args, **named)
+    except MlflowException as error:
+        return [error.error_code, error.message]
+    raise AssertionError("nothing was refused")
+"""
+_END = """
+print("\\n" + json.dumps(out))
+"""
+
+
+def environment() -> Path:
+    """The folder of its programs; made once for each lock file, by whoever is first."""
+    PLACE.parent.mkdir(exist_ok=True)
+    mark, wanted = PLACE / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    with PLACE.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not mark.exists() or mark.read_text() != wanted:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", PLACE], check=True)
+            pip = [PLACE / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+            subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
+            mark.write_text(wanted)
+    return PLACE / "bin"
+
+
+def settings(url: str, token: str) -> dict[str, str]:
+    """What its user sets, and nothing else: two variables, and that it gives up soon."""
+    return {
+        "PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8",
+        "MLFLOW_TRACKING_URI": f"{url}/mlflow", "MLFLOW_TRACKING_TOKEN": token,
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet",
+    }  # fmt: skip
+
+
+def run(script: str, url: str, token: str, folder: Path, **named: str) -> dict[str, Any]:
+    """Run a script of a user; returns what it put into `out`."""
+    file = folder / "script.py"
+    file.write_text(_BEGIN + script + _END)
+    done = subprocess.run(
+        [environment() / "python", file], cwd=folder, env=settings(url, token) | named, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return json.loads(done.stdout.rstrip().splitlines()[-1])
