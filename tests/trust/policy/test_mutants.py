@@ -94,7 +94,7 @@ def test_every_small_change_to_a_rule_is_noticed_by_the_table() -> None:
     tried = list(mutants())
     assert len(tried) >= 150
     if not os.environ.get("BUILDEROS_SOAK"):
-        tried = random.Random(matrix.CEDAR).sample(tried, 30)  # the same rules: the same sample
+        tried = random.Random(matrix.CEDAR).sample(tried, 15)  # the same rules: the same sample
     survivors = {(rule, what) for what, rule, text in tried if not is_noticed(text, rule)}
     assert {(rule, re.split(r"\W", what.lstrip("'"))[0]) for rule, what in survivors} <= DOUBLY_GUARDED, (
         survivors
