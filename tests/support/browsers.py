@@ -22,6 +22,28 @@ PATIENCE_MS: Final = 20_000
 Scheme = Literal["light", "dark"]
 _PAINTED: Final = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 """Colours that are being exchanged are of both schemes."""
+_TURN: Final = "(path) => { window.left = document.title; history.pushState(null, '', path) }"
+_READ: Final = "() => document.title !== window.left && !document.querySelector('[data-waiting]')"
+_FOCUSED: Final = """() => {
+  const here = document.activeElement;
+  return (here.ariaLabel || here.labels?.[0]?.textContent || here.textContent).trim();
+}"""
+_THEMES: Final = """async () => {
+  const root = document.documentElement, before = root.dataset.theme;
+  const main = document.querySelector('main');
+  const said = (found, how) => found.violations.map((one) => `${how} ${one.id}: `
+    + one.nodes.slice(0, 3).map((node) => `${node.target[0]} (${node.any[0]?.message ?? one.help})`).join(', '));
+  const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  root.dataset.theme = 'light';
+  await painted();
+  const light = said(await axe.run(main, {resultTypes: ['violations']}), 'light');
+  root.dataset.theme = 'dark';
+  await painted();
+  const only = {runOnly: {type: 'rule', values: ['color-contrast']}, resultTypes: ['violations']};
+  const dark = said(await axe.run(main, only), 'dark');
+  if (before === undefined) delete root.dataset.theme; else root.dataset.theme = before;
+  return [...light, ...dark];
+}"""
 
 
 def chromium() -> str:
@@ -80,16 +102,44 @@ class Visitor:
     def violations(self) -> list[str]:
         """What axe finds on the page as it stands: rule, and the first places."""
         self.page.evaluate(_PAINTED)
-        if not self.page.evaluate("() => 'axe' in window"):
-            self.page.evaluate(
-                AXE.read_text("utf-8")
-            )  # as the debugger does: the page's policy forbids a script tag
+        self._with_axe()
         found: dict[str, Any] = self.page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
         return [
             f"{one['id']}: {', '.join(str(node['target'][0]) for node in one['nodes'][:3])} "
             f"({(one['nodes'][0].get('any') or [{}])[0].get('message', one['help'])})"
             for one in found["violations"]
         ]
+
+    def _with_axe(self) -> None:
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(
+                AXE.read_text("utf-8")
+            )  # as the debugger does: the page's policy forbids a script tag
+
+    def turn(self, path: str) -> Page:
+        """Go to an address inside the page that is open, as a link does: nothing is loaded anew but what it shows.
+
+        Waits until all of it is read. The page that is left and the one that comes have different titles.
+        """
+        self.page.evaluate(_TURN, path)
+        self.page.wait_for_function(_READ)
+        return self.page
+
+    def tab_to(self, name: str) -> None:
+        """Press Tab until what has the focus is called so, as somebody without a mouse does."""
+        for _ in range(200):
+            self.page.keyboard.press("Tab")
+            if self.page.evaluate(_FOCUSED) == name:
+                return
+        pytest.fail(f"no Tab leads to {name}")
+
+    def both_themes(self) -> list[str]:
+        """What axe finds in the page inside its frame: all in the light, and what is too faint in the dark, for themes
+        differ in their colours alone. The frame is for `violations`.
+        """
+        self._with_axe()
+        found: list[str] = self.page.evaluate(_THEMES)
+        return found
 
     def watch(self) -> None:
         """Keep what the page says to the console, and each request to another origin."""

@@ -8,11 +8,14 @@ import { Audit } from './Audit'
 import { Backups } from './Backups'
 import { Budgets } from './Budgets'
 import { Credentials } from './Credentials'
+import { Keeping } from './Keeping'
 import { Members } from './Members'
 import { Models } from './Models'
 import { Overview } from './Overview'
 import { adminRoute, type AdminTab } from './route'
 import { Sandboxes } from './Sandboxes'
+import { Secrets } from './Secrets'
+import { Speed } from './Speed'
 import { Usage } from './Usage'
 import { Webhooks } from './Webhooks'
 
@@ -21,11 +24,14 @@ export const Route = createLazyRoute('/admin')({ component: Admin })
 const ROOMS: readonly { id: AdminTab; label: string; act: string; show: () => React.JSX.Element }[] = [
   { id: 'usage', label: 'Usage', act: 'usage.read', show: Usage },
   { id: 'models', label: 'Models', act: 'usage.read', show: Models },
+  { id: 'speed', label: 'How fast', act: 'run.read', show: Speed },
   { id: 'alerts', label: 'Alerts', act: 'alert.read', show: Alerts },
   { id: 'audit', label: 'Audit', act: 'audit.read', show: Audit },
   { id: 'access', label: 'Who read what', act: 'audit.read', show: Access },
+  { id: 'keeping', label: 'Keeping the record', act: 'audit.read', show: Keeping },
   { id: 'members', label: 'Members and roles', act: 'member.list', show: Members },
   { id: 'credentials', label: 'Tokens and keys', act: 'me.read', show: Credentials },
+  { id: 'secrets', label: 'Secrets', act: 'secret.read', show: Secrets },
   { id: 'sandboxes', label: 'Sandboxes', act: 'sandbox.list', show: Sandboxes },
   { id: 'budgets', label: 'Budgets', act: 'usage.read', show: Budgets },
   { id: 'webhooks', label: 'Webhooks', act: 'webhook.read', show: Webhooks },

@@ -4,6 +4,7 @@ import { useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { Button } from '../ui/Button'
+import { CopyAs } from '../ui/CopyAs'
 import { Dialog } from '../ui/Dialog'
 import { Code, Facts, json } from '../ui/Facts'
 import { Listing } from '../ui/Listing'
@@ -38,6 +39,7 @@ export function Alerts() {
         onOpen={setShown}
         empty={`No alert is ${state === 'acked' ? 'acknowledged' : state}.`}
         command="builderos alert list"
+        call={{ cli: `builderos alert list --state ${state}`, method: 'GET', path: `/v1/alerts?state=${state}`, mcp: { name: 'listAlerts', arguments: { state } } }}
         columns={[
           { id: 'rule', title: 'What', width: 'minmax(12rem, 1fr)', cell: (alert) => <button type="button" className="text-accent underline" onClick={() => setShown(alert)}>{alert.rule.replaceAll('_', ' ')}</button> },
           { id: 'severity', title: 'How bad', width: '8rem', cell: (alert) => <Status of={alert.severity} /> },
@@ -85,6 +87,9 @@ function One({ alert, onClose }: { alert: Alert; onClose: () => void }) {
     >
       <Facts label="The alert" of={[['State', <Status key="state" of={alert.state} />], ['Where', alert.object], ['Times', String(alert.count)], ['First', <Time key="first" at={alert.first_at} />], ['Last', <Time key="last" at={alert.last_at} />], ['Acknowledged by', alert.acked_by]]} />
       <Code label="Details" text={json(alert.detail)} />
+      <div>
+        <CopyAs call={{ cli: `builderos alert ack ${alert.id}`, method: 'POST', path: `/v1/alerts/${alert.id}/ack`, body: { resolve: false }, mcp: { name: 'ackAlert', arguments: { id: alert.id, resolve: false } } }} />
+      </div>
       {act.isError && <ProblemNote error={act.error} />}
     </Dialog>
   )

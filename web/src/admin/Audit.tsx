@@ -72,6 +72,9 @@ export function Audit() {
             ]}
           />
           <Code label="Details" text={json(shown.payload)} />
+          <div>
+            <CopyAs call={{ cli: `builderos audit proof ${shown.seq}`, method: 'GET', path: `/v1/audit/proof?seq=${shown.seq}&with_line=true`, mcp: { name: 'proveLine', arguments: { seq: shown.seq, with_line: true } } }} />
+          </div>
         </Dialog>
       )}
     </div>

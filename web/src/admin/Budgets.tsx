@@ -28,6 +28,7 @@ export function Budgets() {
         keyOf={(one) => `${one.meter} ${one.period}`}
         empty="Nothing is limited."
         command="builderos budget set requests day 100000"
+        call={{ cli: 'builderos budget list', method: 'GET', path: '/v1/budgets', mcp: { name: 'listBudgets', arguments: {} } }}
         columns={[
           { id: 'meter', title: 'What', width: 'minmax(12rem, 1fr)', cell: (one) => METERS.find(([name]) => name === one.meter)?.[1] ?? one.meter },
           { id: 'period', title: 'Per', width: '7rem', cell: (one) => one.period },

@@ -41,11 +41,11 @@ export function Credentials() {
   return (
     <div className="flex flex-col gap-5">
       <Section title="Your tokens" actions={may('token.create') && <Button icon="plus" onClick={() => setMaking('token')}>New token</Button>}>
-        <Listing label="Tokens of yours" queryKey={['credentials', 'tokens']} read={(_, signal) => data(api.GET('/v1/tokens', { signal }))} keyOf={(row) => row.id} empty="You have no token." command="builderos token create laptop --scope read" columns={columns('token', may('me.manage'))} />
+        <Listing label="Tokens of yours" queryKey={['credentials', 'tokens']} read={(_, signal) => data(api.GET('/v1/tokens', { signal }))} keyOf={(row) => row.id} empty="You have no token." command="builderos token create laptop --scope read" call={{ cli: 'builderos token list', method: 'GET', path: '/v1/tokens', mcp: { name: 'listTokens', arguments: {} } }} columns={columns('token', may('me.manage'))} />
       </Section>
-      {may('member.manage') && (
-        <Section title="API keys" actions={may('member.manage') && <Button icon="plus" onClick={() => setMaking('key')}>New key</Button>}>
-          <Listing label="Live keys" queryKey={['credentials', 'keys']} read={(_, signal) => data(api.GET('/v1/api-keys', { signal }))} keyOf={(row) => row.id} empty="There is no API key." command="builderos key create nightly --scope read" columns={columns('key', true)} />
+      {may('org.read') && (
+        <Section title="API keys" actions={may('credential.create') && <Button icon="plus" onClick={() => setMaking('key')}>New key</Button>}>
+          <Listing label="Live keys" queryKey={['credentials', 'keys']} read={(_, signal) => data(api.GET('/v1/api-keys', { signal }))} keyOf={(row) => row.id} empty="There is no API key." command="builderos key create nightly --scope read" call={{ cli: 'builderos key list', method: 'GET', path: '/v1/api-keys', mcp: { name: 'listKeys', arguments: {} } }} columns={columns('key', may('credential.create'))} />
         </Section>
       )}
       {making && <Make kind={making} onClose={() => setMaking(null)} />}

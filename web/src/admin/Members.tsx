@@ -35,6 +35,7 @@ export function Members() {
           keyOf={(one) => one.id}
           empty="Nobody has joined yet."
           command="builderos member invite ann@example.com --role builder"
+          call={{ cli: 'builderos member list', method: 'GET', path: '/v1/members', mcp: { name: 'listMembers', arguments: {} } }}
           columns={[
             { id: 'name', title: 'Who', width: 'minmax(12rem, 1fr)', cell: (one) => harmless(one.name ?? one.label) },
             { id: 'mail', title: 'Mail', width: 'minmax(12rem, 1fr)', cell: (one) => harmless(one.email ?? '') },
@@ -58,7 +59,8 @@ export function Members() {
           read={(_, signal) => data(api.GET('/v1/grants', { signal }))}
           keyOf={(one) => one.id}
           empty="Everybody has the same role everywhere."
-          command="builderos project grant ID --role builder --in ID"
+          command="builderos project grant <member> --role builder --in <place>"
+          call={{ cli: 'builderos project grants', method: 'GET', path: '/v1/grants', mcp: { name: 'listGrants', arguments: {} } }}
           columns={[
             { id: 'who', title: 'Who', width: 'minmax(14rem, 1fr)', cell: (one) => <code>{one.member_id}</code> },
             { id: 'place', title: 'Where', width: 'minmax(14rem, 1fr)', cell: (one) => <code>{one.place}</code> },
@@ -104,6 +106,7 @@ function Invites() {
         keyOf={(one) => one.id}
         empty="No invite is open."
         command="builderos member invite ann@example.com --role builder"
+        call={{ cli: 'builderos member invites', method: 'GET', path: '/v1/invites', mcp: { name: 'listInvites', arguments: {} } }}
         columns={[
           { id: 'mail', title: 'Mail', width: 'minmax(12rem, 1fr)', cell: (one) => harmless(one.email ?? '') },
           { id: 'role', title: 'Role', width: '8rem', cell: (one) => one.role.replace('org_', '') },

@@ -1,16 +1,17 @@
 import { useQuery } from '@tanstack/react-query'
 import { api, data, type Schemas } from '../api/client'
-import { Bars } from '../ui/Bars'
+import { Chart } from '../ui/Chart'
+import { CopyAs } from '../ui/CopyAs'
 import { ProblemNote } from '../ui/Note'
 import { Section } from '../ui/Page'
 import { harmless } from '../ui/plain'
 import { Table } from '../ui/Table'
-import { Time } from '../ui/Time'
+import { duration, Time } from '../ui/Time'
 import { Waiting } from '../ui/Waiting'
+import { number } from './parts'
 
 type Org = Schemas['OrgOverview']
 type Tool = Schemas['ToolOverview']
-const number = (value: number): string => value.toLocaleString('en')
 
 /** The whole server in numbers, for its owner: organisations, tools with their latency, errors. */
 export function Overview() {
@@ -20,7 +21,7 @@ export function Overview() {
   const { orgs, tools, errors } = found.data
   return (
     <div className="flex flex-col gap-5">
-      <Section title="Organisations">
+      <Section title="Organisations" actions={<CopyAs call={{ cli: 'builderos admin overview', method: 'GET', path: '/v1/admin/overview?days=30', mcp: { name: 'getOverview', arguments: { days: 30 } } }} />}>
         <Table
           label="All organisations"
           rows={orgs}
@@ -40,7 +41,7 @@ export function Overview() {
       </Section>
       {tools.length > 0 && (
         <Section title="Tools in the last 30 days">
-          <Bars label="Mean latency of the tools called most" unit=" ms" of={tools.slice(0, 30).map((tool) => ({ name: tool.tool, value: Math.round(tool.mean_ms) }))} />
+          <Chart kind="bar" label="Mean latency of the tools called most" format={duration} at={tools.slice(0, 30).map((tool) => tool.tool)} series={[{ name: 'Mean', values: tools.slice(0, 30).map((tool) => tool.mean_ms) }]} />
           <Table
             label="Tools"
             rows={tools}
@@ -57,7 +58,7 @@ export function Overview() {
       )}
       {errors.length > 0 && (
         <Section title="Errors in the last 30 days">
-          <Bars label="Errors by code" of={errors.map((one) => ({ name: one.code, value: one.calls }))} />
+          <Chart kind="bar" label="Errors by code" at={errors.map((one) => one.code)} series={[{ name: 'Calls', values: errors.map((one) => one.calls) }]} />
           <Table
             label="Errors"
             rows={errors}

@@ -5,6 +5,9 @@ import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { Button } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
+import { CopyAs } from '../ui/CopyAs'
+import { Dialog } from '../ui/Dialog'
+import { Facts } from '../ui/Facts'
 import { Listing } from '../ui/Listing'
 import { harmless } from '../ui/plain'
 import { Status } from '../ui/Status'
@@ -25,25 +28,10 @@ const WORDS: Record<Act, [title: string, act: string, below: string]> = {
 /** All workspaces of the organisation. */
 export function Sandboxes() {
   const search = adminRoute.useSearch()
-  const may = useMay()
-  const cache = useQueryClient()
-  const [asked, setAsked] = useState<{ act: Act; box: Sandbox } | null>(null)
+  const [shown, setShown] = useState<Sandbox | null>(null)
   const [secret, setSecret] = useState<string | null>(null)
   const state = STATES.find((each) => each === search.state) ?? null
   const query = { repo_name: search.repo ?? null, state }
-  const acts = (box: Sandbox): Act[] => {
-    if (box.state === 'deleted') return []
-    const open = box.state === 'active' || box.state === 'idle'
-    return [...(open && may('sandbox.archive') ? (['archive'] as const) : []), ...(may('sandbox.renew') ? [open ? ('rotate' as const) : ('renew' as const)] : []), ...(may('sandbox.delete') ? (['delete'] as const) : [])]
-  }
-  const run = async () => {
-    if (!asked) return
-    const params = { path: { id: asked.box.id } }
-    if (asked.act === 'archive') await data(api.POST('/v1/sandboxes/{id}/archive', { params, body: {} }))
-    else if (asked.act === 'delete') await data(api.DELETE('/v1/sandboxes/{id}', { params }))
-    else setSecret((await data(api.POST('/v1/sandboxes/{id}/token', { params, body: { action: asked.act } }))).reuse_token)
-    await cache.invalidateQueries({ queryKey: ['sandboxes'] })
-  }
   return (
     <div className="flex flex-col gap-4">
       <Filters fields={[['repo', 'Repository']]}>
@@ -60,31 +48,66 @@ export function Sandboxes() {
         queryKey={['sandboxes', query]}
         read={(cursor, signal) => data(api.GET('/v1/sandboxes', { params: { query: { ...query, limit: 100, cursor } }, signal }))}
         keyOf={(box) => box.id}
+        onOpen={setShown}
         empty="There is no such sandbox."
         command="builderos sandbox create"
+        call={{ cli: 'builderos sandbox list', method: 'GET', path: '/v1/sandboxes', mcp: { name: 'listSandboxes', arguments: query } }}
         columns={[
-          { id: 'branch', title: 'Branch', width: 'minmax(14rem, 1fr)', cell: (box) => harmless(box.branch) },
+          { id: 'branch', title: 'Branch', width: 'minmax(14rem, 1fr)', cell: (box) => <button type="button" className="text-accent underline" onClick={() => setShown(box)}>{harmless(box.branch)}</button> },
           { id: 'state', title: 'State', width: '8rem', cell: (box) => <Status of={box.state} /> },
           { id: 'active', title: 'Last active', width: '9rem', cell: (box) => <Time at={box.last_active_at} /> },
           { id: 'made', title: 'Made', width: '9rem', cell: (box) => <Time at={box.created_at} /> },
           { id: 'until', title: 'Until', width: '9rem', cell: (box) => (box.expires_at ? <Time at={box.expires_at} /> : 'for ever') },
-          { id: 'acts', title: 'Acts', width: '18rem', cell: (box) => (
-            <span className="flex gap-2">
-              {acts(box).map((act) => (
-                <Button key={act} small look={act === 'delete' ? 'danger' : 'plain'} onClick={() => setAsked({ act, box })}>
-                  {act === 'rotate' ? 'New token' : WORDS[act][0]}
-                </Button>
-              ))}
-            </span>
-          ) },
         ]}
       />
-      {asked && (
-        <Confirm open danger={asked.act === 'delete'} title={`${WORDS[asked.act][0]} ${harmless(asked.box.branch)}?`} act={WORDS[asked.act][1]} onClose={() => setAsked(null)} run={run} {...(asked.act === 'delete' ? { typed: asked.box.branch } : {})}>
-          <p>{WORDS[asked.act][2]}</p>
-        </Confirm>
-      )}
+      {shown && <One box={shown} onSecret={setSecret} onClose={() => setShown(null)} />}
       <Once what="The new token" secret={secret} onClose={() => setSecret(null)} />
     </div>
+  )
+}
+
+/** One workspace, and what the caller may do to it. */
+function One({ box, onSecret, onClose }: { box: Sandbox; onSecret: (token: string | null) => void; onClose: () => void }) {
+  const may = useMay(box.id)
+  const cache = useQueryClient()
+  const [asked, setAsked] = useState<Act | null>(null)
+  const open = box.state === 'active' || box.state === 'idle'
+  const acts: Act[] = box.state === 'deleted' ? [] : [
+    ...(open && may('sandbox.archive') ? (['archive'] as const) : []),
+    ...(open && may('sandbox.rotate_token') ? (['rotate'] as const) : []),
+    ...(!open && may('sandbox.renew') ? (['renew'] as const) : []),
+    ...(may('sandbox.delete') ? (['delete'] as const) : []),
+  ]
+  const run = async (act: Act) => {
+    const params = { path: { id: box.id } }
+    if (act === 'archive') await data(api.POST('/v1/sandboxes/{id}/archive', { params, body: {} }))
+    else if (act === 'delete') await data(api.DELETE('/v1/sandboxes/{id}', { params }))
+    else onSecret((await data(api.POST('/v1/sandboxes/{id}/token', { params, body: { action: act } }))).reuse_token)
+    await cache.invalidateQueries({ queryKey: ['sandboxes'] })
+    onClose()
+  }
+  if (asked) {
+    return (
+      <Confirm open danger={asked === 'delete'} title={`${WORDS[asked][0]} ${harmless(box.branch)}?`} act={WORDS[asked][1]} onClose={() => setAsked(null)} run={() => run(asked)} {...(asked === 'delete' ? { typed: box.branch } : {})}>
+        <p>{WORDS[asked][2]}</p>
+      </Confirm>
+    )
+  }
+  return (
+    <Dialog
+      open
+      onClose={onClose}
+      title={harmless(box.branch)}
+      actions={acts.map((act) => (
+        <Button key={act} look={act === 'delete' ? 'danger' : 'plain'} onClick={() => setAsked(act)}>
+          {act === 'rotate' ? 'New token' : WORDS[act][0]}
+        </Button>
+      ))}
+    >
+      <Facts label="The workspace" of={[['State', <Status key="state" of={box.state} />], ['Profile', box.profile], ['Last active', <Time key="active" at={box.last_active_at} />], ['Made', <Time key="made" at={box.created_at} />], ['Until', box.expires_at ? <Time key="until" at={box.expires_at} /> : 'for ever'], ['Id', box.id]]} />
+      <div>
+        <CopyAs call={{ cli: `builderos sandbox show ${box.branch}`, method: 'GET', path: `/v1/sandboxes/${box.id}`, mcp: { name: 'getSandbox', arguments: { id: box.id } } }} />
+      </div>
+    </Dialog>
   )
 }

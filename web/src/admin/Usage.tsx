@@ -1,25 +1,29 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { api, data, type Schemas } from '../api/client'
-import { Bars } from '../ui/Bars'
+import { Chart } from '../ui/Chart'
+import { CopyAs } from '../ui/CopyAs'
 import { EmptyState } from '../ui/EmptyState'
 import { ProblemNote } from '../ui/Note'
 import { harmless } from '../ui/plain'
 import { Table } from '../ui/Table'
 import { duration } from '../ui/Time'
 import { Waiting } from '../ui/Waiting'
-import { Filters, instant } from './parts'
+import { allDays, Filters, number } from './parts'
 import { adminRoute } from './route'
 
 type Row = Schemas['UsageRow']
+type Count = (typeof COUNTS)[number][0]
 const COUNTS = [['requests', 'Requests'], ['writes', 'Writes'], ['commits', 'Commits'], ['sandboxes', 'Sandboxes'], ['commands', 'Commands'], ['refused', 'Refused'], ['failed', 'Failed']] as const
-const number = (value: number): string => value.toLocaleString('en')
+/** What stands in one chart together: amounts of one size. */
+const CHARTS: readonly (readonly [label: string, of: readonly Count[]])[] = [['Calls', ['requests', 'writes']], ['Work', ['commits', 'sandboxes', 'commands']], ['What did not go', ['refused', 'failed']]]
+const WORDS = Object.fromEntries(COUNTS) as Record<Count, string>
 
 /** What was used, by day or by actor. */
 export function Usage() {
   const search = adminRoute.useSearch()
   const by = search.by === 'actor' ? 'actor' : 'day'
-  const query = { by, actor: search.actor ?? null, from: instant(search.from), to: instant(search.to), limit: 200 } as const
+  const query = { by, actor: search.actor ?? null, from: search.from ?? null, to: search.to ?? null, limit: 200 } as const
   const usage = useQuery({ queryKey: ['usage', query], queryFn: ({ signal }) => data(api.GET('/v1/usage', { params: { query }, signal })) })
   return (
     <div className="flex flex-col gap-4">
@@ -31,6 +35,7 @@ export function Usage() {
             </Link>
           ))}
         </nav>
+        <CopyAs call={{ cli: `builderos usage --by ${by}`, method: 'GET', path: `/v1/usage?by=${by}`, mcp: { name: 'getUsage', arguments: query } }} />
       </Filters>
       {usage.isPending ? <Waiting /> : usage.isError ? <ProblemNote error={usage.error} again={() => void usage.refetch()} /> : <Shown usage={usage.data} by={by} />}
     </div>
@@ -38,9 +43,8 @@ export function Usage() {
 }
 
 function Shown({ usage, by }: { usage: Schemas['Usage']; by: 'day' | 'actor' }) {
-  if (usage.items.length === 0) return <EmptyState title="Nothing was used in this time." command="builderos usage" />
+  if (usage.items.length === 0) return <EmptyState title="Nothing was used in this time." command="builderos sandbox create" />
   const named = (row: Row): string => (by === 'day' ? (row.day ?? '') : (row.actor ?? ''))
-  const inOrder = by === 'day' ? [...usage.items].sort((a, b) => named(a).localeCompare(named(b))) : usage.items
   return (
     <>
       <dl aria-label="In all" className="flex flex-wrap gap-x-8 gap-y-2">
@@ -55,10 +59,7 @@ function Shown({ usage, by }: { usage: Schemas['Usage']; by: 'day' | 'actor' }) 
           <dd className="text-xl font-semibold">{usage.seats}</dd>
         </div>
       </dl>
-      <div className="grid gap-4 md:grid-cols-2">
-        <Bars label={`Requests by ${by}`} of={inOrder.map((row) => ({ name: named(row), value: row.requests }))} />
-        <Bars label={`Commits by ${by}`} of={inOrder.map((row) => ({ name: named(row), value: row.commits }))} />
-      </div>
+      <Charts rows={usage.items} named={named} by={by} />
       <Table
         label="Usage"
         rows={usage.items}
@@ -70,5 +71,24 @@ function Shown({ usage, by }: { usage: Schemas['Usage']; by: 'day' | 'actor' }) 
         ]}
       />
     </>
+  )
+}
+
+function Charts({ rows, named, by }: { rows: readonly Row[]; named: (row: Row) => string; by: 'day' | 'actor' }) {
+  const known = new Map(rows.map((row) => [named(row), row]))
+  const at = by === 'day' ? allDays([...known.keys()]) : [...known.keys()].slice(0, 40)
+  const kind = by === 'day' ? 'line' : 'bar'
+  // A day without a row is one on which nothing was done: no gap for amounts, a gap for means.
+  const mean = at.map((name) => {
+    const row = known.get(name)
+    return row && row.requests > 0 ? row.busy_ms / row.requests : null
+  })
+  return (
+    <div className="grid gap-4 lg:grid-cols-2">
+      {CHARTS.map(([label, of]) => (
+        <Chart key={label} label={`${label} by ${by}`} at={at} kind={kind} series={of.map((name) => ({ name: WORDS[name], values: at.map((day) => known.get(day)?.[name] ?? 0) }))} />
+      ))}
+      <Chart label={`Mean time of a request by ${by}`} at={at} kind={kind} series={[{ name: 'Mean', values: mean }]} format={duration} />
+    </div>
   )
 }

@@ -5,6 +5,7 @@ import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { Button } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
+import { CopyAs } from '../ui/CopyAs'
 import { Dialog } from '../ui/Dialog'
 import { Code, Facts } from '../ui/Facts'
 import { TextField } from '../ui/Field'
@@ -42,6 +43,7 @@ export function Webhooks() {
         keyOf={(hook) => hook.id}
         empty="Events are sent nowhere."
         command="builderos webhook create https://hooks.example.com/builderos"
+        call={{ cli: 'builderos webhook list', method: 'GET', path: '/v1/webhooks', mcp: { name: 'listWebhooks', arguments: {} } }}
         columns={[
           { id: 'url', title: 'Address', width: 'minmax(16rem, 2fr)', cell: (hook) => <Link to="/admin" search={{ tab: 'webhooks', id: hook.id }} className="text-accent underline">{harmless(hook.url)}</Link> },
           { id: 'events', title: 'Events', width: 'minmax(12rem, 1fr)', cell: (hook) => hook.events.join(', ') || 'all' },
@@ -103,6 +105,7 @@ function One({ id, can }: { id: string; can: boolean }) {
           onOpen={(one) => setShown(one.id)}
           empty="Nothing was sent yet."
           command={`builderos webhook ping ${id}`}
+          call={{ cli: `builderos webhook log ${id}`, method: 'GET', path: `/v1/webhooks/${id}/deliveries`, mcp: { name: 'listDeliveries', arguments: { id } } }}
           columns={[
             { id: 'type', title: 'Event', width: 'minmax(12rem, 1fr)', cell: (one) => <button type="button" className="text-accent underline" onClick={() => setShown(one.id)}>{one.type}</button> },
             { id: 'state', title: 'State', width: '8rem', cell: (one) => <Status of={one.state} /> },
@@ -135,6 +138,9 @@ function Delivery({ id, onClose }: { id: string; onClose: () => void }) {
             ))}
           </ol>
           <Code label="What was sent" text={pretty(found.data.body)} />
+          <div>
+            <CopyAs call={{ cli: `builderos webhook show ${id}`, method: 'GET', path: `/v1/deliveries/${id}`, mcp: { name: 'getDelivery', arguments: { id } } }} />
+          </div>
         </>
       )}
     </Dialog>

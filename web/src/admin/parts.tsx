@@ -41,6 +41,18 @@ function Form({ fields, search, onSend, children }: { fields: readonly (readonly
 /** A day as the server wants an instant. */
 export const instant = (day: string | undefined): string | null => (day ? `${day}T00:00:00Z` : null)
 
+export const number = (value: number): string => value.toLocaleString('en')
+
+const DAY_MS = 86_400_000
+
+/** Every day from the first of these to the last, in order: a day that nothing is known of stands in a chart, too. */
+export function allDays(days: readonly string[]): string[] {
+  const known = days.map((day) => Date.parse(day)).filter(Number.isFinite)
+  const found: string[] = []
+  for (let at = Math.min(...known); at <= Math.max(...known) && found.length < 400; at += DAY_MS) found.push(new Date(at).toISOString().slice(0, 10))
+  return found
+}
+
 /** A secret that is shown once. */
 export function Once({ what, secret, onClose }: { what: string; secret: string | null; onClose: () => void }) {
   return (

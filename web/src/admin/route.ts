@@ -1,7 +1,7 @@
 import { createRoute } from '@tanstack/react-router'
 import { rootRoute } from '../shell/root'
 
-export const TABS = ['usage', 'models', 'alerts', 'audit', 'access', 'members', 'credentials', 'sandboxes', 'budgets', 'webhooks', 'backups', 'server'] as const
+export const TABS = ['usage', 'models', 'speed', 'alerts', 'audit', 'access', 'keeping', 'members', 'credentials', 'secrets', 'sandboxes', 'budgets', 'webhooks', 'backups', 'server'] as const
 export type AdminTab = (typeof TABS)[number]
 const TEXTS = ['actor', 'type', 'object', 'branch', 'path', 'code', 'from', 'to', 'state', 'repo', 'id', 'by'] as const
 

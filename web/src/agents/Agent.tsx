@@ -5,14 +5,15 @@ import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { Button } from '../ui/Button'
 import { CopyAs } from '../ui/CopyAs'
-import { Code, Facts, json } from '../ui/Facts'
+import { Code, Facts } from '../ui/Facts'
 import { ProblemNote } from '../ui/Note'
-import { Page, Section } from '../ui/Page'
+import { Page } from '../ui/Page'
 import { harmless } from '../ui/plain'
 import { Tabs } from '../ui/Tabs'
 import { Waiting } from '../ui/Waiting'
 import { Console } from './Console'
 import { Memory } from './Memory'
+import { Policy } from './Policy'
 import { AGENT_TABS, agentRoute } from './route'
 import { Task } from './Task'
 
@@ -36,7 +37,7 @@ function Agent() {
   return (
     <Page
       title={harmless(name)}
-      tab={`${name} · Agents`}
+      tab={`${WORDS[tab]} · ${name} · Agents`}
       below={<Link to="/agents" search={{ repo: search.repo, branch: search.branch }} className="text-accent underline">All agents</Link>}
       actions={
         <>
@@ -72,56 +73,5 @@ function Role({ agent }: { agent: File }) {
       />
       <Code label="The agent's file" text={agent.content} />
     </div>
-  )
-}
-
-/** How far it may go: its own file narrows, the organisation's policy file and the shipped rules bind all agents. */
-function Policy({ agent }: { agent: File }) {
-  const policy = agent.policy as Record<string, unknown>
-  return (
-    <div className="grid gap-5 lg:grid-cols-2">
-      <Section title="What its file says">
-        <Facts label="Rules of the file" of={Object.entries(policy).map(([name, value]) => [name.replaceAll('_', ' '), <code key={name} className="break-words">{json(value)}</code>] as const)} />
-        <h3>Limits</h3>
-        <Facts label="Limits" of={Object.entries(agent.limits as Record<string, unknown>).map(([name, value]) => [name.replaceAll('_', ' '), json(value)] as const)} />
-      </Section>
-      <Section title="What the organisation's rules say of its tools">
-        <Decided agent={agent} />
-      </Section>
-    </div>
-  )
-}
-
-const VERDICTS = { allow: 'allowed', needs_approval: 'needs approval', deny: 'refused' } as const
-
-function Decided({ agent }: { agent: File }) {
-  const questions = agent.toolset.slice(0, 50).map((tool) => ({ action: 'tool.use', agent: agent.name, tool, role: 'sandbox' as const, branch_kind: 'sandbox' as const, own: true, paths: [], profile: 'standard' as const, scopes: [], host: '', secret: '' }))
-  const found = useQuery({
-    queryKey: ['policies', 'agent', agent.name, agent.toolset],
-    queryFn: ({ signal }) => data(api.POST('/v1/policies/simulate', { body: { questions } as unknown as Schemas['SimulateIn'], signal })),
-    enabled: questions.length > 0,
-    retry: false,
-  })
-  if (found.isPending) return <Waiting />
-  if (found.isError) return <ProblemNote error={found.error} />
-  return (
-    <table aria-label="Tools" className="w-full text-sm">
-      <thead>
-        <tr className="text-left text-muted">
-          <th scope="col">Tool</th>
-          <th scope="col">Verdict</th>
-          <th scope="col">By</th>
-        </tr>
-      </thead>
-      <tbody>
-        {found.data.answers.map((answer, n) => (
-          <tr key={questions[n]?.tool} className="border-t border-line">
-            <th scope="row" className="py-1 text-left font-normal"><code>{questions[n]?.tool}</code></th>
-            <td>{VERDICTS[answer.verdict]}</td>
-            <td>{answer.rules.map(harmless).join(', ')}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
   )
 }

@@ -11,10 +11,10 @@ import { ENV_WORDS, ENVS } from './Deployments'
 type Env = NonNullable<Schemas['DeployIn']['env']>
 
 /** Deploy a branch; to production the name of the environment is typed. */
-export function Deploy({ repo, branch, onClose }: { repo: string; branch: string; onClose: () => void }) {
+export function Deploy({ repo, branch, env: wanted = 'preview', onClose }: { repo: string; branch: string; env?: Env; onClose: () => void }) {
   const cache = useQueryClient()
   const [where, setWhere] = useState({ repo, branch })
-  const [env, setEnv] = useState<Env>('preview')
+  const [env, setEnv] = useState<Env>(wanted)
   const [typed, setTyped] = useState('')
   const start = useMutation({
     mutationFn: () => data(api.POST('/v1/deployments', { body: { env, repo_name: where.repo || null, branch: where.branch || null } })),

@@ -15,7 +15,8 @@ import { harmless } from '../ui/plain'
 import { Status } from '../ui/Status'
 import { Time } from '../ui/Time'
 import { Waiting } from '../ui/Waiting'
-import { safe } from './Deployments'
+import { Deploy } from './Deploy'
+import { ENV_WORDS, ENVS, safe } from './Deployments'
 import { deploymentRoute } from './route'
 
 export const Route = createLazyRoute('/deployments/$id')({ component: Deployment })
@@ -35,6 +36,9 @@ function Shown({ one }: { one: Schemas['Deployment'] }) {
   const cache = useQueryClient()
   const [asked, setAsked] = useState<'rollback' | 'stop' | null>(null)
   const [reason, setReason] = useState('')
+  const [promoting, setPromoting] = useState(false)
+  const next = ENVS[ENVS.indexOf(one.env) + 1]
+  const mayStart = useMay()('run.start')
   const can = one.status === 'live' && may(one.env === 'prod' ? 'deploy.rollback_prod' : 'deploy.rollback')
   const run = async () => {
     const call = { params: { path: { id: one.id } }, body: { reason } }
@@ -49,6 +53,7 @@ function Shown({ one }: { one: Schemas['Deployment'] }) {
         <>
           <CopyAs call={{ cli: `builderos deploy show ${one.id}`, method: 'GET', path: `/v1/deployments/${one.id}`, mcp: { name: 'showDeployment', arguments: { id: one.id } } }} />
           {safe(one.url) && <a href={safe(one.url)} rel="noreferrer" className={buttonClass()}><Icon name="external" /> Open</a>}
+          {next && one.status === 'live' && mayStart && may(`deploy.${next}`) && <Button look="main" onClick={() => setPromoting(true)}>Promote to {ENV_WORDS[next].toLowerCase()}</Button>}
           {can && one.replaces && <Button icon="undo" onClick={() => setAsked('rollback')}>Roll back</Button>}
           {can && <Button look="danger" onClick={() => setAsked('stop')}>Take it away</Button>}
         </>
@@ -77,6 +82,7 @@ function Shown({ one }: { one: Schemas['Deployment'] }) {
         </Section>
       )}
       <Logs id={one.id} />
+      {promoting && next && <Deploy repo={one.repo_name} branch={one.branch} env={next} onClose={() => setPromoting(false)} />}
       {asked && (
         <Confirm open danger={asked === 'stop'} title={asked === 'stop' ? 'Take this deployment away?' : 'Have the one before live again?'} act={asked === 'stop' ? 'Take it away' : 'Roll back'} onClose={() => setAsked(null)} run={run} {...(one.env === 'prod' ? { typed: 'prod' } : {})}>
           <p>{asked === 'stop' ? 'Nothing is put in its place.' : 'What it replaced is served again, as it was.'}</p>

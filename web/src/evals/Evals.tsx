@@ -1,21 +1,22 @@
-import { useMutation, useQuery } from '@tanstack/react-query'
+import { useQuery } from '@tanstack/react-query'
 import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useState, type FormEvent } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
-import { Bars } from '../ui/Bars'
 import { Button } from '../ui/Button'
 import { CopyAs } from '../ui/CopyAs'
 import { Dialog } from '../ui/Dialog'
 import { Code, Facts, json } from '../ui/Facts'
 import { TextField } from '../ui/Field'
-import { Note, ProblemNote } from '../ui/Note'
+import { ProblemNote } from '../ui/Note'
 import { Page, Section } from '../ui/Page'
 import { harmless, shownLine } from '../ui/plain'
 import { Status } from '../ui/Status'
 import { Table } from '../ui/Table'
 import { Waiting } from '../ui/Waiting'
 import { EvalRows } from './EvalRows'
+import { Scores } from './Scores'
+import { Start } from './Start'
 import { evalsRoute } from './route'
 
 export const Route = createLazyRoute('/evals')({ component: Evals })
@@ -46,23 +47,14 @@ function Evals() {
         <TextField label="Prompt" value={typed.prompt ?? search.prompt ?? ''} onChange={(prompt) => setTyped({ ...typed, prompt })} />
         <Button type="submit" icon="search">Search</Button>
       </form>
-      {search.suite && <Trend suite={search.suite} prompt={search.prompt} />}
+      <Scores suite={search.suite} prompt={search.prompt} />
       {search.suite && search.run && <Result suite={search.suite} run={search.run} />}
       <Section title="Results">
         <EvalRows query={search} empty="No suite was tried." command="builderos eval run <suite>" />
       </Section>
-      {starting && <Start suite={search.suite ?? ''} onClose={() => setStarting(false)} />}
+      {starting && <Start suite={search.suite ?? ''} prompt={search.prompt ?? ''} onClose={() => setStarting(false)} />}
     </Page>
   )
-}
-
-/** How the share of passed cases went over the last results. */
-function Trend({ suite, prompt }: { suite: string; prompt: string | undefined }) {
-  const query = { suite, prompt: prompt ?? null, limit: 50 }
-  const found = useQuery({ queryKey: ['evals', 'trend', query], queryFn: ({ signal }) => data(api.GET('/v1/evals', { params: { query }, signal })) })
-  if (!found.data || found.data.items.length < 2) return null
-  const inOrder = [...found.data.items].reverse()
-  return <Bars label="Share of passed cases, oldest first" unit=" %" of={inOrder.map((one) => ({ name: `${one.prompt ?? one.branch} ${one.created_at.slice(0, 16).replace('T', ' ')}`, value: Math.round(one.pass_rate * 1000) / 10 }))} />
 }
 
 interface Case {
@@ -127,31 +119,4 @@ function verdictOf(result: Schemas['Result']): readonly (readonly [string, React
     ['Run', <Link key="run" to="/runs/$id" params={{ id: result.run_id }} className="text-accent underline">{result.run_id}</Link>],
     ['Counts for the gate', result.counts ? 'yes' : 'no'],
   ]
-}
-
-function Start({ suite, onClose }: { suite: string; onClose: () => void }) {
-  const [name, setName] = useState(suite)
-  const [repo, setRepo] = useState('')
-  const [branch, setBranch] = useState('main')
-  const [prompt, setPrompt] = useState('')
-  const start = useMutation({
-    mutationFn: () => data(api.POST('/v1/evals/{suite}/run', { params: { path: { suite: name } }, body: { repo_name: repo || null, branch, prompt: prompt || null, models: [] } })),
-  })
-  return (
-    <Dialog open onClose={onClose} title="Try a suite" actions={start.data ? <Button look="main" onClick={onClose}>Close</Button> : <Button look="main" type="submit" form="eval" busy={start.isPending}>Try it</Button>}>
-      {start.data ? (
-        <Note tone="good" role="status">
-          {start.data.message} <Link to="/runs/$id" params={{ id: start.data.run_id }} className="text-accent underline">The run</Link>
-        </Note>
-      ) : (
-        <form id="eval" className="flex flex-col gap-3" onSubmit={(event) => { event.preventDefault(); start.mutate() }}>
-          <TextField label="Suite" required value={name} onChange={setName} hint="The name of a file in evals/ of the branch." />
-          <TextField label="Repository" value={repo} onChange={setRepo} hint="May be left out where there is one alone." />
-          <TextField label="Branch" required value={branch} onChange={setBranch} />
-          <TextField label="Prompt" value={prompt} onChange={setPrompt} hint="e.g. planner@1.3.0; else what the suite says" />
-        </form>
-      )}
-      {start.isError && <ProblemNote error={start.error} />}
-    </Dialog>
-  )
 }

@@ -92,7 +92,7 @@ function Mine() {
   if (found.isPending) return <Waiting />
   if (found.isError) return <ProblemNote error={found.error} again={() => void found.refetch()} />
   return (
-    <Section title="What you may do in the organisation">
+    <Section title="What you may do in the organisation" actions={<CopyAs call={{ cli: 'builderos api getPermissions', method: 'GET', path: '/v1/me/permissions', mcp: { name: 'getPermissions', arguments: {} } }} />}>
       <datalist id="acts">
         {found.data.items.map((one) => (
           <option key={one.action} value={one.action} />

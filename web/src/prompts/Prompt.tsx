@@ -17,6 +17,9 @@ import { toast } from '../ui/toasts'
 import { Waiting } from '../ui/Waiting'
 import { Diff } from '../approvals/Diff'
 import { EvalRows } from '../evals/EvalRows'
+import { Scores } from '../evals/Scores'
+import { Start } from '../evals/Start'
+import { Edit } from './Edit'
 import { Label } from './Label'
 import { promptRoute } from './route'
 
@@ -53,6 +56,7 @@ function Prompt() {
       {shown && from && from !== shown && <Compare name={name} from={from} to={shown} all={all} />}
       {shown && <Text key={shown} name={name} version={shown} />}
       <Section title="How it did">
+        <Scores prompt={name} />
         <EvalRows query={{ prompt: name }} empty="No suite was tried with this prompt." command={`builderos eval run <suite> --prompt ${name}`} />
       </Section>
     </Page>
@@ -62,6 +66,8 @@ function Prompt() {
 function Versions({ name, all, shown }: { name: string; all: readonly Version[]; shown: string | undefined }) {
   const may = useMay()
   const [labelling, setLabelling] = useState<Version | null>(null)
+  const [trying, setTrying] = useState<Version | null>(null)
+  const acts = may('prompt.label') || may('run.start')
   return (
     <Section title="Versions">
       <Table
@@ -76,9 +82,15 @@ function Versions({ name, all, shown }: { name: string; all: readonly Version[];
           { id: 'changelog', title: 'What changed', width: 'minmax(14rem, 2fr)', cell: (one) => harmless(one.changelog) },
           { id: 'why', title: 'What holds it back', width: 'minmax(12rem, 1fr)', cell: (one) => harmless(one.why) },
           { id: 'at', title: 'When', width: '9rem', cell: (one) => (one.created_at ? <Time at={one.created_at} /> : 'comes along') },
-          ...(may('prompt.label') ? [{ id: 'acts', title: 'Acts', width: '7rem', cell: (one: Version) => <Button small onClick={() => setLabelling(one)}>Label</Button> }] : []),
+          ...(acts ? [{ id: 'acts', title: 'Acts', width: '11rem', cell: (one: Version) => (
+            <span className="flex gap-2">
+              {may('run.start') && <Button small onClick={() => setTrying(one)}>Try it</Button>}
+              {may('prompt.label') && <Button small onClick={() => setLabelling(one)}>Label</Button>}
+            </span>
+          ) }] : []),
         ]}
       />
+      {trying && <Start suite="" prompt={`${name}@${trying.version}`} onClose={() => setTrying(null)} />}
       {labelling && <Label name={name} version={labelling.version} onClose={() => setLabelling(null)} />}
     </Section>
   )
@@ -137,16 +149,19 @@ function Text({ name, version }: { name: string; version: string }) {
     queryKey: ['prompts', name, version],
     queryFn: ({ signal }) => data(api.GET('/v1/prompts/{name}', { params: { path: { name }, query: { version } }, signal })),
   })
+  const may = useMay()
+  const [editing, setEditing] = useState(false)
   if (found.isPending) return <Waiting />
   if (found.isError) return <ProblemNote error={found.error} again={() => void found.refetch()} />
   return (
-    <Section title={`Version ${version}`}>
+    <Section title={`Version ${version}`} actions={may('prompt.publish') && <Button icon="plus" onClick={() => setEditing(true)}>Write the next version</Button>}>
       <Facts label="The version" of={[['What for', found.data.description], ['Owner', found.data.owner], ['Tags', found.data.tags.join(', ')], ['Inputs', Object.keys(found.data.inputs).join(', ')], ['Model', json(found.data.model) === '{}' ? '' : <code key="model">{json(found.data.model)}</code>], ['Hash', <code key="hash" className="break-all">{found.data.sha256}</code>]]} />
       <Code label="Template" text={found.data.template} />
       <details>
         <summary className="cursor-pointer text-accent">The whole file</summary>
         <Code label="File" text={found.data.spec_yaml} />
       </details>
+      {editing && <Edit title={`The version of ${harmless(name)} after ${version}`} content={found.data.spec_yaml} onClose={() => setEditing(false)} />}
     </Section>
   )
 }

@@ -12,9 +12,12 @@ import { Note, ProblemNote } from '../ui/Note'
 import { Page } from '../ui/Page'
 import { harmless } from '../ui/plain'
 import { Time } from '../ui/Time'
+import { Edit } from './Edit'
 import { promptsRoute } from './route'
 
 export const Route = createLazyRoute('/prompts')({ component: Prompts })
+
+const BEGIN = 'name: greeter\nversion: 1.0.0\nchangelog: The first.\ninputs: {goal: string}\ntemplate: |\n  Say what {{ goal }} wants.\n'
 
 function Prompts() {
   const search = promptsRoute.useSearch()
@@ -22,6 +25,7 @@ function Prompts() {
   const may = useMay()
   const [typed, setTyped] = useState<{ q?: string; tag?: string }>({})
   const [importing, setImporting] = useState(false)
+  const [writing, setWriting] = useState(false)
   const query = { name: search.q ?? null, tag: search.tag ?? null }
   const find = (event: FormEvent) => {
     event.preventDefault()
@@ -35,6 +39,7 @@ function Prompts() {
         <>
           <CopyAs call={{ cli: 'builderos prompt list', method: 'GET', path: '/v1/prompts', mcp: { name: 'listPrompts', arguments: query } }} />
           {may('prompt.publish') && <Button onClick={() => setImporting(true)}>Import a pack</Button>}
+          {may('prompt.publish') && <Button look="main" icon="plus" onClick={() => setWriting(true)}>New prompt</Button>}
         </>
       }
     >
@@ -61,6 +66,7 @@ function Prompts() {
           { id: 'at', title: 'When', width: '9rem', cell: (one) => (one.created_at ? <Time at={one.created_at} /> : 'comes along') },
         ]}
       />
+      {writing && <Edit title="A new prompt" content={BEGIN} onClose={() => setWriting(false)} />}
       {importing && <Import onClose={() => setImporting(false)} />}
     </Page>
   )

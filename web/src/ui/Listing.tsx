@@ -1,5 +1,6 @@
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useMemo } from 'react'
+import { CopyAs, type Call } from './CopyAs'
 import { EmptyState } from './EmptyState'
 import { ProblemNote } from './Note'
 import { Table, type Column } from './Table'
@@ -19,14 +20,17 @@ interface Props<Row> {
   keyOf: (row: Row) => string
   empty: string
   command: string
+  /** The call that reads this list, where the page does not offer it already. */
+  call?: Call
   onOpen?: (row: Row) => void
   className?: string
 }
 
 /** A list of the server as a table that reads on when its end comes near. */
-export function Listing<Row>({ label, queryKey, read, columns, keyOf, empty, command, onOpen, className }: Props<Row>) {
+export function Listing<Row>({ label, queryKey, read, columns, keyOf, empty, command, call, onOpen, className }: Props<Row>) {
   const list = useInfiniteQuery({
-    queryKey,
+    // A list of pages is not the same thing as one reply: they may never be kept under one key.
+    queryKey: [...queryKey, 'pages'],
     queryFn: ({ pageParam, signal }) => read(pageParam || null, signal),
     initialPageParam: '',
     getNextPageParam: (last) => last.next_cursor ?? undefined,
@@ -35,8 +39,7 @@ export function Listing<Row>({ label, queryKey, read, columns, keyOf, empty, com
   const rows = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data])
   if (list.isPending) return <Waiting />
   if (list.isError) return <ProblemNote error={list.error} again={() => void list.refetch()} />
-  if (rows.length === 0) return <EmptyState title={empty} command={command} />
-  return (
+  const shown = rows.length === 0 ? <EmptyState title={empty} command={command} /> : (
     <Table
       label={label}
       rows={rows}
@@ -49,5 +52,12 @@ export function Listing<Row>({ label, queryKey, read, columns, keyOf, empty, com
       {...(onOpen ? { onOpen } : {})}
       {...(className ? { className } : {})}
     />
+  )
+  if (!call) return shown
+  return (
+    <div className="flex min-w-0 flex-col gap-2">
+      {shown}
+      <div className="flex justify-end"><CopyAs call={call} /></div>
+    </div>
   )
 }

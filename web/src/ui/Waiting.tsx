@@ -8,7 +8,7 @@ export function Waiting({ what = 'Loading' }: { what?: string }) {
     return () => clearTimeout(timer)
   }, [])
   return (
-    <p role="status" className="min-h-24 p-2 text-muted">
+    <p role="status" data-waiting className="min-h-24 p-2 text-muted">
       {long ? `${what}…` : ''}
     </p>
   )
