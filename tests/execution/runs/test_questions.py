@@ -142,3 +142,29 @@ def test_a_question_is_announced_to_receivers_followers_and_by_mail(
     ship.world.ok(ship.world.as_owner("POST", f"/v1/runs/{run_id}/answer", json={"answer": "red"}))
     found = ship.world.ok(ship.world.as_owner("GET", "/v1/stream", params=page | {"cursor": cursor}))["items"]
     assert "run.answered" in [one["type"] for one in found]
+
+
+def test_a_question_of_a_workspace_is_mailed_to_the_member_who_opened_it(
+    ship: Ship, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    tokens: dict[str, str] = {}
+    for name in ("opener", "colleague"):
+        body = {"email": f"{name}@acme.example", "role": "builder"}
+        invite = ship.world.ok(ship.world.as_owner("POST", "/v1/invites", json=body))["invite_token"]
+        accept = {"invite_token": invite, "name": name}
+        tokens[name] = ship.world.ok(ship.world.http.post("/v1/invites/accept", json=accept))["access_token"]
+    files = {"ship/gloves/pipeline.yaml": "name: gloves\n" + ASK % "Which gloves?"}
+    ship.world.import_repo(make_repository(tmp_path / "gloves", files), "gloves")
+    headers = {"authorization": f"Bearer {tokens['opener']}"}
+    reply = ship.world.http.post("/sandbox/init", json={"repo_name": "gloves"}, headers=headers)
+    made = ship.world.ok(reply)
+    headers = {"authorization": f"Bearer {made['reuse_token']}"}
+    body = {"pipeline": "gloves", "repo_name": "gloves", "branch": made["branch"]}
+    run_id = ship.world.ok(ship.world.http.post("/v1/runs", json=body, headers=headers))["run_id"]
+    page = f"/v1/runs/{run_id}"
+    until(lambda: ship.world.http.get(page, headers=headers).json()["status"] == "waiting_input")
+    notices.feed.pass_on(ship.world.context)
+    until(lambda: bool(mailbox.to("opener@acme.example")))
+    (letter,) = mailbox.to("opener@acme.example")
+    assert letter["Subject"] == "A question: Which gloves?"
+    assert mailbox.to("colleague@acme.example") == []

@@ -54,7 +54,9 @@ def find(unit: Unit, question: str) -> Asked | None:
 
 
 def answerers(unit: Unit, question: str) -> list[str]:
-    """Members who are people and may answer a question that is open, with the rights of now."""
+    """Members who are people and may answer a question that is open, with the rights of now. Of a workspace it is the
+    one who opened it, too: its token answers, and that member has it.
+    """
     row = _row(unit, question)
     if row is None:
         return []
@@ -74,7 +76,10 @@ def answerers(unit: Unit, question: str) -> list[str]:
                 found.append(member.id)
     finally:
         unit.actor = asking
-    return found
+    sandbox_id = resource_of(unit, row).sandbox_id
+    opened_by = identity.opener(unit, sandbox_id) if sandbox_id is not None else None
+    known = {member.id for member in people}
+    return found if opened_by is None or opened_by in found or opened_by not in known else [*found, opened_by]
 
 
 def _open(unit: Unit) -> sa.Select[Any]:
