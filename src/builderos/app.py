@@ -99,7 +99,9 @@ from builderos.workloads.datasets.routes import routes as dataset_routes
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.routes import routes as deployment_routes
 from builderos.workloads.evals.routes import routes as eval_routes
+from builderos.workloads.experiments.routes import routes as experiment_routes
 from builderos.workloads.lineage.routes import routes as lineage_routes
+from builderos.workloads.models.routes import routes as registry_routes
 from builderos.workloads.sessions import service as sessions
 from builderos.workloads.sessions.routes import routes as session_routes
 from builderos.workloads.stream.routes import routes as stream_routes
@@ -132,6 +134,7 @@ GROUPS = [
     pipeline_routes,
     prompt_routes,
     eval_routes,
+    experiment_routes,
     run_view_routes,
     agent_routes,
     trace_routes,
@@ -140,6 +143,7 @@ GROUPS = [
     stream_routes,
     lineage_routes,
     dataset_routes,
+    registry_routes,
     session_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (

@@ -13,6 +13,7 @@ from builderos.workloads.agents.model import sessions
 from builderos.workloads.evals.model import evals
 from builderos.workloads.lineage import service as lineage
 from tests.support.deploying import stand
+from tests.support.sessions import stand_session
 from tests.support.uploads import begin, upload
 from tests.support.world import Json, Sandbox, World
 
@@ -131,6 +132,18 @@ class Works:
         branch_id = "br_" + self.sandbox_id.removeprefix("sbx_")
         return as_system(self.world.context, self.world.org_id, lambda unit: stand(unit, branch_id))
 
+    @cached_property
+    def session_id(self) -> str:
+        """A notebook on the sandbox's branch, which no process runs."""
+        return self.fresh_session("running")
+
+    def fresh_session(self, status: str) -> str:
+        """One that stands so."""
+        branch_id = "br_" + self.sandbox_id.removeprefix("sbx_")
+        return as_system(
+            self.world.context, self.world.org_id, lambda unit: stand_session(unit, branch_id, status)
+        )
+
     def fresh_run(self, how: str) -> str:
         """Another one, brought so far: as it was started, `paused`, `cancelled`, or `asking` a question."""
         id_: str = self.sandbox.post("/v1/runs", pipeline=self.pipeline)["run_id"]
@@ -168,11 +181,57 @@ class Works:
         ]
 
     @cached_property
+    def model(self) -> str:
+        """A registered model with one version."""
+        return self.fresh_model()
+
+    def fresh_model(self) -> str:
+        """Another one."""
+        name, owner = f"scene{next(numbers)}", self.world.as_owner
+        self.world.ok(owner("POST", "/v1/models", json={"name": name}))
+        self.world.ok(owner("POST", f"/v1/models/{name}/versions", json={"artifacts": [self.artifact_id]}))
+        self.world.ok(owner("POST", f"/v1/models/{name}/aliases", json={"alias": "first", "version": 1}))
+        return name
+
+    def staged_model(self) -> str:
+        """Another one, whose version is staged."""
+        name = self.fresh_model()
+        self.world.ok(
+            self.world.as_owner("POST", f"/v1/models/{name}/versions/1/stage", json={"stage": "staged"})
+        )
+        return name
+
+    @cached_property
+    def promotion_id(self) -> str:
+        """A promotion that was applied."""
+        return self.fresh_promotion()
+
+    def fresh_promotion(self) -> str:
+        """Another one."""
+        body = {"kind": "stage_to_prod", "from": {"name": self.staged_model(), "version": 1}}
+        asked = self.world.ok(self.world.as_owner("POST", "/v1/promotions", json=body))
+        verdict = {"decision": "approve"}
+        self.world.ok(self.world.as_owner("POST", f"/v1/approvals/{asked['approval_id']}", json=verdict))
+        return asked["id"]
+
+    @cached_property
     def dataset_id(self) -> str:
         """A dataset that the sandbox registered."""
         return self.sandbox.post("/v1/datasets", name=f"data{next(numbers)}", artifacts=[self.artifact_id])[
             "id"
         ]
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """An experiment of the organisation."""
+        made = self.world.as_owner("POST", "/v1/experiments", json={"name": f"experiment {next(numbers)}"})
+        return self.world.ok(made)["id"]
+
+    @cached_property
+    def experiment_run_id(self) -> str:
+        """A run of it."""
+        path = f"/v1/experiments/{self.experiment_id}/runs/open"
+        return self.world.ok(self.world.as_owner("POST", path, json={}))["id"]
 
     @cached_property
     def traced_id(self) -> str:

@@ -22,6 +22,7 @@ from builderos.trust.quotas import service as quotas
 
 Standings = list[quotas.Standing]
 OPENING: Final = frozenset({"initSandbox", "initBranch", "getStarted"})
+LOGGING: Final = frozenset({"openExperimentRun", "logExperimentRun", "endExperimentRun"})
 # Who locks everybody out when it is taken away: told of, never suspended.
 KEPT: Final = frozenset({"owner"})
 

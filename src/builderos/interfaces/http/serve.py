@@ -105,7 +105,8 @@ def _served(app: Application, operation: Operation, body: In, incoming: Incoming
         _hit_inits(
             app, caller.actor.org_id, incoming
         )  # a token of one sandbox opens no more than no token does
-    limits.spend_rates(app.context, call, incoming.caller, incoming.seen.standings)
+    logs = operation.name in limits.LOGGING
+    limits.spend_rates(app.context, call, incoming.caller, incoming.seen.standings, logs=logs)
     _check_version(operation, body)
     if caller.idle:
         records.keep_awake(app.context, call)

@@ -1,0 +1,80 @@
+"""Operations on experiments."""
+
+from builderos.core.operations import Operations
+from builderos.core.unit import Unit
+
+from . import comparing, schema, verbs
+
+routes = Operations("experiments")
+
+
+@routes.get("/v1/experiments", "listExperiments")
+def list_experiments(unit: Unit, body: schema.ExperimentListIn) -> schema.ExperimentPage:
+    """List experiments, newest first."""
+    return verbs.listed(unit, body)
+
+
+@routes.post("/v1/experiments", "createExperiment", status=201)
+def create_experiment(unit: Unit, body: schema.ExperimentIn) -> schema.Experiment:
+    """Make an experiment, in a project or in none."""
+    return verbs.create(unit, body)
+
+
+@routes.get("/v1/experiments/{id}", "getExperiment")
+def get_experiment(unit: Unit, body: schema.WhichExperimentIn) -> schema.Experiment:
+    """Show one experiment."""
+    return verbs.show(unit, body)
+
+
+@routes.post("/v1/experiments/{id}", "changeExperiment")
+def change_experiment(unit: Unit, body: schema.ExperimentChangeIn) -> schema.Experiment:
+    """Rename an experiment, put it away with its runs, or get it back."""
+    return verbs.change(unit, body)
+
+
+@routes.get("/v1/experiments/{id}/runs", "searchExperimentRuns")
+def search_experiment_runs(unit: Unit, body: schema.RunSearchIn) -> schema.ExperimentRunPage:
+    """Search the runs of an experiment by metrics, params, tags and attributes, in any order."""
+    return verbs.search(unit, body)
+
+
+@routes.get("/v1/experiments/{id}/compare", "compareExperimentRuns")
+def compare_experiment_runs(unit: Unit, body: schema.CompareIn) -> schema.Comparison:
+    """Lay runs side by side: parameters that differ, metrics, series, files."""
+    return comparing.compare(unit, body)
+
+
+@routes.post("/v1/experiments/{id}/runs/open", "openExperimentRun", status=201)
+def open_experiment_run(unit: Unit, body: schema.RunOpenIn) -> schema.ExperimentRun:
+    """Begin a run that is carried out elsewhere and logs here."""
+    return verbs.open_(unit, body)
+
+
+@routes.get("/v1/experiment-runs/{id}", "getExperimentRun")
+def get_experiment_run(unit: Unit, body: schema.WhichRunIn) -> schema.ExperimentRunShown:
+    """Show one run of an experiment with all that was logged to it."""
+    return verbs.show_run(unit, body)
+
+
+@routes.post("/v1/experiment-runs/{id}/log", "logExperimentRun")
+def log_experiment_run(unit: Unit, body: schema.LogIn) -> schema.Logged:
+    """Log metrics, parameters and tags to a run, all of them or none."""
+    return verbs.log_(unit, body)
+
+
+@routes.post("/v1/experiment-runs/{id}/end", "endExperimentRun")
+def end_experiment_run(unit: Unit, body: schema.RunEndIn) -> schema.ExperimentRun:
+    """Say what came of a run of an experiment."""
+    return verbs.end(unit, body)
+
+
+@routes.get("/v1/experiment-runs/{id}/metrics", "getExperimentSeries")
+def get_experiment_series(unit: Unit, body: schema.SeriesIn) -> schema.SeriesPage:
+    """Show the points of one metric of a run."""
+    return verbs.series(unit, body)
+
+
+@routes.get("/v1/experiment-runs/{id}/files", "listExperimentFiles")
+def list_experiment_files(unit: Unit, body: schema.FilesIn) -> schema.FileList:
+    """List the files of a run, or of a model that it logged."""
+    return verbs.listed_files(unit, body)
