@@ -2,5 +2,8 @@
 
 from . import asking, files, keeping, logged, reach, runs
 from .logging import Point, log
+from .telling import Facts, artifacts_of, facts_of
 
-__all__ = ["Point", "asking", "files", "keeping", "log", "logged", "reach", "runs"]
+__all__ = [
+    "Facts", "Point", "artifacts_of", "asking", "facts_of", "files", "keeping", "log", "logged", "reach", "runs",
+]  # fmt: skip
