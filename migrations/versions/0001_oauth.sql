@@ -25,7 +25,7 @@ create table ops.oauth_codes (
   audience text not null,
   created_at timestamptz not null,
   expires_at timestamptz not null,
-  session_id text references ops.sessions  -- what it gave: a second use ends that
+  session_id text references ops.member_sessions  -- what it gave: a second use ends that
 );
 create index on ops.oauth_codes (org_id, expires_at);
 create index on ops.oauth_codes (client_id);
@@ -127,7 +127,7 @@ create function ops.sweep_oauth(at timestamptz) returns void
 language sql security definer set search_path = ops, pg_temp as $$
   delete from ops.device_codes where expires_at < at - interval '1 hour';
   delete from ops.oauth_clients c where c.org_id is null and c.created_at < at - interval '1 day'
-    and not exists (select from ops.sessions s where s.client_id = c.id)
+    and not exists (select from ops.member_sessions s where s.client_id = c.id)
     and not exists (select from ops.oauth_codes o where o.client_id = c.id)
     and not exists (select from ops.device_codes d where d.client_id = c.id)
 $$;

@@ -44,6 +44,7 @@ def upgrade() -> None:
         "sessions",
         "lineage",
         "datasets",
+        "models",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)

@@ -45,7 +45,7 @@ create table ops.invites (
 );
 create index on ops.invites (org_id, id);
 
-create table ops.sessions (
+create table ops.member_sessions (
   id text primary key,
   org_id text not null references ops.orgs,
   member_id text not null references ops.members,
@@ -59,14 +59,14 @@ create table ops.sessions (
   scopes text[],                           -- what the member let it do; null: all that the role may
   audience text not null default ''        -- the part of this server that its tokens are for, e.g. /mcp; empty: all of it
 );
-create index on ops.sessions (org_id, id);
-create index on ops.sessions (client_id);
-create index on ops.sessions (member_id, id);
+create index on ops.member_sessions (org_id, id);
+create index on ops.member_sessions (client_id);
+create index on ops.member_sessions (member_id, id);
 
 create table ops.refresh_tokens (
   hash bytea primary key,
   org_id text not null references ops.orgs,
-  session_id text not null references ops.sessions,
+  session_id text not null references ops.member_sessions,
   created_at timestamptz not null,
   used_at timestamptz                      -- rotated: a second use ends the session
 );
@@ -91,7 +91,7 @@ alter table ops.credentials
   add column made_by text,                  -- the member, or the local owner, who made it, for whomever
   add column suspended_at timestamptz,                -- stopped by the server itself; an admin lifts it
   add column member_id text references ops.members,   -- on whose behalf it acts: it ends with the membership
-  add column session_id text references ops.sessions,
+  add column session_id text references ops.member_sessions,
   drop constraint credentials_kind_check,
   add constraint credentials_kind_check check (kind in
     ('reuse_token', 'owner', 'api_key', 'share', 'personal', 'service', 'access', 'cookie', 'invite'));
@@ -100,8 +100,8 @@ create index on ops.credentials (session_id);
 
 alter table ops.grants add foreign key (member_id) references ops.members;
 
-call ops.wall('members', 'people', 'identities', 'invites', 'sessions', 'refresh_tokens', 'sign_ins');
-revoke delete on ops.members, ops.invites, ops.sessions from bos_app;
+call ops.wall('members', 'people', 'identities', 'invites', 'member_sessions', 'refresh_tokens', 'sign_ins');
+revoke delete on ops.members, ops.invites, ops.member_sessions from bos_app;
 reset role;
 
 grant create on schema ops to bos_definer;
@@ -130,7 +130,7 @@ language sql stable security definer set search_path = ops, pg_temp as $$
   join ops.orgs o on o.id = c.org_id
   left join ops.sandboxes s on s.id = c.sandbox_id
   left join ops.members m on m.id = c.member_id
-  left join ops.sessions t on t.id = c.session_id
+  left join ops.member_sessions t on t.id = c.session_id
   where c.hash = h
 $$;
 

@@ -82,6 +82,7 @@ from builderos.workloads.datasets import service as datasets
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
 from builderos.workloads.evals import service as evals
+from builderos.workloads.models import service as models
 from builderos.workloads.sessions import service as sessions
 from builderos.workloads.sessions.ports import Address
 from builderos.workloads.stream import service as stream
@@ -174,6 +175,7 @@ def _put_verdicts(context: Context) -> None:
         verdicts.enrol(action, execution.on_verdict)
     verdicts.enrol(proposing.ACTIVATE, proposing.on_verdict)
     verdicts.enrol(prompts.PROMOTE, prompts.on_verdict)
+    verdicts.enrol(models.PROMOTE, models.on_verdict)
     context.put(Verdicts, verdicts)
 
 

@@ -25,13 +25,14 @@ from builderos.execution.compute.service import SandboxProviders
 from builderos.execution.gateway.service import Gateway
 from builderos.trust.policy.rules import Policy
 from builderos.workloads.deployments.service import Care
+from builderos.workloads.sessions.service import Keeper
 
 from .databases import SECRET, FreshDatabase
 from .inprocess import InProcess
 
 Json = dict[str, Any]
 UNLIMITED: Json = {
-    "rate_per_token": 10**6, "rate_per_org": 10**6, "rate_anonymous_inits": 10**6, "rate_invalid_tokens": 10**6,
+    "rate_per_token": 10**6, "rate_per_org": 10**6, "rate_anonymous_inits": 10**6, "rate_invalid_tokens": 10**6, "max_sessions": 1000,
 }  # fmt: skip
 # Checked once per process: they are the same for all worlds, and never change.
 _shipped_rules = functools.cache(Policy.default)
@@ -120,6 +121,7 @@ class World:
     def close(self) -> None:
         """End the event loop and give the connections back."""
         self._running.close()
+        self.context.get(Keeper).close()
         self.context.get(Care).close()
         self.context.get(SandboxProviders).close()
         self.context.get(Gateway).close()

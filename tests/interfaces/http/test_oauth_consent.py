@@ -254,7 +254,7 @@ def test_what_is_over_is_forgotten_and_what_lives_stays(team: Team, program: Pro
         assert team.lab.sql(rows, org_id) == [(0,)]
         assert program.refresh(alive["refresh_token"]).status_code == 200
         refused(program.refresh(ended["refresh_token"]), "invalid_grant")
-    left = team.lab.sql("select count(*) from ops.refresh_tokens t join ops.sessions s on s.id = t.session_id "
+    left = team.lab.sql("select count(*) from ops.refresh_tokens t join ops.member_sessions s on s.id = t.session_id "
                         "where s.ended_at is not null and s.org_id = %s", org_id)  # fmt: skip
     assert left == [(0,)]
 

@@ -97,7 +97,7 @@ def test_an_organisation_sees_its_own_rows_of_every_table_and_no_others(two: tup
                 assert count.fetchone() == (0,), table
     assert filled >= {"orgs", "repositories", "branches", "sandboxes", "credentials", "git_journal", "idempotency",
                       "approvals", "pulls", "backups", "shares", "alerts", "ledger", "ledger_head", "ledger_terms",
-                      "members", "people", "invites", "sessions", "refresh_tokens", "identities",
+                      "members", "people", "invites", "member_sessions", "refresh_tokens", "identities",
                       "sign_ins"}  # fmt: skip
 
 

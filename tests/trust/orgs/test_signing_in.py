@@ -217,7 +217,7 @@ def test_a_refresh_token_is_good_for_one_use_and_a_second_one_ends_the_session(t
     team.lab.problem(refresh(team, second["refresh_token"]), "token_invalid")
     for pair in (person, Person(team, person.id, first), fresh):
         team.lab.problem(pair.call("GET", "/v1/repos"), "token_invalid")
-    ended = team.lab.sql("select ended_why from ops.sessions where id = %s", first["session_id"])
+    ended = team.lab.sql("select ended_why from ops.member_sessions where id = %s", first["session_id"])
     assert ended == [("refresh token used twice",)]
 
 

@@ -4,6 +4,7 @@ The kernel resolves each path beneath an open folder and refuses symbolic links 
 opening it afterwards loses the race.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -20,6 +21,8 @@ _OPENAT2: Final = 437  # on every architecture
 _BENEATH, _NO_SYMLINKS, _NO_MAGIC, _NO_XDEV = 0x08, 0x04, 0x02, 0x01
 _HOW: Final = _BENEATH | _NO_SYMLINKS | _NO_MAGIC | _NO_XDEV
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FRESH: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SKIPPED: Final = ".git"
 
 
@@ -70,6 +73,45 @@ class Beneath:
             os.close(fd)
             raise OSError(errno.EINVAL, "not an ordinary file", path)
         return os.fdopen(fd, "rb")
+
+    def write(self, path: str, data: bytes, *, executable: bool = False) -> None:
+        """Put an ordinary file there instead of what stood there; folders above it are made. Raises `OSError`: a link
+        on the way (ELOOP), something on the way that is no folder (ENOTDIR), a folder at its place (EISDIR).
+        """
+        parent, name = self._parent(path, make=True)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
+            fd = os.open(name, _FRESH, 0o755 if executable else 0o644, dir_fd=parent)
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+        finally:
+            os.close(parent)
+
+    def remove(self, path: str) -> None:
+        """Take an ordinary file or a link away; what is not there is no fault. Raises `OSError` as `write` does."""
+        try:
+            parent, name = self._parent(path, make=False)
+        except FileNotFoundError:
+            return
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
+        finally:
+            os.close(parent)
+
+    def _parent(self, path: str, *, make: bool) -> tuple[int, str]:
+        folder, _, name = path.rpartition("/")
+        at = ""
+        for part in folder.split("/") if folder and make else ():
+            above = self._open(at or ".", _FOLDER)
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=above)
+            finally:
+                os.close(above)
+            at = f"{at}/{part}" if at else part
+        return self._open(folder or ".", _FOLDER), name
 
     def walk(self, limit: int = 100_000) -> Iterator[Entry]:
         """Ordinary files and symbolic links in a fixed order, without any `.git`; devices, sockets and pipes are left

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from builderos.core.context import Context
+from builderos.core.problems import Problem
 
 from .orders import Order
 from .ports import SandboxProvider
@@ -55,6 +56,17 @@ def door_of(context: Context, name: str) -> Path:
     the start. The path may be longer than a socket's may be: go by way of its open folder.
     """
     return cast("_Reached", context.get(SandboxProviders).provider("local")).door(name)
+
+
+def end(context: Context, name: str) -> bool:
+    """Have the local command of an order of this name end; whether there is one. Does not wait for it."""
+    try:
+        context.get(SandboxProviders).provider("local").kill(name)
+    except Problem as problem:
+        if problem.code != "not_found":
+            raise
+        return False
+    return True
 
 
 async def _connected(door: Path, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

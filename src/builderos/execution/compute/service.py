@@ -14,7 +14,7 @@ from .away import (
 from .beneath import Beneath
 from .carrying import packed_files, unpacked
 from .costs import credits_of
-from .dialing import GREETING, dial, door_of
+from .dialing import GREETING, dial, door_of, end
 from .execution import execute, outcome_of, usage_of
 from .opening import runtime_of
 from .orders import ATTEMPT, Order, Outcome, SecretAsked
@@ -50,6 +50,7 @@ __all__ = [
     "credits_of",
     "dial",
     "door_of",
+    "end",
     "environment_of",
     "execute",
     "finished",

@@ -26,7 +26,7 @@ from .reading import require, show, subject
 from .records import Material
 from .replay import Variants
 from .replay import builtin as builtin_variants
-from .rows import NODE, QUEUE, UNDO
+from .rows import NODE, QUEUE, UNDO, actor_json, actor_of
 from .seen import line_of, seen_run, seen_step
 from .starting import begin, start
 from .stepping import elsewhere, node
@@ -40,8 +40,8 @@ from .watching import Watch
 __all__ = [
     "APPROVE", "FIXED", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Attempt", "Callers",
     "Definition", "Effect", "EffectHandler", "EffectHandlers", "Followers", "Found", "Gate", "Ingredients",
-    "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch", "any_fits", "begin", "builtin",
-    "builtin_gates", "builtin_variants", "canonical", "check_tasks", "compared", "definition_of", "digest",
+    "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch", "actor_json", "actor_of", "any_fits", "begin",
+    "builtin",    "builtin_gates", "builtin_variants", "canonical", "check_tasks", "compared", "definition_of", "digest",
     "effect_action", "elsewhere", "events", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
     "leaving", "leftovers", "line_of", "listed", "local_files", "node", "on_verdict", "parse", "questions", "ref_of",
     "require", "seen_run", "seen_step", "show", "start", "subject", "tidy", "undo", "workspace",

@@ -1,8 +1,10 @@
 """Carry a request on to a server in a jail, and its answer back: bodies as streams, WebSockets both ways."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -37,10 +39,11 @@ class Passing:
 
 
 class Inside:
-    """A server in a jail, reached at a socket file."""
+    """A server in a jail, reached at a socket file. `held`: a descriptor to be closed with the lines."""
 
-    def __init__(self, door: str, frame: int = _FRAME) -> None:
+    def __init__(self, door: str, frame: int = _FRAME, held: int = -1) -> None:
         self._frame = frame
+        self._held = held
         self._session = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(door, limit=256), auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -49,9 +52,18 @@ class Inside:
             ),
         )  # fmt: skip
 
+    @classmethod
+    def at(cls, door: Path) -> "Inside":
+        """By way of the open folder: the path of a socket may have 107 bytes, a folder's more. Raises `OSError`."""
+        held = os.open(door.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return cls(f"/proc/self/fd/{held}/{door.name}", held=held)
+
     async def close(self) -> None:
         """Cut all lines."""
         await self._session.close()
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     async def look(self, path: str, timeout_s: float) -> int:
         """The status that a path answers with. Raises `aiohttp.ClientError`, `TimeoutError`."""

@@ -57,7 +57,8 @@ _FAMILIES: Final = (
     45,
 )
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-_EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
+_EPERM, _ENOSYS, _EAFNOSUPPORT, _EOPNOTSUPP = 1, 38, 97, 95
+_NETLINK: Final = 16
 
 
 def compiled() -> bytes:
@@ -80,7 +81,10 @@ def compiled() -> bytes:
     for flag in _NAMESPACES:
         rules.add_rule(lib.ERRNO(_EPERM), "clone", lib.Arg(0, lib.MASKED_EQ, flag, flag))
     for family in _FAMILIES:
-        rules.add_rule(lib.ERRNO(_EAFNOSUPPORT), "socket", lib.Arg(0, lib.MASKED_EQ, 0xFFFFFFFF, family))
+        # Whoever asks for the network's devices (ZeroMQ, and with it every notebook) goes on without them after this
+        # answer alone, and gives up after the other.
+        error = _EOPNOTSUPP if family == _NETLINK else _EAFNOSUPPORT
+        rules.add_rule(lib.ERRNO(error), "socket", lib.Arg(0, lib.MASKED_EQ, 0xFFFFFFFF, family))
     for request in (_TIOCSTI, _TIOCLINUX):
         rules.add_rule(lib.ERRNO(_EPERM), "ioctl", lib.Arg(1, lib.MASKED_EQ, 0xFFFFFFFF, request))
     return _exported(rules)

@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -39,8 +39,9 @@ def run(
     traffic: Traffic,
     on_ready: Callable[[str], None],
     on_overdue: Callable[[], None],
+    more: Mapping[str, int | str] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home while the server answers.
+    """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home while the server answers, with `more`.
 
     While it drains, what is under way goes on, and what comes in is refused with 503. `on_overdue` is called, in a
     thread of its own, when threads still work behind that: nobody can interrupt them.
@@ -53,7 +54,7 @@ def run(
         lifespan="on", timeout_graceful_shutdown=LAST_S, loop="uvloop" if _has_uvloop() else "asyncio", http=Wire,
         ws="none", proxy_headers=False,
     )  # fmt: skip
-    announce = functools.partial(_announce, home, url, port, on_ready)
+    announce = functools.partial(_announce, home, url, port, on_ready, more or {})
     server = _Draining(config, traffic, settings.drain_s, announce, on_overdue)
 
     def leave(_number: int, _frame: object) -> None:
@@ -119,8 +120,11 @@ class _Draining(uvicorn.Server):
         self._watch.cancel()
 
 
-def _announce(home: Path, url: str, port: int, on_ready: Callable[[str], None]) -> None:
+def _announce(
+    home: Path, url: str, port: int, on_ready: Callable[[str], None], more: Mapping[str, int | str]
+) -> None:
     info = {"url": url, "port": port, "pid": os.getpid(), "version": VERSION, "started_at": rfc3339(utcnow())}
+    info |= more
     draft = home / f".server.{os.getpid()}"
     draft.write_text(json.dumps(info))
     draft.rename(home / "server.json")

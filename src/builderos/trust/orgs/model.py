@@ -47,7 +47,7 @@ invites = sa.Table(
     sa.Column("member_id", sa.Text),
 )
 sessions = sa.Table(
-    "sessions",
+    "member_sessions",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("org_id", sa.Text, nullable=False),

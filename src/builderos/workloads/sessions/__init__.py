@@ -1,0 +1,1 @@
+"""Notebooks and shells in jails, on the files of a branch."""
