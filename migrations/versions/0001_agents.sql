@@ -84,4 +84,40 @@ create table ops.run_comments (
 create index on ops.run_comments (org_id, run_id, n);
 call ops.wall('agent_sessions', 'agent_calls', 'agent_messages', 'run_comments');
 revoke delete on ops.agent_sessions, ops.agent_calls, ops.agent_messages, ops.run_comments from bos_app;
+
+-- What has to be known before a model is asked: who wants the session to stop, whether something was said that nobody heard,
+-- and what all agents of the run have used.
+create function ops.agent_standing(p_step text, p_number int, p_run text)
+returns table (interrupted_by text, unheard boolean, tokens bigint, cost double precision)
+language sql stable set search_path = ops, pg_temp as $$
+  select max(s.interrupted_by) filter (where s.step_id = p_step and s.number = p_number),
+         exists (select from ops.agent_messages m where m.org_id = o.id and m.step_id = p_step and m.session is null),
+         coalesce(sum(s.input_tokens + s.output_tokens), 0)::bigint, coalesce(sum(s.cost), 0)
+    from (select ops.org() as id) o left join ops.agent_sessions s on s.org_id = o.id and s.run_id = p_run
+   group by o.id
+$$;
+
+-- How a call stands from now on; of a model that has answered, what it used is counted. What has a result keeps it.
+create function ops.change_agent_call(
+  p_step text, p_session int, p_n int, p_status text, p_response jsonb, p_tree text, p_usage jsonb, p_decision jsonb,
+  p_ended timestamptz) returns void
+language plpgsql set search_path = ops, pg_temp as $$
+declare o text := ops.org(); k text;
+begin
+  update ops.agent_calls c set status = p_status, response = p_response, tree = p_tree, usage = p_usage,
+         decision = p_decision, ended_at = p_ended
+   where c.org_id = o and c.step_id = p_step and c.session = p_session and c.n = p_n and c.status in ('begun', 'waiting')
+  returning c.kind into k;
+  if not found then
+    raise exception 'call % of %.% has ended already', p_n, p_step, p_session
+      using errcode = 'BO409', hint = 'Look at the run.';
+  end if;
+  if k = 'model' and p_ended is not null then
+    update ops.agent_sessions s set model_calls = model_calls + 1,
+           input_tokens = input_tokens + coalesce((p_usage ->> 'input_tokens')::bigint, 0),
+           output_tokens = output_tokens + coalesce((p_usage ->> 'output_tokens')::bigint, 0),
+           cost = cost + coalesce((p_usage ->> 'cost')::float8, 0)
+     where s.org_id = o and s.step_id = p_step and s.number = p_session;
+  end if;
+end $$;
 reset role;

@@ -33,6 +33,7 @@ _ORG = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 _PLANS = "-c enable_seqscan=off"
 _WIRE = "builderos.exchange"
 _FLUSH_SINCE = 170000  # pg_logical_emit_message(…, flush) exists since PostgreSQL 17
+_CONFLICT = "BO409"  # raised by our own functions: what was to be changed stands otherwise
 _FLUSH = "select pg_logical_emit_message(false, '', '', true)"
 _FLUSH_WHAT_IS_THERE = (
     "select case when pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn() "
@@ -362,6 +363,11 @@ def as_problem(error: BaseException | None) -> Problem | None:
         )
     if isinstance(error, pg.InsufficientResources):
         return busy()
+    if isinstance(error, psycopg.Error) and error.sqlstate == _CONFLICT:
+        said = error.diag
+        return Problem(
+            "conflict", said.message_primary or "it stands otherwise by now", hint=said.message_hint or ""
+        )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return unavailable()
     return None

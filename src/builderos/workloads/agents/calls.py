@@ -23,27 +23,15 @@ from . import gate, journal, outcomes
 from .definition import Agent
 from .files import Files
 from .journal import Entry, Session, Status
-from .limits import Meter
+from .limits import Meter, Parked, Reached
 from .ports import Models, Turn
-from .telling import credited, event_of, told_by_model, told_by_tool, usage_of
+from .telling import credited, event_of, span_of, told_by_model, told_by_tool, tools_of, usage_of
 from .tools import ASK, At, Result, Tool, unknown
 
 T = TypeVar("T")
 ASKED: Final = "asked"
 INTERRUPT: Final = "interrupt"
 LOOK_S: Final = 0.5  # whoever interrupts a session has its task cut off, too
-
-
-class Parked(Exception):
-    """The step has to wait: for a yes (`approval_id`), or for the answer to a question."""
-
-    def __init__(
-        self, why: str, *, approval_id: str = "", question: Question | None = None, about: str = ""
-    ) -> None:
-        super().__init__(why)
-        self.approval_id = approval_id
-        self.question = question
-        self.about = about
 
 
 class Calls:
@@ -75,6 +63,8 @@ class Calls:
         self._durable = context.get(Durable)
         self._call: Call | None = None
         self._looked = 0.0
+        self._left = 0  # tools that the latest reply still asks for
+        self._next: Entry | None = None  # the next call of a model, begun with the last of them
 
     # ---------------------------------------------------------------- models
 
@@ -87,7 +77,9 @@ class Calls:
         self.turns += 1
         n, turn = self._n, self.turns
         entry = self._at(n, "model")
-        if entry is None:
+        if entry is None and self._next is not None and self._next.n == n:
+            entry = self._known[n] = self._next
+        elif entry is None:
             entry = await self._unit(functools.partial(self._begin_model, n), self.agent.model)
             self._known[n] = entry
         elif not entry.is_over:  # it was cut off: what was said since then is heard, too
@@ -97,6 +89,7 @@ class Calls:
         if reply is None:
             reply = await self._asked(entry, make())
         self.reply, self.misfit = reply, ""
+        self._left = tools_of(reply)
         self.meter.count_model(reply)
         self._models[credited(reply, self.agent.model)] = None
         self.model = " + ".join(self._models)
@@ -112,10 +105,33 @@ class Calls:
         self.meter.check((found.tokens, found.cost))
         if found.unheard or found.interrupted_by is not None:
             heard = journal.hear(unit, self.session, n)
-        digest = journal.digest_of(self.agent.model, {"turn": self.turns})
+        return self._note_model(unit, n, self.turns, heard)
+
+    def _note_model(self, unit: Unit, n: int, turn: int, heard: list[str]) -> Entry:
+        digest = journal.digest_of(self.agent.model, {"turn": turn})
         entry = Entry(n, "model", self.agent.model, digest, {"heard": heard}, "begun")
         journal.note(unit, self.session, entry)
         return entry
+
+    def _begin_next(self, unit: Unit) -> None:
+        """Behind the last tool that the model asked for it is asked again: that begins in the unit of the tool, unless
+        somebody wants to be heard first, or a limit is reached."""
+        if self._left != 0 or self._n + 1 in self._known:
+            return
+        found = journal.standing(unit, self.session)
+        if found.interrupted_by is not None or found.unheard:
+            return
+        try:
+            self.meter.check((found.tokens, found.cost))
+        except Reached:
+            return  # said when it is asked
+        entry = self._note_model(unit, self._n + 1, self.turns + 1, [])
+        call = replace(unit.call, tool=f"{self.agent.model}@1")
+
+        def begun() -> None:
+            self._next, self._call, self._looked = entry, call, time.monotonic()
+
+        unit.after_commit(begun)
 
     def _again(self, entry: Entry, unit: Unit) -> Entry:
         self._look_up(unit, entry.n)
@@ -127,13 +143,8 @@ class Calls:
 
     async def _asked(self, entry: Entry, request: Mapping[str, Any]) -> Mapping[str, Any]:
         prompt: Mapping[str, Any] = self.session.spec["prompt"]
-        turn = Turn(
-            self.work.run_id,
-            self.work.step_id,
-            self.agent.name,
-            f"{prompt['ref']}#{prompt['sha256']}",
-            self.turns,
-        )
+        ref, work = f"{prompt['ref']}#{prompt['sha256']}", self.work
+        turn = Turn(work.run_id, work.step_id, self.agent.name, ref, self.turns)
         call = self._call or await self._durable.unit(
             functools.partial(gate.call_of, self.context, self.work, self.agent, "model")
         )
@@ -155,6 +166,7 @@ class Calls:
         """What a tool says. Refusals and faults are told to the model as text; only what stops the agent is raised:
         `limits.Reached`, `Parked`."""
         self._n += 1
+        self._left -= 1
         n, name, args = self._n, journal.storable(name), journal.storable(args)
         digest = journal.digest_of(name, args)
         entry = self._at(n, "tool", digest)
@@ -177,6 +189,7 @@ class Calls:
         """Write down a call that is not made, since nobody can tell what it would be: there is no such tool, or its
         arguments (`said`) do not fit. It counts like any other. Raises `limits.Reached`."""
         self._n += 1
+        self._left -= 1
         self.misfit = problem.detail
         refused = outcomes.misfit(self._n, name, said, problem)
         entry = self._at(self._n, "tool", refused.digest)
@@ -233,7 +246,9 @@ class Calls:
             if tool.rolls_back or problem.code in outcomes.PASSING:
                 raise
             return self._write(unit, outcomes.failed(entry, problem, verdict.rules), noted)
-        return self._write(unit, self._done(unit, entry, result, verdict.rules), noted)
+        done = self._done(unit, entry, result, verdict.rules)
+        self._begin_next(unit)
+        return self._write(unit, done, noted)
 
     def _begin_tool(self, tool: Tool, entry: Entry, noted: bool, unit: Unit) -> Entry:
         verdict = self._judged(unit, tool, entry)
@@ -249,7 +264,9 @@ class Calls:
     def _end_tool(self, tool: Tool, entry: Entry, result: Result, unit: Unit) -> Entry:
         del tool
         rules = tuple(entry.decision.get("rules", ()))
-        return self._write(unit, self._done(unit, entry, result, rules), noted=True)
+        done = self._done(unit, entry, result, rules)
+        self._begin_next(unit)
+        return self._write(unit, done, noted=True)
 
     def _judged(self, unit: Unit, tool: Tool, entry: Entry) -> gate.Verdict:
         if time.monotonic() - self._looked > LOOK_S:
@@ -335,14 +352,7 @@ class Calls:
     def _span(
         self, operation: str, what: str, more: Mapping[str, tracing.Value]
     ) -> AbstractContextManager[tracing.Span]:
-        """A span by OpenTelemetry's conventions for generative AI: names and figures, nobody's words."""
-        prompt: Mapping[str, Any] = self.session.spec["prompt"]
-        told: dict[str, tracing.Value] = {
-            "gen_ai.operation.name": operation, "gen_ai.provider.name": "builderos",
-            "gen_ai.agent.name": self.agent.name, "builderos.prompt.ref": str(prompt["ref"]),
-            "builderos.run.id": self.work.run_id, "builderos.step.id": self.work.step_id,
-        }  # fmt: skip
-        return tracing.span(f"{operation} {what}", {**told, **more} if tracing.on() else {})
+        return span_of(self.work, self.agent, str(self.session.spec["prompt"]["ref"]), operation, what, more)
 
     def span(self) -> AbstractContextManager[tracing.Span]:
         """The span of the whole session."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 import sqlalchemy as sa
+from psycopg.types.json import Jsonb
 
-from builderos.core.problems import Problem
 from builderos.core.steps import Work
 from builderos.core.unit import Unit
 from builderos.execution.runs import service as runs
@@ -152,43 +152,14 @@ def note(unit: Unit, session: Session, entry: Entry) -> None:
 
 
 def change(unit: Unit, session: Session, entry: Entry) -> None:
-    """Write how a call stands now, and count what a model used. What has a result keeps it: raises `conflict`."""
-    c = calls.c
-    values: dict[str, Any] = {
-        "status": entry.status, "response": None if entry.response is None else dict(entry.response),
-        "tree": entry.tree, "usage": dict(entry.usage), "decision": dict(entry.decision),
-        "ended_at": unit.now if entry.is_over else None,
-    }  # fmt: skip
-    changed = (
-        sa.update(calls)
-        .where(
-            c.org_id == unit.org_id, c.step_id == session.step_id, c.session == session.number, c.n == entry.n,
-            c.status.in_(["begun", "waiting"]),
-        )
-        .values(**values)
+    """Write how a call stands now, and count what a model used. What has a result keeps it: the commit raises
+    `conflict` then.
+    """
+    response = None if entry.response is None else Jsonb(dict(entry.response))
+    unit.send(
+        "ops.change_agent_call", session.step_id, session.number, entry.n, entry.status, response, entry.tree,
+        Jsonb(dict(entry.usage)), Jsonb(dict(entry.decision)), unit.now if entry.is_over else None,
     )  # fmt: skip
-    if entry.kind == "model" and entry.is_over:
-        here = changed.returning(c.n).cte("changed")
-        counted = _used(entry.usage) | {"model_calls": sessions.c.model_calls + 1}
-        changed = (
-            sa.update(sessions)
-            .where(*_is(unit, session), sa.exists(sa.select(here.c.n)))
-            .values(**counted)
-            .add_cte(here)
-        )
-    if not unit.execute(changed).rowcount:
-        raise Problem(
-            "conflict", f"call {entry.n} of {session.name} has ended already", hint="Look at the run."
-        )
-
-
-def _used(usage: Mapping[str, Any]) -> dict[str, Any]:
-    c = sessions.c
-    return {
-        "input_tokens": c.input_tokens + int(usage.get("input_tokens", 0)),
-        "output_tokens": c.output_tokens + int(usage.get("output_tokens", 0)),
-        "cost": c.cost + float(usage.get("cost", 0.0)),
-    }
 
 
 def ask_again(unit: Unit, session: Session, entry: Entry) -> Entry:
@@ -216,28 +187,12 @@ class Standing:
     cost: float
 
 
-def _standing() -> Any:
-    c, m = sessions.c, messages.c
-    org = sa.bindparam("org", type_=sa.Text)
-    step = sa.bindparam("step", type_=sa.Text)
-    this = (c.org_id == org, c.step_id == step, c.number == sa.bindparam("number"))
-    mine = sa.select(c.interrupted_by).where(*this).scalar_subquery()
-    unheard = sa.exists().where(m.org_id == org, m.step_id == step, m.session.is_(None))
-    tokens = sa.func.coalesce(sa.func.sum(c.input_tokens + c.output_tokens), 0)
-    cost = sa.func.coalesce(sa.func.sum(c.cost), 0.0)
-    return sa.select(mine, unheard, tokens, cost).where(c.org_id == org, c.run_id == sa.bindparam("run"))
-
-
-_STANDING: Final[Any] = _standing()
-
-
 def standing(unit: Unit, session: Session) -> Standing:
     """How a session stands, at one stroke."""
-    wanted = _STANDING.params(
-        org=unit.org_id, step=session.step_id, number=session.number, run=session.run_id
+    ((by, unheard, tokens, cost),) = unit.ask(
+        "ops.agent_standing", session.step_id, session.number, session.run_id
     )
-    found: tuple[Any, ...] = tuple(unit.execute(wanted).one())
-    return Standing(found[0], bool(found[1]), int(found[2]), float(found[3]))
+    return Standing(by, unheard, tokens, cost)
 
 
 # -------------------------------------------------------------------- people

@@ -1,8 +1,10 @@
-"""How far a session may go, and where it turns in circles."""
+"""How far a session may go, where it turns in circles, and that it has to wait."""
 
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
+
+from builderos.core.steps import Question
 
 from .definition import Limits
 
@@ -15,6 +17,18 @@ class Reached(Exception):
     def __init__(self, limit: str, detail: str) -> None:
         super().__init__(detail)
         self.limit = limit
+
+
+class Parked(Exception):
+    """The step has to wait: for a yes (`approval_id`), or for the answer to a question."""
+
+    def __init__(
+        self, why: str, *, approval_id: str = "", question: Question | None = None, about: str = ""
+    ) -> None:
+        super().__init__(why)
+        self.approval_id = approval_id
+        self.question = question
+        self.about = about
 
 
 class Meter:

@@ -1,8 +1,13 @@
 """What is told of a call: in the log of its attempt, among the events of its step, in what was used."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
+from builderos.core import tracing
+from builderos.core.steps import Work
+
+from .definition import Agent
 from .journal import Entry
 
 
@@ -51,9 +56,28 @@ def usage_of(reply: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def tools_of(reply: Mapping[str, Any]) -> int:
+    """How many tools a reply asks for."""
+    choices: Sequence[Mapping[str, Any]] = reply.get("choices") or ()
+    message: Mapping[str, Any] = (choices[0].get("message") if choices else None) or {}
+    wanted: Sequence[Any] = message.get("tool_calls") or ()
+    return len(wanted)
+
+
 def event_of(entry: Entry) -> list[dict[str, Any]]:
     """What the policy said, as the step's events have it."""
     verdict = "deny" if entry.status == "refused" else "allow"
     rules: Sequence[str] = entry.decision.get("rules", ())
     what = f"{entry.name} {entry.request.get('path', '')}".strip()
     return [{"rule": rules[0], "decision": verdict, "what": what}] if rules else []
+
+
+def span_of(
+    work: Work, agent: Agent, prompt: str, operation: str, what: str, more: Mapping[str, tracing.Value]
+) -> AbstractContextManager[tracing.Span]:
+    """A span by OpenTelemetry's conventions for generative AI: names and figures, nobody's words."""
+    told: dict[str, tracing.Value] = {
+        "gen_ai.operation.name": operation, "gen_ai.provider.name": "builderos", "gen_ai.agent.name": agent.name,
+        "builderos.prompt.ref": prompt, "builderos.run.id": work.run_id, "builderos.step.id": work.step_id,
+    }  # fmt: skip
+    return tracing.span(f"{operation} {what}", {**told, **more} if tracing.on() else {})
