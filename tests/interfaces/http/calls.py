@@ -276,7 +276,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "deploymentLogs": lambda s: {"id": s.deployment_id},
     "deploymentHealth": lambda s: {"id": s.deployment_id},
     "startSession": lambda s: {**s.here},
-    "listSessions": lambda s: {},
+    "listWorkSessions": lambda s: {},
     "showSession": lambda s: {"id": s.session_id},
     "openSession": lambda s: {"id": s.session_id},
     "checkpointSession": lambda s: {"id": s.session_id},

@@ -273,7 +273,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "startSession": {
         **_HERE, **_KEY, "kind": "notebook", "runtime": "py311", "profile": "small", "idle_timeout": 1800,
     },
-    "listSessions": {"repo_name": "ai-builder-lab", "status": "running", "limit": 20},
+    "listWorkSessions": {"repo_name": "ai-builder-lab", "status": "running", "limit": 20},
     "showSession": {"id": f"nbs_{_ID}"},
     "openSession": {**_KEY, "id": f"nbs_{_ID}"},
     "checkpointSession": {**_KEY, "id": f"nbs_{_ID}"},

@@ -25,7 +25,7 @@ def start_session(unit: Unit, body: SessionStartIn) -> Reply[Session]:
     return starting.start(unit, body)
 
 
-@routes.get("/v1/sessions", "listSessions")
+@routes.get("/v1/sessions", "listWorkSessions")
 def list_sessions(unit: Unit, body: SessionListIn) -> SessionList:
     """List notebooks and shells, newest first."""
     return reading.listed(unit, body)
