@@ -133,7 +133,7 @@ class Works:
         return as_system(self.world.context, self.world.org_id, lambda unit: stand(unit, branch_id))
 
     @cached_property
-    def session_id(self) -> str:
+    def work_session_id(self) -> str:
         """A notebook on the sandbox's branch, which no process runs."""
         return self.fresh_session("running")
 

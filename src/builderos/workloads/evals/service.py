@@ -5,6 +5,7 @@ from .reading import parse
 from .results import junit, markdown
 from .running import Runner, cells_of
 from .steps import builtin, builtin_gates
+from .verbs import of_run
 
 __all__ = [
     "Runner",
@@ -13,6 +14,7 @@ __all__ = [
     "cells_of",
     "junit",
     "markdown",
+    "of_run",
     "parse",
     "scores",
     "verdicts",

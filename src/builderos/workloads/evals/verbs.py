@@ -8,6 +8,7 @@ from builderos.assets.workspaces import service as workspaces
 from builderos.core.operations import Reply
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
+from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.core.yamlwords import error_of
 from builderos.execution.runs import service as runs
@@ -118,6 +119,13 @@ def show(unit: Unit, body: ShowIn) -> Shown:
     return Shown(
         result=_result(row), document=row.document, text=form(row.document) if form is not None else None
     )
+
+
+def of_run(unit: Unit, run_id: str) -> list[dict[str, Any]]:
+    """Suites that were tried in a run with their verdicts, for another room, which has asked the policy itself."""
+    c = evals.c
+    wanted = sa.select(c.suite, c.verdict, c.pass_rate, c.cases).where(c.run_id == run_id).order_by(c.id)
+    return [as_dict(row) for row in unit.execute(wanted)]
 
 
 def _seen(unit: Unit) -> sa.Select[Any]:

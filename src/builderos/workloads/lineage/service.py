@@ -13,7 +13,7 @@ from builderos.trust.policy import service as policy
 from .model import edges
 from .schema import Kind, LineageEdge, LineageGraph, LineageIn, LineageNode, Node, Relation
 
-__all__ = ["Node", "graph", "record"]
+__all__ = ["Node", "graph", "known", "record"]
 
 MOST: Final = 500  # nodes of one graph
 _HREF: Final[dict[Kind, str]] = {
@@ -61,6 +61,15 @@ def graph(unit: Unit, body: LineageIn) -> LineageGraph:
     return LineageGraph(
         id=body.id, nodes=nodes, edges=[*walk.edges.values()], truncated=walk.truncated
     )  # fmt: skip
+
+
+def known(unit: Unit, body: LineageIn) -> list[LineageNode]:
+    """The nodes of a graph for another room, which has asked the policy itself; none where nothing is known."""
+    walk = _Walk(unit, body)
+    for way in ("up", "down"):
+        if body.direction in (way, "both"):
+            walk.go(way)
+    return sorted(walk.nodes.values(), key=lambda node: (abs(node.depth), node.kind, node.id))
 
 
 class _Walk:
