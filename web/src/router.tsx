@@ -9,6 +9,7 @@ import { policiesRoute } from './policies/route'
 import { promptRoute, promptsRoute } from './prompts/route'
 import { runRoute, runsRoute } from './runs/route'
 import { projectsRoute } from './projects/route'
+import { Oops } from './shell/Failures'
 import { rootRoute } from './shell/root'
 import { openRoute } from './shell/route'
 import { workspaceRoute } from './simple/route'
@@ -35,7 +36,7 @@ const tree = rootRoute.addChildren([
   adminRoute,
 ])
 
-export const router = createRouter({ routeTree: tree, defaultPreload: 'intent', defaultPreloadStaleTime: 0, scrollRestoration: true })
+export const router = createRouter({ routeTree: tree, defaultPreload: 'intent', defaultPreloadStaleTime: 0, scrollRestoration: true, defaultErrorComponent: Oops })
 
 declare module '@tanstack/react-router' {
   interface Register {

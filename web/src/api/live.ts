@@ -170,6 +170,9 @@ tabs.addEventListener('message', (event: MessageEvent<Said>) => {
   } else if (!leads) hear(said)
 })
 
+// A machine without a network says so at once; a stream that is open would be waited for until it is silent for long.
+window.addEventListener('offline', () => reading?.abort('offline'))
+
 /** Begin to listen as who is in now; the returned function ends it. */
 export function listen(): () => void {
   const control = new AbortController()

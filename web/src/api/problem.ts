@@ -44,7 +44,7 @@ export function problemOf(body: unknown, reply: Response): Problem {
 
 /** The problem of a call that nobody answered. */
 export function unanswered(): Problem {
-  return new Problem('unavailable', 0, 'the server does not answer', 'Nothing is lost. It is asked again until it answers.', '')
+  return new Problem('unavailable', 0, 'the server does not answer', 'Nothing that you typed is lost: try again in a moment.', '')
 }
 
 /** Whatever was thrown, as a problem. */

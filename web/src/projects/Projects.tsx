@@ -90,9 +90,11 @@ function Inside({ repo }: { repo: string }) {
   return (
     <div className="flex flex-col gap-3">
       <div className="flex flex-wrap items-center gap-2">
-        <Button look="main" busy={begin.isPending} onClick={() => begin.mutate()}>
-          Start a workspace
-        </Button>
+        {may('sandbox.init') && (
+          <Button look="main" busy={begin.isPending} onClick={() => begin.mutate()}>
+            Start a workspace
+          </Button>
+        )}
         <Link to="/why" search={{ repo, branch: 'main', path: 'README.md' }} className="text-accent underline">
           Who wrote main
         </Link>

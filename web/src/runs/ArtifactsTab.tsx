@@ -1,16 +1,18 @@
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
-import { useMemo, useState } from 'react'
+import { useMemo, useState, type ComponentProps } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { credentials } from '../api/session'
 import { Button } from '../ui/Button'
 import { Copy } from '../ui/Copy'
 import { EmptyState } from '../ui/EmptyState'
+import { Icon } from '../ui/Icon'
 import { ProblemNote } from '../ui/Note'
 import { harmless, shownLine } from '../ui/plain'
 import { toast } from '../ui/toasts'
 import { Waiting } from '../ui/Waiting'
 import { useWindow } from '../ui/windowed'
 import type { Pane } from './Run'
+import { treeOf } from './tree'
 
 type Artifact = Schemas['Artifact']
 const ROW_PX = 28
@@ -28,8 +30,10 @@ export default function ArtifactsTab({ id, step }: Pane) {
     getNextPageParam: (last) => last.next_cursor,
   })
   const [chosen, setChosen] = useState<string | null>(null)
-  const items = useMemo(() => (list.data?.pages.flatMap((page) => page.items) ?? []).filter((one) => !step || one.step_id === step.id).sort((a, b) => (a.path < b.path ? -1 : 1)), [list.data, step])
-  const view = useWindow(items.length, ROW_PX)
+  const items = useMemo(() => (list.data?.pages.flatMap((page) => page.items) ?? []).filter((one) => !step || one.step_id === step.id), [list.data, step])
+  const [shut, setShut] = useState<ReadonlySet<string>>(new Set())
+  const lines = useMemo(() => treeOf(items, shut), [items, shut])
+  const view = useWindow(lines.length, ROW_PX)
   if (list.isPending) return <Waiting />
   if (list.isError) return <ProblemNote error={list.error} again={() => void list.refetch()} />
   if (items.length === 0) return <EmptyState title={step ? 'This step kept nothing.' : 'This run kept nothing.'} command={`builderos artifacts list --run ${id}`} />
@@ -38,9 +42,18 @@ export default function ArtifactsTab({ id, step }: Pane) {
     <div className="grid gap-3 lg:grid-cols-[minmax(18rem,1fr)_2fr]">
       <div ref={view.frame} role="region" aria-label="Artifacts" tabIndex={0} className="h-[50vh] overflow-auto rounded-lg border border-line bg-panel">
         <ul className="relative" style={{ height: view.height }}>
-          {items.slice(view.from, view.to).map((one, n) => (
-            <li key={one.id} className="absolute inset-x-0 top-0" style={{ transform: `translateY(${view.shift + n * ROW_PX}px)` }}>
-              <Entry one={one} above={items[view.from + n - 1]} chosen={one.id === shown?.id} onPick={() => setChosen(one.id)} />
+          {lines.slice(view.from, view.to).map((line, n) => (
+            <li key={line.kind === 'folder' ? line.path : line.of.id} className="absolute inset-x-0 top-0" style={{ transform: `translateY(${view.shift + n * ROW_PX}px)` }}>
+              {line.kind === 'folder' ? (
+                <Row deep={line.deep} aria-expanded={line.open} onClick={() => setShut((was) => flipped(was, line.path))} right={line.open ? '' : `${line.files} ${line.files === 1 ? 'file' : 'files'}`}>
+                  <Icon name={line.open ? 'down' : 'right'} className="mr-1 text-muted" />
+                  {shownLine(line.name, 200)}
+                </Row>
+              ) : (
+                <Row deep={line.deep} aria-pressed={line.of.id === shown?.id} onClick={() => setChosen(line.of.id)} right={bytes(line.of.size)}>
+                  {shownLine(line.name, 200)}
+                </Row>
+              )}
             </li>
           ))}
         </ul>
@@ -55,20 +68,27 @@ export default function ArtifactsTab({ id, step }: Pane) {
   )
 }
 
-/** One file: what it shares with the one above is quiet, as in a tree. */
-function Entry({ one, above, chosen, onPick }: { one: Artifact; above: Artifact | undefined; chosen: boolean; onPick: () => void }) {
-  const cut = one.path.lastIndexOf('/') + 1
-  const folder = one.path.slice(0, cut)
-  const repeated = above !== undefined && cut > 0 && above.path.startsWith(folder)
+const flipped = (was: ReadonlySet<string>, path: string): ReadonlySet<string> => {
+  const next = new Set(was)
+  if (!next.delete(path)) next.add(path)
+  return next
+}
+
+const DEEPEST = 12
+
+/** A line of the tree, as far in as it lies deep. */
+function Row({ deep, right, children, ...rest }: ComponentProps<'button'> & { deep: number; right: string }) {
   return (
-    <button type="button" aria-pressed={chosen} onClick={onPick} className={`flex h-7 w-full items-center gap-2 px-3 text-left text-sm ${chosen ? 'bg-raised font-medium' : 'hover:bg-raised'}`}>
+    <button
+      type="button"
+      {...rest}
+      style={{ paddingLeft: `${0.75 + Math.min(deep, DEEPEST) * 1.1}rem` }}
+      className="flex h-7 w-full items-center gap-2 pr-3 text-left text-sm hover:bg-raised aria-pressed:bg-raised aria-pressed:font-medium"
+    >
       <span className="min-w-0 grow truncate">
-        <bdi>
-          {folder && <span className="text-muted">{repeated ? '   '.repeat(folder.split('/').length - 1) : harmless(folder)}</span>}
-          {harmless(one.path.slice(cut))}
-        </bdi>
+        <bdi>{children}</bdi>
       </span>
-      <span className="text-muted">{bytes(one.size)}</span>
+      <span className="shrink-0 text-muted">{right}</span>
     </button>
   )
 }
@@ -84,9 +104,9 @@ function Shown({ one }: { one: Artifact }) {
   return (
     <section aria-label="Artifact" className="flex min-w-0 flex-col gap-3 rounded-lg border border-line bg-panel p-3">
       <div className="flex flex-wrap items-center gap-2">
-        <h3 className="min-w-0 grow font-medium break-all">
+        <h2 className="min-w-0 grow font-medium break-all">
           <bdi>{shownLine(one.path, 400)}</bdi>
-        </h3>
+        </h2>
         {one.gone_at === null && (
           <Button small icon="download" onClick={() => void get()}>
             Download

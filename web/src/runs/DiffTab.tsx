@@ -103,7 +103,7 @@ function Remarks({ remarks, may, onPlace }: { remarks: ReturnType<typeof useRema
             <span className="min-w-0 break-words whitespace-pre-wrap">{shownLine(one.body, 4000)}</span>
             <span className="text-muted">
               {harmless(one.author_name)}, <Time at={one.said_at} />
-              {one.told_at ? ', heard by the agent' : ', not heard yet'}
+              {one.told_at ? ', told to the agent' : ', waits for an agent'}
             </span>
           </li>
         ))}

@@ -49,7 +49,7 @@ function Suite({ id, suite }: { id: string; suite: string }) {
   return (
     <Panel className="flex flex-col gap-3 p-3">
       <div className="flex flex-wrap items-center gap-4">
-        <h3 className="font-medium">{harmless(suite)}</h3>
+        <h2 className="font-medium">{harmless(suite)}</h2>
         <Status of={STATE[result.verdict] ?? result.verdict} />
         <span>{Math.round(result.pass_rate * 100)} % of {result.cases} passed</span>
         {result.prompt && <span className="text-muted">{harmless(`${result.prompt}@${result.version ?? ''}`)}</span>}

@@ -7,9 +7,12 @@ import { toast } from '../ui/toasts'
 
 export interface Draft extends DiffPlace {
   body: string
+  /** The line as it stood. */
+  snippet: string
 }
 
 const MOST = 100
+const LONGEST = 500
 const key = (id: string): string => `builderos.remarks.${id}`
 
 function kept(id: string): Draft[] {
@@ -29,7 +32,7 @@ export function useRemarks(id: string) {
     sessionStorage.setItem(key(id), JSON.stringify(next)) // a reload or a sign-in loses nothing
   }
   const send = useMutation({
-    mutationFn: () => data(api.POST('/v1/runs/{id}/comments', { params: { path: { id } }, body: { items: drafts.map((one) => ({ path: one.path, side: one.side, line: one.line, body: one.body, snippet: '' })) } })),
+    mutationFn: () => data(api.POST('/v1/runs/{id}/comments', { params: { path: { id } }, body: { items: drafts.map((one) => ({ path: one.path, side: one.side, line: one.line, body: one.body, snippet: one.snippet })) } })),
     onSuccess: (reply) => {
       put([])
       toast(reply.message)
@@ -38,5 +41,5 @@ export function useRemarks(id: string) {
   })
   const items: readonly Schemas['Comment'][] = said.data?.items ?? []
   const on = (at: DiffPlace): number => [...items, ...drafts].filter((one) => one.path === at.path && one.side === at.side && one.line === at.line).length
-  return { drafts, said: items, on, add: (at: DiffPlace, body: string) => put([...drafts, { ...at, body }].slice(-MOST)), drop: (n: number) => put(drafts.filter((_, at) => at !== n)), send }
+  return { drafts, said: items, on, add: (at: DiffPlace, body: string, line: string) => put([...drafts, { ...at, body, snippet: line.slice(0, LONGEST) }].slice(-MOST)), drop: (n: number) => put(drafts.filter((_, at) => at !== n)), send }
 }

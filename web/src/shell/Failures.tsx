@@ -1,5 +1,7 @@
 import { Link, type ErrorComponentProps } from '@tanstack/react-router'
-import { ProblemNote } from '../ui/Note'
+import { asProblem } from '../api/problem'
+import { Button } from '../ui/Button'
+import { Note, ProblemNote } from '../ui/Note'
 import { Page } from '../ui/Page'
 
 /** An address that leads nowhere. */
@@ -16,8 +18,24 @@ export function Missing() {
   )
 }
 
+// What browsers say when a part of the console does not come: no network, or the console was built anew meanwhile.
+const NOT_LOADED = /dynamically imported module|module script failed|preload CSS/i
+
 /** A page that could not be shown: the frame stays. */
 export function Oops({ error, reset }: ErrorComponentProps) {
+  if (NOT_LOADED.test(asProblem(error).detail))
+    return (
+      <Page title="This page could not be loaded">
+        <Note tone="warn" role="alert">
+          <p>Either the network is away, or the console was renewed since this tab was opened.</p>
+          <p className="mt-2">
+            <Button small onClick={() => location.reload()}>
+              Load it again
+            </Button>
+          </p>
+        </Note>
+      </Page>
+    )
   return (
     <Page title="This page could not be shown">
       <ProblemNote error={error} again={reset} />

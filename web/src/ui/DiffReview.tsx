@@ -24,7 +24,7 @@ interface Props {
   at?: DiffPlace | null
   onPlace?: (at: DiffPlace) => void
   /** Asked for a word on a line; without it lines take none. */
-  onRemark?: (at: DiffPlace, text: string) => void
+  onRemark?: (at: DiffPlace, text: string, line: string) => void
   /** How many words there are on a line. */
   remarksOn?: (at: DiffPlace) => number
   className?: string
@@ -108,7 +108,7 @@ export function DiffReview({ label, files, total = files.length, onEnd, at, onPl
           </div>
         </div>
       </div>
-      {onRemark && chosen && <Remark at={chosen} onRemark={onRemark} />}
+      {onRemark && chosen && <Remark at={chosen} onRemark={(to, text) => onRemark(to, text, rows[active]?.line?.text ?? '')} />}
     </div>
   )
 }
