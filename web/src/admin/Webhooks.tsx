@@ -103,6 +103,7 @@ function One({ id, can }: { id: string; can: boolean }) {
           read={(cursor, signal) => data(api.GET('/v1/webhooks/{id}/deliveries', { params: { ...params, query: { limit: 100, cursor } }, signal }))}
           keyOf={(one) => one.id}
           onOpen={(one) => setShown(one.id)}
+          changing={(one) => one.state === 'pending'}
           empty="Nothing was sent yet."
           command={`builderos webhook ping ${id}`}
           call={{ cli: `builderos webhook log ${id}`, method: 'GET', path: `/v1/webhooks/${id}/deliveries`, mcp: { name: 'listDeliveries', arguments: { id } } }}
@@ -112,7 +113,7 @@ function One({ id, can }: { id: string; can: boolean }) {
             { id: 'status', title: 'Answer', width: '7rem', cell: (one) => one.last?.status ?? one.last?.error ?? '' },
             { id: 'tries', title: 'Tries', width: '5rem', align: 'right', cell: (one) => one.attempts },
             { id: 'at', title: 'When', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
-            ...(can ? [{ id: 'acts', title: 'Acts', width: '9rem', cell: (one: Schemas['Delivery']) => <Button small onClick={() => again.mutate({ delivery_id: one.id, failed: false })}>Send anew</Button> }] : []),
+            ...(can ? [{ id: 'acts', title: 'Acts', width: '9rem', cell: (one: Schemas['Delivery']) => one.state !== 'pending' && <Button small onClick={() => again.mutate({ delivery_id: one.id, failed: false })}>Send anew</Button> }] : []),
           ]}
         />
       </Section>

@@ -64,7 +64,7 @@ function Shown({ one }: { one: Schemas['Deployment'] }) {
           <Facts
             label="The deployment"
             of={[
-              ['State', <Status key="state" of={one.status} />], ['What happened', one.reason ?? one.detail], ['Branch', one.branch],
+              ['State', <Status key="state" of={one.status} />], ['What happened', one.detail || one.reason?.replaceAll('_', ' ')], ['Branch', one.branch],
               ['Commit', one.commit_sha && <code key="commit" className="break-all">{one.commit_sha}</code>], ['Made of', <code key="tree" className="break-all">{one.built_tree ?? one.tree}</code>],
               ['Served by', one.provider], ['Asked for', <Time key="made" at={one.created_at} />], ['Live since', one.live_at && <Time key="live" at={one.live_at} />], ['Ended', one.ended_at && <Time key="ended" at={one.ended_at} />],
               ['By', one.created_by],

@@ -69,7 +69,7 @@ function Deployments() {
             { id: 'repo', title: 'Repository', width: 'minmax(9rem, 1fr)', cell: (one) => harmless(one.repo_name) },
             { id: 'branch', title: 'Branch', width: 'minmax(9rem, 1fr)', cell: (one) => harmless(one.branch) },
             { id: 'commit', title: 'Commit', width: '8rem', cell: (one) => <code>{one.commit_sha?.slice(0, 10)}</code> },
-            { id: 'detail', title: 'What happened', width: 'minmax(12rem, 2fr)', cell: (one) => harmless(one.reason ?? one.detail) },
+            { id: 'detail', title: 'What happened', width: 'minmax(12rem, 2fr)', cell: (one) => harmless(one.detail || (one.reason ?? '')) },
             { id: 'at', title: 'When', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
           ]}
         />

@@ -20,7 +20,7 @@ export function EvalRows({ query, empty, command }: { query: { suite?: string | 
       command={command}
       columns={[
         { id: 'suite', title: 'Suite', width: 'minmax(10rem, 1fr)', cell: (one) => <Link to="/evals" search={{ suite: one.suite, run: one.run_id }} className="text-accent underline">{harmless(one.suite)}</Link> },
-        { id: 'prompt', title: 'Prompt', width: 'minmax(10rem, 1fr)', cell: (one) => one.prompt && <Link to="/prompts/$name" params={{ name: one.prompt.split('@')[0] ?? '' }} className="text-accent underline">{harmless(one.prompt)}</Link> },
+        { id: 'prompt', title: 'Prompt', width: 'minmax(10rem, 1fr)', cell: (one) => one.prompt && <Link to="/prompts/$name" params={{ name: one.prompt }} search={{ version: one.version ?? undefined }} className="text-accent underline">{harmless([one.prompt, one.version].filter(Boolean).join(' '))}</Link> },
         { id: 'verdict', title: 'Verdict', width: '8rem', cell: (one) => <Status of={VERDICTS[one.verdict]} /> },
         { id: 'rate', title: 'Passed', width: '7rem', align: 'right', cell: (one) => `${(one.pass_rate * 100).toFixed(1)} %` },
         { id: 'cases', title: 'Cases', width: '6rem', align: 'right', cell: (one) => one.cases },

@@ -5,7 +5,7 @@ import { Chart } from '../ui/Chart'
 type Result = Schemas['Result']
 const percent = (value: number): string => `${value.toLocaleString('en', { maximumFractionDigits: 1 })} %`
 /** Of a version, of a file on a branch, or of no prompt at all. */
-const named = (one: Result): string => one.prompt ?? one.branch
+const named = (one: Result): string => (one.prompt ? `${one.prompt}${one.version ? `@${one.version}` : ''}` : one.branch)
 
 /**
  * The share of passed cases: of each version the newest result of each suite, the version that was tried first at the

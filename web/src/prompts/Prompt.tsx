@@ -1,7 +1,8 @@
-import { useMutation, useQuery } from '@tanstack/react-query'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useMemo, useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
+import { useLive } from '../api/live'
 import { useMay } from '../api/may'
 import { Button } from '../ui/Button'
 import { CopyAs } from '../ui/CopyAs'
@@ -36,7 +37,12 @@ function Prompt() {
     queryKey: ['prompts', name, 'versions'],
     queryFn: ({ signal }) => data(api.GET('/v1/prompts/{name}/versions', { params: { path: { name }, query: { limit: 200 } }, signal })),
   })
+  const cache = useQueryClient()
+  // What a suite said decides about gates.
+  useLive('evals', useMemo(() => () => void cache.invalidateQueries({ queryKey: ['prompts', name] }), [cache, name]))
   const all = useMemo(() => versions.data?.items ?? [], [versions.data])
+  // Here and not beside the text: a version that is published takes the place of the one that is shown.
+  const [editing, setEditing] = useState<string | null>(null)
   const shown = search.version ?? all[0]?.version
   const at = all.findIndex((one) => one.version === shown)
   const from = search.from ?? all[at + 1]?.version
@@ -54,7 +60,8 @@ function Prompt() {
     >
       {versions.isPending ? <Waiting /> : versions.isError ? <ProblemNote error={versions.error} again={() => void versions.refetch()} /> : <Versions name={name} all={all} shown={shown} />}
       {shown && from && from !== shown && <Compare name={name} from={from} to={shown} all={all} />}
-      {shown && <Text key={shown} name={name} version={shown} />}
+      {shown && <Text key={shown} name={name} version={shown} onEdit={setEditing} />}
+      {editing !== null && <Edit title={`The next version of ${harmless(name)}`} content={editing} onClose={() => setEditing(null)} />}
       <Section title="How it did">
         <Scores prompt={name} />
         <EvalRows query={{ prompt: name }} empty="No suite was tried with this prompt." command={`builderos eval run <suite> --prompt ${name}`} />
@@ -144,24 +151,22 @@ function Compare({ name, from, to, all }: { name: string; from: string; to: stri
   )
 }
 
-function Text({ name, version }: { name: string; version: string }) {
+function Text({ name, version, onEdit }: { name: string; version: string; onEdit: (content: string) => void }) {
   const found = useQuery({
     queryKey: ['prompts', name, version],
     queryFn: ({ signal }) => data(api.GET('/v1/prompts/{name}', { params: { path: { name }, query: { version } }, signal })),
   })
   const may = useMay()
-  const [editing, setEditing] = useState(false)
   if (found.isPending) return <Waiting />
   if (found.isError) return <ProblemNote error={found.error} again={() => void found.refetch()} />
   return (
-    <Section title={`Version ${version}`} actions={may('prompt.publish') && <Button icon="plus" onClick={() => setEditing(true)}>Write the next version</Button>}>
+    <Section title={`Version ${version}`} actions={may('prompt.publish') && <Button icon="plus" onClick={() => onEdit(found.data.spec_yaml)}>Write the next version</Button>}>
       <Facts label="The version" of={[['What for', found.data.description], ['Owner', found.data.owner], ['Tags', found.data.tags.join(', ')], ['Inputs', Object.keys(found.data.inputs).join(', ')], ['Model', json(found.data.model) === '{}' ? '' : <code key="model">{json(found.data.model)}</code>], ['Hash', <code key="hash" className="break-all">{found.data.sha256}</code>]]} />
       <Code label="Template" text={found.data.template} />
       <details>
         <summary className="cursor-pointer text-accent">The whole file</summary>
         <Code label="File" text={found.data.spec_yaml} />
       </details>
-      {editing && <Edit title={`The version of ${harmless(name)} after ${version}`} content={found.data.spec_yaml} onClose={() => setEditing(false)} />}
     </Section>
   )
 }

@@ -23,11 +23,13 @@ interface Props<Row> {
   /** The call that reads this list, where the page does not offer it already. */
   call?: Call
   onOpen?: (row: Row) => void
+  /** A row that changes without an event to tell of it: the list is read again every two seconds while it has one. */
+  changing?: (row: Row) => boolean
   className?: string
 }
 
 /** A list of the server as a table that reads on when its end comes near. */
-export function Listing<Row>({ label, queryKey, read, columns, keyOf, empty, command, call, onOpen, className }: Props<Row>) {
+export function Listing<Row>({ label, queryKey, read, columns, keyOf, empty, command, call, onOpen, changing, className }: Props<Row>) {
   const list = useInfiniteQuery({
     // A list of pages is not the same thing as one reply: they may never be kept under one key.
     queryKey: [...queryKey, 'pages'],
@@ -35,6 +37,7 @@ export function Listing<Row>({ label, queryKey, read, columns, keyOf, empty, com
     initialPageParam: '',
     getNextPageParam: (last) => last.next_cursor ?? undefined,
     placeholderData: keepPreviousData,
+    refetchInterval: (query) => (changing && query.state.data?.pages.some((page) => page.items.some(changing)) ? 2000 : false),
   })
   const rows = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data])
   if (list.isPending) return <Waiting />
