@@ -32,7 +32,7 @@ create index on ops.repositories (org_id, name);
 
 create table ops.branches (
   id text primary key,
-  org_id text not null references ops.orgs,
+  org_id text not null,                    -- the repository's; the wall lets nobody write another one
   repo_id text not null references ops.repositories,
   name text not null,
   kind text not null check (kind in ('main', 'base', 'sandbox', 'backup', 'dev')),
@@ -53,8 +53,8 @@ create unique index branches_repo_id_name_key on ops.branches (repo_id, name);
 
 create table ops.sandboxes (
   id text primary key,
-  org_id text not null references ops.orgs,
-  repo_id text not null references ops.repositories,
+  org_id text not null,                    -- the branch's, likewise
+  repo_id text not null,                   -- the branch's
   branch_id text not null references ops.branches,
   name text not null,
   state text not null default 'active' check (state in ('active', 'idle', 'expired', 'archived', 'deleted')),
@@ -73,7 +73,7 @@ create index on ops.sandboxes (org_id, expires_at) where state in ('active', 'id
 
 create table ops.credentials (
   id text primary key,
-  org_id text not null references ops.orgs,
+  org_id text not null,                    -- the wall lets nobody write another one
   kind text not null check (kind in ('reuse_token', 'owner', 'api_key', 'share')),
   hash bytea not null unique,
   actor_id text not null,
