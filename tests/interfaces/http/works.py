@@ -10,6 +10,7 @@ from builderos.core.ids import new_id
 from builderos.core.unit import Unit, as_system
 from builderos.execution.runs.model import steps
 from builderos.workloads.agents.model import sessions
+from builderos.workloads.endpoints import rows as endpoint_rows
 from builderos.workloads.evals.model import evals
 from builderos.workloads.lineage import service as lineage
 from tests.support.deploying import stand
@@ -41,6 +42,12 @@ def try_in(unit: Unit, run_id: str, branch_id: str) -> None:
             document=said, created_by=unit.actor.id, created_at=unit.now,
         )
     )  # fmt: skip
+
+
+def switch_back(unit: Unit, endpoint_id: str) -> None:
+    """Have the traffic of an endpoint be what it is, anew."""
+    row = endpoint_rows.find(unit, endpoint_id)
+    endpoint_rows.switch(unit, row, dict(row.traffic))
 
 
 def open_session(unit: Unit, step_id: str, run_id: str) -> None:
@@ -192,6 +199,30 @@ class Works:
         self.world.ok(owner("POST", f"/v1/models/{name}/versions", json={"artifacts": [self.artifact_id]}))
         self.world.ok(owner("POST", f"/v1/models/{name}/aliases", json={"alias": "first", "version": 1}))
         return name
+
+    def fresh_endpoint(self) -> str:
+        """An endpoint whose only deployment answers, as far as its rows know."""
+        body = {"name": f"scene{next(numbers)}", "model_version": f"{self.model}@1"}
+        made = self.world.ok(self.world.as_owner("POST", "/v1/endpoints", json=body))
+        first: str = made["deployments"][0]["id"]
+        as_system(self.world.context, self.world.org_id, lambda unit: endpoint_rows.ready(unit, first, 100))
+        return made["id"]
+
+    def rolled_endpoint(self) -> str:
+        """Another one, whose traffic has changed."""
+        id_ = self.fresh_endpoint()
+        as_system(self.world.context, self.world.org_id, lambda unit: switch_back(unit, id_))
+        return id_
+
+    @cached_property
+    def endpoint_id(self) -> str:
+        return self.fresh_endpoint()
+
+    @property
+    def model_deployment_id(self) -> str:
+        """The deployment behind it."""
+        shown = self.world.ok(self.world.as_owner("GET", f"/v1/endpoints/{self.endpoint_id}"))
+        return shown["deployments"][-1]["id"]
 
     def staged_model(self) -> str:
         """Another one, whose version is staged."""

@@ -19,7 +19,7 @@ from builderos.trust.ledger import service as ledger
 from . import rows
 from .keeping import Keeper
 from .model import sessions
-from .reading import seen, shown
+from .reading import shown
 from .schema import OPEN, Session, SessionActIn, SessionStartIn
 
 _ENDED: Final = ("stopped", "failed", "timed_out")
@@ -101,7 +101,7 @@ def stop(unit: Unit, body: SessionActIn) -> Session:
 
 def checkpoint(unit: Unit, body: SessionActIn) -> Reply[Session]:
     """Have the files of a session that runs committed to its branch now. Raises `illegal_transition`."""
-    row = seen(unit, body.id)
+    row = rows.find(unit, body.id)
     rows.require(unit, "session.start", row)
     if row.status not in ("running", "idle"):
         raise Problem(
