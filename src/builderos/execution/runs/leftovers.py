@@ -33,12 +33,10 @@ def clear(context: Context, org_id: str, run_ids: Sequence[str]) -> None:
     """Take away all folders of runs that are over."""
     home = context.get(Settings).home_dir
     for works in (home / PROJECTS / org_id).glob(f"*/{WORK}"):
-        for run_id in run_ids:
-            folder = works / run_id
-            if os.path.lexists(folder):
-                folders.remove(folder)
-                if folder.exists():
-                    log.warning("the folder of %s could not be removed", run_id)
+        for folder in filter(os.path.lexists, (works / run_id for run_id in run_ids)):
+            folders.remove(folder)
+            if folder.exists():
+                log.warning("the folder of %s could not be removed", folder.name)
 
 
 def sweep(context: Context, org_id: str) -> int:
