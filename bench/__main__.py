@@ -27,6 +27,7 @@ from . import (
     scale,
     secrets,
     start,
+    tracking,
     trust,
     watching,
 )
@@ -82,6 +83,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
             report, source, place, 10_000 if full > 1 else 1000, rival=full > 1
         ),
         "evals": lambda: evals.runner(report, place, 500 * full, 2 + full, rival=full > 1),
+        "experiments": lambda: tracking.logging(report, small, server, place, 200 * full, rival=full > 1),
         "jail": lambda: jail.starts(report, place, 60 * full),
         "deploying": lambda: deploying.served(report, place, 5 * full),
         "installing": lambda: installing.installed(report, place),

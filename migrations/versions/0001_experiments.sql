@@ -187,4 +187,32 @@ returns void language sql set search_path = ops, pg_temp as $$
   from unnest(p_keys, p_values) with ordinality u(key, value, n) order by u.key, u.n desc
   on conflict (org_id, run_id, key) do update set value = excluded.value
 $$;
+
+-- What was logged to runs, as the JSON that is told of it: of series the latest points. A thousand runs are one answer.
+create function ops.experiment_run_data(p_ids text[], p_parts text[])
+returns table (run_id text, part text, data text) language sql stable set search_path = ops, pg_temp as $$
+  select m.run_id, 'metrics',
+    json_agg(json_build_object('key', m.key, 'value', m.value, 'timestamp', m.at, 'step', m.step) order by m.key)::text
+  from run_metrics_latest m where 'metrics' = any (p_parts) and m.org_id = (select ops.org()) and m.run_id = any (p_ids)
+  group by m.run_id
+  union all
+  select p.run_id, 'params', json_agg(json_build_object('key', p.key, 'value', p.value) order by p.key)::text
+  from run_params p where 'params' = any (p_parts) and p.org_id = (select ops.org()) and p.run_id = any (p_ids)
+  group by p.run_id
+  union all
+  select t.run_id, 'tags', json_agg(json_build_object('key', t.key, 'value', t.value) order by t.key)::text
+  from run_tags t where 'tags' = any (p_parts) and t.org_id = (select ops.org()) and t.run_id = any (p_ids)
+  group by t.run_id
+  union all
+  select i.run_id, 'inputs', json_agg(json_build_object(
+    'dataset', jsonb_build_object('name', i.name, 'digest', i.digest) || i.document, 'tags', coalesce((
+      select json_agg(json_build_object('key', e.key, 'value', e.value) order by e.key) from jsonb_each_text(i.tags) e), '[]')
+    ) order by i.name, i.digest)::text
+  from run_inputs i where 'inputs' = any (p_parts) and i.org_id = (select ops.org()) and i.run_id = any (p_ids)
+  group by i.run_id
+  union all
+  select o.run_id, o.direction, json_agg(json_build_object('model_id', o.model_id, 'step', o.step) order by o.step, o.model_id)::text
+  from run_models o where 'models' = any (p_parts) and o.org_id = (select ops.org()) and o.run_id = any (p_ids)
+  group by o.run_id, o.direction
+$$;
 reset role;

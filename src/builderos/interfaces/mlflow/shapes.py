@@ -110,33 +110,13 @@ def point(row: Any) -> dict[str, Any]:
 
 
 def run(shown: runs.Shown) -> dict[str, Any]:
-    """A run with what was logged to it."""
-    data: dict[str, Any] = {}
-    if shown.metrics:
-        data["metrics"] = [point(row) for row in shown.metrics]
-    if shown.params:
-        data["params"] = pairs(shown.params)
-    if shown.tags:
-        data["tags"] = pairs(shown.tags)
-    inputs: dict[str, Any] = {}
-    if shown.inputs:
-        inputs["dataset_inputs"] = [dataset_input(row) for row in shown.inputs]
-    used = [row for row in shown.models if row.direction == "input"]
-    if used:
-        inputs["model_inputs"] = [{"model_id": row.model_id} for row in used]
-    made = [row for row in shown.models if row.direction == "output"]
-    outputs = (
-        {"model_outputs": [{"model_id": row.model_id, "step": row.step} for row in made]} if made else {}
-    )
+    """A run with what was logged to it; its parts are JSON already."""
+    parts = {name: orjson.Fragment(text) for name, text in shown.parts.items()}
+    data = {name: parts[name] for name in ("metrics", "params", "tags") if name in parts}
+    named = (("dataset_inputs", "inputs"), ("model_inputs", "input"))
+    inputs = {name: parts[part] for name, part in named if part in parts}
+    outputs = {"model_outputs": parts["output"]} if "output" in parts else {}
     return {"info": info(shown.row), "data": data, "inputs": inputs, "outputs": outputs}
-
-
-def dataset_input(row: Any) -> dict[str, Any]:
-    """A dataset that a run read."""
-    return {
-        "dataset": {"name": row.name, "digest": row.digest, **row.document},
-        "tags": pairs(sorted(row.tags.items())),
-    }
 
 
 def _ms(at: Any) -> int:

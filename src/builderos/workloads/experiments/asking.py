@@ -26,6 +26,8 @@ Row = sa.Row[Any]
 MOST: Final = 50_000
 LIKE_MS: Final = 5_000
 """What a search may take that no index answers."""
+PROBED: Final = 2_000
+MOST_PROBED: Final = 20_000
 BRIEF: Final = 200
 NAN: Final = float("nan")
 _COLUMNS: Final[dict[str, sa.ColumnElement[Any]]] = {
@@ -72,24 +74,34 @@ def ask(unit: Unit, asked: Asked) -> Found:
         ) from None  # fmt: skip
 
 
-def condition(clause: Clause) -> sa.ColumnElement[bool]:
-    """What a run must fulfil."""
+def condition(clause: Clause, ahead: Any = None) -> sa.ColumnElement[bool]:
+    """What a run must fulfil. `ahead`: the columns of runs that are asked one after the other, instead of beginning
+    with whatever fulfils it.
+    """
     entity, key, operator, value = clause.entity, clause.key, clause.operator, clause.value
+    of = runs.c if ahead is None else ahead
     if entity == "attribute":
         return _attribute(key, operator, value)
     if entity == "dataset":
-        return _dataset(key, operator, value)
-    if entity == "metric":
-        c = latest.c
-        own = (c.experiment_id == runs.c.experiment_id, c.key == key, c.run_id == runs.c.id)
-        return sa.exists().where(*own, *_number(c.value, operator, float(str(value))))
-    table = params if entity == "param" else tags
-    own = (table.c.experiment_id == runs.c.experiment_id, table.c.key == key, table.c.run_id == runs.c.id)
+        return _dataset(key, operator, value, of)
+    table = {"metric": latest, "param": params, "tag": tags}[entity]
+    c = table.c
+    # Asked of one run, it is looked up by the run alone; else by what the experiment's runs have.
+    own = (
+        c.run_id == of.id,
+        c.key == key,
+        *([] if ahead is not None else [c.experiment_id == of.experiment_id]),
+    )
     if operator == "IS NULL":
         return ~sa.exists().where(*own)
-    if operator == "IS NOT NULL":
+    if entity == "metric":
+        own += tuple(_number(c.value, operator, float(str(value))))
+    elif operator != "IS NOT NULL":
+        own += tuple(_word(table, operator, str(value)))
+    if ahead is None:
         return sa.exists().where(*own)
-    return sa.exists().where(*own, *_word(table, operator, str(value)))
+    # Its limit keeps it what it is: no join is made of it.
+    return sa.select(sa.literal(1)).where(*own).limit(1).correlate(of.id.table).scalar_subquery().is_not(None)
 
 
 def _number(column: sa.ColumnElement[Any], operator: str, value: float) -> list[sa.ColumnElement[bool]]:
@@ -125,10 +137,10 @@ def _whole(value: float) -> int:
     return max(-(2**63), min(2**63 - 1, round(value))) if math.isfinite(value) else 2**63 - 1
 
 
-def _dataset(key: str, operator: str, value: Any) -> sa.ColumnElement[bool]:
+def _dataset(key: str, operator: str, value: Any, of: Any) -> sa.ColumnElement[bool]:
     c = inputs.c
     column = c.tags["mlflow.data.context"].astext if key == "context" else c[key]
-    return sa.exists().where(c.run_id == runs.c.id, OPERATORS[operator](column, value))
+    return sa.exists().where(c.run_id == of.id, OPERATORS[operator](column, value))
 
 
 class _Search:
@@ -145,6 +157,7 @@ class _Search:
         self._where = [runs.c.experiment_id == ids[0] if len(ids) == 1 else runs.c.experiment_id.in_(ids)]
         if asked.view != "all":
             self._where.append(runs.c.active == (asked.view == "active"))
+        self._scope = list(self._where)
         self._where += [condition(clause) for clause in clauses]
         self._clauses = tuple(clauses)
 
@@ -161,14 +174,52 @@ class _Search:
         return len(self._orders) == 1 and first.entity == "attribute" and first.key == attribute
 
     def _by_time(self) -> Found:
-        """In the order of their beginnings, by default the newest first."""
+        """In the order of their beginnings, by default the newest first.
+
+        Where much matches, the first page lies among the first runs, whatever else there is: so these are looked at one
+        by one. Where little does, the whole is asked, which begins with what matches.
+        """
         newest = not self._orders or self._orders[0].descending
         c, last = runs.c, decode_cursor(self._key, self._asked.token, 2)
         order = (c.started_at.desc() if newest else c.started_at.asc(), c.id)
-        wanted = sa.select(runs).where(*self._where).order_by(*order).limit(self._asked.limit + 1)
-        if last is not None:
-            wanted = wanted.where(_behind(c.started_at, int(last[0]), str(last[1]), newest))
-        return self._cut(list(self._unit.execute(wanted)), lambda row: [row.started_at, row.id])
+        behind = [] if last is None else [_behind(c.started_at, int(last[0]), str(last[1]), newest)]
+        limit = self._asked.limit + 1
+        probed = [clause for clause in self._clauses if clause.entity != "attribute"]
+        rows = self._probed(probed, behind, newest, limit) if probed else None
+        if rows is None:
+            whole = sa.select(runs).where(*self._where, *behind).order_by(*order).limit(limit)
+            rows = list(self._unit.execute(whole))
+        return self._cut(rows, lambda row: [row.started_at, row.id])
+
+    def _probed(
+        self,
+        probed: Sequence[Clause],
+        behind: Sequence[sa.ColumnElement[bool]],
+        newest: bool,
+        limit: int,
+    ) -> list[Row] | None:
+        """The page, where it is found among the first ones; None where too few of them match."""
+        plain = [condition(clause) for clause in self._clauses if clause.entity == "attribute"]
+        order = (runs.c.started_at.desc() if newest else runs.c.started_at.asc(), runs.c.id)
+        many = PROBED
+        for _ in range(2):
+            ahead = (
+                sa.select(runs)
+                .where(*self._scope, *plain, *behind)
+                .order_by(*order)
+                .limit(many)
+                .subquery("ahead")
+            )
+            c = ahead.c
+            again = (c.started_at.desc() if newest else c.started_at.asc(), c.id)
+            matching = sa.select(ahead).where(*[condition(clause, c) for clause in probed])
+            rows = list(self._unit.execute(matching.order_by(*again).limit(limit)))
+            if len(rows) >= limit:
+                return rows
+            many = PROBED * limit * 3 // (2 * len(rows)) if rows else MOST_PROBED + 1
+            if many > MOST_PROBED:
+                return None
+        return None
 
     def _by_metric(self) -> Found:
         """In the order of a metric: numbers, NaN, none."""

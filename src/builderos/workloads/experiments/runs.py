@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
 import sqlalchemy as sa
 
 from builderos.assets.workspaces import service as workspaces
@@ -17,13 +18,14 @@ from builderos.trust.ledger import service as ledger
 from .keeping import for_runs
 from .limits import MAX_INT, check_name, check_tags, invalid
 from .logging import NAME, gone
-from .model import inputs, latest, metrics, params, run_models, runs, tags
+from .model import latest, metrics, params, runs, tags
 from .reach import milliseconds, no_run, require, spot
 
 Row = sa.Row[Any]
 ENDED: Final = ("finished", "failed", "killed")
 MAX_POINTS: Final = 25_000
 MAX_NAME: Final = 500
+PARTS: Final = ("metrics", "params", "tags", "inputs", "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,29 @@ class Submitted:
 
 @dataclass(slots=True)
 class Shown:
-    """A run with all that is told of it at once: of series, the latest points."""
+    """A run with all that is told of it at once, as the JSON that is told: lists, empty where there is nothing.
+
+    `metrics`: the latest point of each series (key, value, timestamp, step); `params` and `tags`: key and value;
+    `inputs`: dataset and tags; `input`, `output`: models that it used and made.
+    """
 
     row: Row
-    metrics: list[Row] = field(default_factory=list[Row])
-    params: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    tags: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    inputs: list[Row] = field(default_factory=list[Row])
-    models: list[Row] = field(default_factory=list[Row])
+    parts: dict[str, str] = field(default_factory=dict[str, str])
+
+    def listed(self, part: str) -> list[dict[str, Any]]:
+        """One of them, read."""
+        text = self.parts.get(part)
+        return [] if text is None else orjson.loads(text)
+
+    def pairs(self, part: str) -> dict[str, Any]:
+        """Keys and values of one of them."""
+        return {one["key"]: one["value"] for one in self.listed(part)}
+
+
+def parts_of(name: str, values: Mapping[str, str]) -> dict[str, str]:
+    """A part that was just logged."""
+    listed = [{"key": key, "value": value} for key, value in sorted(values.items())]
+    return {name: orjson.dumps(listed).decode()} if listed else {}
 
 
 def start(
@@ -80,7 +97,7 @@ def start(
     unit.send("ops.log_tags", id_, experiment.id, begun, list(marks), list(marks.values()))
     told = {"experiment_id": experiment.id, "name": chosen, "external": submitted is None}
     ledger.record(unit, "experiment_run.started", id_, told, rules=rules)
-    return Shown(row, tags=sorted(marks.items()))
+    return Shown(row, parts_of("tags", marks))
 
 
 def update(
@@ -137,30 +154,12 @@ def show(unit: Unit, run_id: str) -> Shown:
     return gathered(unit, [row])[0]
 
 
-def gathered(unit: Unit, rows: Sequence[Row], *, what: frozenset[str] | None = None) -> list[Shown]:
-    """Runs with what was logged to them; `what` names the parts that are wanted, all without it."""
+def gathered(unit: Unit, rows: Sequence[Row], *, what: Sequence[str] = PARTS) -> list[Shown]:
+    """Runs with what was logged to them; `what` names the parts that are wanted."""
     found = {row.id: Shown(row) for row in rows}
-    ids = list(found)
-    if not ids:
-        return []
-
-    def wants(part: str) -> bool:
-        return what is None or part in what
-
-    if wants("metrics"):
-        c = latest.c
-        points = sa.select(c.run_id, c.key, c.value, c.at, c.step).where(c.run_id.in_(ids))
-        for point in unit.execute(points.order_by(c.run_id, c.key)):
-            found[point.run_id].metrics.append(point)
-    for part, table in (("params", params), ("tags", tags)):
-        if wants(part):
-            words = sa.select(table.c.run_id, table.c.key, table.c.value).where(table.c.run_id.in_(ids))
-            for word in unit.execute(words.order_by(table.c.run_id, table.c.key)):
-                getattr(found[word.run_id], part).append((word.key, word.value))
-    for part, table in (("inputs", inputs), ("models", run_models)):
-        if wants(part):
-            for row in unit.execute(sa.select(table).where(table.c.run_id.in_(ids))):
-                getattr(found[row.run_id], part).append(row)
+    if found:
+        for run_id, part, data in unit.ask("ops.experiment_run_data", list(found), list(what)):
+            found[run_id].parts[part] = data
     return list(found.values())
 
 

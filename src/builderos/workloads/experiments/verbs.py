@@ -91,7 +91,7 @@ def open_(unit: Unit, body: RunOpenIn) -> ExperimentRun:
     made = runs.start(unit, body.id, name=body.name, started_at=body.started_at_ms, given=tags)
     if body.params:
         log(unit, made.row.id, params=body.params)
-        made.params = sorted(body.params.items())
+        made.parts |= runs.parts_of("params", body.params)
     return _run(made)
 
 
@@ -117,7 +117,7 @@ def search(unit: Unit, body: RunSearchIn) -> ExperimentRunPage:
     orders = tuple(part.strip() for part in body.order_by.split(",") if part.strip())
     asked = asking.Asked((row.id,), body.filter, orders, body.state, body.limit, body.cursor)
     found = asking.ask(unit, asked)
-    parts = frozenset({"metrics", "params", "tags"})
+    parts = ("metrics", "params", "tags")
     items = [_run(one) for one in runs.gathered(unit, found.rows, what=parts)]
     return ExperimentRunPage(items=items, next_cursor=found.token)
 
@@ -125,8 +125,14 @@ def search(unit: Unit, body: RunSearchIn) -> ExperimentRunPage:
 def show_run(unit: Unit, body: WhichRunIn) -> ExperimentRunShown:
     """One run. Raises `not_found`."""
     found = runs.show(unit, body.id)
-    inputs = [ExperimentInput(name=row.name, digest=row.digest, tags=row.tags) for row in found.inputs]
-    made = [row.model_id for row in found.models if row.direction == "output"]
+    inputs = [
+        ExperimentInput(
+            name=one["dataset"]["name"], digest=one["dataset"]["digest"],
+            tags={tag["key"]: tag["value"] for tag in one["tags"]},
+        )
+        for one in found.listed("inputs")
+    ]  # fmt: skip
+    made = [one["model_id"] for one in found.listed("output")]
     return ExperimentRunShown(
         **_run(found).model_dump(), inputs=inputs, models=made, submitted=found.row.params
     )  # fmt: skip
@@ -160,6 +166,5 @@ def _run(found: runs.Shown) -> ExperimentRun:
         dataset_ref=row.dataset_ref, code_sha=row.code_sha, runtime=row.runtime, run_id=row.run_id,
         state="active" if row.active else "deleted", started_at_ms=row.started_at, ended_at_ms=row.ended_at,
         created_by=row.created_by, created_at=row.created_at,
-        metrics={point.key: number(point.value) for point in found.metrics}, params=dict(found.params),
-        tags=dict(found.tags),
+        metrics=found.pairs("metrics"), params=found.pairs("params"), tags=found.pairs("tags"),
     )  # fmt: skip
