@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.support import browsers, server
 from tests.support.server import ROOT, Server
+from tests.support.servers import until
 
 PICTURES: Final = ROOT / "docs/pictures"
 PAGES: Final = (
@@ -15,6 +16,12 @@ PAGES: Final = (
     ("runs", "/runs", "light"), ("prompts", "/prompts", "light"), ("policies", "/policies", "light"),
     ("admin", "/admin", "light"),
 )  # fmt: skip
+ASKING: Final = """name: bake
+steps:
+  - {id: test, run: "seq 40 | sed 's/^/passed: recipe /'"}
+  - {id: bake, needs: [test], run: "printf 'green = 3\\n' > shop/prices.py; echo baked", outputs: ["shop/*.py"]}
+  - {id: look, needs: [bake], approval: {message: "Sell at these prices?"}}
+"""
 STORY: Final = (
     ("Sell green tea", "shop/tea.py", 'TEAS = ["green"]\n'),
     ("Tell of tea", "shop/story.md", "# Tea\n\nLeaves.\n"),
@@ -30,6 +37,30 @@ def seed(served: Server) -> None:
         files = [{"path": path, "content": content}]
         mine.call("POST", "/commit_and_log_output", {**here, "files": files, "message": title})
         mine.call("POST", "/git/promote", {**here, "title": title})
+
+
+def running(served: Server) -> str:
+    """A run that waits for a yes; its id."""
+    opened = served.client().call("POST", "/sandbox/init", {"mode": "branch", "repo_name": "shop"})
+    mine, here = served.client(opened["reuse_token"]), {"repo_name": "shop", "branch": opened["branch"]}
+    files = [
+        {"path": "ship/bake/pipeline.yaml", "content": ASKING},
+        {"path": "shop/prices.py", "content": "green = 2\n"},
+    ]
+    mine.call("POST", "/commit_and_log_output", {**here, "files": files, "message": "Bake prices"})
+    run_id = str(mine.call("POST", "/v1/runs", {"pipeline": "bake", **here})["run_id"])
+    until(lambda: mine.call("GET", f"/v1/runs/{run_id}")["status"] == "waiting_approval")
+    return run_id
+
+
+def workspace(browser: Browser, served: Server) -> None:
+    """What somebody without an account works in."""
+    with browsers.visitor(browser, served) as newcomer:
+        page = newcomer.goto("/?repo=shop")
+        page.get_by_role("button", name="Start a workspace").click()
+        page.get_by_role("button", name="README.md").click()
+        browsers.write(page, "README.md", "# The tea shop\n\nWe sell **green** tea, and `black`.\n")
+        take(page, "workspace")
 
 
 def take(page: Page, name: str) -> None:
@@ -48,9 +79,13 @@ def photograph(browser: Browser, served: Server) -> None:
         landing.page.screenshot(path=PICTURES / "landing.png")
     with browsers.visitor(browser, served) as owner:
         owner.enter()
-        for name, path, scheme in PAGES:
+        run = running(served)
+        more = (("run", f"/runs/{run}", "light"), ("log", f"/runs/{run}?tab=logs&step=test&find=recipe", "dark"),
+                ("project", "/projects?repo=shop&part=commits", "light"))  # fmt: skip
+        for name, path, scheme in (*PAGES, *more):
             owner.page.emulate_media(color_scheme=scheme)
             take(owner.goto(path), name)
+    workspace(browser, served)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 import { useMutation } from '@tanstack/react-query'
 import { createLazyRoute, getRouteApi, Link, useNavigate } from '@tanstack/react-router'
+import { useBranches } from '../api/branches'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { openWorkspace } from '../simple/open'
@@ -8,19 +9,18 @@ import { Copy } from '../ui/Copy'
 import { CopyAs } from '../ui/CopyAs'
 import { Listing } from '../ui/Listing'
 import { ProblemNote } from '../ui/Note'
-import { Page, Section } from '../ui/Page'
+import { Page } from '../ui/Page'
 import { harmless } from '../ui/plain'
-import { Status } from '../ui/Status'
 import { Time } from '../ui/Time'
+import { Project } from './Project'
 
 export const Route = createLazyRoute('/projects')({ component: Projects })
 
 const route = getRouteApi('/projects')
 
-/** Repositories, and the workspaces of the chosen one. */
+/** Repositories, and what there is in the chosen one. */
 function Projects() {
   const { repo } = route.useSearch()
-  const may = useMay()
   return (
     <Page
       title={repo === undefined ? 'Projects' : harmless(repo)}
@@ -40,11 +40,7 @@ function Projects() {
       ) : (
         <>
           <Inside repo={repo} />
-          {may('sandbox.list') && (
-            <Section title="Workspaces">
-              <Workspaces repo={repo} />
-            </Section>
-          )}
+          <Project key={repo} repo={repo} />
         </>
       )}
     </Page>
@@ -82,6 +78,7 @@ function Name({ repo }: { repo: Schemas['RepoLine'] }) {
 function Inside({ repo }: { repo: string }) {
   const go = useNavigate()
   const may = useMay()
+  const mayHere = useMay(useBranches(repo).repo)
   const begin = useMutation({
     mutationFn: () => openWorkspace(repo, { force_new: true }),
     onSuccess: (opened) => go({ to: '/workspace', search: { part: 'files', repo, branch: opened.branch } }),
@@ -90,7 +87,7 @@ function Inside({ repo }: { repo: string }) {
   return (
     <div className="flex flex-col gap-3">
       <div className="flex flex-wrap items-center gap-2">
-        {may('sandbox.init') && (
+        {mayHere('sandbox.init') && (
           <Button look="main" busy={begin.isPending} onClick={() => begin.mutate()}>
             Start a workspace
           </Button>
@@ -102,33 +99,5 @@ function Inside({ repo }: { repo: string }) {
       </div>
       {begin.isError && <ProblemNote error={begin.error} />}
     </div>
-  )
-}
-
-function Workspaces({ repo }: { repo: string }) {
-  return (
-    <Listing
-      label={`Workspaces of ${repo}`}
-      queryKey={['sandboxes', { repo }]}
-      read={(cursor, signal) => data(api.GET('/v1/sandboxes', { params: { query: { repo_name: repo, limit: 100, cursor } }, signal }))}
-      keyOf={(one) => one.id}
-      empty="Nobody has a workspace here yet."
-      command={`builderos start --repo ${repo}`}
-      columns={[
-        {
-          id: 'branch',
-          title: 'Workspace',
-          width: 'minmax(14rem, 2fr)',
-          cell: (one) => (
-            <Link to="/workspace" search={{ part: 'history', repo, branch: one.branch }} className="font-medium text-accent underline">
-              {harmless(one.branch)}
-            </Link>
-          ),
-        },
-        { id: 'state', title: 'State', width: '8rem', cell: (one) => <Status of={one.state} /> },
-        { id: 'active', title: 'Last used', width: '9rem', cell: (one) => <Time at={one.last_active_at} /> },
-        { id: 'created', title: 'Opened', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
-      ]}
-    />
   )
 }
