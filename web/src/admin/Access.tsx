@@ -6,7 +6,7 @@ import { Icon } from '../ui/Icon'
 import { Listing } from '../ui/Listing'
 import { harmless } from '../ui/plain'
 import { Time } from '../ui/Time'
-import { Filters, instant } from './parts'
+import { addressed, Filters, instant } from './parts'
 import { adminRoute } from './route'
 
 /** Who read which file, branch or artifact. */
@@ -19,7 +19,7 @@ export function Access() {
     <div className="flex flex-col gap-4">
       <Filters fields={[['path', 'File'], ['branch', 'Branch'], ['actor', 'Who'], ['type', 'How'], ['object', 'Object'], ['from', 'From', 'date'], ['to', 'Until', 'date']]} />
       <div className="flex flex-wrap gap-2">
-        <CopyAs call={{ cli: 'builderos audit reads', method: 'GET', path: `/v1/audit/access${asked && `?${asked}`}`, mcp: { name: 'searchAccess', arguments: query } }} />
+        <CopyAs call={{ cli: 'builderos audit reads', method: 'GET', path: `/v1/audit/access${asked}`, mcp: { name: 'searchAccess', arguments: query } }} />
         {may('audit.export') && (
           <a href="/v1/audit/access/export?format=csv" download className={buttonClass('plain', true)}>
             <Icon name="download" /> All that is kept (CSV)

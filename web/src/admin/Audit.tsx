@@ -11,7 +11,7 @@ import { Listing } from '../ui/Listing'
 import { Note, ProblemNote } from '../ui/Note'
 import { harmless } from '../ui/plain'
 import { Time } from '../ui/Time'
-import { Filters, instant } from './parts'
+import { addressed, Filters, instant } from './parts'
 import { adminRoute } from './route'
 
 type Line = Schemas['Event']
@@ -30,7 +30,7 @@ export function Audit() {
     <div className="flex flex-col gap-4">
       <Filters fields={[['type', 'What'], ['actor', 'Who'], ['object', 'On what'], ['branch', 'Branch'], ['path', 'File'], ['from', 'From', 'date'], ['to', 'Until', 'date']]} />
       <div className="flex flex-wrap gap-2">
-        <CopyAs call={{ cli: 'builderos audit list', method: 'GET', path: `/v1/audit${asked && `?${asked}`}`, mcp: { name: 'searchAudit', arguments: query } }} />
+        <CopyAs call={{ cli: 'builderos audit list', method: 'GET', path: `/v1/audit${asked}`, mcp: { name: 'searchAudit', arguments: query } }} />
         {may('audit.export') && (
           <>
             <a href="/v1/audit/export" download className={buttonClass('plain', true)}>

@@ -38,6 +38,12 @@ function Form({ fields, search, onSend, children }: { fields: readonly (readonly
   )
 }
 
+/** A question as the end of an address: what nobody asked for is left out. */
+export function addressed(query: Record<string, string | null>): string {
+  const asked = new URLSearchParams(Object.entries(query).flatMap(([name, value]) => (value === null ? [] : [[name, value]]))).toString()
+  return asked && `?${asked}`
+}
+
 /** A day as the server wants an instant. */
 export const instant = (day: string | undefined): string | null => (day ? `${day}T00:00:00Z` : null)
 

@@ -27,6 +27,7 @@ function Evals() {
   const may = useMay()
   const [typed, setTyped] = useState<{ suite?: string; prompt?: string }>({})
   const [starting, setStarting] = useState(false)
+  const of = search.suite ? `--suite ${search.suite}` : ''
   const find = (event: FormEvent) => {
     event.preventDefault()
     void go({ to: '/evals', search: { suite: (typed.suite ?? search.suite ?? '').trim() || undefined, prompt: (typed.prompt ?? search.prompt ?? '').trim() || undefined } })
@@ -37,7 +38,7 @@ function Evals() {
       below="How prompts, models and agents did in suites of cases."
       actions={
         <>
-          <CopyAs call={{ cli: `builderos eval list${search.suite ? ` --suite ${search.suite}` : ''}`, method: 'GET', path: '/v1/evals', mcp: { name: 'listEvals', arguments: { suite: search.suite, prompt: search.prompt } } }} />
+          <CopyAs call={{ cli: `builderos eval list ${of}`.trim(), method: 'GET', path: '/v1/evals', mcp: { name: 'listEvals', arguments: { suite: search.suite, prompt: search.prompt } } }} />
           {may('run.start') && <Button look="main" onClick={() => setStarting(true)}>Try a suite</Button>}
         </>
       }
