@@ -59,7 +59,7 @@ class Desk:
     def __init__(self, ship: Ship) -> None:
         self.ship = ship
         self.front = Front(ship.context)
-        sock = listen(ship.context.get(type(ship.world.settings)), 0)
+        sock = listen(ship.world.settings, 65535)
         self.front.open(sock)
         self.at = f"http://127.0.0.1:{sock.getsockname()[1]}"
 

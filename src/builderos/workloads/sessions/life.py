@@ -159,8 +159,8 @@ class Life:
         if inside is None:
             return "unready"
         try:
+            self.way = Way(door, self._secret)  # first: whoever is told that it runs may come at once
             await self._unit(self._ready)
-            self.way = Way(door, self._secret)
             return await self._until_idle(inside, base, idle_timeout)
         finally:
             await inside.close()

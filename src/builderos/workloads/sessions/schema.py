@@ -9,7 +9,7 @@ from builderos.assets.workspaces.service import BranchWriteIn
 from builderos.core.schema import In, Line, Name, Out, Text, WriteIn
 
 Kind = Literal["notebook", "shell"]
-Editor = Literal["jupyter", "marimo"]
+Editor = Literal["jupyter"]
 Status = Literal["starting", "running", "idle", "stopping", "stopped", "failed", "timed_out"]
 OPEN: tuple[Status, ...] = ("starting", "running", "idle", "stopping")
 
@@ -21,7 +21,6 @@ class SessionStartIn(BranchWriteIn):
         Line | None, Field(description="The project that the repository has to belong to.")
     ] = None
     kind: Annotated[Kind, Field(description="A notebook, or a shell alone.")] = "notebook"
-    editor: Annotated[Editor, Field(description="What serves a notebook.")] = "jupyter"
     runtime: Annotated[Line, Field(description="An approved runtime; the first listed one when empty.")] = ""
     profile: Annotated[Line, Field(description="An approved profile; the first listed one when empty.")] = ""
     idle_timeout: Annotated[
@@ -69,7 +68,7 @@ class Session(Out):
     repo_name: str
     branch: str
     kind: Kind
-    editor: Editor
+    editor: Annotated[Editor, Field(description="What serves it.")]
     runtime: str
     profile: str
     status: Status
