@@ -14,7 +14,7 @@ export function Access() {
   const search = adminRoute.useSearch()
   const may = useMay()
   const query = { path: search.path ?? null, branch: search.branch ?? null, actor: search.actor ?? null, action: search.type ?? null, object: search.object ?? null, from: instant(search.from), to: instant(search.to) }
-  const asked = new URLSearchParams(Object.entries(query).flatMap(([name, value]) => (value === null ? [] : [[name, value]]))).toString()
+  const asked = addressed(query)
   return (
     <div className="flex flex-col gap-4">
       <Filters fields={[['path', 'File'], ['branch', 'Branch'], ['actor', 'Who'], ['type', 'How'], ['object', 'Object'], ['from', 'From', 'date'], ['to', 'Until', 'date']]} />

@@ -25,7 +25,7 @@ export function Audit() {
     type: search.type ?? null, actor: search.actor ?? null, object: search.object ?? null, branch: search.branch ?? null, path: search.path ?? null,
     code: search.code ?? null, from: instant(search.from), to: instant(search.to),
   }
-  const asked = new URLSearchParams(Object.entries(query).flatMap(([name, value]) => (value === null ? [] : [[name, value]]))).toString()
+  const asked = addressed(query)
   return (
     <div className="flex flex-col gap-4">
       <Filters fields={[['type', 'What'], ['actor', 'Who'], ['object', 'On what'], ['branch', 'Branch'], ['path', 'File'], ['from', 'From', 'date'], ['to', 'Until', 'date']]} />
