@@ -45,6 +45,7 @@ def upgrade() -> None:
         "lineage",
         "datasets",
         "models",
+        "endpoints",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)

@@ -66,6 +66,7 @@ from builderos.interfaces.http.behind import Behind
 from builderos.interfaces.http.gpt import add_chat
 from builderos.interfaces.http.health import add_health, health_only
 from builderos.interfaces.http.hooks import add_hooks
+from builderos.interfaces.http.invocations import add_invocations
 from builderos.interfaces.http.metrics import add_metrics
 from builderos.interfaces.http.oauth_consent import add_consent
 from builderos.interfaces.http.oauth_tokens import add_oauth
@@ -98,6 +99,8 @@ from builderos.workloads.agents.trace_routes import routes as trace_routes
 from builderos.workloads.datasets.routes import routes as dataset_routes
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.routes import routes as deployment_routes
+from builderos.workloads.endpoints import service as endpoints
+from builderos.workloads.endpoints.routes import routes as endpoint_routes
 from builderos.workloads.evals.routes import routes as eval_routes
 from builderos.workloads.experiments.routes import routes as experiment_routes
 from builderos.workloads.lineage.routes import routes as lineage_routes
@@ -144,6 +147,7 @@ GROUPS = [
     lineage_routes,
     dataset_routes,
     registry_routes,
+    endpoint_routes,
     session_routes,
 ]
 EXTENSIONS: tuple[Extension, ...] = (
@@ -156,6 +160,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     add_chat,
     add_mcp,
     add_uploads,
+    add_invocations,
     add_openai,
     add_mlflow,
     add_hooks,
@@ -263,6 +268,9 @@ def build_engine(started: Started) -> Engine:
     keeper = context.get(sessions.Keeper)
     engine.feed(keeper.look)
     engine.word(sessions.WORD, keeper.heard)
+    models = context.get(endpoints.Keeper)
+    engine.feed(models.look)
+    engine.word(endpoints.WORD, models.heard)
     engine.cron("session-tidy", "43 * * * *", sessions.tidy, catch_up=True)
     engine.cron("deployment-tidy", "13 * * * *", deployments.tidy, catch_up=True)
     engine.word(execution.INTERRUPT, durable.interrupt)
@@ -346,6 +354,7 @@ def serve(begun: Begun) -> int:
             front.close()
             drained = behind.stop()
             started.app.context.get(sessions.Keeper).close()
+            started.app.context.get(endpoints.Keeper).close()
             started.app.context.get(deployments.Care).close()
             started.app.context.get(SandboxProviders).close()
             started.app.context.get(execution.LocalFiles).close()

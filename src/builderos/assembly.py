@@ -81,6 +81,7 @@ from builderos.workloads.agents import service as agents
 from builderos.workloads.datasets import service as datasets
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
+from builderos.workloads.endpoints import service as endpoints
 from builderos.workloads.evals import service as evals
 from builderos.workloads.models import service as models
 from builderos.workloads.sessions import service as sessions
@@ -371,6 +372,8 @@ def _put_artifacts(context: Context, settings: Settings) -> None:
     )
     context.put(artifacts.Progress, artifacts.Progress())
     context.put(datasets.Arrivals, datasets.Arrivals())
+    context.put(endpoints.Keeper, endpoints.Keeper(context))
+    context.put(endpoints.Counts, endpoints.Counts())
     context.put(Runs, Runs(execution.facts_of))
     elsewhere = Elsewhere()
     elsewhere.enrol("artifacts", artifacts.tidying.erase)

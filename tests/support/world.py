@@ -25,6 +25,7 @@ from builderos.execution.compute.service import SandboxProviders
 from builderos.execution.gateway.service import Gateway
 from builderos.trust.policy.rules import Policy
 from builderos.workloads.deployments.service import Care
+from builderos.workloads.endpoints import service as endpoints
 from builderos.workloads.sessions.service import Keeper
 
 from .databases import SECRET, FreshDatabase
@@ -123,6 +124,7 @@ class World:
         self._running.close()
         self.context.get(Keeper).close()
         self.context.get(Care).close()
+        self.context.get(endpoints.Keeper).close()
         self.context.get(SandboxProviders).close()
         self.context.get(Gateway).close()
         self.context.get(Files).close()

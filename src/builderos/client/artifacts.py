@@ -33,6 +33,11 @@ def begin(client: Client, file: Path, path: str, **more: str | None) -> Json:
     return client.call("POST", "/v1/artifacts", body, once=True)
 
 
+def put(client: Client, file: Path, path: str, type_: str) -> Json:
+    """Send a file from its beginning to its end; the artifact. Raises `ClientError`."""
+    return send(client, str(begin(client, file, path, type=type_)["id"]), file)
+
+
 def send(client: Client, upload: str, file: Path, note: Note = lambda _done, _all: None) -> Json:
     """Send what is not there yet; returns the artifact. A part that fails is sent again, from where the server says.
 

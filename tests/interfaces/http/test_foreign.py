@@ -34,7 +34,9 @@ SHA = re.compile(r"[0-9a-f]{40}")
 OF_BYTES: dict[str, Callable[[Scene], Json]] = {"sendUpload": lambda s: {"id": s.upload_id, "offset": 0}}
 # Signed by its sender: that nobody else learns whether it is there is shown in tests/execution/runs/test_hooks.py.
 SIGNED: dict[str, Callable[[Scene], Json]] = {"callHook": lambda s: {"id": s.triggers()[1]["id"]}}
-ASKED = CALLS | OF_BYTES | SIGNED
+# The same for a document that is the model's.
+OF_MODELS: dict[str, Callable[[Scene], Json]] = {"invokeEndpoint": lambda s: {"id": s.endpoint_id}}
+ASKED = CALLS | OF_BYTES | OF_MODELS | SIGNED
 # Their body, address or signature is the credential itself, which acts for the organisation it belongs to.
 CARRIES_ITS_OWN = {"viewShared", "acceptInvite", *SIGNED}
 OF_THE_SERVER = {"routeOrg"}  # for the server's owner alone, whatever the organisation

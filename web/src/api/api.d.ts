@@ -1879,6 +1879,172 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/endpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List endpoints, newest first.
+         * @description List endpoints, newest first.
+         */
+        get: operations["listEndpoints"];
+        put?: never;
+        /**
+         * Make an endpoint: a version of a model that answers, in a sandbox, to whom its policy names.
+         * @description Make an endpoint: a version of a model that answers, in a sandbox, to whom its policy names.
+         */
+        post: operations["createEndpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show an endpoint: what answers there, with which share of the calls; `id` may be its name, too.
+         * @description Show an endpoint: what answers there, with which share of the calls; `id` may be its name, too.
+         */
+        get: operations["showEndpoint"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/deploy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give an endpoint another version; it gets its share of the calls once it answers.
+         * @description Give an endpoint another version; it gets its share of the calls once it answers.
+         */
+        post: operations["deployModel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/invoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Call the model behind an endpoint.
+         * @description Send a document as MLflow's scoring server takes it (`dataframe_split`, `dataframe_records`, `instances`, `inputs`) or
+         *     as the Open Inference Protocol V2 does (`inputs` with `name`, `shape`, `datatype`, `data`). What does not fit the model
+         *     is answered with 400 by the model's process; the header `X-Model-Deployment` says which deployment answered.
+         */
+        post: operations["invokeEndpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell how an endpoint did lately: calls, errors, latency at 50 and 95 percent.
+         * @description Tell how an endpoint did lately: calls, errors, latency at 50 and 95 percent.
+         */
+        get: operations["endpointMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have an endpoint answer as before the last change of its traffic, at once.
+         * @description Have an endpoint answer as before the last change of its traffic, at once.
+         */
+        post: operations["rollBackEndpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop an endpoint: its processes end, and nothing answers there.
+         * @description Stop an endpoint: its processes end, and nothing answers there.
+         */
+        post: operations["stopEndpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/traffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say which share of an endpoint's calls each deployment gets, at once.
+         * @description Say which share of an endpoint's calls each deployment gets, at once.
+         */
+        post: operations["splitTraffic"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/evals": {
         parameters: {
             query?: never;
@@ -1953,6 +2119,214 @@ export interface paths {
          * @description Try a suite of a branch, in a run.
          */
         post: operations["runEval"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiment-runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show one run of an experiment with all that was logged to it.
+         * @description Show one run of an experiment with all that was logged to it.
+         */
+        get: operations["getExperimentRun"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiment-runs/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what came of a run of an experiment.
+         * @description Say what came of a run of an experiment.
+         */
+        post: operations["endExperimentRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiment-runs/{id}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the files of a run, or of a model that it logged.
+         * @description List the files of a run, or of a model that it logged.
+         */
+        get: operations["listExperimentFiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiment-runs/{id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log metrics, parameters and tags to a run, all of them or none.
+         * @description Log metrics, parameters and tags to a run, all of them or none.
+         */
+        post: operations["logExperimentRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiment-runs/{id}/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the points of one metric of a run.
+         * @description Show the points of one metric of a run.
+         */
+        get: operations["getExperimentSeries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List experiments, newest first.
+         * @description List experiments, newest first.
+         */
+        get: operations["listExperiments"];
+        put?: never;
+        /**
+         * Make an experiment, in a project or in none.
+         * @description Make an experiment, in a project or in none.
+         */
+        post: operations["createExperiment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show one experiment.
+         * @description Show one experiment.
+         */
+        get: operations["getExperiment"];
+        put?: never;
+        /**
+         * Rename an experiment, put it away with its runs, or get it back.
+         * @description Rename an experiment, put it away with its runs, or get it back.
+         */
+        post: operations["changeExperiment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{id}/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lay runs side by side: parameters that differ, metrics, series, files.
+         * @description Lay runs side by side: parameters that differ, metrics, series, files.
+         */
+        get: operations["compareExperimentRuns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{id}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search the runs of an experiment by metrics, params, tags and attributes, in any order.
+         * @description Search the runs of an experiment by metrics, params, tags and attributes, in any order.
+         */
+        get: operations["searchExperimentRuns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{id}/runs/open": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a run that is carried out elsewhere and logs here.
+         * @description Begin a run that is carried out elsewhere and logs here.
+         */
+        post: operations["openExperimentRun"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2592,6 +2966,214 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/model-versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List versions of models, newest first.
+         * @description List versions of models, newest first.
+         */
+        get: operations["listModelVersions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List registered models by name.
+         * @description List registered models by name.
+         */
+        get: operations["listRegisteredModels"];
+        put?: never;
+        /**
+         * Register a model, as yet without versions.
+         * @description Register a model, as yet without versions.
+         */
+        post: operations["registerModel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a registered model: its aliases, tags, newest version and the one in production.
+         * @description Show a registered model: its aliases, tags, newest version and the one in production.
+         */
+        get: operations["showRegisteredModel"];
+        put?: never;
+        post?: never;
+        /**
+         * Take a registered model and its versions out of the registry; rows and files stay.
+         * @description Take a registered model and its versions out of the registry; rows and files stay.
+         */
+        delete: operations["deleteRegisteredModel"];
+        options?: never;
+        head?: never;
+        /**
+         * Give a registered model another name or description.
+         * @description Give a registered model another name or description.
+         */
+        patch: operations["changeRegisteredModel"];
+        trace?: never;
+    };
+    "/v1/models/{name}/aliases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let an alias of a model name a version.
+         * @description Let an alias of a model name a version.
+         */
+        post: operations["setModelAlias"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/aliases/{alias}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the version that an alias of a model names.
+         * @description Show the version that an alias of a model names.
+         */
+        get: operations["showModelAlias"];
+        put?: never;
+        post?: never;
+        /**
+         * Forget an alias of a model.
+         * @description Forget an alias of a model.
+         */
+        delete: operations["deleteModelAlias"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tag a model, or one of its versions.
+         * @description Tag a model, or one of its versions.
+         */
+        post: operations["setModelTag"];
+        /**
+         * Forget a tag of a model, or of one of its versions.
+         * @description Forget a tag of a model, or of one of its versions.
+         */
+        delete: operations["deleteModelTag"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the next version of a model from a run's folder, a logged model or artifacts.
+         * @description Make the next version of a model from a run's folder, a logged model or artifacts.
+         */
+        post: operations["createModelVersion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/versions/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a version of a model with its files and hashes.
+         * @description Show a version of a model with its files and hashes.
+         */
+        get: operations["showModelVersion"];
+        put?: never;
+        post?: never;
+        /**
+         * Take a version that is not in production out of the registry; its row and files stay.
+         * @description Take a version that is not in production out of the registry; its row and files stay.
+         */
+        delete: operations["deleteModelVersion"];
+        options?: never;
+        head?: never;
+        /**
+         * Give a version of a model another description.
+         * @description Give a version of a model another description.
+         */
+        patch: operations["changeModelVersion"];
+        trace?: never;
+    };
+    "/v1/models/{name}/versions/{version}/stage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a version be registered, staged or retired; into production it comes with an approval.
+         * @description Let a version be registered, staged or retired; into production it comes with an approval.
+         */
+        post: operations["stageModelVersion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/oauth-clients": {
         parameters: {
             query?: never;
@@ -2954,6 +3536,70 @@ export interface paths {
          * @description Rename, move or describe a project, put it away or get it back.
          */
         post: operations["changeProject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/promotions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List promotions of models, newest first.
+         * @description List promotions of models, newest first.
+         */
+        get: operations["listPromotions"];
+        put?: never;
+        /**
+         * Ask for a promotion: of a run to a model, of a staged version into production, of a sandbox to a pull request.
+         * @description Ask for a promotion: of a run to a model, of a staged version into production, of a sandbox to a pull request.
+         */
+        post: operations["requestPromotion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/promotions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a promotion with what whoever decides is shown: metrics side by side, evals, lineage.
+         * @description Show a promotion with what whoever decides is shown: metrics side by side, evals, lineage.
+         */
+        get: operations["showPromotion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/promotions/{id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have things as they were before a promotion was applied.
+         * @description Have things as they were before a promotion was applied.
+         */
+        post: operations["rollBackPromotion"];
         delete?: never;
         options?: never;
         head?: never;
@@ -4083,7 +4729,7 @@ export interface paths {
          * List notebooks and shells, newest first.
          * @description List notebooks and shells, newest first.
          */
-        get: operations["listSessions"];
+        get: operations["listWorkSessions"];
         put?: never;
         /**
          * Start a notebook or a shell in a sandbox, on the files of a branch.
@@ -4796,6 +5442,42 @@ export interface components {
             /** Type */
             type: string;
         };
+        /** ActInAtRollBackEndpoint */
+        ActInAtRollBackEndpoint: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /** ActInAtStopEndpoint */
+        ActInAtStopEndpoint: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
         /**
          * ActionsIn
          * @description Which tools to list.
@@ -5342,6 +6024,32 @@ export interface components {
              * @description Pins a version of this tool, e.g. 1.
              */
             tool_version?: string | null;
+        };
+        /**
+         * Answered
+         * @description How an endpoint, or one deployment of it, did. Latency in milliseconds, as its buckets tell it.
+         */
+        Answered: {
+            /** Calls */
+            calls: number;
+            /** Deployment Id */
+            deployment_id: string | null;
+            /** Error Rate */
+            error_rate: number;
+            /**
+             * Errors
+             * @description The model failed, or did not answer.
+             */
+            errors: number;
+            /** P50 Ms */
+            p50_ms: number | null;
+            /** P95 Ms */
+            p95_ms: number | null;
+            /**
+             * Refused
+             * @description What was sent did not fit the model.
+             */
+            refused: number;
         };
         /**
          * Approval
@@ -6032,6 +6740,29 @@ export interface components {
             };
         };
         /**
+         * CallPolicy
+         * @description Who may call an endpoint, of those whom the organisation's policy lets call any; and how often.
+         */
+        CallPolicy: {
+            /**
+             * Actors
+             * @description Ids of members, keys and programs that may call; none: all.
+             * @default []
+             */
+            actors?: string[];
+            /**
+             * Per Minute
+             * @description Calls of all together, per minute.
+             */
+            per_minute?: number | null;
+            /**
+             * Roles
+             * @description Roles that may call; none: all.
+             * @default []
+             */
+            roles?: string[];
+        };
+        /**
          * Change
          * @description An act that the two files decide differently. `seq`: its line in the record, where it happened.
          */
@@ -6066,6 +6797,51 @@ export interface components {
             seq?: number | null;
             /** Tool */
             tool: string;
+        };
+        /** ChangeModelInAtChangeRegisteredModel */
+        ChangeModelInAtChangeRegisteredModel: {
+            /** Description */
+            description?: string | null;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * New Name
+             * @description Call it this from now on.
+             */
+            new_name?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /** ChangeVersionInAtChangeModelVersion */
+        ChangeVersionInAtChangeModelVersion: {
+            /** Description */
+            description: string;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
         };
         /**
          * ChangedFile
@@ -6500,27 +7276,82 @@ export interface components {
             days?: number;
         };
         /**
-         * Comparison
-         * @description Differences: in the record, and over agents × actions × branches × paths that the files speak of.
-         *
-         *     Lists show the first 200, the second one an instance of each sort; the counts are of all. `complete`: nothing was
-         *     left out for its size.
+         * ComparedFile
+         * @description A file, with the artifact and the size in each run that has it.
          */
-        Comparison: {
-            /** Cells */
-            cells: number;
-            /** Changed Cells */
-            changed_cells: number;
-            /** Changed Lines */
-            changed_lines: number;
-            /** Complete */
-            complete: boolean;
-            /** Lines */
-            lines: number;
-            /** Possible */
-            possible: components["schemas"]["Change"][];
-            /** Recorded */
-            recorded: components["schemas"]["Change"][];
+        ComparedFile: {
+            /** Artifacts */
+            artifacts: (string | null)[];
+            /** Path */
+            path: string;
+            /** Sizes */
+            sizes: (number | null)[];
+        };
+        /**
+         * ComparedMetric
+         * @description A metric, with its latest value for each run.
+         */
+        ComparedMetric: {
+            /** Greatest */
+            greatest: number | null;
+            /** Key */
+            key: string;
+            /** Least */
+            least: number | null;
+            /** Values */
+            values: ((number | ("NaN" | "Infinity" | "-Infinity")) | null)[];
+        };
+        /**
+         * ComparedParam
+         * @description A parameter, with a value for each run. `differs`: not all runs have the same.
+         */
+        ComparedParam: {
+            /** Differs */
+            differs: boolean;
+            /** Key */
+            key: string;
+            /** Values */
+            values: (string | null)[];
+        };
+        /**
+         * ComparedRun
+         * @description A column of the tables.
+         */
+        ComparedRun: {
+            /** Code Sha */
+            code_sha: string | null;
+            /** Dataset Ref */
+            dataset_ref: string | null;
+            /** Duration Ms */
+            duration_ms: number | null;
+            /** Ended At Ms */
+            ended_at_ms: number | null;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Runtime */
+            runtime: string | null;
+            /** Started At Ms */
+            started_at_ms: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "scheduled" | "finished" | "failed" | "killed";
+        };
+        /**
+         * ComparedSeries
+         * @description A metric over the steps: for each run pairs of a step and a value.
+         */
+        ComparedSeries: {
+            /** Key */
+            key: string;
+            /** Points */
+            points: [
+                number,
+                number | ("NaN" | "Infinity" | "-Infinity")
+            ][][];
         };
         /**
          * CompleteIn
@@ -6573,6 +7404,110 @@ export interface components {
              * @description Task, e.g. 2.1_parser.
              */
             task_id: string;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
+         * CreateIn
+         * @description A new endpoint with its first version.
+         */
+        CreateIn: {
+            /**
+             * Env
+             * @description prod answers with what is in production alone, stage with what is staged, too.
+             * @default dev
+             * @enum {string}
+             */
+            env?: "dev" | "stage" | "prod";
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Model Version
+             * @description Which version of which model: name@3, or name@alias.
+             */
+            model_version: string;
+            /**
+             * Name
+             * @description What it is called, e.g. iris.
+             */
+            name: string;
+            /**
+             * @default {
+             *       "actors": [],
+             *       "roles": []
+             *     }
+             */
+            policy?: components["schemas"]["CallPolicy"];
+            /**
+             * Profile
+             * @description How much of the machine each process may use.
+             * @default
+             */
+            profile?: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Runtime
+             * @description Runtime with the model's libraries.
+             * @default
+             */
+            runtime?: string;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /** CreateVersionInAtCreateModelVersion */
+        CreateVersionInAtCreateModelVersion: {
+            /**
+             * Artifacts
+             * @description Artifacts that are its files, at their paths.
+             * @default []
+             */
+            artifacts?: string[];
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Run Id
+             * @description Run that made it.
+             */
+            run_id?: string | null;
+            /**
+             * Source
+             * @description runs:/<run id>/<folder>, models:/<logged model id>, or empty with artifacts.
+             * @default
+             */
+            source?: string;
+            /**
+             * Tags
+             * @default {}
+             */
+            tags?: {
+                [key: string]: string;
+            };
             /**
              * Tool Version
              * @description Pins a version of this tool, e.g. 1.
@@ -6858,6 +7793,35 @@ export interface components {
              * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
              */
             reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /** DeployInAtDeployModel */
+        DeployInAtDeployModel: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Model Version
+             * @description Which version of which model: name@3, or name@alias.
+             */
+            model_version: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Share
+             * @description Percent of the calls that it gets once it answers.
+             * @default 100
+             */
+            share?: number;
             /**
              * Tool Version
              * @description Pins a version of this tool, e.g. 1.
@@ -7320,6 +8284,76 @@ export interface components {
             subject: string;
         };
         /**
+         * Endpoint
+         * @description An address that answers with models.
+         */
+        Endpoint: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /**
+             * Deployments
+             * @description Newest first.
+             */
+            deployments: components["schemas"]["ModelDeployment"][];
+            /**
+             * Env
+             * @enum {string}
+             */
+            env: "dev" | "stage" | "prod";
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            policy: components["schemas"]["CallPolicy"];
+            /** Profile */
+            profile: string;
+            /** Runtime */
+            runtime: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "stopped";
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /**
+             * Url
+             * @description Where it is called: POST a document.
+             */
+            url: string;
+        };
+        /**
+         * EndpointList
+         * @description One page, newest first.
+         */
+        EndpointList: {
+            /** Items */
+            items: components["schemas"]["Endpoint"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * EndpointMetrics
+         * @description How an endpoint did lately: all together, then each deployment.
+         */
+        EndpointMetrics: {
+            /** Deployments */
+            deployments: components["schemas"]["Answered"][];
+            /** Id */
+            id: string;
+            /** Minutes */
+            minutes: number;
+            total: components["schemas"]["Answered"];
+        };
+        /**
          * EntryIn
          * @description One entry to add or change. Members that are not sent stay as they are.
          */
@@ -7434,6 +8468,281 @@ export interface components {
              * @description What proves these texts to be those that the line commits to.
              */
             words: components["schemas"]["WordsOut"][];
+        };
+        /**
+         * Experiment
+         * @description An experiment: runs that belong together.
+         */
+        Experiment: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Project Id */
+            project_id: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "deleted";
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+        };
+        /** ExperimentChangeInAtChangeExperiment */
+        ExperimentChangeInAtChangeExperiment: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /** Name */
+            name?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * State
+             * @description deleted: put away with its runs, and got back by active.
+             */
+            state?: ("active" | "deleted") | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
+         * ExperimentFile
+         * @description A file, or a folder, which has neither size nor artifact.
+         */
+        ExperimentFile: {
+            /**
+             * Artifact Id
+             * @description GET /v1/artifacts/{id}/content gives its bytes.
+             */
+            artifact_id: string | null;
+            /** Path */
+            path: string;
+            /** Size */
+            size: number | null;
+        };
+        /**
+         * ExperimentIn
+         * @description A new experiment.
+         */
+        ExperimentIn: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Project Id
+             * @description Project that it lies in; its members see it.
+             */
+            project_id?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tags
+             * @default {}
+             */
+            tags?: {
+                [key: string]: string;
+            };
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
+         * ExperimentInput
+         * @description Data that a run read.
+         */
+        ExperimentInput: {
+            /** Digest */
+            digest: string;
+            /** Name */
+            name: string;
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * ExperimentPage
+         * @description One page, newest first.
+         */
+        ExperimentPage: {
+            /** Items */
+            items: components["schemas"]["Experiment"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * ExperimentRun
+         * @description A run as lists show it. `external`: nobody here vouches for its data, code and runtime.
+         */
+        ExperimentRun: {
+            /** Code Sha */
+            code_sha: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Dataset Ref */
+            dataset_ref: string | null;
+            /** Ended At Ms */
+            ended_at_ms: number | null;
+            /** Experiment Id */
+            experiment_id: string;
+            /** External */
+            external: boolean;
+            /** Id */
+            id: string;
+            /**
+             * Metrics
+             * @description Of each series, the point with the greatest step.
+             */
+            metrics: {
+                [key: string]: number | ("NaN" | "Infinity" | "-Infinity");
+            };
+            /** Name */
+            name: string;
+            /** Params */
+            params: {
+                [key: string]: string;
+            };
+            /**
+             * Run Id
+             * @description The run (run_…) that carries it out.
+             */
+            run_id: string | null;
+            /** Runtime */
+            runtime: string | null;
+            /** Started At Ms */
+            started_at_ms: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "deleted";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "scheduled" | "finished" | "failed" | "killed";
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * ExperimentRunPage
+         * @description One page.
+         */
+        ExperimentRunPage: {
+            /** Items */
+            items: components["schemas"]["ExperimentRun"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * ExperimentRunShown
+         * @description A run with all that is known of it. `submitted`: its parameters as they were submitted.
+         */
+        ExperimentRunShown: {
+            /** Code Sha */
+            code_sha: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Dataset Ref */
+            dataset_ref: string | null;
+            /** Ended At Ms */
+            ended_at_ms: number | null;
+            /** Experiment Id */
+            experiment_id: string;
+            /** External */
+            external: boolean;
+            /** Id */
+            id: string;
+            /** Inputs */
+            inputs: components["schemas"]["ExperimentInput"][];
+            /**
+             * Metrics
+             * @description Of each series, the point with the greatest step.
+             */
+            metrics: {
+                [key: string]: number | ("NaN" | "Infinity" | "-Infinity");
+            };
+            /**
+             * Models
+             * @description Models that it made.
+             */
+            models: string[];
+            /** Name */
+            name: string;
+            /** Params */
+            params: {
+                [key: string]: string;
+            };
+            /**
+             * Run Id
+             * @description The run (run_…) that carries it out.
+             */
+            run_id: string | null;
+            /** Runtime */
+            runtime: string | null;
+            /** Started At Ms */
+            started_at_ms: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "deleted";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "scheduled" | "finished" | "failed" | "killed";
+            /** Submitted */
+            submitted: {
+                [key: string]: unknown;
+            };
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
         };
         /**
          * ExplainIn
@@ -7752,6 +9061,14 @@ export interface components {
              * @description Path in the repository, e.g. src/a.py.
              */
             path: string;
+        };
+        /**
+         * FileList
+         * @description What lies in the folder.
+         */
+        FileList: {
+            /** Items */
+            items: components["schemas"]["ExperimentFile"][];
         };
         /**
          * FileOut
@@ -9115,6 +10432,28 @@ export interface components {
              */
             tool_version?: string | null;
         };
+        /** LogInAtLogExperimentRun */
+        LogInAtLogExperimentRun: {
+            /**
+             * Metrics
+             * @default []
+             */
+            metrics?: components["schemas"]["MetricPoint"][];
+            /**
+             * Params
+             * @default {}
+             */
+            params?: {
+                [key: string]: string;
+            };
+            /**
+             * Tags
+             * @default {}
+             */
+            tags?: {
+                [key: string]: string;
+            };
+        };
         /**
          * LogOut
          * @description One page of commits, newest first.
@@ -9130,6 +10469,18 @@ export interface components {
             next_cursor: string | null;
             /** Repo Name */
             repo_name: string;
+        };
+        /**
+         * Logged
+         * @description How much was logged.
+         */
+        Logged: {
+            /** Metrics */
+            metrics: number;
+            /** Params */
+            params: number;
+            /** Tags */
+            tags: number;
         };
         /**
          * MakeCheckpointIn
@@ -9454,6 +10805,29 @@ export interface components {
             tool_version?: string | null;
         };
         /**
+         * MetricPoint
+         * @description A value of a series.
+         */
+        MetricPoint: {
+            /**
+             * At Ms
+             * @description By the clock of its machine; now without.
+             */
+            at_ms?: number | null;
+            /** Key */
+            key: string;
+            /**
+             * Step
+             * @default 0
+             */
+            step?: number;
+            /**
+             * Value
+             * @description A number; JSON has no NaN and no infinity, so these are words.
+             */
+            value: number | ("NaN" | "Infinity" | "-Infinity");
+        };
+        /**
          * MetricsIn
          * @description Numbers (`summary`) or the whole trace (`export`) of a branch; of main where neither token nor body names one.
          */
@@ -9546,16 +10920,102 @@ export interface components {
             warnings: string[];
         };
         /**
-         * ModelList
-         * @description Every model of the server's file that the caller may use; `default` is what `default` means.
+         * Model
+         * @description A model. `latest`: its newest version; `production`: the one that is let into production.
          */
-        ModelList: {
-            /** Default */
-            default: string | null;
-            /** Items */
-            items: components["schemas"]["ModelRow"][];
-            /** Next Cursor */
-            next_cursor?: string | null;
+        Model: {
+            /** Aliases */
+            aliases: {
+                [key: string]: number;
+            };
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Description */
+            description: string;
+            /** Id */
+            id: string;
+            /** Latest */
+            latest: number | null;
+            /** Name */
+            name: string;
+            /** Production */
+            production: number | null;
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+        };
+        /**
+         * ModelDeployment
+         * @description A version behind an endpoint. `share`: percent of the calls.
+         */
+        ModelDeployment: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Detail */
+            detail: string;
+            /** Ended At */
+            ended_at: string | null;
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /** Number */
+            number: number;
+            /** Ready At */
+            ready_at: string | null;
+            /** Share */
+            share: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "starting" | "ready" | "failed" | "stopped";
+            /** Version */
+            version: number;
+            /** Version Id */
+            version_id: string;
+        };
+        /**
+         * ModelFile
+         * @description One file of a version, as it was when the version was made.
+         */
+        ModelFile: {
+            /** Artifact Id */
+            artifact_id: string;
+            /** Path */
+            path: string;
+            /** Sha256 */
+            sha256: string;
+            /** Size */
+            size: number;
+        };
+        /**
+         * ModelGone
+         * @description It is there no longer.
+         */
+        ModelGone: {
+            /** Message */
+            message: string;
+            /** Name */
+            name: string;
+            /** Version */
+            version: number | null;
         };
         /**
          * ModelRow
@@ -9576,6 +11036,69 @@ export interface components {
             name: string;
             /** Output */
             output?: number | null;
+        };
+        /**
+         * ModelVersion
+         * @description One version. Its files never change.
+         */
+        ModelVersion: {
+            /** Aliases */
+            aliases: string[];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Description */
+            description: string;
+            /**
+             * Digest
+             * @description sha256: over paths and hashes of all files.
+             */
+            digest: string;
+            /** Files */
+            files: components["schemas"]["ModelFile"][];
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Run Id */
+            run_id: string | null;
+            /** Source */
+            source: string;
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "registered" | "staged" | "production" | "retired";
+            /**
+             * Status
+             * @constant
+             */
+            status: "READY";
+            /** Tags */
+            tags: {
+                [key: string]: string;
+            };
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Version */
+            version: number;
+        };
+        /**
+         * ModelVersionList
+         * @description One page, newest first.
+         */
+        ModelVersionList: {
+            /** Items */
+            items: components["schemas"]["ModelVersion"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /**
          * MoveIn
@@ -10788,6 +12311,55 @@ export interface components {
             version?: string | null;
         };
         /**
+         * PromoteModelIn
+         * @description What is to go where. `from`: `{run_id, path}` of a run, `{name, version}` of a model, or `{repo_name, branch}`.
+         *
+         *     `to`: `{name}` of a model for a run; `{target}` for a branch, main by default.
+         */
+        PromoteModelIn: {
+            /**
+             * From
+             * @description What goes.
+             */
+            from: {
+                [key: string]: string | number;
+            };
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "run_to_model" | "stage_to_prod" | "sandbox_to_pr";
+            /**
+             * Reason
+             * @description Why; whoever approves reads it.
+             * @default
+             */
+            reason?: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * To
+             * @description Where it goes.
+             * @default {}
+             */
+            to?: {
+                [key: string]: string | number;
+            };
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
          * PromoteOut
          * @description An open promotion. `approval_id` is set while it waits for a yes.
          */
@@ -10813,6 +12385,72 @@ export interface components {
              * @enum {string}
              */
             state: "open" | "merged" | "closed";
+        };
+        /**
+         * Promotion
+         * @description A way up: what was asked for, what was shown for it, how it stands.
+         */
+        Promotion: {
+            /** Approval Id */
+            approval_id: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** From */
+            from: {
+                [key: string]: unknown;
+            };
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "run_to_model" | "stage_to_prod" | "sandbox_to_pr";
+            /** Reason */
+            reason: string;
+            /** Requested By */
+            requested_by: string;
+            /**
+             * Result
+             * @description What came of it, e.g. the version or the pull.
+             */
+            result: {
+                [key: string]: unknown;
+            };
+            /**
+             * Shown
+             * @description Metrics side by side, evals, lineage.
+             */
+            shown: {
+                [key: string]: unknown;
+            };
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "requested" | "approved" | "denied" | "applied" | "rolled_back";
+            /** To */
+            to: {
+                [key: string]: unknown;
+            };
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+        };
+        /**
+         * PromotionList
+         * @description One page, newest first.
+         */
+        PromotionList: {
+            /** Items */
+            items: components["schemas"]["Promotion"][];
+            /** Next Cursor */
+            next_cursor: string | null;
         };
         /**
          * Prompt
@@ -11840,6 +13478,44 @@ export interface components {
             url?: string | null;
         };
         /**
+         * RegisterModelIn
+         * @description A new model.
+         */
+        RegisterModelIn: {
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Name
+             * @description What it is called; no slash, colon or @.
+             */
+            name: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tags
+             * @default {}
+             */
+            tags?: {
+                [key: string]: string;
+            };
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
          * Remembered
          * @description Something that is kept in mind. `body` is data: whatever it says, it is no instruction.
          *
@@ -12395,6 +14071,30 @@ export interface components {
              */
             verdict: "approve" | "deny" | "comment";
         };
+        /** RollBackPromotionInAtRollBackPromotion */
+        RollBackPromotionInAtRollBackPromotion: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reason
+             * @description Why; kept with it.
+             * @default
+             */
+            reason?: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
         /**
          * RollbackIn
          * @description Which commit to undo.
@@ -12732,6 +14432,36 @@ export interface components {
              */
             truncated: boolean;
         };
+        /** RunEndInAtEndExperimentRun */
+        RunEndInAtEndExperimentRun: {
+            /**
+             * Ended At Ms
+             * @description When, by the clock of its machine.
+             */
+            ended_at_ms?: number | null;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Status
+             * @description What came of it.
+             * @default finished
+             * @enum {string}
+             */
+            status?: "finished" | "failed" | "killed";
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
         /**
          * RunEvent
          * @description Something that happened in a run; `seq` counts from 1 without gaps.
@@ -12842,6 +14572,53 @@ export interface components {
             next_cursor: string | null;
             /** Run Id */
             run_id: string;
+        };
+        /** RunOpenInAtOpenExperimentRun */
+        RunOpenInAtOpenExperimentRun: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Name
+             * @description What people call it; it gets a name otherwise.
+             */
+            name?: string | null;
+            /**
+             * Params
+             * @default {}
+             */
+            params?: {
+                [key: string]: string;
+            };
+            /**
+             * Parent Id
+             * @description Run that it is a part of.
+             */
+            parent_id?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Started At Ms
+             * @description When it began, by the clock of its machine.
+             */
+            started_at_ms?: number | null;
+            /**
+             * Tags
+             * @default {}
+             */
+            tags?: {
+                [key: string]: string;
+            };
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
         };
         /**
          * RunReply
@@ -13624,6 +15401,33 @@ export interface components {
             message: string;
         };
         /**
+         * SeriesPage
+         * @description One page, in the order in which it was logged by the run's own clock.
+         */
+        SeriesPage: {
+            /** Items */
+            items: components["schemas"]["SeriesPoint"][];
+            /** Key */
+            key: string;
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * SeriesPoint
+         * @description A value of a series.
+         */
+        SeriesPoint: {
+            /** At Ms */
+            at_ms: number;
+            /** Step */
+            step: number;
+            /**
+             * Value
+             * @description A number; JSON has no NaN and no infinity, so these are words.
+             */
+            value: number | ("NaN" | "Infinity" | "-Infinity");
+        };
+        /**
          * ServiceIn
          * @description A service account for a program.
          */
@@ -13781,13 +15585,6 @@ export interface components {
              */
             branch?: string | null;
             /**
-             * Editor
-             * @description What serves a notebook.
-             * @default jupyter
-             * @enum {string}
-             */
-            editor?: "jupyter" | "marimo";
-            /**
              * Idempotency Key
              * @description Same key and body: same reply, one effect, for 24 h.
              */
@@ -13866,6 +15663,31 @@ export interface components {
              */
             url: string;
         };
+        /** SetAliasInAtSetModelAlias */
+        SetAliasInAtSetModelAlias: {
+            /** Alias */
+            alias: string;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+            /**
+             * Version
+             * @description Number of the version; they count from 1.
+             */
+            version: number;
+        };
         /**
          * SetRulesIn
          * @description What is left out stays as it is; null sets it back.
@@ -13906,6 +15728,33 @@ export interface components {
              * @description Pins a version of this tool, e.g. 1.
              */
             tool_version?: string | null;
+        };
+        /** SetTagInAtSetModelTag */
+        SetTagInAtSetModelTag: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /** Key */
+            key: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+            /** Value */
+            value: string;
+            /**
+             * Version
+             * @description Of this version; left out: of the model.
+             */
+            version?: number | null;
         };
         /** ShareInAtShareSandbox */
         ShareInAtShareSandbox: {
@@ -14908,6 +16757,60 @@ export interface components {
             };
             /** Version */
             version: string;
+        };
+        /** TrafficInAtSplitTraffic */
+        TrafficInAtSplitTraffic: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Shares
+             * @description Deployment → percent; 100 in all.
+             */
+            shares: {
+                [key: string]: number;
+            };
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /** TransitionInAtStageModelVersion */
+        TransitionInAtStageModelVersion: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reason
+             * @description Why; whoever approves reads it.
+             * @default
+             */
+            reason?: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "registered" | "staged" | "production" | "retired";
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
         };
         /**
          * TriggerList
@@ -16202,6 +18105,18 @@ export interface components {
             next_cursor?: string | null;
         };
         /**
+         * ModelList
+         * @description Every model of the server's file that the caller may use; `default` is what `default` means.
+         */
+        builderos__execution__gateway__views__ModelList: {
+            /** Default */
+            default: string | null;
+            /** Items */
+            items: components["schemas"]["ModelRow"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /**
          * RunOut
          * @description A run with its steps, at most 200 of them; the view has all.
          */
@@ -16315,6 +18230,29 @@ export interface components {
             next_cursor?: string | null;
         };
         /**
+         * Comparison
+         * @description Differences: in the record, and over agents × actions × branches × paths that the files speak of.
+         *
+         *     Lists show the first 200, the second one an instance of each sort; the counts are of all. `complete`: nothing was
+         *     left out for its size.
+         */
+        builderos__trust__policy__comparing__Comparison: {
+            /** Cells */
+            cells: number;
+            /** Changed Cells */
+            changed_cells: number;
+            /** Changed Lines */
+            changed_lines: number;
+            /** Complete */
+            complete: boolean;
+            /** Lines */
+            lines: number;
+            /** Possible */
+            possible: components["schemas"]["Change"][];
+            /** Recorded */
+            recorded: components["schemas"]["Change"][];
+        };
+        /**
          * LintIn
          * @description A suite to look over; nothing is kept.
          */
@@ -16360,6 +18298,32 @@ export interface components {
             suite: string;
         };
         /**
+         * Comparison
+         * @description Runs side by side: the values of every row stand in the order of `runs`.
+         */
+        builderos__workloads__experiments__schema__Comparison: {
+            /** Files */
+            files: components["schemas"]["ComparedFile"][];
+            /** Metrics */
+            metrics: components["schemas"]["ComparedMetric"][];
+            /** Params */
+            params: components["schemas"]["ComparedParam"][];
+            /** Runs */
+            runs: components["schemas"]["ComparedRun"][];
+            /** Series */
+            series: components["schemas"]["ComparedSeries"][];
+        };
+        /**
+         * ModelList
+         * @description One page, by name.
+         */
+        builderos__workloads__models__schema__ModelList: {
+            /** Items */
+            items: components["schemas"]["Model"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * Session
          * @description A notebook or a shell on the files of a branch.
          */
@@ -16384,9 +18348,10 @@ export interface components {
             detail: string;
             /**
              * Editor
-             * @enum {string}
+             * @description What serves it.
+             * @constant
              */
-            editor: "jupyter" | "marimo";
+            editor: "jupyter";
             /** Ended At */
             ended_at: string | null;
             /** Id */
@@ -18370,7 +20335,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ModelList"];
+                    "application/json": components["schemas"]["builderos__execution__gateway__views__ModelList"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
@@ -21371,6 +23336,451 @@ export interface operations {
             };
         };
     };
+    listEndpoints: {
+        parameters: {
+            query?: {
+                /** @example prod */
+                env?: ("dev" | "stage" | "prod") | null;
+                /** @description Show those that were stopped, too. */
+                stopped?: boolean;
+                /** @example 20 */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndpointList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createEndpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "env": "dev",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "model_version": "iris@champion",
+                 *       "name": "iris",
+                 *       "policy": {
+                 *         "per_minute": 600,
+                 *         "roles": [
+                 *           "builder"
+                 *         ]
+                 *       },
+                 *       "runtime": "py311"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CreateIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Endpoint"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showEndpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Endpoint"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deployModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "model_version": "iris@4",
+                 *       "share": 10
+                 *     }
+                 */
+                "application/json": components["schemas"]["DeployInAtDeployModel"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Endpoint"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    invokeEndpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the endpoint, or its name. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description What the model says. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    endpointMetrics: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How far back.
+                 * @example 60
+                 */
+                minutes?: number;
+            };
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndpointMetrics"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rollBackEndpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActInAtRollBackEndpoint"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Endpoint"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stopEndpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActInAtStopEndpoint"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Endpoint"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    splitTraffic: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "shares": {
+                 *         "mdp_01JD3W6Q8Z5V2N7X4K9T0M1R3B": 100
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["TrafficInAtSplitTraffic"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Endpoint"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listEvals: {
         parameters: {
             query?: {
@@ -21550,6 +23960,609 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["builderos__workloads__evals__schema__RunOut"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getExperimentRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentRunShown"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    endExperimentRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "status": "finished"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RunEndInAtEndExperimentRun"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentRun"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listExperimentFiles: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Folder; all without.
+                 * @example plots
+                 */
+                path?: string;
+            };
+            header?: never;
+            path: {
+                /** @example xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    logExperimentRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "metrics": [
+                 *         {
+                 *           "key": "acc",
+                 *           "step": 1,
+                 *           "value": 0.93
+                 *         }
+                 *       ],
+                 *       "params": {
+                 *         "depth": "3"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["LogInAtLogExperimentRun"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Logged"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getExperimentSeries: {
+        parameters: {
+            query: {
+                /**
+                 * @description Name of the metric.
+                 * @example acc
+                 */
+                key: string;
+                limit?: number;
+                /** @description Where the page before ended. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @example xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesPage"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listExperiments: {
+        parameters: {
+            query?: {
+                /** @description Part of the name. */
+                q?: string | null;
+                /** @description Which ones. */
+                state?: "active" | "deleted" | "all";
+                /** @example 20 */
+                limit?: number;
+                /** @description Where the page before ended. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentPage"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createExperiment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "name": "iris",
+                 *       "tags": {
+                 *         "team": "green"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ExperimentIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Experiment"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getExperiment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example exp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Experiment"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changeExperiment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example exp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "name": "iris, cleaned"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ExperimentChangeInAtChangeExperiment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Experiment"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    compareExperimentRuns: {
+        parameters: {
+            query: {
+                /**
+                 * @description Ids, separated by commas, at most 100.
+                 * @example xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B,xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3C
+                 */
+                runs: string;
+                /**
+                 * @description Metrics whose points are wanted, separated by commas, at most 20.
+                 * @example acc,loss
+                 */
+                series?: string;
+                /** @description Points of a series, at most; evenly picked. */
+                points?: number;
+            };
+            header?: never;
+            path: {
+                /** @example exp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["builderos__workloads__experiments__schema__Comparison"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    searchExperimentRuns: {
+        parameters: {
+            query?: {
+                /**
+                 * @description E.g. metrics.acc > 0.9 AND params.model = 'net' AND tags.team LIKE 'a%'.
+                 * @example metrics.acc > 0.9 AND params.model = 'forest'
+                 */
+                filter?: string;
+                /**
+                 * @description Keys with ASC or DESC, separated by commas, e.g. metrics.acc DESC; newest first without.
+                 * @example metrics.acc DESC
+                 */
+                order_by?: string;
+                /** @description Which ones. */
+                state?: "active" | "deleted" | "all";
+                limit?: number;
+                /** @description Where the page before ended. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @example exp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentRunPage"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    openExperimentRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example exp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "name": "forest",
+                 *       "params": {
+                 *         "depth": "3"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["RunOpenInAtOpenExperimentRun"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentRun"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
@@ -23413,6 +26426,797 @@ export interface operations {
             };
         };
     };
+    listModelVersions: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only of this model.
+                 * @example iris
+                 */
+                name?: string | null;
+                /** @description Only from this run. */
+                run_id?: string | null;
+                /**
+                 * @description Only those that stand so.
+                 * @example staged
+                 */
+                stage?: ("registered" | "staged" | "production" | "retired") | null;
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersionList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listRegisteredModels: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Name, with % for anything.
+                 * @example iris%
+                 */
+                like?: string | null;
+                /** @description Whether `like` ignores case. */
+                ignore_case?: boolean;
+                /** @description Only with this tag: key=value. */
+                tag?: string | null;
+                /** @example 20 */
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["builderos__workloads__models__schema__ModelList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    registerModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "description": "Which flower it is.",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "name": "iris",
+                 *       "tags": {
+                 *         "team": "vision"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["RegisterModelIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showRegisteredModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteRegisteredModel: {
+        parameters: {
+            query?: {
+                /** @description Pins a version of this tool, e.g. 1. */
+                tool_version?: string | null;
+                /** @description Same key and body: same reply, one effect, for 24 h. */
+                idempotency_key?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelGone"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changeRegisteredModel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "description": "Which flower it is.",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ChangeModelInAtChangeRegisteredModel"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    setModelAlias: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "alias": "champion",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "version": 3
+                 *     }
+                 */
+                "application/json": components["schemas"]["SetAliasInAtSetModelAlias"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showModelAlias: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+                /** @example champion */
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteModelAlias: {
+        parameters: {
+            query?: {
+                /** @description Pins a version of this tool, e.g. 1. */
+                tool_version?: string | null;
+                /** @description Same key and body: same reply, one effect, for 24 h. */
+                idempotency_key?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+                /** @example champion */
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    setModelTag: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "key": "checked",
+                 *       "value": "yes",
+                 *       "version": 3
+                 *     }
+                 */
+                "application/json": components["schemas"]["SetTagInAtSetModelTag"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"] | components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteModelTag: {
+        parameters: {
+            query: {
+                /** @description Pins a version of this tool, e.g. 1. */
+                tool_version?: string | null;
+                /** @description Same key and body: same reply, one effect, for 24 h. */
+                idempotency_key?: string | null;
+                /**
+                 * @description Of this version; left out: of the model.
+                 * @example 3
+                 */
+                version?: number | null;
+                /** @example checked */
+                key: string;
+            };
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"] | components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createModelVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "source": "runs:/xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B/model"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CreateVersionInAtCreateModelVersion"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showModelVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+                /** @example 3 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteModelVersion: {
+        parameters: {
+            query?: {
+                /** @description Pins a version of this tool, e.g. 1. */
+                tool_version?: string | null;
+                /** @description Same key and body: same reply, one effect, for 24 h. */
+                idempotency_key?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+                /** @example 3 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelGone"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changeModelVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+                /** @example 3 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "description": "Trained anew.",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ChangeVersionInAtChangeModelVersion"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stageModelVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+                /** @example 3 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "stage": "staged"
+                 *     }
+                 */
+                "application/json": components["schemas"]["TransitionInAtStageModelVersion"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listOauthClients: {
         parameters: {
             query?: never;
@@ -24254,7 +28058,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Comparison"];
+                    "application/json": components["schemas"]["builderos__trust__policy__comparing__Comparison"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
@@ -24556,6 +28360,204 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listPromotions: {
+        parameters: {
+            query?: {
+                kind?: ("run_to_model" | "stage_to_prod" | "sandbox_to_pr") | null;
+                /** @example requested */
+                state?: ("requested" | "approved" | "denied" | "applied" | "rolled_back") | null;
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PromotionList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    requestPromotion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "from": {
+                 *         "name": "iris",
+                 *         "version": 3
+                 *       },
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "kind": "stage_to_prod",
+                 *       "reason": "Better on all flowers."
+                 *     }
+                 */
+                "application/json": components["schemas"]["PromoteModelIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            /** @description Waits for an approval; `approval_id` says for which. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showPromotion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example pmt_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rollBackPromotion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example pmt_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "reason": "It answers too slowly."
+                 *     }
+                 */
+                "application/json": components["schemas"]["RollBackPromotionInAtRollBackPromotion"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
@@ -27549,13 +31551,16 @@ export interface operations {
             };
         };
     };
-    listSessions: {
+    listWorkSessions: {
         parameters: {
             query?: {
+                /** @example ai-builder-lab */
                 repo_name?: string | null;
                 branch?: string | null;
+                /** @example running */
                 status?: ("starting" | "running" | "idle" | "stopping" | "stopped" | "failed" | "timed_out") | null;
                 kind?: ("notebook" | "shell") | null;
+                /** @example 20 */
                 limit?: number;
                 cursor?: string | null;
             };
@@ -27603,6 +31608,17 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "branch": "sandbox-golden-otter",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "idle_timeout": 1800,
+                 *       "kind": "notebook",
+                 *       "profile": "small",
+                 *       "repo_name": "ai-builder-lab",
+                 *       "runtime": "py311"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SessionStartIn"];
             };
         };
@@ -27641,6 +31657,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example nbs_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
@@ -27681,12 +31698,18 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example nbs_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SessionActInAtCheckpointSession"];
             };
         };
@@ -27723,13 +31746,17 @@ export interface operations {
     sessionLogs: {
         parameters: {
             query?: {
-                /** @description First byte that is wanted. */
+                /**
+                 * @description First byte that is wanted.
+                 * @example 0
+                 */
                 offset?: number;
                 /** @description Bytes, at most. */
                 limit?: number;
             };
             header?: never;
             path: {
+                /** @example nbs_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
@@ -27770,12 +31797,18 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example nbs_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SessionActInAtRestartSession"];
             };
         };
@@ -27814,12 +31847,19 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example nbs_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "reason": "Done for today."
+                 *     }
+                 */
                 "application/json": components["schemas"]["SessionActInAtStopSession"];
             };
         };
@@ -27858,12 +31898,18 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example nbs_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SessionActInAtOpenSession"];
             };
         };

@@ -83,6 +83,14 @@ class Inside:
                 body += piece
             return answer.status, body
 
+    async def post(self, path: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+        """Status and body that a JSON document is answered with. Raises `aiohttp.ClientError`, `TimeoutError`."""
+        async with self._session.post(
+            f"http://localhost{path}", data=body, headers={"Content-Type": "application/json"},
+            timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False,
+        ) as answer:  # fmt: skip
+            return answer.status, await answer.read()
+
     async def answer(
         self, request: web.BaseRequest, passing: Passing, *, silent: str = "The deployment does not answer.\n"
     ) -> web.StreamResponse:

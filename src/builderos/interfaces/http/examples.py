@@ -349,6 +349,17 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "listPromotions": {"state": "requested"},
     "showPromotion": {"id": f"pmt_{_ID}"},
     "rollBackPromotion": {**_KEY, "id": f"pmt_{_ID}", "reason": "It answers too slowly."},
+    "createEndpoint": {
+        **_KEY, "name": "iris", "model_version": "iris@champion", "env": "dev", "runtime": "py311",
+        "policy": {"roles": ["builder"], "per_minute": 600},
+    },
+    "listEndpoints": {"env": "prod", "limit": 20},
+    "showEndpoint": {"id": f"enp_{_ID}"},
+    "deployModel": {**_KEY, "id": f"enp_{_ID}", "model_version": "iris@4", "share": 10},
+    "splitTraffic": {**_KEY, "id": f"enp_{_ID}", "shares": {f"mdp_{_ID}": 100}},
+    "rollBackEndpoint": {**_KEY, "id": f"enp_{_ID}"},
+    "stopEndpoint": {**_KEY, "id": f"enp_{_ID}"},
+    "endpointMetrics": {"id": f"enp_{_ID}", "minutes": 60},
     "registerDataset": {
         **_KEY, "name": "iris", "repo_name": "ai-builder-lab", "branch": "sandbox-golden-otter",
         "paths": ["data/iris.csv"],

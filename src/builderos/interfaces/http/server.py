@@ -1,11 +1,13 @@
 """The FastAPI application of one running server."""
 
+import functools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anyio
 from fastapi import FastAPI, Request
+from fastapi.dependencies import utils
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
@@ -34,8 +36,18 @@ _BY_STATUS = {401: "unauthenticated", 404: "not_found", 405: "method_not_allowed
 Extension = Callable[[FastAPI, Application], AbstractAsyncContextManager[None] | None]
 
 
+def remember_all_forms() -> None:
+    """FastAPI remembers the fields of 128 forms. There are more, and a document that is made of fields which were
+    forgotten on the way cannot be made; nor should any be worked out anew for a request.
+    """
+    fields: Any = utils.get_cached_model_fields
+    if fields.cache_info().maxsize is not None:
+        utils.get_cached_model_fields = functools.cache(fields.__wrapped__)
+
+
 def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastAPI:
     """All operations as HTTP routes, plus what `extensions` add (git, MCP, health). Not yet wrapped in `Edge`."""
+    remember_all_forms()
     settings = app.context.get(Settings)
     limiter = anyio.CapacityLimiter(settings.workers)
     app.context.put(anyio.CapacityLimiter, limiter)  # every door waits for the same threads

@@ -126,7 +126,7 @@ class AliasIn(In):
     """Which alias of which model."""
 
     name: ModelName
-    alias: Alias
+    alias: Line
 
 
 class SetAliasIn(WhichVersionWriteIn):
@@ -138,7 +138,7 @@ class SetAliasIn(WhichVersionWriteIn):
 class DeleteAliasIn(WhichModelWriteIn):
     """Which alias of which model."""
 
-    alias: Alias
+    alias: Line
 
 
 class SetTagIn(WhichModelWriteIn):

@@ -13,11 +13,13 @@ from .registry import (
     set_tag,
     show_model,
 )
+from .rows import by_id, model_of, node_of, version_of
 from .versions import change_version, create_version, delete_version, list_versions, show_version
 
 __all__ = [
     "PROMOTE",
     "by_alias",
+    "by_id",
     "change_model",
     "change_version",
     "create_version",
@@ -28,6 +30,8 @@ __all__ = [
     "list_models",
     "list_promotions",
     "list_versions",
+    "model_of",
+    "node_of",
     "on_verdict",
     "promote",
     "register_model",
@@ -38,4 +42,5 @@ __all__ = [
     "show_promotion",
     "show_version",
     "transition",
+    "version_of",
 ]

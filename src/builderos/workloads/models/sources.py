@@ -39,11 +39,17 @@ def facts(unit: Unit, run_id: str | None) -> RunFacts | None:
             raise
         return None
     row = found.row
+    metrics = {key: float(value) for key, value in found.pairs("metrics").items()}
+    params = {key: str(value) for key, value in found.pairs("params").items()}
+    datasets = [str(one["dataset"]["name"]) for one in found.listed("inputs")]
     return RunFacts(
-        row.name, {point.key: point.value for point in found.metrics}, dict(found.params),
-        [row.dataset_ref] if row.dataset_ref else [f"{one.name}@{one.digest}" for one in found.inputs],
-        row.code_sha, row.run_id,
-    )  # fmt: skip
+        row.name,
+        metrics,
+        params,
+        [row.dataset_ref] if row.dataset_ref else datasets,
+        row.code_sha,
+        row.run_id,
+    )
 
 
 def verdicts(unit: Unit, run_id: str | None) -> list[dict[str, Any]]:

@@ -1,0 +1,159 @@
+"""Endpoints: models that answer."""
+
+import json
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from builderos.client.http import Json
+
+from .caller import Caller
+from .commands import Noun
+from .options import fields, paged
+from .output import table
+
+COLUMNS = (("name", "ENDPOINT"), ("env", "ENV"), ("answers", "ANSWERS"), ("state", "STATE"), ("id", "ID"))
+DEPLOYMENTS = (
+    ("number", "NO"),
+    ("ref", "MODEL"),
+    ("status", "STATUS"),
+    ("share", "SHARE"),
+    ("id", "ID"),
+    ("detail", "WHY"),
+)
+METRICS = (("deployment_id", "DEPLOYMENT"), ("calls", "CALLS"), ("errors", "ERRORS"), ("refused", "REFUSED"),
+           ("p50_ms", "P50 MS"), ("p95_ms", "P95 MS"))  # fmt: skip
+
+
+@click.group("endpoint", cls=Noun)
+def command() -> None:
+    """Have models answer, and look after that."""
+
+
+@command.command()
+@click.argument("name")
+@click.argument("ref", metavar="MODEL@VERSION")
+@click.option(
+    "--env",
+    type=click.Choice(["dev", "stage", "prod"]),
+    default="dev",
+    show_default=True,
+    help="Environment.",
+)
+@click.option("--runtime", default="", help="Runtime with the model's libraries.")
+@click.option("--profile", default="", help="How much of the machine it may use.")
+@click.option(
+    "--role", "roles", multiple=True, help="A role that may call; repeat for more. All when left out."
+)
+@click.option("--per-minute", type=click.IntRange(1), help="Calls per minute, at most.")
+@click.pass_obj
+def create(
+    caller: Caller, name: str, ref: str, env: str, runtime: str, profile: str, roles: tuple[str, ...],
+    per_minute: int | None,
+) -> int:  # fmt: skip
+    """Make an endpoint that answers with a version of a model."""
+    policy = fields(roles=list(roles) or None, per_minute=per_minute)
+    body = {
+        "name": name,
+        "model_version": ref,
+        "env": env,
+        "runtime": runtime,
+        "profile": profile,
+        "policy": policy,
+    }
+    reply = caller.client().call("POST", "/v1/endpoints", body, once=True)
+    return caller.show(reply, f"{reply['id']} starts: builderos endpoint show {name}")
+
+
+@command.command("list")
+@paged
+@click.pass_obj
+def list_(caller: Caller, limit: int, cursor: str | None) -> int:
+    """List endpoints, newest first."""
+    reply = caller.client().call("GET", "/v1/endpoints", fields(limit=limit, cursor=cursor))
+    rows = [{**item, "answers": _answers(item)} for item in reply["items"]]
+    return caller.listing(reply, COLUMNS, "There are no endpoints.", rows)
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@click.pass_obj
+def show(caller: Caller, id_: str) -> int:
+    """Show an endpoint and what answers there."""
+    reply = caller.client().call("GET", _path(id_))
+    return caller.show(reply, _told(reply))
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@click.argument("ref", metavar="MODEL@VERSION")
+@click.option(
+    "--share", type=click.IntRange(0, 100), default=100, show_default=True, help="Percent of the calls."
+)
+@click.pass_obj
+def deploy(caller: Caller, id_: str, ref: str, share: int) -> int:
+    """Give an endpoint another version; it takes over once it answers."""
+    body = {"model_version": ref, "share": share}
+    reply = caller.client().call("POST", f"{_path(id_)}/deploy", body, once=True)
+    return caller.show(reply, _told(reply))
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@click.argument("document", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.pass_obj
+def invoke(caller: Caller, id_: str, document: Path) -> int:
+    """Call an endpoint with a JSON document from a file; - for stdin."""
+    try:
+        body = json.loads(sys.stdin.read() if document == Path("-") else document.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise click.UsageError(f"that is no JSON: {error}") from error
+    reply = caller.client().call("POST", f"{_path(id_)}/invoke", body)
+    return caller.show(reply, json.dumps(reply, indent=2))
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@click.pass_obj
+def rollback(caller: Caller, id_: str) -> int:
+    """Have an endpoint answer as before its last change, at once."""
+    reply = caller.client().call("POST", f"{_path(id_)}/rollback", {}, once=True)
+    return caller.show(reply, _told(reply))
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@click.pass_obj
+def stop(caller: Caller, id_: str) -> int:
+    """Stop an endpoint."""
+    reply = caller.client().call("POST", f"{_path(id_)}/stop", {}, once=True)
+    return caller.show(reply, f"{reply['name']} is stopped")
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@click.option(
+    "--minutes", type=click.IntRange(1, 10_080), default=60, show_default=True, help="How far back."
+)
+@click.pass_obj
+def metrics(caller: Caller, id_: str, minutes: int) -> int:
+    """Show calls, errors and latency of an endpoint."""
+    reply = caller.client().call("GET", f"{_path(id_)}/metrics", {"minutes": minutes})
+    rows = [{**reply["total"], "deployment_id": "all"}, *reply["deployments"]]
+    return caller.show(reply, table(rows, METRICS))
+
+
+def _path(id_: str) -> str:
+    return f"/v1/endpoints/{quote(id_, safe='')}"
+
+
+def _answers(item: Json) -> str:
+    live = [one for one in item["deployments"] if one["share"]]
+    return ", ".join(f"{one['model']}@{one['version']} {one['share']} %" for one in live) or "nothing"
+
+
+def _told(reply: Json) -> list[str]:
+    rows = [{**one, "ref": f"{one['model']}@{one['version']}"} for one in reply["deployments"]]
+    return [f"{reply['name']} in {reply['env']}: {reply['url']}", "", table(rows, DEPLOYMENTS)]

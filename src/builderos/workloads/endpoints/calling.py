@@ -1,0 +1,84 @@
+"""One call of an endpoint: who may, how often, and which deployment answers."""
+
+import random
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from builderos.core.clock import utcnow
+from builderos.core.context import Context
+from builderos.core.problems import Problem
+from builderos.core.unit import Call, Unit, perform
+from builderos.trust.audit import service as audit
+from builderos.trust.policy import service as policy
+
+from . import rows
+
+_REMEMBERED: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What answers a call."""
+
+    org_id: str
+    endpoint_id: str
+    deployment_id: str
+
+
+class Counts:
+    """Calls of each endpoint in the minute that goes on, by this process."""
+
+    def __init__(self) -> None:
+        self._minutes: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def spend(self, endpoint_id: str, limit: int) -> None:
+        """Count one. Raises `rate_limited`."""
+        minute = int(utcnow().timestamp()) // 60
+        with self._lock:
+            at, count = self._minutes.pop(endpoint_id, (minute, 0))
+            count = count + 1 if at == minute else 1
+            self._minutes[endpoint_id] = (minute, count)
+            while len(self._minutes) > _REMEMBERED:
+                self._minutes.popitem(last=False)
+        if count > limit:
+            raise Problem(
+                "rate_limited",
+                f"this endpoint is called {limit} times a minute at most",
+                hint="Wait.",
+                limit=limit,
+            )
+
+
+def admit(context: Context, call: Call, id_: str) -> Chosen:
+    """Ask whether this call may be; written down as an access. Raises `not_found`, `Refused`, `rate_limited`,
+    `unavailable` while nothing answers.
+    """
+    return perform(context, call, lambda unit: choose(unit, id_), read_only=True)
+
+
+def choose(unit: Unit, id_: str) -> Chosen:
+    """See `admit`."""
+    rules = policy.require(unit, "endpoint.invoke", policy.org_resource(unit))
+    row = rows.find(unit, id_)
+    actor, own = unit.actor, row.policy
+    named = {actor.id, actor.member_id, actor.credential_id}
+    if (own["roles"] and actor.role not in own["roles"]) or (
+        own["actors"] and named.isdisjoint(own["actors"])
+    ):
+        raise Problem(
+            "policy_denied", "the policy of this endpoint does not let you call it",
+            hint="Whoever manages it names roles and actors that may.", rules=list(rules.rules),
+        )  # fmt: skip
+    if own["per_minute"]:
+        unit.get(Counts).spend(row.id, own["per_minute"])
+    if not row.traffic:
+        raise Problem(
+            "unavailable", "nothing answers at this endpoint yet", hint="Show it: its deployments say why."
+        )
+    ids = list(row.traffic)
+    chosen = random.choices(ids, [row.traffic[one] for one in ids])[0] if len(ids) > 1 else ids[0]  # noqa: S311 - traffic
+    audit.access.note(unit, "endpoint.invoke", row.id)
+    return Chosen(unit.org_id, row.id, chosen)

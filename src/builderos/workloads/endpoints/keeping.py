@@ -1,0 +1,145 @@
+"""The deployments that this process runs: on an event loop of their own, which is there once there is one."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from builderos.core.context import Context
+from builderos.core.database import Database
+from builderos.core.unit import Unit, as_system
+from builderos.execution.compute.service import SandboxProviders
+
+from . import rows
+from .life import Life
+from .tally import Tally
+
+log = logging.getLogger("builderos.endpoints")
+WORD: Final = "endpoints"
+_LEAVE_S: Final = 20.0
+_THREADS: Final = 8
+
+
+class Keeper:
+    """Starts, looks after and ends the processes of endpoints of one server process."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.tally = Tally()
+        self._lives: dict[str, Life] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._guard = threading.Lock()
+        self._closed = False
+        self._resumed = False
+
+    # ---------------------------------------------------------------- from other threads
+
+    def begin(self, org_id: str, id_: str, share: int) -> None:
+        """Start a deployment whose row says that it starts. Does not wait."""
+        self._soon(lambda: self._live(org_id, id_, share))
+
+    def door(self, deployment_id: str) -> Path | None:
+        """The socket file at which a deployment answers; None where it does not run here, or not yet."""
+        life = self._lives.get(deployment_id)
+        return life.door if life is not None else None
+
+    def heard(self, about: str) -> None:
+        """`<organisation> <endpoint>`: some of its deployments may have to end; without an endpoint, all of them."""
+        org_id, _, endpoint_id = about.partition(" ")
+        self._soon(lambda: self._sift(org_id, endpoint_id))
+
+    def look(self, context: Context) -> None:
+        """For the engine: at its first call, start again what this machine serves; each time, write down the tally."""
+        self.tally.write(context)
+        if self._resumed:
+            return
+        with context.get(Database).as_server() as connection:
+            here = context.get(SandboxProviders).place
+            found = connection.execute("select * from ops.endpoints_to_serve(%s)", (here,)).fetchall()
+        self._resumed = True
+        for org_id, id_ in found:
+            self._soon(lambda o=str(org_id), i=str(id_): self._resume(o, i))
+
+    def close(self) -> None:
+        """End all of them; then the loop."""
+        with self._guard:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+        if loop is None or thread is None or not thread.is_alive():
+            return
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._leave(), loop).result(_LEAVE_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_LEAVE_S)
+
+    # ---------------------------------------------------------------- on the loop
+
+    async def _live(self, org_id: str, id_: str, share: int) -> None:
+        if id_ in self._lives or self._closed:
+            return
+        life = self._lives[id_] = Life(self._context, org_id, id_, share)
+        try:
+            await life.live()
+        finally:
+            self._lives.pop(id_, None)
+
+    async def _sift(self, org_id: str, endpoint_id: str) -> None:
+        """End the processes of what the rows say is over."""
+
+        def over(unit: Unit) -> set[str]:
+            mine = [life.id for life in self._lives.values() if life.org_id == org_id]
+            found = {id_: rows.deployment(unit, id_) for id_ in mine}
+            return {id_ for id_, row in found.items() if row.status not in rows.LIVE or not endpoint_id}
+
+        for id_ in await asyncio.to_thread(as_system, self._context, org_id, over):
+            if id_ in self._lives:
+                self._lives[id_].stop()
+
+    async def _resume(self, org_id: str, endpoint_id: str) -> None:
+        def live(unit: Unit) -> list[str]:
+            return [one.id for one in rows.of_endpoint(unit, endpoint_id) if one.status in rows.LIVE]
+
+        for id_ in await asyncio.to_thread(as_system, self._context, org_id, live):
+            self._spawn(self._live(org_id, id_, 0))
+
+    async def _leave(self) -> None:
+        for life in list(self._lives.values()):
+            life.stop()
+        waiting = [task for task in self._tasks if task is not asyncio.current_task()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=_LEAVE_S - 2)
+
+    # ---------------------------------------------------------------- the loop
+
+    def _soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        loop = self._running()
+        if loop is not None:
+            loop.call_soon_threadsafe(lambda: self._spawn(work()))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("a deployment could not be looked after", exc_info=error)
+
+    def _running(self) -> asyncio.AbstractEventLoop | None:
+        with self._guard:
+            if self._closed:
+                return None
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="endpoints"))
+                self._thread = threading.Thread(target=self._loop.run_forever, name="endpoints", daemon=True)
+                self._thread.start()
+            return self._loop

@@ -1,0 +1,150 @@
+"""The words of endpoints."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from builderos.core.schema import In, Line, Out, WriteIn
+
+Environment = Literal["dev", "stage", "prod"]
+Status = Literal["starting", "ready", "failed", "stopped"]
+EndpointName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+VersionRef = Annotated[
+    Line, Field(description="Which version of which model: name@3, or name@alias.", min_length=3)
+]
+Share = Annotated[int, Field(ge=0, le=100)]
+
+
+class CallPolicy(In):
+    """Who may call an endpoint, of those whom the organisation's policy lets call any; and how often."""
+
+    roles: Annotated[list[Line], Field(max_length=20, description="Roles that may call; none: all.")] = []
+    actors: Annotated[
+        list[Line],
+        Field(max_length=200, description="Ids of members, keys and programs that may call; none: all."),
+    ] = []
+    per_minute: Annotated[
+        int | None, Field(ge=1, le=10_000_000, description="Calls of all together, per minute.")
+    ] = None
+
+
+class CreateIn(WriteIn):
+    """A new endpoint with its first version."""
+
+    name: Annotated[EndpointName, Field(description="What it is called, e.g. iris.")]
+    model_version: VersionRef
+    env: Annotated[
+        Environment,
+        Field(description="prod answers with what is in production alone, stage with what is staged, too."),
+    ] = "dev"
+    policy: CallPolicy = CallPolicy()
+    runtime: Annotated[Line, Field(description="Runtime with the model's libraries.")] = ""
+    profile: Annotated[Line, Field(description="How much of the machine each process may use.")] = ""
+
+
+class WhichIn(In):
+    """Which endpoint."""
+
+    id: Line
+
+
+class ActIn(WriteIn):
+    """Which endpoint."""
+
+    id: Line
+
+
+class DeployIn(WriteIn):
+    """Another version for an endpoint; the one before goes on until this one answers."""
+
+    id: Line
+    model_version: VersionRef
+    share: Annotated[Share, Field(description="Percent of the calls that it gets once it answers.")] = 100
+
+
+class TrafficIn(WriteIn):
+    """Which share of the calls each deployment gets."""
+
+    id: Line
+    shares: Annotated[
+        dict[Line, Share], Field(min_length=1, max_length=10, description="Deployment → percent; 100 in all.")
+    ]
+
+
+class ListIn(In):
+    """Filters of the list."""
+
+    env: Environment | None = None
+    stopped: Annotated[bool, Field(description="Show those that were stopped, too.")] = False
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = None
+
+
+class MetricsIn(In):
+    """Which endpoint, and how far back."""
+
+    id: Line
+    minutes: Annotated[int, Field(ge=1, le=10_080, description="How far back.")] = 60
+
+
+class ModelDeployment(Out):
+    """A version behind an endpoint. `share`: percent of the calls."""
+
+    id: str
+    number: int
+    model: str
+    version: int
+    version_id: str
+    status: Status
+    detail: str
+    share: int
+    created_by: str
+    created_at: datetime
+    ready_at: datetime | None
+    ended_at: datetime | None
+
+
+class Endpoint(Out):
+    """An address that answers with models."""
+
+    id: str
+    name: str
+    env: Environment
+    url: Annotated[str, Field(description="Where it is called: POST a document.")]
+    policy: CallPolicy
+    runtime: str
+    profile: str
+    state: Literal["active", "stopped"]
+    deployments: Annotated[list[ModelDeployment], Field(description="Newest first.")]
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class EndpointList(Out):
+    """One page, newest first."""
+
+    items: list[Endpoint]
+    next_cursor: str | None
+
+
+class Answered(Out):
+    """How an endpoint, or one deployment of it, did. Latency in milliseconds, as its buckets tell it."""
+
+    deployment_id: str | None
+    calls: int
+    errors: Annotated[int, Field(description="The model failed, or did not answer.")]
+    refused: Annotated[int, Field(description="What was sent did not fit the model.")]
+    error_rate: float
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+class EndpointMetrics(Out):
+    """How an endpoint did lately: all together, then each deployment."""
+
+    id: str
+    minutes: int
+    total: Answered
+    deployments: list[Answered]

@@ -1,0 +1,157 @@
+"""Models behind endpoints: real ones, in the sandbox; what fits them, who may call, traffic and the way back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builderos.execution.compute.service import SandboxProviders
+from builderos.workloads.endpoints.service import Keeper
+from tests.support.databases import Databases
+from tests.support.sandboxes import needs_strong
+from tests.support.scoring import Rack, rack_in_temp
+from tests.support.world import World
+
+ROW = {"dataframe_split": {"columns": ["x", "y"], "data": [[2, 2], [-2, -2]]}}
+V2 = {"id": "7", "inputs": [{"name": "in", "shape": [2, 2], "datatype": "FP64", "data": [2, 2, -2, -2]}]}
+
+
+@pytest.fixture(scope="module")
+def rack(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
+    with databases.fresh() as database, rack_in_temp(database, tmp_path_factory.mktemp("models")) as made:
+        needs_strong(made.ship.context.get(SandboxProviders).probe("local"))
+        made.register("signs", made.trained("up"), made.trained("down"))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def served(rack: Rack) -> str:
+    made = rack.serve("signs", "signs@1")
+    assert made["deployments"][0]["status"] == "ready", made
+    return made["id"]
+
+
+def test_a_model_answers_in_mlflows_words_and_in_those_of_the_open_protocol(rack: Rack, served: str) -> None:
+    for body in (
+        ROW,
+        {"instances": [[2, 2], [-2, -2]]},
+        {"dataframe_records": [{"y": 2, "x": 2}, {"x": -2, "y": -2}]},
+    ):
+        assert rack.ask(served, body).json() == {"predictions": [1, 0]}
+    answer = rack.ask("signs", V2).json()
+    assert (answer["id"], answer["model_name"], answer["model_version"]) == ("7", "signs", "1")
+    assert answer["outputs"] == [{"name": "predict", "shape": [2], "datatype": "INT64", "data": [1, 0]}]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"dataframe_split": {"columns": ["x"], "data": [[1]]}}, "missing: y"),
+        ({"dataframe_records": [{"x": 1}]}, "missing: y"),
+        ({"instances": [[1, 2, 3]]}, "each row needs 2 values"),
+        ({"dataframe_split": {"columns": ["x", "y"], "data": [[1, "two"]]}}, "y has to be a number"),
+        ({"rows": [[1, 2]]}, "instances or inputs"),
+        ({"inputs": [{"name": "in", "shape": [3, 2], "datatype": "FP64", "data": [1, 2]}]}, "reshape"),
+    ],
+    ids=["a column", "a member", "too wide", "a text", "other words", "another shape"],
+)
+def test_what_does_not_fit_the_model_is_the_callers_fault_and_says_why(
+    rack: Rack, served: str, body: dict[str, object], why: str
+) -> None:
+    reply = rack.ask(served, body)
+    assert reply.status_code == 400
+    assert why in reply.json()["message"]
+
+
+def test_a_call_is_an_access_counted_with_its_latency_and_lineage_leads_to_the_model(
+    rack: Rack, served: str
+) -> None:
+    rack.ask(served, ROW)
+    rack.ask(served, {"instances": [[1]]})
+    rows = rack.call("GET", "/v1/audit/access", object=served, action="endpoint.invoke")["items"]
+    assert rows
+    rack.ship.context.get(Keeper).tally.write(rack.ship.context)
+    told = rack.call("GET", f"/v1/endpoints/{served}/metrics")["total"]
+    assert told["calls"] >= 2
+    assert told["refused"] >= 1
+    assert told["errors"] == 0
+    assert 0 < told["p50_ms"] <= told["p95_ms"]
+    graph = rack.call("GET", f"/v1/lineage/{served}", direction="up")
+    assert {"model", "artifact", "endpoint"} == {node["kind"] for node in graph["nodes"]}
+
+
+def test_another_version_takes_over_when_it_answers_and_a_rollback_is_instant(
+    rack: Rack, served: str
+) -> None:
+    rack.call("POST", f"/v1/endpoints/{served}/deploy", model_version="signs@2", share=0)
+    both = rack.settled(served)
+    new, old = both["deployments"]
+    assert (new["share"], old["share"]) == (0, 100)
+    rack.call("POST", f"/v1/endpoints/{served}/traffic", shares={new["id"]: 100})
+    assert rack.ask(served, ROW).json() == {"predictions": [0, 1]}
+    rack.call("POST", f"/v1/endpoints/{served}/rollback")
+    assert rack.ask(served, ROW).json() == {"predictions": [1, 0]}
+    rack.call("POST", f"/v1/endpoints/{served}/traffic", shares={new["id"]: 50, old["id"]: 50})
+    answers = {rack.ask(served, ROW).headers["x-model-deployment"] for _ in range(40)}
+    assert answers == {new["id"], old["id"]}
+    wrong = rack.world.as_owner("POST", f"/v1/endpoints/{served}/traffic", json={"shares": {new["id"]: 99}})
+    World.problem(wrong, "validation_failed")
+    absent = rack.world.as_owner(
+        "POST", f"/v1/endpoints/{served}/traffic", json={"shares": {"mdp_none": 100}}
+    )
+    World.problem(absent, "conflict")
+    rack.call("POST", f"/v1/endpoints/{served}/rollback")
+
+
+def test_a_pickle_that_executes_code_on_load_is_contained_and_reported(rack: Rack, tmp_path: Path) -> None:
+    mark = tmp_path / "pwned"
+    bomb = f"cposix\nsystem\n(S'touch {mark}'\ntR.".encode()
+    rack.register("bomb", {"model.pkl": bomb}, rack.trained("up", "model.pkl"))
+    made = rack.serve("bomb", "bomb@1")["deployments"][0]
+    assert made["status"] == "failed"
+    assert "posix.system" in made["detail"]
+    assert not mark.exists()
+    assert rack.serve("harmless", "bomb@2")["deployments"][0]["status"] == "ready"
+
+
+REACHES_OUT = """
+import socket, pathlib, os
+class Model:
+    def predict(self, rows):
+        seen = []
+        try:
+            socket.create_connection(("192.0.2.1", 80), 0.2)
+            seen.append("network")
+        except OSError:
+            pass
+        if list(pathlib.Path(HOME).glob("*")) if pathlib.Path(HOME).exists() else []:
+            seen.append("home")
+        if any("TOKEN" in name or "SECRET" in name for name in os.environ):
+            seen.append("secrets")
+        return [seen] * len(rows)
+def load(folder):
+    return Model()
+"""
+
+
+def test_a_python_model_runs_and_finds_neither_network_nor_home_nor_secrets(rack: Rack) -> None:
+    code = f"HOME = {str(rack.world.home)!r}\n{REACHES_OUT}"
+    rack.register("nosy", {"model.py": code.encode()})
+    made = rack.serve("nosy", "nosy@1")
+    assert rack.ask(made["id"], {"instances": [[1]]}).json() == {"predictions": [[]]}
+    rack.call("POST", f"/v1/endpoints/{made['id']}/stop")
+    World.problem(rack.ask(made["id"], ROW), "unavailable")
+
+
+def test_who_may_call_is_narrowed_by_the_endpoints_own_policy_and_rate(rack: Rack, served: str) -> None:
+    reader = rack.key("read")
+    assert rack.ask(served, ROW, reader).status_code == 200
+    World.problem(rack.ask(served, ROW, rack.key("write")), "policy_denied")
+    policy = {"roles": ["owner"], "per_minute": 2}
+    made = rack.serve("narrow", "signs@1", policy=policy)
+    World.problem(rack.ask(made["id"], ROW, reader), "policy_denied")
+
+
+def test_production_takes_what_was_promoted_alone(rack: Rack) -> None:
+    body = {"name": "prod", "model_version": "signs@1", "env": "prod", "runtime": "ml"}
+    World.problem(rack.world.as_owner("POST", "/v1/endpoints", json=body), "illegal_transition")
