@@ -1,12 +1,16 @@
 """Models behind endpoints: real ones, in the sandbox; what fits them, who may call, traffic and the way back."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from builderos.core.problems import Problem
 from builderos.execution.compute.service import SandboxProviders
-from builderos.workloads.endpoints.service import Keeper
+from builderos.workloads.endpoints import calling
+from builderos.workloads.endpoints.service import Counts, Keeper
 from tests.support.databases import Databases
 from tests.support.sandboxes import needs_strong
 from tests.support.scoring import Rack, rack_in_temp
@@ -20,7 +24,7 @@ V2 = {"id": "7", "inputs": [{"name": "in", "shape": [2, 2], "datatype": "FP64", 
 def rack(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     with databases.fresh() as database, rack_in_temp(database, tmp_path_factory.mktemp("models")) as made:
         needs_strong(made.ship.context.get(SandboxProviders).probe("local"))
-        made.register("signs", made.trained("up"), made.trained("down"))
+        made.register("signs", made.trained("up"), made.trained("down", "model.pkl"))
         yield made
 
 
@@ -106,12 +110,11 @@ def test_another_version_takes_over_when_it_answers_and_a_rollback_is_instant(
 def test_a_pickle_that_executes_code_on_load_is_contained_and_reported(rack: Rack, tmp_path: Path) -> None:
     mark = tmp_path / "pwned"
     bomb = f"cposix\nsystem\n(S'touch {mark}'\ntR.".encode()
-    rack.register("bomb", {"model.pkl": bomb}, rack.trained("up", "model.pkl"))
+    rack.register("bomb", {"model.pkl": bomb})
     made = rack.serve("bomb", "bomb@1")["deployments"][0]
     assert made["status"] == "failed"
     assert "posix.system" in made["detail"]
     assert not mark.exists()
-    assert rack.serve("harmless", "bomb@2")["deployments"][0]["status"] == "ready"
 
 
 REACHES_OUT = """
@@ -147,9 +150,17 @@ def test_who_may_call_is_narrowed_by_the_endpoints_own_policy_and_rate(rack: Rac
     reader = rack.key("read")
     assert rack.ask(served, ROW, reader).status_code == 200
     World.problem(rack.ask(served, ROW, rack.key("write")), "policy_denied")
-    policy = {"roles": ["owner"], "per_minute": 2}
-    made = rack.serve("narrow", "signs@1", policy=policy)
+    policy = {"roles": ["owner"], "per_minute": 1}
+    body = {"name": "narrow", "model_version": "signs@1", "runtime": "ml", "policy": policy}
+    made = rack.call("POST", "/v1/endpoints", **body)
+    rack.call("POST", f"/v1/endpoints/{made['id']}/stop")
     World.problem(rack.ask(made["id"], ROW, reader), "policy_denied")
+    counts = Counts()
+    with mock.patch.object(calling, "utcnow", return_value=datetime(2026, 1, 1, tzinfo=UTC)):
+        counts.spend("enp_a", 1)
+        with pytest.raises(Problem) as refused:
+            counts.spend("enp_a", 1)
+    assert refused.value.code == "rate_limited"
 
 
 def test_production_takes_what_was_promoted_alone(rack: Rack) -> None:

@@ -40,9 +40,9 @@ def remember_all_forms() -> None:
     """FastAPI remembers the fields of 128 forms. There are more, and a document that is made of fields which were
     forgotten on the way cannot be made; nor should any be worked out anew for a request.
     """
-    fields: Any = utils.get_cached_model_fields
-    if fields.cache_info().maxsize is not None:
-        utils.get_cached_model_fields = functools.cache(fields.__wrapped__)
+    library: Any = utils
+    if library.get_cached_model_fields.cache_info().maxsize is not None:
+        library.get_cached_model_fields = functools.cache(library.get_cached_model_fields.__wrapped__)
 
 
 def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastAPI:

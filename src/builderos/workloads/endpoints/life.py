@@ -19,12 +19,13 @@ from builderos.execution.runs import service as runs
 from builderos.trust.identity import service as identity
 from builderos.workloads.models import service as registry
 
-from . import rows, scorer
+from . import rows, scoring
 
 T = TypeVar("T")
 log = logging.getLogger("builderos.endpoints")
 PORT: Final = 8080
 READY_S: Final = 120.0
+FAILED: Final = "model: "  # begins the line that says why a model could not be loaded
 _TAIL: Final = 8192
 _AGAIN: Final = 3
 
@@ -42,7 +43,7 @@ class Tail:
     def why(self) -> str:
         """What it said of a model that could not be loaded; else its last line."""
         lines = [line for line in self._held.decode("utf-8", "replace").splitlines() if line.strip()]
-        told = [line.removeprefix(scorer.FAILED) for line in lines if line.startswith(scorer.FAILED)]
+        told = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
         return (told or lines or [""])[-1][:1000]
 
 
@@ -133,7 +134,7 @@ class Life:
         place = compute.WORKSPACE
         return compute.Order(
             call=call, run_id=self.id, step_id="score", attempt=one.starts + 1, workspace=str(self._folder),
-            argv=("python3", f"{place}/scorer.py", f"{place}/model", str(PORT), model.name, str(version.number)),
+            argv=("python3", "-m", "scoring", f"{place}/model", str(PORT), model.name, str(version.number)),
             runtime=row.runtime, profile=row.profile, serves=PORT,
         )  # fmt: skip
 
@@ -148,7 +149,8 @@ class Life:
             with target.open("xb") as file:
                 for chunk in handle.read(0, handle.what.size):
                     file.write(chunk)
-        shutil.copyfile(Path(scorer.__file__), folder / "scorer.py")
+        program = Path(scoring.__file__).parent
+        shutil.copytree(program, folder / "scoring", ignore=shutil.ignore_patterns("__pycache__"))
 
     def _files(self, unit: Unit) -> list[tuple[str, Any]]:
         _, version = registry.by_id(unit, rows.deployment(unit, self.id).version_id)

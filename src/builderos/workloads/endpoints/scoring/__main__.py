@@ -1,0 +1,93 @@
+"""HTTP/1.1 as far as the program takes it."""
+
+import asyncio
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+from .answering import Scorer, finite, no
+from .loading import Unfit, load
+
+LIMIT: Final = 16 * 1024 * 1024
+FAILED: Final = "model: "
+"""Begins the line that says why a model could not be loaded."""
+
+
+class Line(asyncio.Protocol):
+    """HTTP/1.1 as far as it takes: one request after the other, bodies of known length."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._held = bytearray()
+        self._line: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        """A caller."""
+        self._line = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of it: answer each request that is complete."""
+        self._held += data
+        while not self._line.is_closing():
+            end = self._held.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self._held) > 65536:
+                    self._line.close()
+                return
+            lines = self._held[:end].decode("latin-1").split("\r\n")
+            headers = {
+                name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+            }
+            size = headers.get("content-length", "0")
+            if "transfer-encoding" in headers or not size.isdigit() or int(size) > LIMIT:
+                self._say(
+                    413 if size.isdigit() else 400,
+                    no(413, "a body has a length, and 16 MiB at most")[1],
+                    last=True,
+                )
+                return
+            whole = end + 4 + int(size)
+            if len(self._held) < whole:
+                return
+            body = bytes(self._held[end + 4 : whole])
+            del self._held[:whole]
+            method, _, rest = lines[0].partition(" ")
+            status, document = self._scorer.answer(method, rest.rpartition(" ")[0], body)
+            self._say(status, document, last=headers.get("connection", "").lower() == "close")
+
+    def _say(self, status: int, document: Any, *, last: bool) -> None:
+        try:
+            body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+        except ValueError:
+            body = json.dumps(finite(document), default=str).encode()
+        except TypeError:
+            body = json.dumps(document, default=str).encode()
+        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self._line.write(head.encode() + (b"Connection: close\r\n\r\n" if last else b"\r\n") + body)
+        if last:
+            self._line.close()
+
+
+async def _serve(scorer: Scorer, port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: Line(scorer), "127.0.0.1", port)
+    await server.serve_forever()
+
+
+def main() -> int:
+    """Load the model, then answer until somebody ends it; 3 where it cannot be loaded."""
+    folder, port, name, version = sys.argv[1:5]
+    warnings.filterwarnings("ignore")
+    try:
+        scorer = Scorer(load(Path(folder)), name, version)
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from being loaded is told
+        why = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+        sys.stdout.write(f"{FAILED}{why[:2000]}\n")
+        return 3
+    asyncio.run(_serve(scorer, int(port)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
