@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 PORT: Final = 8888
 _PLACE: Final = "127.0.0.1"
 _PATIENCE_S: Final = 5.0
+_SHELL: Final = ("/bin/sh", "-c", 'exec "$@"', "sh")  # says so in the log where the runtime does not have it
+MISSING: Final = 127
 _RUNTIME: Final = "/tmp/jupyter"  # noqa: S108  in the jail; paths of sockets must be short
 
 
@@ -30,7 +32,7 @@ class Doing:
 def argv(base: str, root: str) -> tuple[str, ...]:
     """The server of Jupyter, for notebooks and shells. Its port is fixed: else it would take another one in silence."""
     return (
-        "jupyter-server", "--no-browser", f"--ServerApp.ip={_PLACE}", f"--ServerApp.port={PORT}",
+        *_SHELL, "jupyter-server", "--no-browser", f"--ServerApp.ip={_PLACE}", f"--ServerApp.port={PORT}",
         "--ServerApp.port_retries=0", f"--ServerApp.base_url={base}", f"--ServerApp.root_dir={root}",
         "--ServerApp.allow_remote_access=True", "--ServerApp.quit_button=False",
         "--FileContentsManager.delete_to_trash=False", "--ServerApp.allow_unauthenticated_access=False",

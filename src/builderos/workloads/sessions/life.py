@@ -147,6 +147,8 @@ class Life:
         if outcome.status == "success":
             return End("stopped", "exit", "its server ended by itself", usage, run)
         reason = outcome.reason or "exit"
+        if outcome.exit_code == kernels.MISSING:
+            return End("failed", reason, "the runtime does not bring jupyter-server", usage, run)
         told = _SAID.get(reason, f"its server ended with exit code {outcome.exit_code}")
         return End("failed", reason, outcome.detail or told, usage, run)
 
