@@ -64,12 +64,13 @@ def begin(
     """
     params = bind(definition, params)
     base = branch.tip if branch is not None else None
+    digest = definition.digest
     values: dict[str, Any] = {
         "project_id": _project_of(branch), "repo_id": branch.repo_id if branch else None,
         "branch_id": branch.id if branch else None, "repo_name": branch.repo_name if branch else "",
         "branch": branch.name if branch else "", "pipeline": definition.name, "version": definition.version,
-        "kind": kind, "params": params, "definition": definition.as_json(), "definition_digest": definition.digest,
-        "input_fingerprint": _digest({"definition": definition.digest, "params": params, "base": base}),
+        "kind": kind, "params": params, "definition": definition.as_json(), "definition_digest": digest,
+        "input_fingerprint": _digest({"definition": digest, "params": params, "base": base}),
         "trigger": trigger, "priority": priority or definition.priority, "lanes": definition.lanes, "base_sha": base,
         "parent_step_id": parent_step_id,
     }  # fmt: skip
