@@ -26,6 +26,7 @@ from . import (
     replaying,
     scale,
     secrets,
+    serving,
     start,
     tracking,
     trust,
@@ -86,6 +87,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "experiments": lambda: tracking.logging(report, small, server, place, 200 * full, rival=full > 1),
         "jail": lambda: jail.starts(report, place, 60 * full),
         "deploying": lambda: deploying.served(report, place, 5 * full),
+        "serving": lambda: serving.served(report, source, place, 5 * full, rival=full > 1),
         "installing": lambda: installing.installed(report, place),
     }
     try:
