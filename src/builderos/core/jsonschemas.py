@@ -150,11 +150,11 @@ def _pattern(validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator
 
 
 def _pattern_properties(validator: Any, wanted: Mapping[str, Any], value: Any, _schema: Any) -> Iterator[Any]:
-    if validator.is_type(value, "object"):
-        for pattern, schema in wanted.items():
-            for name in value:
-                if _matches(pattern, name):
-                    yield from validator.descend(value[name], schema, path=name, schema_path=pattern)
+    if not validator.is_type(value, "object"):
+        return
+    for pattern, schema in wanted.items():
+        for name in (name for name in value if _matches(pattern, name)):
+            yield from validator.descend(value[name], schema, path=name, schema_path=pattern)
 
 
 def _additional_properties(
