@@ -63,11 +63,17 @@ def workspace(browser: Browser, served: Server) -> None:
         take(page, "workspace")
 
 
+SEEN: Final = {"run": ("Approve", "prices.py"), "log": ("of 40 lines",), "approvals": ("Approve",)}
+"""What comes last of a page."""
+
+
 def take(page: Page, name: str) -> None:
     """Keep the page as a picture, once nothing is on its way any more."""
     page.get_by_role("heading", level=1).wait_for()
     page.get_by_role("banner").get_by_text("Live", exact=True).wait_for()
     page.wait_for_load_state("load")
+    for text in SEEN.get(name.removesuffix("-dark"), ()):
+        page.get_by_text(text).first.wait_for()
     page.get_by_text("Loading").wait_for(state="hidden")
     page.screenshot(path=PICTURES / f"{name}.png")
 
@@ -80,7 +86,7 @@ def photograph(browser: Browser, served: Server) -> None:
     with browsers.visitor(browser, served) as owner:
         owner.enter()
         run = running(served)
-        more = (("run", f"/runs/{run}", "light"), ("log", f"/runs/{run}?tab=logs&step=test&find=recipe", "dark"),
+        more = (("run", f"/runs/{run}", "light"), ("log", f"/runs/{run}?tab=logs&step=test&find=recipe&line=7", "dark"),
                 ("project", "/projects?repo=shop&part=commits", "light"))  # fmt: skip
         for name, path, scheme in (*PAGES, *more):
             owner.page.emulate_media(color_scheme=scheme)

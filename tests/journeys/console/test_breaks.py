@@ -260,4 +260,5 @@ def test_who_may_only_look_at_a_run_is_offered_nothing_that_would_be_refused(
         page = visitor.goto(f"/runs/{run_id}")
         expect(page.get_by_text("you may not decide about this")).to_be_visible()
         expect(page.get_by_role("region", name="Decision")).to_contain_text("asked for by sandbox-")
+        expect(page.get_by_role("main").get_by_text("by sandbox-").first).to_be_visible()  # who started it
         assert refused == []

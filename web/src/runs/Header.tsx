@@ -50,7 +50,7 @@ export function Facts({ id, view, steps }: { id: string; view: View; steps: read
         </span>
       )}
       <span>
-        by <code className="font-mono">{word(view.provenance?.started_by) || 'BuilderOS'}</code>
+        by <bdi>{harmless(word(view.provenance?.started_by_name) || word(view.provenance?.started_by) || 'BuilderOS')}</bdi>
       </span>
       <Time at={run.created_at} />
       {run.ended_at && <span>took {duration(took(run.started_at ?? run.created_at, run.ended_at, 0))}</span>}

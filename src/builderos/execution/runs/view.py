@@ -16,6 +16,7 @@ from builderos.core.problems import Problem
 from builderos.core.schema import In, Line, Out
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
+from builderos.trust.policy.ports import Names
 from builderos.trust.policy.service import approvals
 
 from .events import newest, read
@@ -211,5 +212,6 @@ def _provenance(unit: Unit, run: Row) -> dict[str, Any]:
     begun, over = (found[0]["seq"] if found else None for found in lines)
     return provenance_of(run) | {
         "input_fingerprint": run.input_fingerprint, "rerun_of": run.rerun_of, "parent_step_id": run.parent_step_id,
-        "started_by": run.actor_id, "ledger": {"from_seq": begun, "to_seq": over},
+        "started_by": run.actor_id, "started_by_name": unit.get(Names).of(unit, [run.actor_id]).get(run.actor_id),
+        "ledger": {"from_seq": begun, "to_seq": over},
     }  # fmt: skip
