@@ -31,7 +31,11 @@ ENROLLERS = ("builderos.app", "builderos.interfaces")
 
 # A vendor behind one module can be replaced by changing one module.
 OWNERS = {
-    "aiohttp": ("builderos.core.outgoing", "builderos.integrations.local_deploy"),
+    "aiohttp": (
+        "builderos.core.outgoing", "builderos.execution.serving", "builderos.integrations.local_deploy",
+        "builderos.interfaces.http.invocations", "builderos.interfaces.proxy", "builderos.workloads.endpoints",
+        "builderos.workloads.sessions",
+    ),
     "alembic": ("builderos.core.migrations",),
     "cedarpy": ("builderos.trust.policy",),
     "click": ("builderos.interfaces.cli",),
