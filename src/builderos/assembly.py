@@ -2,15 +2,14 @@
 everything.
 """
 
-import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from builderos.assets.artifacts import service as artifacts
 from builderos.assets.artifacts.ports import Runs
 from builderos.assets.memory import service as memory
-from builderos.assets.memory.ports import Asked, Embedding, NGrams
+from builderos.assets.memory.ports import Embedding
 from builderos.assets.prompts import service as prompts
 from builderos.assets.repositories import service as repositories
 from builderos.assets.repositories.service import ObjectCache, RepositoryStore, Torn
@@ -34,17 +33,14 @@ from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 from builderos.core.steps import Actions, Gates
-from builderos.core.unit import Call, Unit
 from builderos.engine import outbox
 from builderos.engine.durable import Durable
 from builderos.engine.news import News
+from builderos.equipment import embedding, put_models, put_workbench
 from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.service import RUN_WEAK, Approved, SandboxProviders
 from builderos.execution.compute.service import soundness as compute_soundness
-from builderos.execution.gateway import service as gateway
-from builderos.execution.gateway.ports import Limited, ModelProvider
 from builderos.execution.runs import service as execution
-from builderos.integrations.anthropic.service import AnthropicProvider
 from builderos.integrations.bwrap.service import LocalSandboxes
 from builderos.integrations.docker import service as docker
 from builderos.integrations.kubernetes import service as kubernetes
@@ -52,8 +48,6 @@ from builderos.integrations.local_deploy.service import LocalDeployer
 from builderos.integrations.local_forge.service import LocalForge
 from builderos.integrations.mcp.service import McpClient
 from builderos.integrations.oidc.service import OidcProvider
-from builderos.integrations.openai.service import OpenAIProvider
-from builderos.integrations.recorded.service import RecordedProvider
 from builderos.integrations.s3.service import S3Carrier, open_store
 from builderos.integrations.sinks.service import FileCarrier, SyslogCarrier, WebhookCarrier
 from builderos.integrations.smtp import steps as mailing
@@ -78,17 +72,12 @@ from builderos.trust.secrets.service import Box, Keyring
 from builderos.trust.signing.service import Signer
 from builderos.trust.vault import service as vault
 from builderos.workloads.agents import service as agents
-from builderos.workloads.datasets import service as datasets
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
-from builderos.workloads.endpoints import service as endpoints
 from builderos.workloads.evals import service as evals
 from builderos.workloads.models import service as models
 from builderos.workloads.sessions import service as sessions
-from builderos.workloads.sessions.ports import Address
 from builderos.workloads.stream import service as stream
-
-_EMBED_S = 30.0
 
 
 def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Context:
@@ -147,10 +136,9 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     _put_runs(context, settings)
     _put_compute(context, settings)
     _put_deployers(context)
-    context.put(Address, Address())
-    context.put(sessions.Keeper, sessions.Keeper(context))
-    _put_models(context, settings)
-    context.put(Embedding, _embedding(settings))
+    put_models(context, settings)
+    put_workbench(context)
+    context.put(Embedding, embedding(settings))
     context.put(memory.Files, memory.Files(context))
     return context
 
@@ -224,70 +212,6 @@ def _sandbox_providers(settings: Settings, approved: Approved) -> SandboxProvide
     on_vercel = functools.partial(vercel.provider, token=lambda: token.get_secret_value() if token else None)
     providers.enrol("vercel", functools.partial(_remote, on_vercel, approved, "vercel", state / "vercel"))
     return providers
-
-
-def _put_models(context: Context, settings: Settings) -> None:
-    """Who answers for models. Nothing is built, and no library loaded, before the first request."""
-    networks = networks_of(settings.ai_networks)
-    files = gateway.AiFiles(settings.ssot or settings.home_dir, settings.ai_model)
-
-    def source_of(entry: gateway.Provider) -> ModelProvider:
-        name = entry.source or ""
-        return context.get(gateway.Gateway).provider(name, files.current().providers[name])
-
-    def build(_name: str, entry: gateway.Provider) -> ModelProvider:
-        if entry.kind == "recorded":
-            return RecordedProvider(entry, files.folder, functools.partial(source_of, entry))
-        return (
-            AnthropicProvider(entry, networks)
-            if entry.kind == "anthropic"
-            else OpenAIProvider(entry, networks)
-        )
-
-    context.put(gateway.Gateway, gateway.Gateway(context, files, build))
-    context.put(Limited, Limited(_is_run, _is_agent))
-
-
-def _is_run(unit: Unit, run_id: str) -> bool:
-    try:
-        execution.subject(unit, run_id)
-    except Problem:
-        return False
-    return True
-
-
-def _is_agent(unit: Unit, name: str) -> bool:
-    """Whether an agent ships, or lies on a branch that all share."""
-    if name in agents.packs.shipped_names():
-        return True
-    shared = (
-        branch
-        for repo_id in repositories.repository_ids(unit)
-        for branch in repositories.list_branches(unit, repo_id, shared=True)
-        if branch.kind in ("main", "base") and branch.state != "deleted"
-    )
-    return any(workspaces.file_at(unit, one, agents.packs.file_of(name)) is not None for one in shared)
-
-
-def _embedding(settings: Settings) -> Embedding:
-    """Who makes the vectors of the memory: a model of the gateway where the server names one."""
-    model = settings.embedding_model
-    if model is None:
-        return Embedding(NGrams())
-
-    def ask(context: Context, call: Call, texts: Sequence[str]) -> list[list[float]]:
-        async def answered() -> list[list[float]]:
-            async with asyncio.timeout(_EMBED_S):
-                return (await gateway.embed(context, call, texts, model)).vectors
-
-        try:
-            return asyncio.run(answered())
-        except TimeoutError as error:
-            raise Problem(
-                "unavailable", "the model for vectors did not answer in time", hint="Repeat the call."
-            ) from error
-
-    return Embedding(Asked(model, ask))
 
 
 def _put_deployers(context: Context) -> None:
@@ -371,9 +295,6 @@ def _put_artifacts(context: Context, settings: Settings) -> None:
         repositories.Nodes, repositories.Nodes(stores.at(repositories.place_of(url)) if url else None)
     )
     context.put(artifacts.Progress, artifacts.Progress())
-    context.put(datasets.Arrivals, datasets.Arrivals())
-    context.put(endpoints.Keeper, endpoints.Keeper(context))
-    context.put(endpoints.Counts, endpoints.Counts())
     context.put(Runs, Runs(execution.facts_of))
     elsewhere = Elsewhere()
     elsewhere.enrol("artifacts", artifacts.tidying.erase)

@@ -22,6 +22,9 @@ _FRAME: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 5.0
 _SAYABLE: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})  # RFC 6455 §7.4
 
+SILENT: Final = (aiohttp.ClientError, TimeoutError, OSError)
+"""What asking a server raises that does not answer."""
+
 Header = tuple[str, str]
 
 

@@ -1,5 +1,5 @@
 """What whoever serves something from a jail may use."""
 
-from .relay import Inside, Passing
+from .relay import SILENT, Inside, Passing
 
-__all__ = ["Inside", "Passing"]
+__all__ = ["SILENT", "Inside", "Passing"]

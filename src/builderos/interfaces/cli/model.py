@@ -115,9 +115,7 @@ def promote(caller: Caller, what: str, to: str | None, path: str | None, reason:
         name, version = _parts(what)
         body = {"kind": "stage_to_prod", "from": {"name": name, "version": version}}
     reply = caller.client().call("POST", "/v1/promotions", {**body, "reason": reason}, once=True)
-    return caller.show(
-        reply, f"{reply['id']} waits for {reply['approval_id']}: builderos approve {reply['approval_id']}"
-    )
+    return caller.show(reply, f"{reply['id']} is {reply['state']}")
 
 
 @command.command()

@@ -102,14 +102,14 @@ class Door:
 
     async def _ask(self, chosen: endpoints.Chosen, body: bytes) -> tuple[int, bytes | None]:
         """Status and body that the model's process answers with; 503 and None where it does not."""
-        import aiohttp
+        from builderos.execution.serving.service import SILENT
 
         door = self._app.context.get(endpoints.Keeper).door(chosen.deployment_id)
         if door is None:
             return 503, None
         try:
             return await self._line(door).post("/invoke", body, ANSWER_S)
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except SILENT:
             return 503, None
 
     def _line(self, door: Path) -> Any:

@@ -160,15 +160,13 @@ class Life:
 
     async def _watch(self, name: str) -> None:
         """Until its process answers; then it does so for as long as it likes. Returns where it does not in time."""
-        import aiohttp
-
-        from builderos.execution.serving.service import Inside
+        from builderos.execution.serving.service import SILENT, Inside
 
         door = await asyncio.to_thread(compute.door_of, self._context, name)
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + READY_S, 0.05
         while loop.time() < until:
-            with contextlib.suppress(FileNotFoundError, aiohttp.ClientError, TimeoutError, OSError):
+            with contextlib.suppress(*SILENT):
                 inside = Inside.at(door)
                 try:
                     status = await inside.look("/ping", 5.0)
