@@ -19,10 +19,12 @@ def test_data_and_models_are_registered_promoted_and_taken_back(builder: Line) -
     builder.ok("model", "stage", "sum@1", "staged", "--as", "owner")
     builder.ok("model", "alias", "sum@1", "champion", "--as", "owner")
     assert "champion" in builder.ok("model", "show", "sum", "--as", "owner")
-    asked = builder.json("model", "promote", "sum@1", "-m", "First", "--as", "owner")
+    waits = builder("model", "promote", "sum@1", "-m", "First", "--as", "owner", "--json")
+    assert waits.code == 4  # for an approval
+    asked = waits.json
     builder.ok("approve", asked["approval_id"], "--as", "owner")
     assert "applied" in builder.ok("model", "promotion", asked["id"], "--as", "owner")
     assert "rolled_back" in builder.ok("model", "rollback", asked["id"], "--as", "owner")
     made = builder.json("model", "show", "sum", "--as", "owner")["versions"][0]["id"]
     assert "artifact model.py → model sum@1" in builder.ok("dataset", "lineage", made, "--as", "owner")
-    assert "There are no endpoints" in builder.ok("endpoint", "list", "--as", "owner")
+    assert builder.json("endpoint", "list", "--as", "owner")["items"] == []
