@@ -50,6 +50,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("prompt", "prompt", "Publish, compare, label and carry prompts"),
             Entry("agent", "agent", "List and show agents, give one a task, steer it"),
             Entry("eval", "eval", "Try suites of cases on prompts and models"),
+            Entry("experiment", "experiment", "Search what was tried, and compare what came of it"),
             Entry("dataset", "dataset", "Register data by name and version, see where things come from"),
             Entry("model", "model", "Register models, stage and promote their versions"),
             Entry("endpoint", "endpoint", "Have models answer, split their traffic, take it back"),

@@ -114,7 +114,7 @@ def _model(row: Any) -> Reply:
         "creation_timestamp_ms": int(row.created_at.timestamp() * 1000),
         "last_updated_timestamp_ms": int(row.updated_at.timestamp() * 1000),
         "artifact_uri": f"mlflow-artifacts:/{row.experiment_id}/models/{row.id}/artifacts",
-        "status": _STATUS[row.status], "creator_id": row.created_by,
+        "status": _STATUS[row.status],
     }  # fmt: skip
     if row.type:
         info["model_type"] = row.type

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from builderos.core.unit import Unit
 
-from . import artifacts, models, tracking
+from . import artifacts, models, registry, tracking
 from .words import Body
 
 Handler = Callable[[Unit, Body], dict[str, Any]]
@@ -59,6 +59,28 @@ ROUTES: Final[Mapping[tuple[str, str], Act]] = _acts(
     ("POST", f"{_V2}runs/outputs", models.log_outputs, False),
     ("POST", f"{_V2}logged-models", models.create, False),
     ("POST", f"{_V2}logged-models/search", models.search, True),
+    ("POST", f"{_V2}registered-models/create", registry.create_model, False),
+    ("GET", f"{_V2}registered-models/get", registry.get_model, True),
+    ("POST", f"{_V2}registered-models/rename", registry.rename_model, False),
+    ("PATCH", f"{_V2}registered-models/update", registry.update_model, False),
+    ("DELETE", f"{_V2}registered-models/delete", registry.delete_model, False),
+    ("GET", f"{_V2}registered-models/search", registry.search_models, True),
+    ("GET", f"{_V2}registered-models/get-latest-versions", registry.latest_versions, True),
+    ("POST", f"{_V2}registered-models/get-latest-versions", registry.latest_versions, True),
+    ("POST", f"{_V2}registered-models/set-tag", registry.tag_model, False),
+    ("DELETE", f"{_V2}registered-models/delete-tag", registry.untag_model, False),
+    ("POST", f"{_V2}registered-models/alias", registry.set_alias, False),
+    ("DELETE", f"{_V2}registered-models/alias", registry.delete_alias, False),
+    ("GET", f"{_V2}registered-models/alias", registry.by_alias, True),
+    ("POST", f"{_V2}model-versions/create", registry.create_version, False),
+    ("GET", f"{_V2}model-versions/get", registry.get_version, True),
+    ("GET", f"{_V2}model-versions/get-download-uri", registry.download_uri, True),
+    ("GET", f"{_V2}model-versions/search", registry.search_versions, True),
+    ("PATCH", f"{_V2}model-versions/update", registry.update_version, False),
+    ("DELETE", f"{_V2}model-versions/delete", registry.delete_version, False),
+    ("POST", f"{_V2}model-versions/transition-stage", registry.transition, False),
+    ("POST", f"{_V2}model-versions/set-tag", registry.tag_model, False),
+    ("DELETE", f"{_V2}model-versions/delete-tag", registry.untag_model, False),
 )
 # Paths with an id in them.
 _PATTERNS: Final = tuple(
