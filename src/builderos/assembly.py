@@ -74,6 +74,7 @@ from builderos.trust.vault import service as vault
 from builderos.workloads.agents import service as agents
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
+from builderos.workloads.endpoints import service as endpoints
 from builderos.workloads.evals import service as evals
 from builderos.workloads.models import service as models
 from builderos.workloads.sessions import service as sessions
@@ -108,7 +109,6 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
     context.put(
         Readings, Readings(lambda unit, act, of, paths: audit.access.note(unit, act, of, paths=paths))
     )
-    context.put(Names, Names(orgs.me.names))
     witnesses.enrol("index", ledger.misplaced)
     witnesses.enrol("decisions", policy_witness.findings)
     context.put(Witnesses, witnesses)
@@ -144,7 +144,8 @@ def assemble(settings: Settings, keys: ServerKeys, database: Database) -> Contex
 
 
 def _put_subjects(context: Context) -> None:
-    """What permissions can be asked about, by its id."""
+    """What permissions can be asked about by its id, and what those are called whom ids stand for."""
+    context.put(Names, Names(orgs.me.names))
     subjects = Subjects()
     for prefix, finder in workspaces.SUBJECTS.items():
         subjects.enrol(prefix, finder)
@@ -300,6 +301,7 @@ def _put_artifacts(context: Context, settings: Settings) -> None:
     elsewhere.enrol("artifacts", artifacts.tidying.erase)
     elsewhere.enrol("repositories", repositories.erase_elsewhere)
     elsewhere.enrol("deployments", deployments.erase)
+    elsewhere.enrol("endpoints", endpoints.erase)
     elsewhere.enrol("sessions", sessions.erase)
     context.put(Elsewhere, elsewhere)
 
