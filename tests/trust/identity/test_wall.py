@@ -128,8 +128,8 @@ def test_every_function_that_runs_as_somebody_else_has_been_read(walled: Walled)
 # Given as text, so that PostgreSQL takes each for what the parameter is.
 ARGUMENTS = {
     "text": THEIRS, "bytea": "theirs", "text[]": "{}", "timestamp with time zone": "2026-01-01Z", "date": "2026-01-01",
-    "interval": "1 day", "bigint": "1", "jsonb": "{}", "boolean": "true", "integer": "1",
-    "real": "1",
+    "interval": "1 day", "bigint": "1", "jsonb": "{}", "boolean": "true", "integer": "1", "integer[]": "{}",
+    "real": "1", "double precision[]": "{}",
 }  # fmt: skip
 # Their labels are kinds of things, a closed list but for rows that are made up.
 SUMS = {"ops.numbers": "sums over the whole server, nothing of any one organisation"}
