@@ -27,6 +27,7 @@ from . import (
     scale,
     secrets,
     serving,
+    sessions,
     start,
     tracking,
     trust,
@@ -88,6 +89,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "jail": lambda: jail.starts(report, place, 60 * full),
         "deploying": lambda: deploying.served(report, place, 5 * full),
         "serving": lambda: serving.served(report, source, place, 5 * full, rival=full > 1),
+        "sessions": lambda: sessions.notebooks(report, source, place, 6 * full),
         "installing": lambda: installing.installed(report, place),
     }
     try:

@@ -1,5 +1,6 @@
 """A session's folder: laid out from its branch, kept over stops, and committed to the branch again."""
 
+import contextlib
 import errno
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,28 +104,33 @@ def _compared(scratch: Scratch, base: str, folder: Path, largest: int) -> Found:
     found, there = Found(), set[str]()
     with compute.Beneath(folder) as beneath:
         for entry in beneath.walk():
-            if not _NEVER.isdisjoint(entry.path.split("/")):
-                continue
-            there.add(entry.path)
-            was = known.get(entry.path)
-            if entry.target is not None:
-                if was is None or was.mode != repositories.LINK:
-                    found.links.append(entry.path)
-                continue
-            if entry.size > largest:
-                found.large.append((entry.path, entry.size))
-                continue
-            data = beneath.read(entry.path, largest)
-            mode = repositories.EXECUTABLE if entry.executable else repositories.BLOB
-            oid = scratch.put(data, was.oid if was is not None else None)
-            if was is None or (was.oid, was.mode) != (oid, mode):
-                found.made[entry.path] = workspaces.Made(data, mode, was.oid if was is not None else None)
-                found.edits[entry.path] = Edit(oid, mode)
+            if _NEVER.isdisjoint(entry.path.split("/")):
+                there.add(entry.path)
+                _compare(scratch, beneath, entry, known.get(entry.path), found, largest)
     for path, file in known.items():
         if path not in there and _NEVER.isdisjoint(path.split("/")):
             found.made[path] = workspaces.Made(None, file.mode, file.oid)
             found.edits[path] = None
     return found
+
+
+def _compare(
+    scratch: Scratch, beneath: compute.Beneath, entry: Any, was: Any, found: Found, largest: int
+) -> None:  # fmt: skip
+    """Note what a file of the folder is against what stood there."""
+    if entry.target is not None:
+        if was is None or was.mode != repositories.LINK:
+            found.links.append(entry.path)
+        return
+    if entry.size > largest:
+        found.large.append((entry.path, entry.size))
+        return
+    data = beneath.read(entry.path, largest)
+    mode = repositories.EXECUTABLE if entry.executable else repositories.BLOB
+    oid = scratch.put(data, was.oid if was is not None else None)
+    if was is None or (was.oid, was.mode) != (oid, mode):
+        found.made[entry.path] = workspaces.Made(data, mode, was.oid if was is not None else None)
+        found.edits[entry.path] = Edit(oid, mode)
 
 
 def _committed(context: Context, call: Call, row: rows.Row, scratch: Scratch, found: Found) -> dict[str, Any]:
@@ -187,17 +193,19 @@ def _freshened(scratch: Scratch, base: str, tip: str, folder: Path) -> str:
     with compute.Beneath(folder) as beneath:
         for path, (was, now) in scratch.changes(base, tip).items():
             plain = now is None or now.mode in (repositories.BLOB, repositories.EXECUTABLE)
-            if plain and _is_still(scratch, beneath, path, was.oid if was is not None else None):
-                try:
-                    if now is None:
-                        beneath.remove(path)
-                    else:
-                        executable = now.mode == repositories.EXECUTABLE
-                        beneath.write(path, scratch.read(now.oid), executable=executable)
-                except OSError:  # something else stands in the way: the session's own stays
-                    continue
+            if not plain or not _is_still(scratch, beneath, path, was.oid if was is not None else None):
+                continue
+            with contextlib.suppress(OSError):  # something else stands in the way: the session's own stays
+                _take(scratch, beneath, path, now)
                 taken[path] = Edit(now.oid, now.mode) if now is not None else None
     return scratch.edit(base, taken) if taken else base
+
+
+def _take(scratch: Scratch, beneath: compute.Beneath, path: str, now: repositories.Entry | None) -> None:
+    if now is None:
+        beneath.remove(path)
+    else:
+        beneath.write(path, scratch.read(now.oid), executable=now.mode == repositories.EXECUTABLE)
 
 
 def _is_still(scratch: Scratch, beneath: compute.Beneath, path: str, oid: bytes | None) -> bool:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from builderos.core.clock import utcnow
@@ -154,10 +155,8 @@ class Life:
 
     async def _watch(self, name: str, base: str, idle_timeout: int) -> str:
         """Why it is to be stopped, once it is: `idle` or `unready`."""
-        from builderos.execution.serving.service import Inside
-
         door = await asyncio.to_thread(compute.door_of, self._context, name)
-        inside = await self._reached(lambda: Inside.at(door), base)
+        inside = await self._reached(door, base)
         if inside is None:
             return "unready"
         try:
@@ -167,20 +166,27 @@ class Life:
         finally:
             await inside.close()
 
-    async def _reached(self, open_: "Callable[[], Inside]", base: str) -> "Inside | None":
+    async def _reached(self, door: Path, base: str) -> "Inside | None":
         """A line to its server once that answers; None where it does not in time."""
-        import aiohttp
-
         until, pause = asyncio.get_running_loop().time() + self._pace.ready_s, self._pace.first_s
         while asyncio.get_running_loop().time() < until:
-            with contextlib.suppress(FileNotFoundError):
-                inside = open_()
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                    if await kernels.is_up(inside, base, self._secret):
-                        return inside
-                await inside.close()
+            if (inside := await self._line(door, base)) is not None:
+                return inside
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.5)
+        return None
+
+    async def _line(self, door: Path, base: str) -> "Inside | None":
+        from builderos.execution.serving.service import SILENT, Inside
+
+        try:
+            inside = Inside.at(door)
+        except FileNotFoundError:
+            return None
+        with contextlib.suppress(*SILENT):
+            if await kernels.is_up(inside, base, self._secret):
+                return inside
+        await inside.close()
         return None
 
     def _ready(self, unit: Unit) -> None:
@@ -188,7 +194,7 @@ class Life:
         rows.move(unit, self.id, "running", url=url, started_at=unit.now, last_active_at=unit.now)
 
     async def _until_idle(self, inside: "Inside", base: str, idle_timeout: int) -> str:
-        import aiohttp
+        from builderos.execution.serving.service import SILENT
 
         since, silent = utcnow(), 0.0
         every = max(0.05, min(self._pace.look_s, idle_timeout / 4))
@@ -198,7 +204,7 @@ class Life:
             await asyncio.sleep(every)
             try:
                 doing = await kernels.doing(inside, base, self._secret)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            except (*SILENT, ValueError):
                 silent += every
                 if silent > _SILENT_S:
                     return "unready"
