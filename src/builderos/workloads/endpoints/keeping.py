@@ -12,6 +12,7 @@ from typing import Any, Final
 from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.unit import Unit, as_system
+from builderos.engine import signals
 from builderos.execution.compute.service import SandboxProviders
 
 from . import rows
@@ -92,12 +93,13 @@ class Keeper:
     async def _sift(self, org_id: str, endpoint_id: str) -> None:
         """End the processes of what the rows say is over."""
 
-        def over(unit: Unit) -> set[str]:
-            mine = [life.id for life in self._lives.values() if life.org_id == org_id]
-            found = {id_: rows.deployment(unit, id_) for id_ in mine}
-            return {id_ for id_, row in found.items() if row.status not in rows.LIVE or not endpoint_id}
+        mine = [life.id for life in self._lives.values() if life.org_id == org_id]
 
-        for id_ in await asyncio.to_thread(as_system, self._context, org_id, over):
+        def over(unit: Unit) -> list[str]:
+            return [id_ for id_ in mine if rows.deployment(unit, id_).status not in rows.LIVE]
+
+        ended = await asyncio.to_thread(as_system, self._context, org_id, over) if endpoint_id else mine
+        for id_ in ended:
             if id_ in self._lives:
                 self._lives[id_].stop()
 
@@ -143,3 +145,11 @@ class Keeper:
                 self._thread = threading.Thread(target=self._loop.run_forever, name="endpoints", daemon=True)
                 self._thread.start()
             return self._loop
+
+
+def erase(context: Context, org_id: str) -> None:
+    """End all that any process serves of an organisation that is erased; safe to repeat."""
+    keeper = context.get(Keeper)
+    keeper.tally.drop(org_id)
+    keeper.heard(f"{org_id} ")
+    as_system(context, org_id, lambda unit: signals.tell(unit, WORD, f"{org_id} "))

@@ -50,6 +50,11 @@ class Tally:
             found.refused += 400 <= status < 500
             found.buckets[bucket] += 1
 
+    def drop(self, org_id: str) -> None:
+        """Forget what was counted of an organisation."""
+        with self._lock:
+            self._minutes = {key: found for key, found in self._minutes.items() if key[0] != org_id}
+
     def write(self, context: Context, org_id: str | None = None) -> None:
         """Write down what there is, of one organisation or of all."""
         with self._lock:
