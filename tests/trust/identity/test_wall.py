@@ -127,9 +127,9 @@ def test_every_function_that_runs_as_somebody_else_has_been_read(walled: Walled)
 
 # Given as text, so that PostgreSQL takes each for what the parameter is.
 ARGUMENTS = {
-    "text": THEIRS, "bytea": "theirs", "text[]": "{}", "timestamp with time zone": "2026-01-01Z", "date": "2026-01-01",
-    "interval": "1 day", "bigint": "1", "jsonb": "{}", "boolean": "true", "integer": "1", "integer[]": "{}",
-    "real": "1", "double precision[]": "{}",
+    "text": THEIRS, "bytea": "theirs", "timestamp with time zone": "2026-01-01Z", "date": "2026-01-01",
+    "interval": "1 day", "bigint": "1", "jsonb": "{}", "boolean": "true", "integer": "1",
+    "real": "1",
 }  # fmt: skip
 # Their labels are kinds of things, a closed list but for rows that are made up.
 SUMS = {"ops.numbers": "sums over the whole server, nothing of any one organisation"}
@@ -145,7 +145,8 @@ def test_no_function_tells_of_another_organisation(walled: Walled) -> None:
     assert {name for name, _ in functions} >= set(DEFINERS)
     with walled.bare() as nobody, walled.as_ours() as ours:
         for name, types in functions:
-            given = ", ".join(f"'{ARGUMENTS[type_]}'::{type_}" for type_ in types)
+            values = ["{}" if type_.endswith("[]") else ARGUMENTS[type_] for type_ in types]
+            given = ", ".join(f"'{value}'::{type_}" for value, type_ in zip(values, types, strict=True))
             for connection in (nobody, ours):
                 said = told(connection, f"select * from {name}({given})")
                 assert THEIRS not in said or name in SUMS, name
