@@ -10,10 +10,11 @@ import pytest
 from builderos.core.problems import Problem
 from builderos.execution.compute.service import SandboxProviders
 from builderos.workloads.endpoints import calling
-from builderos.workloads.endpoints.service import Counts, Keeper
+from builderos.workloads.endpoints.service import Counts, Keeper, erase
 from tests.support.databases import Databases
 from tests.support.sandboxes import needs_strong
 from tests.support.scoring import Rack, rack_in_temp
+from tests.support.servers import until
 from tests.support.world import World
 
 ROW = {"dataframe_split": {"columns": ["x", "y"], "data": [[2, 2], [-2, -2]]}}
@@ -150,6 +151,7 @@ def test_who_may_call_is_narrowed_by_the_endpoints_own_policy_and_rate(rack: Rac
     reader = rack.key("read")
     assert rack.ask(served, ROW, reader).status_code == 200
     World.problem(rack.ask(served, ROW, rack.key("write")), "policy_denied")
+    World.problem(rack.ask(served, ROW, {"Accept": "*/*"}), "unauthenticated")
     policy = {"roles": ["owner"], "per_minute": 1}
     body = {"name": "narrow", "model_version": "signs@1", "runtime": "ml", "policy": policy}
     made = rack.call("POST", "/v1/endpoints", **body)
@@ -166,3 +168,9 @@ def test_who_may_call_is_narrowed_by_the_endpoints_own_policy_and_rate(rack: Rac
 def test_production_takes_what_was_promoted_alone(rack: Rack) -> None:
     body = {"name": "prod", "model_version": "signs@1", "env": "prod", "runtime": "ml"}
     World.problem(rack.world.as_owner("POST", "/v1/endpoints", json=body), "illegal_transition")
+
+
+def test_with_its_organisation_all_that_answers_ends(rack: Rack, served: str) -> None:
+    assert rack.ask(served, ROW).status_code == 200
+    erase(rack.ship.context, rack.world.org_id)
+    until(lambda: rack.ask(served, ROW).status_code == 503)

@@ -3,6 +3,7 @@
 Who may call is asked in a worker thread; no transaction is open while the model works.
 """
 
+import asyncio
 import functools
 import time
 from collections.abc import AsyncGenerator
@@ -20,6 +21,8 @@ from builderos.core.application import Application
 from builderos.core.clock import utcnow
 from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
+from builderos.core.unit import Call
+from builderos.trust.identity.service import Found
 from builderos.trust.policy import service as policy
 from builderos.workloads.endpoints import service as endpoints
 
@@ -30,6 +33,7 @@ PATH: Final = "/v1/endpoints/{id}/invoke"
 NAME: Final = "invokeEndpoint"
 JSON: Final = "application/json"
 ANSWER_S: Final = 60.0
+AT_ONCE: Final = 64
 _SAYS: Final = """\
 Send a document as MLflow's scoring server takes it (`dataframe_split`, `dataframe_records`, `instances`, `inputs`) or
 as the Open Inference Protocol V2 does (`inputs` with `name`, `shape`, `datatype`, `data`). What does not fit the model
@@ -59,6 +63,8 @@ class Door:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._lines: dict[Path, Any] = {}
+        self._waiting: dict[tuple[str, str], list[tuple[Incoming, asyncio.Future[endpoints.Chosen]]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -69,12 +75,8 @@ class Door:
 
     async def invoke(self, request: Request) -> Response:
         """One call."""
-        limiter = self._app.context.get(anyio.CapacityLimiter)
         body = await request.body()
-        which: str = request.path_params["id"]
-        chosen = await anyio.to_thread.run_sync(
-            functools.partial(self._admit, request.state.incoming, which), limiter=limiter
-        )
+        chosen = await self._let_in(request.state.incoming, request.path_params["id"])
         began = time.perf_counter()
         status, answer = await self._ask(chosen, body)
         ms = (time.perf_counter() - began) * 1000
@@ -87,18 +89,58 @@ class Door:
             )
         return Response(answer, status, {"X-Model-Deployment": chosen.deployment_id}, JSON)
 
-    def _admit(self, incoming: Incoming, which: str) -> endpoints.Chosen:
+    async def _let_in(self, incoming: Incoming, which: str) -> endpoints.Chosen:
+        """What answers. Calls of one credential that arrive together are let in together: whoever comes while a group
+        is let in belongs to the next one.
+        """
+        key, loop = (incoming.bearer or "", which), asyncio.get_running_loop()
+        done: asyncio.Future[endpoints.Chosen] = loop.create_future()
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.append((incoming, done))
+        else:
+            self._waiting[key] = [(incoming, done)]
+            task = loop.create_task(self._work(key))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await done
+
+    async def _work(self, key: tuple[str, str]) -> None:
+        limiter = self._app.context.get(anyio.CapacityLimiter)
+        while self._waiting[key]:
+            group, self._waiting[key] = self._waiting[key][:AT_ONCE], self._waiting[key][AT_ONCE:]
+            admit_all = functools.partial(self._admit, [incoming for incoming, _ in group], key[1])
+            try:
+                found: list[endpoints.Chosen | Problem] = await anyio.to_thread.run_sync(
+                    admit_all, limiter=limiter
+                )
+            except Exception as error:  # noqa: BLE001 - each of them is told
+                found = [error] * len(group)  # type: ignore[list-item]
+            for (_, done), one in zip(group, found, strict=True):
+                if not done.done():
+                    done.set_exception(one) if isinstance(one, Exception) else done.set_result(one)
+        del self._waiting[key]
+
+    def _admit(self, group: list[Incoming], which: str) -> list[endpoints.Chosen | Problem]:
+        """In a worker thread."""
         context = self._app.context
+        known: dict[str, Found] = {}
+        found: list[endpoints.Chosen | Problem | None] = []
+        calls: list[Call] = []
+        for incoming in group:
+            try:
+                calls.append(admit(self._app, incoming, f"{NAME}@1", known))
+                found.append(None)
+            except Problem as problem:
+                context.get(Metrics).refused(problem)
+                found.append(problem)
         try:
-            call = admit(self._app, incoming, f"{NAME}@1")
-        except Problem as problem:
-            context.get(Metrics).refused(problem)
-            raise
-        try:
-            return endpoints.admit(context, call, which)
+            chosen = iter(endpoints.admit(context, calls, which) if calls else [])
         except policy.Refused as refused:
-            note_refusal(context, call, refused)
+            for call in calls:
+                note_refusal(context, call, refused)
             raise
+        return [next(chosen) if one is None else one for one in found]
 
     async def _ask(self, chosen: endpoints.Chosen, body: bytes) -> tuple[int, bytes | None]:
         """Status and body that the model's process answers with; 503 and None where it does not."""

@@ -3,6 +3,7 @@
 import random
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,16 +53,16 @@ class Counts:
             )
 
 
-def admit(context: Context, call: Call, id_: str) -> Chosen:
-    """Ask whether this call may be; written down as an access. Raises `not_found`, `Refused`, `rate_limited`,
-    `unavailable` while nothing answers.
+def admit(context: Context, calls: Sequence[Call], id_: str) -> "list[Chosen | Problem]":
+    """Ask whether these calls of one actor may be, in one transaction; each is written down as an access.
+
+    Raises `not_found`, `Refused`; what differs from call to call (`rate_limited`, `unavailable`) stands in the list.
     """
-    return perform(context, call, lambda unit: choose(unit, id_), read_only=True)
+    return perform(context, calls[0], lambda unit: _choose(unit, calls, id_), read_only=True)
 
 
-def choose(unit: Unit, id_: str) -> Chosen:
-    """See `admit`."""
-    rules = policy.require(unit, "endpoint.invoke", policy.org_resource(unit))
+def _choose(unit: Unit, calls: Sequence[Call], id_: str) -> "list[Chosen | Problem]":
+    rules = policy.require(unit, "endpoint.invoke", policy.org_resource(unit)).rules
     row = rows.find(unit, id_)
     actor, own = unit.actor, row.policy
     named = {actor.id, actor.member_id, actor.credential_id}
@@ -70,15 +71,27 @@ def choose(unit: Unit, id_: str) -> Chosen:
     ):
         raise Problem(
             "policy_denied", "the policy of this endpoint does not let you call it",
-            hint="Whoever manages it names roles and actors that may.", rules=list(rules.rules),
+            hint="Whoever manages it names roles and actors that may.", rules=list(rules),
         )  # fmt: skip
-    if own["per_minute"]:
-        unit.get(Counts).spend(row.id, own["per_minute"])
+    found: list[Chosen | Problem] = []
+    for call in calls:
+        unit.call = call  # the access is this one's
+        try:
+            found.append(_chosen(unit, row))
+        except Problem as problem:
+            found.append(problem)
+    return found
+
+
+def _chosen(unit: Unit, row: rows.Row) -> Chosen:
+    if row.policy["per_minute"]:
+        unit.get(Counts).spend(row.id, row.policy["per_minute"])
     if not row.traffic:
         raise Problem(
             "unavailable", "nothing answers at this endpoint yet", hint="Show it: its deployments say why."
         )
     ids = list(row.traffic)
-    chosen = random.choices(ids, [row.traffic[one] for one in ids])[0] if len(ids) > 1 else ids[0]  # noqa: S311 - traffic
+    shares = [row.traffic[one] for one in ids]
+    chosen = random.choices(ids, shares)[0] if len(ids) > 1 else ids[0]  # noqa: S311 - no secret
     audit.access.note(unit, "endpoint.invoke", row.id)
     return Chosen(unit.org_id, row.id, chosen)

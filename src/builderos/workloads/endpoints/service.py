@@ -1,6 +1,6 @@
 """What other rooms and doors may use of endpoints."""
 
 from .calling import Chosen, Counts, admit
-from .keeping import WORD, Keeper
+from .keeping import WORD, Keeper, erase
 
-__all__ = ["WORD", "Chosen", "Counts", "Keeper", "admit"]
+__all__ = ["WORD", "Chosen", "Counts", "Keeper", "admit", "erase"]
