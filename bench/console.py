@@ -1,5 +1,6 @@
 """The console in a real browser: bytes, first paint of long runs, diffs and logs, and how soon an event is seen."""
 
+import os
 import shutil
 import statistics
 import time
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from builderos.client.http import Client
 
+from . import showing
 from .report import Report
 from .stage import Server
 
@@ -71,7 +73,7 @@ class Work:
 
 
 def pages(report: Report, home: Path, rounds: int) -> None:
-    """All rows, on a home of its own."""
+    """All rows, on a home of its own; with FULL=1 beside others, too."""
     home.mkdir(parents=True, exist_ok=True)
     server = Server(home)
     try:
@@ -82,8 +84,15 @@ def pages(report: Report, home: Path, rounds: int) -> None:
             _diffs(report, page, work, rounds)
             _logs(report, page, work, rounds)
             _news(report, page, work, 10 * rounds)
+        if os.environ.get("FULL"):
+            _beside(report, work, home.parent, rounds)
     finally:
         server.stop()
+
+
+def program() -> str:
+    """Debian's Chromium, or another one that is there."""
+    return next(filter(None, map(shutil.which, NAMES)))
 
 
 @contextmanager
@@ -91,10 +100,9 @@ def _page(work: Work) -> Iterator[Any]:
     """A signed-in page of Debian's Chromium at 1440 by 900."""
     from playwright.sync_api import sync_playwright
 
-    program = next(filter(None, map(shutil.which, NAMES)))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage", "--enable-precise-memory-info"]
+            executable_path=program(), args=["--no-sandbox", "--disable-dev-shm-usage", "--enable-precise-memory-info"]
         )  # fmt: skip
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         context.set_default_timeout(PATIENCE_MS)
@@ -105,6 +113,16 @@ def _page(work: Work) -> Iterator[Any]:
         page.get_by_role("heading", name="Home").wait_for()
         yield page
         browser.close()
+
+
+def _beside(report: Report, work: Work, place: Path, rounds: int) -> None:
+    """The list of as many runs as the peers have, and what Lighthouse says."""
+    for n in range(showing.RUNS):
+        work.run(f"beside{n}", "  - {id: go, action: noop}\n", "succeeded")
+    with _page(work) as page:
+        showing.beside(report, place / "showing", page, work.url, rounds)
+    code = work.owner.call("POST", "/v1/auth/code")["url"]
+    showing.lighthouse(report, place / "showing", work.url, code)
 
 
 def _seen(page: Any, url: str, wanted: str) -> float:
