@@ -1,15 +1,12 @@
 """BuilderOS: a safe place to build, a factory and a workbench around it.
 
 Deliberately near empty: importing the package must cost nothing (`builderos --help` starts in milliseconds). Scripts
-and notebooks log to experiments with `builderos.start_run`, which is loaded when it is first asked for.
+and notebooks log to experiments with `builderos.start_run` and `builderos.sync` (`client/logging.py`), which are loaded
+when they are first asked for.
 """
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from builderos.client.logging import start_run, sync
-
-__all__ = ["VERSION", "start_run", "sync"]
+import importlib
+from typing import Any
 
 VERSION = "0.1.0"
 
@@ -17,6 +14,4 @@ VERSION = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in ("start_run", "sync"):
         raise AttributeError(f"module 'builderos' has no attribute {name!r}")
-    from builderos.client import logging
-
-    return getattr(logging, name)
+    return getattr(importlib.import_module("builderos.client.logging"), name)
