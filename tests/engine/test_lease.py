@@ -19,7 +19,7 @@ class Watch:
     """A lease, the executors that own work in its eyes, and whose work it took."""
 
     def __init__(
-        self, database: FreshDatabase, me: str, *, interval_s: float = 0.05, doubt_s: float = 0.1, silence_s: float = 4
+        self, database: FreshDatabase, me: str, *, interval_s: float = 0.05, doubt_s: float = 0.1, silence_s: float = 60
     ) -> None:  # fmt: skip
         self.owners: set[str] = set()
         self.taken: list[str] = []
