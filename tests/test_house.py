@@ -27,7 +27,7 @@ MEETING_PLACES = frozenset({"service", "schema", "ports"})
 ENROLLED = frozenset(
     {"routes", "steps"}
 )  # what a room lends to the doors; only those who hang doors may take it
-ENROLLERS = ("builderos.app", "builderos.interfaces")
+ENROLLERS = ("builderos.app", "builderos.groups", "builderos.interfaces")
 
 # A vendor behind one module can be replaced by changing one module.
 OWNERS = {
