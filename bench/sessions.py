@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -178,12 +180,14 @@ def _direct(env: Path, place: Path) -> Iterator[tuple[str, str]]:
     """The same program without jail and door: its address and its token."""
     port, token, folder = free_port(), uuid.uuid4().hex, place / "plain-notebook"
     folder.mkdir()
+    sockets = tempfile.mkdtemp(prefix="nb-")  # their paths must be short
     process = subprocess.Popen(
         [
             env / "bin" / "jupyter-server", "--no-browser", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
             f"--ServerApp.root_dir={folder}", "--allow-root", "--KernelManager.transport=ipc",
         ],
-        env={**os.environ, "JUPYTER_TOKEN": token, "HOME": str(folder), "PATH": f"{env}/bin:{os.environ['PATH']}"},
+        env={**os.environ, "JUPYTER_TOKEN": token, "HOME": str(folder), "JUPYTER_RUNTIME_DIR": sockets,
+             "PATH": f"{env}/bin:{os.environ['PATH']}"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     base = f"http://127.0.0.1:{port}/"
@@ -193,17 +197,21 @@ def _direct(env: Path, place: Path) -> Iterator[tuple[str, str]]:
     finally:
         process.terminate()
         process.wait()
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 async def _up(base: str, token: str) -> None:
     end = time.monotonic() + PATIENCE_S
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
-        while time.monotonic() < end:
-            try:
-                async with http.get(f"{base}api/status") as reply:
-                    if reply.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
+        while not await _answers(http, base):
+            if time.monotonic() > end:
+                raise TimeoutError(base)
             await asyncio.sleep(0.05)
-    raise TimeoutError(base)
+
+
+async def _answers(http: aiohttp.ClientSession, base: str) -> bool:
+    try:
+        async with http.get(f"{base}api/status") as reply:
+            return reply.status == 200
+    except aiohttp.ClientError:
+        return False
