@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from builderos.core.problems import Problem
 from builderos.core.schema import In
 from builderos.core.unit import Unit
-from builderos.workloads.experiments.service import grammar
+from builderos.workloads.experiments.service import grammar, logged
 from builderos.workloads.models import schema, service
 
 from . import shapes
@@ -162,18 +162,17 @@ def by_alias(unit: Unit, body: Body) -> Reply:
 
 
 def create_version(unit: Unit, body: Body) -> Reply:
-    """`model-versions/create`."""
-    name, source = body.text("name"), body.any_text("source")
+    """`model-versions/create`. Of a logged model the run is the one that made it."""
+    name, source = body.text("name"), _source(body.any_text("source"), body.any_text("model_id"))
+    run_id = body.any_text("run_id") or None
+    if run_id is None and source.startswith("models:/m-"):
+        run_id = logged.find(unit, source.removeprefix("models:/"), "experiment.write").run_id
+    told = _in(
+        schema.CreateVersionIn, name=name, source=source, run_id=run_id, description=body.any_text("description"),
+        tags=body.pairs("tags"),
+    )  # fmt: skip
     with _told(name):
-        made = service.create_version(
-            unit,
-            _in(
-                schema.CreateVersionIn, name=name, source=_source(source, body.any_text("model_id")),
-                run_id=body.any_text("run_id") or None, description=body.any_text("description"),
-                tags=body.pairs("tags"),
-            ),
-        )  # fmt: skip
-    return {"model_version": _shown(made)}
+        return {"model_version": _shown(service.create_version(unit, told))}
 
 
 def get_version(unit: Unit, body: Body) -> Reply:

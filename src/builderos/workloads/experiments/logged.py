@@ -215,7 +215,7 @@ def _open(unit: Unit, run_id: str) -> Spot:
 
 def _link(unit: Unit, run_id: str, direction: str, models: Sequence[tuple[str, int]]) -> None:
     for id_, step in models:
-        row = find(unit, id_, "experiment.read")
+        row = find(unit, id_, "experiment.write")
         link = insert(run_models).values(
             org_id=unit.org_id, run_id=run_id, direction=direction, model_id=id_, step=step
         )  # fmt: skip
