@@ -116,6 +116,7 @@ def test_every_operation_that_touches_a_repository_says_where(document: Json) ->
         "approvals",
         "artifacts",
         "datasets",
+        "experiments",
         "registry",
         "endpoints",
         "compute",
