@@ -63,7 +63,9 @@ class Door:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._lines: dict[Path, Any] = {}
-        self._waiting: dict[tuple[str, str], list[tuple[Incoming, asyncio.Future[endpoints.Chosen]]]] = {}
+        self._waiting: dict[
+            tuple[str, str, str], list[tuple[Incoming, asyncio.Future[endpoints.Chosen]]]
+        ] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -90,10 +92,10 @@ class Door:
         return Response(answer, status, {"X-Model-Deployment": chosen.deployment_id}, JSON)
 
     async def _let_in(self, incoming: Incoming, which: str) -> endpoints.Chosen:
-        """What answers. Calls of one credential that arrive together are let in together: whoever comes while a group
-        is let in belongs to the next one.
+        """What answers. Calls of one credential to one address that arrive together are let in together: whoever comes
+        while a group is let in belongs to the next one.
         """
-        key, loop = (incoming.bearer or "", which), asyncio.get_running_loop()
+        key, loop = (incoming.bearer or "", incoming.org_slug or "", which), asyncio.get_running_loop()
         done: asyncio.Future[endpoints.Chosen] = loop.create_future()
         waiting = self._waiting.get(key)
         if waiting is not None:
@@ -105,11 +107,11 @@ class Door:
             task.add_done_callback(self._tasks.discard)
         return await done
 
-    async def _work(self, key: tuple[str, str]) -> None:
+    async def _work(self, key: tuple[str, str, str]) -> None:
         limiter = self._app.context.get(anyio.CapacityLimiter)
         while self._waiting[key]:
             group, self._waiting[key] = self._waiting[key][:AT_ONCE], self._waiting[key][AT_ONCE:]
-            admit_all = functools.partial(self._admit, [incoming for incoming, _ in group], key[1])
+            admit_all = functools.partial(self._admit, [incoming for incoming, _ in group], key[2])
             try:
                 found: list[endpoints.Chosen | Problem] = await anyio.to_thread.run_sync(
                     admit_all, limiter=limiter
