@@ -5,13 +5,12 @@ and notebooks log to experiments with `builderos.start_run` and `builderos.sync`
 when they are first asked for.
 """
 
-import importlib
-from typing import Any
-
 VERSION = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in ("start_run", "sync"):
         raise AttributeError(f"module 'builderos' has no attribute {name!r}")
-    return getattr(importlib.import_module("builderos.client.logging"), name)
+    from importlib import import_module
+
+    return getattr(import_module("builderos.client.logging"), name)

@@ -117,19 +117,17 @@ def test_a_commit_whose_outcome_nobody_knows_is_told_as_such(
     own = Databases(home, durable=False, folder=tmp_path)
     with own.fresh() as database, world_in_temp(database) as world:
         sandbox = world.open_sandbox()
-        real = core_database.Transaction._exchange
+        real = core_database.Transaction._exchange_all
 
-        def lose(self: Any, answer: int = -1, *more: Any) -> Any:
-            if answer != -1:
-                self._sent[-1] = (
-                    "select pg_terminate_backend(pg_backend_pid())",
-                    (),
-                )  # after the commit itself
-            return real(self, answer, *more)
+        def lose(self: Any, meanwhile: Any = None) -> Any:
+            if any(statement == "commit" for statement, _ in self._sent):
+                # In place of what comes after the commit itself.
+                self._sent[-1] = ("select pg_terminate_backend(pg_backend_pid())", ())
+            return real(self, meanwhile)
 
         body = {"file_path": "a.txt", "content": "1\n", "message": "x"}
         with monkeypatch.context() as patched:
-            patched.setattr(core_database.Transaction, "_exchange", lose)
+            patched.setattr(core_database.Transaction, "_exchange_all", lose)
             problem = world.problem(sandbox.try_post("/commit_and_log_output", **body), "unavailable")
             assert "idempotency_key" in problem["hint"]
             assert problem["retryable"]

@@ -30,7 +30,9 @@ def command() -> None:
 @click.option("--artifact", "artifacts", multiple=True, help="An artifact, by id; repeat for more.")
 @click.option("--path", "paths", multiple=True, help="A file or folder of the branch, or of the run.")
 @click.option("--run", "run_id", metavar="RUN", help="Run whose artifacts it is.")
-@click.option("--url", help="Address of one file, on a host that the policy lets you reach.")
+@click.option(
+    "--from-url", "url", metavar="URL", help="Address of one file, on a host that the policy lets you reach."
+)
 @click.option("--description", "-d", default="", help="What it is.")
 @on_branch
 @click.pass_obj
