@@ -35,7 +35,8 @@ from .wire import FOLDERS, PER_FOLDER, Wire, fresh_text, path_of, text_of
 
 REPO = "lab"
 LIMITS = {
-    "rate_per_token": 10**9, "rate_per_org": 10**9, "rate_logged": 10**9, "rate_anonymous_inits": 10**9, "max_commits_per_sandbox": 10**9,
+    "rate_per_token": 10**9, "rate_per_org": 10**9, "rate_logged": 10**9, "rate_anonymous_inits": 10**9,
+    "max_commits_per_sandbox": 10**9,
     "max_files_per_sandbox": 10**9,
 }  # fmt: skip
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x20000  # `chattr +T`

@@ -42,7 +42,8 @@ class Empty(asyncio.Protocol):
             size = int(head[at + 15:].split(b"\\r\\n")[0]) if at >= 0 else 0
             if len(self.held) < end + 4 + size: return
             self.held = self.held[end + 4 + size:]
-            self.transport.write(b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\ncontent-length: 2\\r\\n\\r\\n{}")
+            self.transport.write(b"HTTP/1.1 200 OK\\r\\ncontent-type: application/json\\r\\n"
+                                 b"content-length: 2\\r\\n\\r\\n{}")
 async def main():
     server = await asyncio.get_running_loop().create_server(Empty, "127.0.0.1", int(sys.argv[1]))
     await server.serve_forever()
@@ -61,7 +62,8 @@ began = time.perf_counter()
 for n in range(many): client.log_metric(run, "one", n, step=n)
 one = (time.perf_counter() - began) / many
 began = time.perf_counter()
-for n in range(batches): client.log_batch(run, metrics=[Metric(f"m{i % 10}", i, i, n * 100 + i // 10) for i in range(1000)])
+for n in range(batches):
+    client.log_batch(run, metrics=[Metric(f"m{i % 10}", i, i, n * 100 + i // 10) for i in range(1000)])
 print(one * 1000, (time.perf_counter() - began) / batches * 1000)
 """
 
@@ -220,9 +222,12 @@ def through_client(report: Report, ours: Tracker, theirs: Tracker, bin_: Path, p
 FILL = """
 with e as (insert into ops.experiments (id, org_id, name, created_by, created_at, updated_at)
   values (%(exp)s, %(org)s, %(exp)s, 'bench', now(), now()) returning id),
-r as (insert into ops.experiment_runs (id, org_id, experiment_id, name, status, external, user_name, started_at, created_by, created_at)
-  select %(exp)s || '_' || n, %(org)s, %(exp)s, 'run-' || n, case when n %% 10 = 0 then 'failed' else 'finished' end, true, 'b',
-    1700000000000 + (n::bigint * 7919) %% %(many)s, 'b', now() from generate_series(1, %(many)s) n returning id, started_at),
+r as (insert into ops.experiment_runs (id, org_id, experiment_id, name, status, external, user_name, started_at,
+    created_by, created_at)
+  select %(exp)s || '_' || n, %(org)s, %(exp)s, 'run-' || n,
+    case when n %% 10 = 0 then 'failed' else 'finished' end, true, 'b',
+    1700000000000 + (n::bigint * 7919) %% %(many)s, 'b', now()
+  from generate_series(1, %(many)s) n returning id, started_at),
 p as (insert into ops.run_params (org_id, run_id, key, value, experiment_id, started_at)
   select %(org)s, id, 'p' || k, ((substr(id, length(%(exp)s) + 2)::bigint * 31 + k) %% 10)::text, %(exp)s, started_at
   from r, generate_series(1, %(params)s) k),
@@ -249,7 +254,8 @@ def fill_mlflow(store: Path, many: int) -> None:
     """The same runs in MLflow's own file."""
     base = sqlite3.connect(store)
     base.execute(
-        "insert into experiments (experiment_id, name, artifact_location, lifecycle_stage) values (77, 'filled', 'x', 'active')"
+        "insert into experiments (experiment_id, name, artifact_location, lifecycle_stage) "
+        "values (77, 'filled', 'x', 'active')"
     )
     numbers = range(1, many + 1)
     begun = {n: 1_700_000_000_000 + n * 7919 % many for n in numbers}
@@ -259,7 +265,8 @@ def fill_mlflow(store: Path, many: int) -> None:
         [(f"{n:032x}", f"run-{n}", "FAILED" if n % 10 == 0 else "FINISHED", begun[n]) for n in numbers],
     )
     base.executemany("insert into params (key, value, run_uuid) values (?, ?, ?)",
-                     [(f"p{k}", str((n * 31 + k) % 10), f"{n:032x}") for n in numbers for k in range(1, PARAMS + 1)])  # fmt: skip
+                     [(f"p{k}", str((n * 31 + k) % 10), f"{n:032x}")
+                      for n in numbers for k in range(1, PARAMS + 1)])  # fmt: skip
     base.executemany("insert into tags (key, value, run_uuid) values (?, ?, ?)",
                      [("team", f"team-{n % 20}", f"{n:032x}") for n in numbers])  # fmt: skip
     base.executemany(
@@ -367,7 +374,8 @@ def mlflow_server(place: Path) -> Iterator[tuple[Tracker, Path, Path]]:
         subprocess.run([env / "bin" / "pip", "install", "-qq", MLFLOW], check=True)
     port, store = free_port(), place / "mlflow.db"
     argv = [env / "bin" / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", str(place / "mlartifacts")]  # fmt: skip
+            "--backend-store-uri", f"sqlite:///{store}",
+            "--artifacts-destination", str(place / "mlartifacts")]  # fmt: skip
     with (place / "mlflow.log").open("wb") as out:
         process = subprocess.Popen(argv, stdout=out, stderr=out, cwd=place, start_new_session=True,
                                    env={**os.environ, "PATH": f"{env / 'bin'}:{os.environ['PATH']}"})  # fmt: skip

@@ -32,8 +32,12 @@ ENROLLERS = ("builderos.app", "builderos.groups", "builderos.interfaces")
 # A vendor behind one module can be replaced by changing one module.
 OWNERS = {
     "aiohttp": (
-        "builderos.core.outgoing", "builderos.execution.serving", "builderos.integrations.local_deploy",
-        "builderos.interfaces.http.invocations", "builderos.interfaces.proxy", "builderos.workloads.endpoints",
+        "builderos.core.outgoing",
+        "builderos.execution.serving",
+        "builderos.integrations.local_deploy",
+        "builderos.interfaces.http.invocations",
+        "builderos.interfaces.proxy",
+        "builderos.workloads.endpoints",
         "builderos.workloads.sessions",
     ),
     "alembic": ("builderos.core.migrations",),

@@ -214,7 +214,9 @@ def test_a_cookie_ends_with_its_session_with_the_membership_and_with_the_role(ta
         target.lab.ok(end(session))
         assert target.send("GET", "/v1/members", headers=page).status_code == 401
     _, page, session = browser(target, old.id)
-    target.lab.sql("update ops.member_sessions set expires_at = now() - interval '1 s' where id = %s", session)
+    target.lab.sql(
+        "update ops.member_sessions set expires_at = now() - interval '1 s' where id = %s", session
+    )
     target.lab.sql(
         "update ops.credentials set expires_at = now() - interval '1 s' where session_id = %s", session
     )

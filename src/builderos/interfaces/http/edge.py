@@ -158,7 +158,11 @@ class Edge:
         if length.isdigit() and int(length) > most:
             return _too_large(most)
         has_body = (length.isdigit() and int(length) > 0) or "transfer-encoding" in headers
-        if has_body and scope["method"] not in ("GET", "HEAD", "OPTIONS") and not scope["path"].startswith(MLFLOW):
+        if (
+            has_body
+            and scope["method"] not in ("GET", "HEAD", "OPTIONS")
+            and not scope["path"].startswith(MLFLOW)
+        ):
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             wanted = FORM if scope["path"] in FORMS else "application/json"
             if is_part(scope["path"], scope["method"]):

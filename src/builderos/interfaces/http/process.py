@@ -41,7 +41,7 @@ def run(
     on_overdue: Callable[[], None],
     more: Mapping[str, int | str] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home while the server answers, with `more`.
+    """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home meanwhile, with `more`.
 
     While it drains, what is under way goes on, and what comes in is refused with 503. `on_overdue` is called, in a
     thread of its own, when threads still work behind that: nobody can interrupt them.

@@ -34,11 +34,13 @@ _HERE: Final = "asked"
 _OTHERWISE: Final = {"git.push_main": "pull.merge"}  # as policy files call it, too
 _KIND_OF: Final[Mapping[str, ResourceKind]] = {
     "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch",
-    "compute": "org", "credential": "credential", "dataset": "artifact", "deploy": "branch", "deployment": "branch",
-    "endpoint": "org", "eval": "org", "experiment": "org", "files": "branch", "git": "branch", "inbox": "org", "lineage": "org",
-    "me": "org", "member": "org", "memory": "branch", "metrics": "branch", "model": "model", "network": "repo", "org": "org", "pipeline": "org", "policy": "org",
-    "project": "org", "prompt": "org", "pull": "pull", "registry": "org", "repo": "repo", "run": "branch", "sandbox": "sandbox", "schedule": "schedule",
-    "secret": "repo", "server": "org", "session": "branch", "task": "branch", "token": "credential", "tool": "branch", "tools": "org",
+    "compute": "org", "credential": "credential", "dataset": "artifact", "deploy": "branch",
+    "deployment": "branch", "endpoint": "org", "eval": "org", "experiment": "org", "files": "branch",
+    "git": "branch", "inbox": "org", "lineage": "org", "me": "org", "member": "org", "memory": "branch",
+    "metrics": "branch", "model": "model", "network": "repo", "org": "org", "pipeline": "org",
+    "policy": "org", "project": "org", "prompt": "org", "pull": "pull", "registry": "org", "repo": "repo",
+    "run": "branch", "sandbox": "sandbox", "schedule": "schedule", "secret": "repo", "server": "org",
+    "session": "branch", "task": "branch", "token": "credential", "tool": "branch", "tools": "org",
     "usage": "org", "budget": "org", "webhook": "org",
 }  # fmt: skip
 _KIND_OF_ONE: Final[Mapping[str, ResourceKind]] = {
