@@ -100,6 +100,33 @@ def test_values_larger_than_every_buffer_go_both_ways(connection: psycopg.Connec
     assert [exchange.rows(r) for r in exchange.run([asked, asked])] == [[(large,)]] * 2
 
 
+def test_a_text_that_stands_a_thousand_times_in_one_message_is_prepared_once(
+    connection: psycopg.Connection[Any],
+) -> None:
+    exchange = Exchange(connection)
+    results = exchange.run([("select %s::bigint", (number,)) for number in range(1000)])
+    assert [exchange.rows(result) for result in results] == [[(number,)] for number in range(1000)]
+    assert _asked(exchange, "select count(*) from pg_prepared_statements") == [(2,)]  # and this question
+
+
+def test_texts_that_are_prepared_anew_again_and_again_are_still_few(
+    connection: psycopg.Connection[Any],
+) -> None:
+    exchange = Exchange(connection)
+    for number in range(600):  # as psycopg does after a rollback of its own
+        assert _asked(exchange, "select %s::bigint", number) == [(number,)]
+        connection.execute("deallocate all", prepare=False)
+
+
+def test_texts_that_contain_values_are_refused_before_they_fill_the_server(
+    connection: psycopg.Connection[Any],
+) -> None:
+    exchange = Exchange(connection)
+    exchange.run([(f"select {number}", ()) for number in range(501)])
+    with pytest.raises(RuntimeError, match="must not contain values"):
+        exchange.run([("select 501", ())])
+
+
 def test_a_text_with_nul_is_refused_before_anything_is_sent(connection: psycopg.Connection[Any]) -> None:
     exchange = Exchange(connection)
     with pytest.raises(psycopg.DataError):

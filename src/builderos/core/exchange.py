@@ -40,12 +40,13 @@ class Exchange:
         conn = self._connection.pgconn
         if conn.status != pq.ConnStatus.OK:
             raise psycopg.OperationalError("the connection is lost")
-        if self._count > _MAX_PREPARED:
+        if len(self._names) > _MAX_PREPARED:
             raise RuntimeError("the texts of statements must not contain values")
         encoded = [(text, values, [self._encoded(value) for value in values]) for text, values in statements]
         try:
             conn.enter_pipeline_mode()
-            prepared = [self._send(conn, *statement) for statement in encoded]
+            new: dict[str, bytes] = {}
+            prepared = [self._send(conn, new, *statement) for statement in encoded]
             conn.pipeline_sync()
             _flush(conn)
             if meanwhile is not None:
@@ -74,21 +75,29 @@ class Exchange:
         return transformer.load_rows(0, result.ntuples, tuple)
 
     def _send(
-        self, conn: pq.abc.PGconn, text: str, values: Sequence[Any], encoded: list[bytes | None]
+        self,
+        conn: pq.abc.PGconn,
+        new: dict[str, bytes],
+        text: str,
+        values: Sequence[Any],
+        encoded: list[bytes | None],
     ) -> bytes | None:
-        """Queue one statement; returns its name where it is prepared on the way."""
-        name = self._names.get(text)
-        new = None
+        """Queue one statement; returns its name where it is prepared on the way, and then adds it to `new`.
+
+        A message may hold the same text a thousand times before any answer to it: the first of them prepares it.
+        """
+        name = self._names.get(text) or new.get(text)
+        made = None
         if name is None:
             self._count += 1
-            name = new = b"bos_%d" % self._count
+            name = made = new[text] = b"bos_%d" % self._count
             conn.send_prepare(name, _numbered(text))
         if values:
             formats = [_BINARY if isinstance(value, bytes) else _TEXT for value in values]
             conn.send_query_prepared(name, encoded, formats)
         else:
             conn.send_query_prepared(name, None)
-        return new
+        return made
 
     def _encoded(self, value: Any) -> bytes | None:
         encode = _ENCODERS.get(type(value))  # pyright: ignore[reportUnknownArgumentType]
