@@ -20,6 +20,9 @@ _OURS: Final = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x
 _PIECE: Final = 64 * 1024
 _FRAME: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 5.0
+_LINES: Final = 256
+_KEPT_S: Final = 1.0  # less than servers wait for the next request before they close a line
+_AGAIN: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAYABLE: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})  # RFC 6455 §7.4
 
 SILENT: Final = (aiohttp.ClientError, TimeoutError, OSError)
@@ -47,13 +50,10 @@ class Inside:
     def __init__(self, door: str, frame: int = _FRAME, held: int = -1) -> None:
         self._frame = frame
         self._held = held
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(door, limit=256), auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S), skip_auto_headers=(
-                "User-Agent", "Accept", "Accept-Encoding", "Content-Type",
-            ),
-        )  # fmt: skip
+        # A line that was kept may be closed by the server just as it is used again. So it carries only what can be
+        # asked twice, which the client then does; and what said that it is the last on its line is never kept.
+        self._kept = _session(aiohttp.UnixConnector(door, limit=_LINES, keepalive_timeout=_KEPT_S))
+        self._fresh = _session(aiohttp.UnixConnector(door, limit=_LINES, force_close=True))
 
     @classmethod
     def at(cls, door: Path) -> "Inside":
@@ -63,7 +63,8 @@ class Inside:
 
     async def close(self) -> None:
         """Cut all lines."""
-        await self._session.close()
+        await self._kept.close()
+        await self._fresh.close()
         if self._held >= 0:
             os.close(self._held)
             self._held = -1
@@ -77,10 +78,9 @@ class Inside:
     ) -> tuple[int, bytes]:
         """Status and first `most` bytes that a path answers with. Raises `aiohttp.ClientError`, `TimeoutError`."""
         timeout = aiohttp.ClientTimeout(total=timeout_s)
-        async with self._session.get(
-            f"http://localhost{path}", timeout=timeout, headers={"Connection": "close", **headers},
-            allow_redirects=False,
-        ) as answer:  # fmt: skip
+        async with self._fresh.get(
+            f"http://localhost{path}", timeout=timeout, headers=headers, allow_redirects=False
+        ) as answer:
             body = b""
             while len(body) < most and (piece := await answer.content.read(most - len(body))):
                 body += piece
@@ -88,7 +88,7 @@ class Inside:
 
     async def post(self, path: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
         """Status and body that a JSON document is answered with. Raises `aiohttp.ClientError`, `TimeoutError`."""
-        async with self._session.post(
+        async with self._fresh.post(
             f"http://localhost{path}", data=body, headers={"Content-Type": "application/json"},
             timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False,
         ) as answer:  # fmt: skip
@@ -111,7 +111,8 @@ class Inside:
 
     async def _plain(self, request: web.BaseRequest, passing: Passing) -> web.StreamResponse:
         body = request.content if request.body_exists else None
-        async with self._session.request(
+        session = self._kept if body is None and request.method in _AGAIN else self._fresh
+        async with session.request(
             request.method, _target(request), headers=_onwards(request, passing), data=body, allow_redirects=False
         ) as inside:  # fmt: skip
             response = web.StreamResponse(status=inside.status, reason=inside.reason)
@@ -134,7 +135,7 @@ class Inside:
             for name, value in _onwards(request, passing)
             if not name.lower().startswith("sec-websocket-")
         ]
-        async with self._session.ws_connect(
+        async with self._fresh.ws_connect(
             _target(request), protocols=protocols, headers=onwards, max_msg_size=self._frame
         ) as inside:
             outside = web.WebSocketResponse(
@@ -155,6 +156,15 @@ class Inside:
             await inside.close(code=_said(outside.close_code))
             await outside.close(code=_said(inside.close_code))
             return outside
+
+
+def _session(connector: aiohttp.UnixConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S), skip_auto_headers=(
+            "User-Agent", "Accept", "Accept-Encoding", "Content-Type",
+        ),
+    )  # fmt: skip
 
 
 _Line = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
