@@ -201,5 +201,7 @@ def test_who_may_only_read_sees_no_control_that_would_be_refused(stocked: Server
     made = acme.call("POST", "/v1/auth/code")["url"]
     owner.goto(made)
     owner.get_by_role("button", name="Continue").click()
+    # Not before the sign-in is answered, or the next page is still the viewer's.
+    owner.get_by_role("heading", name="Home").wait_for()
     owner.goto(stocked.url + "/admin?tab=members")
     expect(owner.get_by_role("button", name="Invite")).to_be_visible()  # who may, sees it
