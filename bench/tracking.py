@@ -53,7 +53,6 @@ asyncio.run(main())
 CLIENT = """
 import sys, time, warnings
 warnings.filterwarnings("ignore")
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 client, run, many, batches = MlflowClient(), sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
