@@ -1,4 +1,4 @@
-"""Every row of the table in one run. FULL=1: more rounds."""
+"""Every row of the table in one run, or the rows of the sections named. FULL=1: large sizes, and the peers."""
 
 import os
 import sys
@@ -95,8 +95,8 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
     try:
         for name in only or sections:
             sections[name]()
-            if not only:
-                report.write(RESULTS)  # section by section: whoever interrupts it keeps what was measured
+            # section by section: whoever interrupts it keeps what was measured
+            report.merge(RESULTS) if only else report.write(RESULTS)
     finally:
         server.stop()
         small.close()

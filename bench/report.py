@@ -47,3 +47,10 @@ class Report:
         """All rows as JSON, one per line."""
         lines = ",\n".join(json.dumps(asdict(row), ensure_ascii=False) for row in self.rows)
         path.write_text(f"[\n{lines}\n]\n")
+
+    def merge(self, path: Path) -> None:
+        """Replace the kept rows of the same names, append the new ones: for a run of some sections."""
+        kept = [Row(**row) for row in json.loads(path.read_text())] if path.exists() else []
+        measured = {row.name: row for row in self.rows}
+        rows = [measured.pop(row.name, row) for row in kept]
+        Report([*rows, *measured.values()]).write(path)
