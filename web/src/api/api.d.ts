@@ -7342,7 +7342,7 @@ export interface components {
         };
         /**
          * ComparedSeries
-         * @description A metric over the steps: for each run pairs of a step and a value.
+         * @description A metric along the axis: for each run pairs of a place and a value.
          */
         ComparedSeries: {
             /** Key */
@@ -24435,6 +24435,8 @@ export interface operations {
                 series?: string;
                 /** @description Points of a series, at most; evenly picked. */
                 points?: number;
+                /** @description Of the points: their step, or milliseconds since their run began. */
+                axis?: "step" | "time";
             };
             header?: never;
             path: {

@@ -43,7 +43,7 @@ def compare(unit: Unit, body: CompareIn) -> Comparison:
     audit.access.note(unit, "experiment.compare", home.id, paths=ids)
     return Comparison(
         runs=[_run(found[id_]) for id_ in ids], params=_params(unit, ids), metrics=_metrics(unit, ids),
-        series=[_series(unit, ids, key, body.points) for key in keys], files=_files(unit, ids),
+        series=[_series(unit, [found[id_] for id_ in ids], key, body) for key in keys], files=_files(unit, ids),
     )  # fmt: skip
 
 
@@ -96,25 +96,27 @@ def _metrics(unit: Unit, ids: Sequence[str]) -> list[ComparedMetric]:
     return found
 
 
-def _series(unit: Unit, ids: Sequence[str], key: str, most: int) -> ComparedSeries:
+def _series(unit: Unit, of: Sequence[Row], key: str, body: CompareIn) -> ComparedSeries:
     """At most so many points of each run, evenly picked, the last one always."""
-    c = metrics.c
+    c, most = metrics.c, body.points
+    began = {row.id: row.started_at for row in of}
     own = sa.func.row_number().over(partition_by=c.run_id, order_by=(c.step, c.at))
     count = sa.func.count().over(partition_by=c.run_id)
     numbered = (
         sa.select(c.run_id, c.step, c.at, c.value, own.label("number"), count.label("count"))
-        .where(c.run_id.in_(ids), c.key == key)
+        .where(c.run_id.in_(list(began)), c.key == key)
         .subquery()
     )
     n = numbered.c
     stride = sa.func.ceil(sa.cast(n["count"], sa.Double) / most).cast(sa.BigInteger)
-    picked = sa.select(n.run_id, n.step, n.value).where(
+    picked = sa.select(n.run_id, n.step, n.at, n.value).where(
         sa.or_((n["number"] - 1) % stride == 0, n["number"] == n["count"])
     )
-    points: dict[str, list[tuple[int, Number]]] = {id_: [] for id_ in ids}
+    points: dict[str, list[tuple[int, Number]]] = {id_: [] for id_ in began}
     for row in unit.execute(picked.order_by(n.run_id, n["number"])):
-        points[row.run_id].append((row.step, number(row.value)))
-    return ComparedSeries(key=key, points=[points[id_] for id_ in ids])
+        place = row.step if body.axis == "step" else row.at - began[row.run_id]
+        points[row.run_id].append((place, number(row.value)))
+    return ComparedSeries(key=key, points=[*points.values()])
 
 
 def _files(unit: Unit, ids: Sequence[str]) -> list[ComparedFile]:

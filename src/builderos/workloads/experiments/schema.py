@@ -268,6 +268,10 @@ class CompareIn(In):
     points: Annotated[
         int, Field(ge=2, le=2000, description="Points of a series, at most; evenly picked.")
     ] = 200
+    axis: Annotated[
+        Literal["step", "time"],
+        Field(description="Of the points: their step, or milliseconds since their run began."),
+    ] = "step"
 
 
 class ComparedRun(Out):
@@ -302,7 +306,7 @@ class ComparedMetric(Out):
 
 
 class ComparedSeries(Out):
-    """A metric over the steps: for each run pairs of a step and a value."""
+    """A metric along the axis: for each run pairs of a place and a value."""
 
     key: str
     points: list[list[tuple[int, Number]]]
