@@ -76,3 +76,28 @@ def test_a_line_that_the_server_closes_after_an_answer_fails_no_request(
         assert len(server.asked) == 4, "none is asked twice that was answered"
 
     asyncio.run(go())
+
+
+class Foreign(Hasty):
+    """A server that speaks something else."""
+
+    async def one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Greets, as those of mail do."""
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 ready\r\n")
+        await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_speaks_no_http_is_one_that_does_not_answer(tmp_path: Path, method: str) -> None:
+    async def go() -> None:
+        body = b"x" if method == "POST" else None
+        async with (
+            _relayed(tmp_path, Foreign()) as (_, client, url),
+            client.request(method, url, data=body) as reply,
+        ):
+            assert reply.status == 502
+            assert "does not answer" in await reply.text()
+
+    asyncio.run(go())

@@ -104,7 +104,7 @@ class Inside:
             return await self._plain(request, passing)
         except aiohttp.WSServerHandshakeError as refused:
             return web.Response(status=refused.status, headers=dict(passing.headers), text="Refused.\n")
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError):
+        except (aiohttp.ClientError, TimeoutError):  # whoever speaks no HTTP inside does not answer either
             if request.transport is None:
                 raise ConnectionResetError from None
             return web.Response(status=502, headers=dict(passing.headers), text=silent)

@@ -56,16 +56,26 @@ class Tally:
             self._minutes = {key: found for key, found in self._minutes.items() if key[0] != org_id}
 
     def write(self, context: Context, org_id: str | None = None) -> None:
-        """Write down what there is, of one organisation or of all."""
+        """Write down what there is, of one organisation or of all; what could not be is kept for the next time.
+
+        One that fails keeps the others from nothing. Raises what the first of them raised.
+        """
         with self._lock:
             taken = {key: self._minutes.pop(key) for key in list(self._minutes) if org_id in (None, key[0])}
-        for org in sorted({key[0] for key in taken}):
-            mine = {key: found for key, found in taken.items() if key[0] == org}
-            try:
-                as_system(context, org, lambda unit, m=mine: _write(unit, m))
-            except BaseException:
-                self._back(mine)
-                raise
+        wrong: Exception | None = None
+        try:
+            for org in sorted({key[0] for key in taken}):
+                mine = {key: found for key, found in taken.items() if key[0] == org}
+                try:
+                    as_system(context, org, lambda unit, m=mine: _write(unit, m))
+                except Exception as error:  # noqa: BLE001 - raised below
+                    wrong = wrong or error
+                else:
+                    taken = {key: found for key, found in taken.items() if key[0] != org}
+        finally:
+            self._back(taken)
+        if wrong is not None:
+            raise wrong
 
     def _back(self, taken: dict[tuple[str, str, datetime], _Minute]) -> None:
         with self._lock:
