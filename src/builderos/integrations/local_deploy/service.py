@@ -4,11 +4,11 @@ own on this machine's loopback.
 
 import asyncio
 import sys
-import threading
 import time
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
+from builderos.core.loops import Loop
 from builderos.core.problems import Problem
 from builderos.execution.compute.schema import LogChunk
 from builderos.workloads.deployments.ports import Health, Release, Standing
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .place import Place
     from .version import Jail, Pace, Version
 
-T = TypeVar("T")
 _ANSWER_S: Final = 60.0
 WARM_S: Final = 600.0
 DRAIN_S: Final = 30.0
@@ -45,9 +44,7 @@ class LocalDeployer:
         self._places: dict[str, Place] = {}
         self._versions: dict[str, Version] = {}
         self._tell: Callable[[str, Health], None] = lambda _ref, _health: None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._starting = threading.Lock()
-        self._closed = False
+        self._loop = Loop("deployments")
 
     # ---------------------------------------------------------------- see `Deployer`
 
@@ -61,19 +58,19 @@ class LocalDeployer:
             raise Problem(
                 "validation_failed", "a version is either files or a command", hint="Name one of them."
             )
-        return self._on_loop(self._deploy(release))
+        return self._loop.run(self._deploy(release), _ANSWER_S)
 
     def status(self, ref: str) -> Standing:
         """See `Deployer`."""
-        return self._on_loop(self._status(ref))
+        return self._loop.run(self._status(ref), _ANSWER_S)
 
     def promote(self, ref: str) -> Standing:
         """See `Deployer`."""
-        return self._on_loop(self._promote(ref))
+        return self._loop.run(self._promote(ref), _ANSWER_S)
 
     def rollback(self, place: str) -> Standing:
         """See `Deployer`."""
-        return self._on_loop(self._rollback(place))
+        return self._loop.run(self._rollback(place), _ANSWER_S)
 
     def health(self, ref: str) -> Health:
         """See `Deployer`."""
@@ -86,7 +83,7 @@ class LocalDeployer:
     def stop(self, ref: str) -> None:
         """See `Deployer`."""
         if ref in self._versions:
-            self._on_loop(self._stop(ref))
+            self._loop.run(self._stop(ref), _ANSWER_S)
 
     def watch(self, tell: Callable[[str, Health], None]) -> None:
         """See `Deployer`."""
@@ -94,11 +91,7 @@ class LocalDeployer:
 
     def close(self) -> None:
         """See `Deployer`."""
-        self._closed = True
-        loop = self._loop
-        if loop is not None:
-            asyncio.run_coroutine_threadsafe(self._close(), loop).result(_ANSWER_S)
-            loop.call_soon_threadsafe(loop.stop)
+        self._loop.close(self._close, within_s=_ANSWER_S)
 
     # ---------------------------------------------------------------- on the loop
 
@@ -180,19 +173,3 @@ class LocalDeployer:
 
     def _told(self, ref: str, health: Health) -> None:
         self._tell(ref, health)
-
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self._running()).result(_ANSWER_S)
-        except Problem:
-            work.close()
-            raise
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._starting:
-            if self._closed:
-                raise Problem("unavailable", "the server is stopping", hint="Try again.")
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="deployments", daemon=True).start()
-            return self._loop

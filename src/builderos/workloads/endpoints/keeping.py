@@ -1,16 +1,12 @@
 """The deployments that this process runs: on an event loop of their own, which is there once there is one."""
 
 import asyncio
-import contextlib
-import logging
-import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from builderos.core.context import Context
 from builderos.core.database import Database
+from builderos.core.loops import Loop
 from builderos.core.unit import Unit, as_system
 from builderos.engine import signals
 from builderos.execution.compute.service import SandboxProviders
@@ -19,10 +15,7 @@ from . import rows
 from .life import Life
 from .tally import Tally
 
-log = logging.getLogger("builderos.endpoints")
 WORD: Final = "endpoints"
-_LEAVE_S: Final = 20.0
-_THREADS: Final = 8
 
 
 class Keeper:
@@ -32,18 +25,14 @@ class Keeper:
         self._context = context
         self.tally = Tally()
         self._lives: dict[str, Life] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._guard = threading.Lock()
-        self._closed = False
+        self._loop = Loop("endpoints")
         self._resumed = False
 
     # ---------------------------------------------------------------- from other threads
 
     def begin(self, org_id: str, id_: str, share: int) -> None:
         """Start a deployment whose row says that it starts. Does not wait."""
-        self._soon(lambda: self._live(org_id, id_, share))
+        self._loop.soon(lambda: self._live(org_id, id_, share))
 
     def door(self, deployment_id: str) -> Path | None:
         """The socket file at which a deployment answers; None where it does not run here, or not yet."""
@@ -53,7 +42,7 @@ class Keeper:
     def heard(self, about: str) -> None:
         """`<organisation> <endpoint>`: some of its deployments may have to end; without an endpoint, all of them."""
         org_id, _, endpoint_id = about.partition(" ")
-        self._soon(lambda: self._sift(org_id, endpoint_id))
+        self._loop.soon(lambda: self._sift(org_id, endpoint_id))
 
     def look(self, context: Context) -> None:
         """For the engine: at its first call, start again what this machine serves; each time, write down the tally."""
@@ -65,24 +54,16 @@ class Keeper:
             found = connection.execute("select * from ops.endpoints_to_serve(%s)", (here,)).fetchall()
         self._resumed = True
         for org_id, id_ in found:
-            self._soon(lambda o=str(org_id), i=str(id_): self._resume(o, i))
+            self._loop.soon(lambda o=str(org_id), i=str(id_): self._resume(o, i))
 
     def close(self) -> None:
         """End all of them; then the loop."""
-        with self._guard:
-            self._closed = True
-            loop, thread = self._loop, self._thread
-        if loop is None or thread is None or not thread.is_alive():
-            return
-        with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._leave(), loop).result(_LEAVE_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_LEAVE_S)
+        self._loop.close(self._leave)
 
     # ---------------------------------------------------------------- on the loop
 
     async def _live(self, org_id: str, id_: str, share: int) -> None:
-        if id_ in self._lives or self._closed:
+        if id_ in self._lives or self._loop.closed:
             return
         life = self._lives[id_] = Life(self._context, org_id, id_, share)
         try:
@@ -108,43 +89,11 @@ class Keeper:
             return [one.id for one in rows.of_endpoint(unit, endpoint_id) if one.status in rows.LIVE]
 
         for id_ in await asyncio.to_thread(as_system, self._context, org_id, live):
-            self._spawn(self._live(org_id, id_, 0))
+            self._loop.spawn(self._live(org_id, id_, 0))
 
     async def _leave(self) -> None:
         for life in list(self._lives.values()):
             life.stop()
-        waiting = [task for task in self._tasks if task is not asyncio.current_task()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=_LEAVE_S - 2)
-
-    # ---------------------------------------------------------------- the loop
-
-    def _soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        loop = self._running()
-        if loop is not None:
-            loop.call_soon_threadsafe(lambda: self._spawn(work()))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            log.error("a deployment could not be looked after", exc_info=error)
-
-    def _running(self) -> asyncio.AbstractEventLoop | None:
-        with self._guard:
-            if self._closed:
-                return None
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="endpoints"))
-                self._thread = threading.Thread(target=self._loop.run_forever, name="endpoints", daemon=True)
-                self._thread.start()
-            return self._loop
 
 
 def erase(context: Context, org_id: str) -> None:

@@ -1,26 +1,16 @@
 """The sessions that this process runs: on an event loop of their own, which is there once there is one."""
 
 import asyncio
-import contextlib
-import logging
-import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
 
 from builderos.core.context import Context
 from builderos.core.database import Database
-from builderos.core.problems import Problem
+from builderos.core.loops import Loop
 from builderos.core.unit import as_system
 from builderos.execution.compute.service import SandboxProviders
 
 from . import files, rows
 from .life import Life, Pace
 from .ports import Way
-
-log = logging.getLogger("builderos.sessions")
-_LEAVE_S: Final = 20.0
-_THREADS: Final = 8
 
 
 class Keeper:
@@ -31,11 +21,7 @@ class Keeper:
         self._pace = pace or Pace()
         self._lives: dict[str, Life] = {}
         self._own: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._guard = threading.Lock()
-        self._closed = False
+        self._loop = Loop("sessions")
         self._resumed = False
 
     # ---------------------------------------------------------------- from other threads
@@ -46,7 +32,7 @@ class Keeper:
 
     def begin(self, org_id: str, id_: str) -> None:
         """Start a session whose row says that it starts. Does not wait."""
-        self._soon(lambda: self._live(org_id, id_))
+        self._loop.soon(lambda: self._live(org_id, id_))
 
     def way(self, id_: str) -> Way | None:
         """How the server of a session is reached; None where it does not run here."""
@@ -60,12 +46,12 @@ class Keeper:
             self.forget(org_id)
         elif id_ in self._lives:
             life = self._lives[id_]
-            self._soon(lambda: self._told(life, what))
+            self._loop.soon(lambda: self._told(life, what))
 
     def forget(self, org_id: str) -> None:
         """End all sessions of an organisation."""
         for life in [life for life in list(self._lives.values()) if life.org_id == org_id]:
-            self._soon(lambda one=life: self._told(one, "stop"))
+            self._loop.soon(lambda one=life: self._told(one, "stop"))
 
     def look(self, context: Context) -> None:
         """For the engine: at its first call, write down how those ended that ran when this machine stopped."""
@@ -77,26 +63,18 @@ class Keeper:
         self._resumed = True
         for org_id, id_ in found:
             if str(id_) not in self._own:
-                self._soon(lambda o=str(org_id), i=str(id_): self._lost(o, i))
+                self._loop.soon(lambda o=str(org_id), i=str(id_): self._lost(o, i))
 
     def close(self) -> None:
         """End all of them, their files kept; then the loop."""
-        with self._guard:
-            self._closed = True
-            loop, thread = self._loop, self._thread
-        if loop is None or thread is None or not thread.is_alive():
-            return
-        with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._leave(), loop).result(_LEAVE_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_LEAVE_S)
+        self._loop.close(self._leave)
 
     # ---------------------------------------------------------------- on the loop
 
     async def _live(self, org_id: str, id_: str) -> None:
         life = Life(self._context, org_id, id_, self._pace)
         self._lives[id_] = life
-        if self._closed:
+        if self._loop.closed:
             life.stop(leaving=True)
         try:
             await life.live()
@@ -126,37 +104,3 @@ class Keeper:
     async def _leave(self) -> None:
         for life in list(self._lives.values()):
             life.stop(leaving=True)
-        waiting = [task for task in self._tasks if task is not asyncio.current_task()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=_LEAVE_S - 2)
-
-    # ---------------------------------------------------------------- the loop
-
-    def _soon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        loop = self._running()
-        if loop is not None:
-            loop.call_soon_threadsafe(lambda: self._spawn(work()))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Problem):
-            log.warning("a session could not be looked after: %s", error.detail)
-        elif error is not None:
-            log.error("a session could not be looked after", exc_info=error)
-
-    def _running(self) -> asyncio.AbstractEventLoop | None:
-        with self._guard:
-            if self._closed:
-                return None
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="sessions"))
-                self._thread = threading.Thread(target=self._loop.run_forever, name="sessions", daemon=True)
-                self._thread.start()
-            return self._loop
