@@ -24,6 +24,8 @@ from builderos.workloads.sessions.ports import Address
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from .guarding import Guard
+
 log = logging.getLogger("builderos.proxy")
 _BACKLOG: Final = 256
 _STOP_S: Final = 10.0
@@ -78,9 +80,11 @@ class Front:
         self._sock: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: web.ServerRunner | None = None
+        self._guard: Guard | None = None
         self._wake, self._woken = socket.socketpair()
-        self._up = threading.Event()
         self._thread: threading.Thread | None = None
+        self._turn = threading.Lock()
+        self._closing = False
 
     @property
     def port(self) -> int:
@@ -97,8 +101,9 @@ class Front:
 
     def close(self) -> None:
         """Answer no more; lines are cut."""
+        with self._turn:
+            self._closing, loop = True, self._loop
         self._wake.send(b"x")
-        loop = self._loop
         if loop is not None:
             with contextlib.suppress(TimeoutError, RuntimeError):
                 asyncio.run_coroutine_threadsafe(self._cleanup(), loop).result(_STOP_S)
@@ -106,8 +111,14 @@ class Front:
                 loop.call_soon_threadsafe(loop.stop)
         if self._thread is not None:
             self._thread.join(_STOP_S)
-        if self._sock is not None:
-            self._sock.close()
+        self._shut()
+
+    def _shut(self) -> None:
+        """Nobody is let wait at a door that nobody opens, nor told of it."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+            self._context.get(Address).close()
 
     def _main(self) -> None:
         assert self._sock is not None
@@ -117,32 +128,39 @@ class Front:
             if any(key.fileobj is self._woken for key, _ in selector.select()):
                 return
         loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
         try:
-            asyncio.set_event_loop(loop)
             loop.run_until_complete(self._begin(self._sock))
-            self._loop = loop
-            loop.run_forever()
+            with self._turn:
+                over, self._loop = self._closing, loop
+            if not over:
+                loop.run_forever()
         except Exception:
             log.exception("the door to sessions could not be opened")
         finally:
-            loop.close()
+            try:
+                loop.run_until_complete(self._cleanup())
+            finally:
+                self._shut()
+                loop.close()
 
     async def _begin(self, sock: socket.socket) -> None:
         from aiohttp import web
 
         from .guarding import Guard
 
-        guard = Guard(self._context, sock.getsockname()[1])
-        runner = web.ServerRunner(
+        guard = self._guard = Guard(self._context, sock.getsockname()[1])
+        runner = self._runner = web.ServerRunner(
             web.Server(guard.answer, auto_decompress=False, access_log=None, handler_cancellation=True),
             handle_signals=False,
         )
         await runner.setup()
         await web.SockSite(runner, sock).start()
-        self._guard, self._runner = guard, runner
 
     async def _cleanup(self) -> None:
         runner, self._runner = self._runner, None
+        guard, self._guard = self._guard, None
         if runner is not None:
             await runner.cleanup()
-            await self._guard.close()
+        if guard is not None:
+            await guard.close()

@@ -14,6 +14,10 @@ class Address:
         """From now on it is there. A `*` in the host stands for a label of each session's own."""
         self._pattern = pattern.rstrip("/")
 
+    def close(self) -> None:
+        """It is there no more."""
+        self._pattern = ""
+
     def origin_of(self, id_: str) -> str:
         """Scheme, host and port of a session's pages; empty where there is no door."""
         return self._pattern.replace("*", label_of(id_))
