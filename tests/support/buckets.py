@@ -1,11 +1,8 @@
 """Somebody else's S3 (moto), in an environment and a process of its own."""
 
-import fcntl
-import hashlib
 import os
 import signal
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,28 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
+from .environments import environment
 from .sandboxes import until
 
-ROOT = Path(__file__).parents[2]
-LOCK = ROOT / "requirements" / "bucket.lock"
-PLACE = ROOT / ".make" / "bucket"
 KEY_ID, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 _XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
-
-
-def environment() -> Path:
-    """The folder of its programs; made once for each lock file, by whoever is first."""
-    PLACE.parent.mkdir(exist_ok=True)
-    mark, wanted = PLACE / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    with PLACE.with_suffix(".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if not mark.exists() or mark.read_text() != wanted:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", PLACE], check=True)
-            pip = [PLACE / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-            subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
-            mark.write_text(wanted)
-    return PLACE / "bin"
 
 
 class Service:
@@ -68,7 +49,7 @@ def service(folder: Path) -> Iterator[Service]:
     log = folder / "bucket.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [environment() / "moto_server", "-H", "127.0.0.1", "-p", "0"], stdout=out, stderr=out,
+            [environment("bucket") / "bin" / "moto_server", "-H", "127.0.0.1", "-p", "0"], stdout=out, stderr=out,
             start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
     try:

@@ -1,17 +1,13 @@
 """Somebody else's client (mlflow, unmodified), in an environment and processes of its own."""
 
-import fcntl
-import hashlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-LOCK = ROOT / "requirements" / "mlflow.lock"
-PLACE = ROOT / ".make" / "mlflow"
+from .environments import environment
+
 _BEGIN = """\
 import json, os, sys, warnings
 warnings.filterwarnings("ignore")
@@ -31,20 +27,6 @@ print("\\n" + json.dumps(out))
 """
 
 
-def environment() -> Path:
-    """The folder of its programs; made once for each lock file, by whoever is first."""
-    PLACE.parent.mkdir(exist_ok=True)
-    mark, wanted = PLACE / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    with PLACE.with_suffix(".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if not mark.exists() or mark.read_text() != wanted:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", PLACE], check=True)
-            pip = [PLACE / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-            subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
-            mark.write_text(wanted)
-    return PLACE / "bin"
-
-
 def settings(url: str, token: str) -> dict[str, str]:
     """What its user sets, and nothing else: two variables, and that it gives up soon."""
     return {
@@ -59,8 +41,9 @@ def run(script: str, url: str, token: str, folder: Path, **named: str) -> dict[s
     """Run a script of a user; returns what it put into `out`."""
     file = folder / "script.py"
     file.write_text(_BEGIN + script + _END)
+    python = environment("mlflow") / "bin" / "python"
     done = subprocess.run(
-        [environment() / "python", file], cwd=folder, env=settings(url, token) | named, capture_output=True, text=True,
+        [python, file], cwd=folder, env=settings(url, token) | named, capture_output=True, text=True,
         timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]

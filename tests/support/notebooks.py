@@ -1,10 +1,7 @@
 """What notebooks run on (the server of Jupyter), in an environment of its own; and a client that talks to kernels."""
 
 import asyncio
-import fcntl
-import hashlib
 import json
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -17,34 +14,19 @@ import aiohttp
 from builderos.interfaces.proxy.front import Front, listen
 from builderos.workloads.sessions.service import Keeper, Pace
 
+from .environments import environment
 from .runs import Ship, ship_in_temp
 from .servers import until
 from .world import Json
 
-ROOT = Path(__file__).parents[2]
-LOCK = ROOT / "requirements" / "notebook.lock"
-PLACE = ROOT / ".make" / "notebook"
+IN_JAIL = "jupyter_server.serverapp", "ipykernel.kernelapp"
 QUICK = Pace(look_s=0.1, quiet_s=0.3, ready_s=300.0)
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 
-def environment() -> Path:
-    """Its folder; made once for each lock file, by whoever is first."""
-    PLACE.parent.mkdir(exist_ok=True)
-    mark, wanted = PLACE / ".ready", hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    with PLACE.with_suffix(".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if not mark.exists() or mark.read_text() != wanted:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", PLACE], check=True)
-            pip = [PLACE / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-            subprocess.run([*pip, "--require-hashes", "--requirement", LOCK], check=True)
-            mark.write_text(wanted)
-    return PLACE
-
-
 def approve(home: Path, *, memory: str = "1Gi", seconds: int = 3600) -> None:
     """Have a server's own file approve a runtime with notebooks."""
-    folders = [str(environment()), sys.base_prefix]
+    folders = [str(environment("notebook", *IN_JAIL)), sys.base_prefix]
     file = home / "ssot" / "workbench" / "runtimes.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({

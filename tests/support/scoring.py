@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import mlflow_client
+from .environments import environment
 from .runs import Ship, ship_in_temp
 from .servers import until
 from .uploads import upload
@@ -35,13 +35,13 @@ MLMODEL = f"flavors:\n  sklearn: {{pickled_model: model.skops}}\nsignature:\n  i
 
 def train(folder: Path) -> None:
     """Two models: `up` says whether x + y is positive, `down` whether it is negative; as skops and as pickle."""
-    python = mlflow_client.environment() / "python"
+    python = environment("mlflow") / "bin" / "python"
     subprocess.run([python, "-c", _TRAIN, str(folder)], check=True)
 
 
 def approve(home: Path) -> None:
     """Have a server's own file approve the runtime `ml`."""
-    folders = [str(mlflow_client.environment().parent), sys.base_prefix]
+    folders = [str(environment("mlflow")), sys.base_prefix]
     file = home / "ssot" / "workbench" / "runtimes.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({
