@@ -247,7 +247,7 @@ def killed(report: Report, home: Home, server: Server, model: int) -> None:
         -1,
         stderr=subprocess.DEVNULL,
     )
-    while len(held := [row for row in rows(home) if row.id not in before]) < 16:
+    while len(rows(home, "reserved")) < 16:
         time.sleep(0.005)
     server.process.kill()
     server.process.wait()
@@ -278,7 +278,7 @@ def killed(report: Report, home: Home, server: Server, model: int) -> None:
     report.at_most("gateway: rows lost, or below their bound, after kill -9", lost, 0, how)
 
 
-def rows(home: Home) -> list[Any]:
-    """Every row of the ledger of usage."""
-    wanted = sa.select(ai_usage)
+def rows(home: Home, state: str | None = None) -> list[Any]:
+    """Every row of the ledger of usage, or those in a state."""
+    wanted = sa.select(ai_usage).where(sa.true() if state is None else ai_usage.c.state == state)
     return list(as_system(home.context, home.org_id, lambda unit: unit.execute(wanted).all(), read_only=True))
