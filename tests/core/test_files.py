@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builderos.core.files import replace_text, replacing
+from builderos.core.files import piece_of, replace_text, replacing
 
 
 def test_the_file_appears_with_its_folder_and_is_private(tmp_path: Path) -> None:
@@ -45,3 +45,17 @@ def test_several_may_write_it_at_once_and_one_of_them_counts(tmp_path: Path) -> 
         list(pool.map(write, range(8)))
     assert path.read_text() in {str(number) * 2000 for number in range(8)}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_text_that_grows_is_read_in_pieces_of_whole_characters(tmp_path: Path) -> None:
+    path = tmp_path / "said.log"
+    assert piece_of(path, 7, 10) == ("", 7, 0)
+    path.write_bytes("aé".encode()[:2])
+    assert piece_of(path, 0, 10) == ("a", 1, 2)  # the rest of the second is not there yet
+    path.write_bytes("aé€".encode() + b"\xff!")
+    text, at, pieces = "", 0, 0
+    while at < path.stat().st_size:
+        more, at, _ = piece_of(path, at, 1)
+        text, pieces = text + more, pieces + 1
+    assert text == "aé€\ufffd!"
+    assert pieces < 6

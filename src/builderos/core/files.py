@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import codecs
 import contextlib
 import itertools
 import os
@@ -45,3 +46,20 @@ def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Give a file this content; see `replacing`."""
     with replacing(path, durable=durable) as file:
         file.write(text)
+
+
+def piece_of(path: Path, offset: int, limit: int) -> tuple[str, int, int]:
+    """A piece of a text that grows: what stands from byte `offset` on, `limit` bytes at most; where the following piece
+    begins; how long all of it is by now. A character whose rest is missing belongs to the following piece. Empty where
+    there is no file. Raises `OSError`.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(offset)
+            data = file.read(max(limit, 4))  # the longest character, else it would never get on
+    except FileNotFoundError:
+        return "", offset, 0
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data)
+    return text, offset + len(data) - len(decoder.getstate()[0]), size

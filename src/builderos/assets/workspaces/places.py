@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
+import sqlalchemy as sa
 from pydantic import Field
 
 from builderos.assets.repositories import service as repositories
@@ -98,6 +99,28 @@ def locate(
             hint="Call initSandbox with your token to open it again.",
         )
     return Place(branch, decision.rules, action, frozenset(paths))
+
+
+def within(
+    unit: Unit, table: sa.Table, action: policy.Action, repo_name: str | None, branch: str | None
+) -> list[sa.ColumnElement[bool]]:
+    """Which rows of a table with `repo_id`, `branch_id` and `branch` the caller may list, after asking the policy about
+    `action`: a workspace those of its own branch, whoever may look at the organisation all, or what the names say.
+
+    Raises `not_found` for a repository that is not there, and what the policy refuses.
+    """
+    c = table.c
+    if unit.actor.sandbox_id is not None:
+        mine = repositories.branch_by_id(unit, "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
+        policy.require(unit, action, branch_resource(unit, mine))
+        return [c.branch_id == mine.id]
+    policy.require(unit, action, policy.org_resource(unit))
+    where: list[sa.ColumnElement[bool]] = []
+    if repo_name is not None:
+        where.append(c.repo_id == repositories.find_repository(unit, repo_name).id)
+    if branch is not None:
+        where.append(c.branch == branch)
+    return where
 
 
 def ask_paths(unit: Unit, place: Place, paths: Iterable[str], is_mains: Callable[[str], bool]) -> None:

@@ -2,10 +2,10 @@
 
 from . import remembered
 from .content import TreeFiles, file_at, tip_of
-from .history import unified_diff
+from .history import resolve, unified_diff
 from .lifecycle import age_sandboxes
 from .names import draw as draw_name
-from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate
+from .places import BranchIn, BranchWriteIn, Place, branch_resource, locate, within
 from .promotion import PromoteIn, on_verdict, promote
 from .provenance import Found, find_commit
 from .pulls import add_comment, forget_words
@@ -53,6 +53,7 @@ __all__ = [
     "read",
     "refusal",
     "remembered",
+    "resolve",
     "revert_result",
     "settle_backups",
     "sign_ledger",
@@ -60,4 +61,5 @@ __all__ = [
     "touch",
     "unified_diff",
     "unlogged_commits",
+    "within",
 ]  # fmt: skip

@@ -5,11 +5,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from builderos.assets.repositories import service as repositories
 from builderos.assets.workspaces import service as workspaces
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.unit import Unit
-from builderos.trust.policy import service as policy
 
 from .events import run_events
 from .model import runs, steps
@@ -27,7 +25,7 @@ def listed(unit: Unit, body: RunListIn) -> RunList:
     key = list_key(
         "runs", repo=body.repo_name, branch=body.branch, pipeline=body.pipeline, status=body.status, open=body.open
     )  # fmt: skip
-    where = [c.org_id == unit.org_id, *_scope(unit, body)]
+    where = [c.org_id == unit.org_id, *workspaces.within(unit, runs, "run.read", body.repo_name, body.branch)]
     if body.pipeline is not None:
         where.append(c.pipeline == body.pipeline)
     wanted = sa.select(runs).where(*where)
@@ -97,19 +95,3 @@ def _spans(unit: Unit, ids: Sequence[str]) -> dict[str, list[Span]]:
         span = Span(lane=row.lane, status=row.status, start=row.started_at, end=row.ended_at)
         found.setdefault(row.run_id, []).append(span)
     return found
-
-
-def _scope(unit: Unit, body: RunListIn) -> list[sa.ColumnElement[bool]]:
-    c = runs.c
-    where: list[sa.ColumnElement[bool]] = []
-    if unit.actor.sandbox_id is not None:
-        mine = repositories.branch_by_id(unit, "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
-        policy.require(unit, "run.read", workspaces.branch_resource(unit, mine))
-        return [c.branch_id == mine.id]
-    policy.require(unit, "run.read", policy.org_resource(unit))
-    if body.repo_name is not None:
-        repo = repositories.find_repository(unit, body.repo_name)
-        where.append(c.repo_id == repo.id)
-    if body.branch is not None:
-        where.append(c.branch == body.branch)
-    return where

@@ -1,12 +1,11 @@
 """Deployments as people and programs look at them, and what they ask to be done with them."""
 
-import codecs
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from builderos.assets.repositories import service as repositories
 from builderos.assets.workspaces import service as workspaces
+from builderos.core.files import piece_of
 from builderos.core.operations import Reply
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
@@ -14,7 +13,6 @@ from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.execution.runs import service as runs
 from builderos.execution.runs.schema import RunStartIn
-from builderos.trust.policy import service as policy
 
 from . import rows
 from .care import Care
@@ -74,7 +72,10 @@ def listed(unit: Unit, body: DeploymentListIn) -> DeploymentList:
     """Deployments, newest first; a sandbox user sees those of the own branch."""
     c = deployments.c
     key = list_key("deployments", **body.model_dump(exclude={"limit", "cursor"}))
-    wanted = sa.select(deployments).where(c.org_id == unit.org_id, *_scope(unit, body))
+    wanted = sa.select(deployments).where(
+        c.org_id == unit.org_id,
+        *workspaces.within(unit, deployments, "deployment.read", body.repo_name, body.branch),
+    )
     for name in ("env", "status", "run_id"):
         if (value := getattr(body, name)) is not None:
             wanted = wanted.where(c[name] == value)
@@ -85,21 +86,6 @@ def listed(unit: Unit, body: DeploymentListIn) -> DeploymentList:
     items = [shown(row) for row in found[: body.limit]]
     more = len(found) > body.limit
     return DeploymentList(items=items, next_cursor=encode_cursor(key, [items[-1].id]) if more else None)
-
-
-def _scope(unit: Unit, body: DeploymentListIn) -> list[sa.ColumnElement[bool]]:
-    c = deployments.c
-    if unit.actor.sandbox_id is not None:
-        mine = repositories.branch_by_id(unit, "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
-        policy.require(unit, "deployment.read", workspaces.branch_resource(unit, mine))
-        return [c.branch_id == mine.id]
-    policy.require(unit, "deployment.read", policy.org_resource(unit))
-    where: list[sa.ColumnElement[bool]] = []
-    if body.repo_name is not None:
-        where.append(c.repo_id == repositories.find_repository(unit, body.repo_name).id)
-    if body.branch is not None:
-        where.append(c.branch == body.branch)
-    return where
 
 
 def roll_back(unit: Unit, body: DeploymentRollbackIn) -> Deployment:
@@ -151,15 +137,5 @@ def logs(unit: Unit, body: DeploymentLogsIn) -> DeploymentLogs:
     """A piece of what a deployment printed. Raises `unavailable` where another machine has it."""
     row = seen(unit, body.id)
     path = rows.state_of(unit, row) / row.logs_ref
-    data, size = b"", 0
-    if path.exists():
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(body.offset)
-            data = file.read(body.limit)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(data)
-    left = len(decoder.getstate()[0])  # the beginning of a character whose rest is in the next piece
-    return DeploymentLogs(
-        id=row.id, text=text, offset=body.offset, next_offset=body.offset + len(data) - left, size=size
-    )
+    text, following, size = piece_of(path, body.offset, body.limit)
+    return DeploymentLogs(id=row.id, text=text, offset=body.offset, next_offset=following, size=size)

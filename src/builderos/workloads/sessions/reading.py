@@ -1,16 +1,14 @@
 """Sessions as people and programs look at them."""
 
-import codecs
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from builderos.assets.repositories import service as repositories
 from builderos.assets.workspaces import service as workspaces
+from builderos.core.files import piece_of
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
-from builderos.trust.policy import service as policy
 
 from . import rows
 from .model import sessions
@@ -41,7 +39,7 @@ def listed(unit: Unit, body: SessionListIn) -> SessionList:
     """A page of sessions, newest first: a workspace sees its own."""
     filters = body.model_dump(exclude={"limit", "cursor"})
     key = list_key("sessions", **filters)
-    c, where = sessions.c, _scope(unit, body)
+    c, where = sessions.c, workspaces.within(unit, sessions, "session.read", body.repo_name, body.branch)
     for name in ("status", "kind"):
         if filters[name] is not None:
             where.append(c[name] == filters[name])
@@ -55,34 +53,9 @@ def listed(unit: Unit, body: SessionListIn) -> SessionList:
     return SessionList(items=items, next_cursor=encode_cursor(key, [items[-1].id]) if more else None)
 
 
-def _scope(unit: Unit, body: SessionListIn) -> list[sa.ColumnElement[bool]]:
-    c = sessions.c
-    if unit.actor.sandbox_id is not None:
-        mine = repositories.branch_by_id(unit, "br_" + unit.actor.sandbox_id.removeprefix("sbx_"))
-        policy.require(unit, "session.read", workspaces.branch_resource(unit, mine))
-        return [c.branch_id == mine.id]
-    policy.require(unit, "session.read", policy.org_resource(unit))
-    where: list[sa.ColumnElement[bool]] = []
-    if body.repo_name is not None:
-        where.append(c.repo_id == repositories.find_repository(unit, body.repo_name).id)
-    if body.branch is not None:
-        where.append(c.branch == body.branch)
-    return where
-
-
 def logs(unit: Unit, body: SessionLogsIn) -> SessionLogs:
     """A piece of what the server of a session printed. Empty where another machine has it."""
     row = seen(unit, body.id)
     path = rows.state_of(unit, row) / row.logs_ref
-    data, size = b"", 0
-    if path.exists():
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(body.offset)
-            data = file.read(body.limit)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(data)
-    left = len(decoder.getstate()[0])  # the beginning of a character whose rest is in the next piece
-    return SessionLogs(
-        id=row.id, text=text, offset=body.offset, next_offset=body.offset + len(data) - left, size=size
-    )
+    text, following, size = piece_of(path, body.offset, body.limit)
+    return SessionLogs(id=row.id, text=text, offset=body.offset, next_offset=following, size=size)
