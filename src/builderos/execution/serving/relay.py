@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,8 @@ Header = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Passing:
     """What changes on the way. `onwards` and `back` take one header and give what is passed on of it, or None;
-    `more` goes along with a request, `headers` with an answer.
+    `more` goes along with a request; with an answer `headers`, instead of its own of those names, and `beside`, next to
+    them. `most`: bytes that a request's body may have, 0 for any number.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -42,6 +43,8 @@ class Passing:
     onwards: Callable[[str, str], str | None] | None = None
     back: Callable[[str, str], str | None] | None = None
     scheme: str = "http"
+    beside: tuple[Header, ...] = ()
+    most: int = 0
 
 
 class Inside:
@@ -97,20 +100,25 @@ class Inside:
     async def answer(
         self, request: web.BaseRequest, passing: Passing, *, silent: str = "The deployment does not answer.\n"
     ) -> web.StreamResponse:
-        """What a request gets; `silent` where nobody answers inside."""
+        """What a request gets; `silent` where nobody answers inside. Raises `TooLarge` for more than `passing.most`."""
         try:
             if request.headers.get("Upgrade", "").lower() == "websocket":
                 return await self._socket(request, passing)
             return await self._plain(request, passing)
         except aiohttp.WSServerHandshakeError as refused:
             return web.Response(status=refused.status, headers=dict(passing.headers), text="Refused.\n")
-        except (aiohttp.ClientError, TimeoutError):  # whoever speaks no HTTP inside does not answer either
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+        ) as error:  # whoever speaks no HTTP inside does not answer either
+            if isinstance(error.__cause__, TooLarge):
+                raise error.__cause__ from None
             if request.transport is None:
                 raise ConnectionResetError from None
             return web.Response(status=502, headers=dict(passing.headers), text=silent)
 
     async def _plain(self, request: web.BaseRequest, passing: Passing) -> web.StreamResponse:
-        body = request.content if request.body_exists else None
+        body = _bounded(request, passing.most) if request.body_exists else None
         session = self._kept if body is None and request.method in _AGAIN else self._fresh
         async with session.request(
             request.method, _target(request), headers=_onwards(request, passing), data=body, allow_redirects=False
@@ -121,6 +129,8 @@ class Inside:
                 if kept is not None and name.lower() not in _HOP:
                     response.headers.add(name, kept)
             response.headers.update(passing.headers)
+            for name, value in passing.beside:
+                response.headers.add(name, value)
             await response.prepare(request)
             async for piece in inside.content.iter_chunked(_PIECE):
                 await response.write(piece)
@@ -165,6 +175,25 @@ def _session(connector: aiohttp.UnixConnector) -> aiohttp.ClientSession:
             "User-Agent", "Accept", "Accept-Encoding", "Content-Type",
         ),
     )  # fmt: skip
+
+
+class TooLarge(Exception):
+    """A request's body has more bytes than it may; what was sent of it has reached the server."""
+
+
+def _bounded(request: web.BaseRequest, most: int) -> AsyncIterable[bytes]:
+    """A body as it comes. Raises `TooLarge`, before anything is sent where its length is known."""
+    if most and (request.content_length or 0) > most:
+        raise TooLarge
+    return _counted(request.content, most) if most else request.content
+
+
+async def _counted(content: aiohttp.StreamReader, most: int) -> AsyncIterator[bytes]:
+    async for piece in content.iter_chunked(_PIECE):
+        most -= len(piece)
+        if most < 0:
+            raise TooLarge
+        yield piece
 
 
 _Line = aiohttp.ClientWebSocketResponse | web.WebSocketResponse

@@ -17,9 +17,8 @@ from builderos.core.problems import Problem
 from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.schema import LogChunk, Result, Sandbox, Spec
 from builderos.execution.serving.service import Inside, Passing
+from builderos.execution.serving.site import Files
 from builderos.workloads.deployments.ports import Health, LogSink, Release, Stage, Standing
-
-from .site import Files
 
 PORT: Final = 8000
 _FOREVER_S: Final = 10 * 365 * 86400.0
@@ -168,7 +167,8 @@ class Version:
         """Start it. Raises `Problem`, `OSError`."""
         release = self.release
         if release.site is not None:
-            self._files = Files(release.ref, Path(release.folder), release.site)
+            folder = Path(release.folder, release.site.folder)
+            self._files = Files(release.ref, folder, release.site.fallback)
             return
         self._count += 1
         self._ended.clear()

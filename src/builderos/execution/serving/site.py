@@ -12,7 +12,6 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from builderos.execution.compute.service import Beneath
-from builderos.workloads.deployments.ports import Site
 
 _PIECE: Final = 256 * 1024
 _INDEX: Final = "index.html"
@@ -41,12 +40,15 @@ class Found:
 
 
 class Files:
-    """The files of one version. They do not change, so that one hash of their path and the version is their tag."""
+    """The files of one version below a folder; `fallback` answers for paths that are not there.
 
-    def __init__(self, ref: str, folder: Path, site: Site) -> None:
+    They do not change, so that one hash of their path and the version is their tag.
+    """
+
+    def __init__(self, ref: str, folder: Path, fallback: str = "") -> None:
         self._ref = ref
-        self._site = site
-        self._beneath = Beneath(folder / site.folder if site.folder else folder)
+        self._fallback = fallback
+        self._beneath = Beneath(folder)
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -60,11 +62,13 @@ class Files:
             return found.status
         return found[0]
 
-    async def answer(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
-        """What a request gets; `headers` go along with it."""
+    async def answer(
+        self, request: web.BaseRequest, headers: dict[str, str], below: str = ""
+    ) -> web.StreamResponse:
+        """What a request gets; `headers` go along with it. `below`: the path that stands for the folder."""
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={**headers, "Allow": "GET, HEAD"})
-        found = self._find(request.raw_path.partition("?")[0])
+        found = self._find(request.raw_path.partition("?")[0].removeprefix(below))
         if not isinstance(found, Found):
             status, place = found
             more = {"Location": place} if place else {}
@@ -104,8 +108,8 @@ class Files:
         file = self._open(name)
         if file is None and name == path and self._has(f"{path}/{_INDEX}"):
             return 308, raw.partition("?")[0].rstrip("/").rpartition("/")[2] + "/"
-        if file is None and self._site.fallback:
-            name, file = self._site.fallback, self._open(self._site.fallback)
+        if file is None and self._fallback:
+            name, file = self._fallback, self._open(self._fallback)
             return Found(name, file, 200) if file is not None else (404, "")
         if file is None:
             missing = self._open("404.html")
