@@ -63,9 +63,14 @@ def cells() -> list[tuple[int, str, str, str]]:
 
 
 def likely_first(rule: str) -> list[tuple[int, str, str, str]]:
-    """The cells in which this rule answers, then all."""
+    """The cells in which this rule answers, those of the actions that it names, then all others."""
     marks = {mark for mark, (_, name) in matrix.MARKS.items() if name == rule}
-    return [cell for cell in cells() if cell[3] in marks] + cells()
+    named = set(
+        re.findall(
+            r'Action::"([\w.]+)"', next(hit[0] for hit in RULE.finditer(matrix.CEDAR) if hit[1] == rule)
+        )
+    )
+    return sorted(cells(), key=lambda cell: (cell[3] not in marks, cell[1] not in named))
 
 
 def is_noticed(text: str, rule: str) -> bool:
