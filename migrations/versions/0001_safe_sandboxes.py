@@ -46,6 +46,7 @@ def upgrade() -> None:
         "datasets",
         "models",
         "endpoints",
+        "apps",
     ):
         sql = Path(__file__).with_name(f"0001_{part}.sql").read_text()
         op.get_bind().connection.driver_connection.execute(sql)

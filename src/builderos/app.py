@@ -73,6 +73,7 @@ from builderos.trust.orgs import service as orgs
 from builderos.trust.policy.service import approvals
 from builderos.trust.quotas import service as quotas
 from builderos.trust.vault import service as vault
+from builderos.workloads.apps import service as apps
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.endpoints import service as endpoints
 from builderos.workloads.sessions import service as sessions
@@ -200,6 +201,10 @@ def build_engine(started: Started) -> Engine:
     models = context.get(endpoints.Keeper)
     engine.feed(models.look)
     engine.word(endpoints.WORD, models.heard)
+    keeping = context.get(apps.Keeper)
+    engine.feed(keeping.look)
+    engine.word(apps.WORD, keeping.heard)
+    engine.cron("app-tidy", "53 * * * *", apps.tidy, catch_up=True)
     engine.cron("session-tidy", "43 * * * *", sessions.tidy, catch_up=True)
     engine.cron("deployment-tidy", "13 * * * *", deployments.tidy, catch_up=True)
     engine.word(execution.INTERRUPT, durable.interrupt)
@@ -284,6 +289,7 @@ def serve(begun: Begun) -> int:
             drained = behind.stop()
             started.app.context.get(sessions.Keeper).close()
             started.app.context.get(endpoints.Keeper).close()
+            started.app.context.get(apps.Keeper).close()
             started.app.context.get(deployments.Care).close()
             started.app.context.get(SandboxProviders).close()
             started.app.context.get(execution.LocalFiles).close()

@@ -18,7 +18,10 @@ from builderos.execution.runs import service as execution
 from builderos.integrations.anthropic.service import AnthropicProvider
 from builderos.integrations.openai.service import OpenAIProvider
 from builderos.integrations.recorded.service import RecordedProvider
+from builderos.trust.orgs.ports import Elsewhere
 from builderos.workloads.agents import service as agents
+from builderos.workloads.apps import service as apps
+from builderos.workloads.apps.ports import Addresses
 from builderos.workloads.datasets import service as datasets
 from builderos.workloads.endpoints import service as endpoints
 from builderos.workloads.sessions import service as sessions
@@ -92,9 +95,12 @@ def embedding(settings: Settings) -> Embedding:
 
 
 def put_workbench(context: Context) -> None:
-    """What sessions, datasets and endpoints of one process hold."""
+    """What sessions, datasets, endpoints and apps of one process hold."""
     context.put(Address, Address())
     context.put(sessions.Keeper, sessions.Keeper(context))
     context.put(datasets.Arrivals, datasets.Arrivals())
     context.put(endpoints.Keeper, endpoints.Keeper(context))
     context.put(endpoints.Counts, endpoints.Counts())
+    context.put(Addresses, Addresses(context.get(Address).origin_of))
+    context.put(apps.Keeper, apps.Keeper(context))
+    context.get(Elsewhere).enrol("apps", apps.erase)

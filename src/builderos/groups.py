@@ -24,6 +24,7 @@ from builderos.trust.quotas.routes import routes as usage_routes
 from builderos.trust.vault.routes import routes as vault_routes
 from builderos.workloads.agents.routes import routes as agent_routes
 from builderos.workloads.agents.trace_routes import routes as trace_routes
+from builderos.workloads.apps.routes import routes as app_routes
 from builderos.workloads.datasets.routes import routes as dataset_routes
 from builderos.workloads.deployments.routes import routes as deployment_routes
 from builderos.workloads.endpoints.routes import routes as endpoint_routes
@@ -72,4 +73,5 @@ GROUPS = [
     registry_routes,
     endpoint_routes,
     session_routes,
+    app_routes,
 ]

@@ -24,6 +24,7 @@ from builderos.core.settings import Settings, load_settings
 from builderos.execution.compute.service import SandboxProviders
 from builderos.execution.gateway.service import Gateway
 from builderos.trust.policy.rules import Policy
+from builderos.workloads.apps import service as apps
 from builderos.workloads.deployments.service import Care
 from builderos.workloads.endpoints import service as endpoints
 from builderos.workloads.sessions.service import Keeper
@@ -126,6 +127,7 @@ class World:
         self.context.get(Keeper).close()
         self.context.get(Care).close()
         self.context.get(endpoints.Keeper).close()
+        self.context.get(apps.Keeper).close()
         self.context.get(SandboxProviders).close()
         self.context.get(Gateway).close()
         self.context.get(Files).close()

@@ -192,6 +192,7 @@ class Settings(BaseSettings):
     max_sessions: int = Field(
         10, ge=1, le=1000, description="Notebooks and shells of an organisation that run at once."
     )
+    max_apps: int = Field(50, ge=1, le=1000, description="Apps of an organisation that are active at once.")
     proxy_port: int | None = Field(
         None,
         ge=0,

@@ -66,6 +66,7 @@ def open_row(unit: Unit, order: Order) -> Opened:
         mounts=tuple(Mount(folder, folder) for folder in chosen.runtime.folders),
         secrets=_secrets(unit, order, where), hosts=hosts, limits=chosen.profile.limits(order.timeout_s),
         tier=tier, image=chosen.runtime.image or "", gpu=chosen.profile.gpu, serves=order.serves,
+        writable=order.writable,
     )  # fmt: skip
     spec.check()
     if found is None:

@@ -35,7 +35,7 @@ class Order:
     policy. `network`: hosts; of these the command reaches what the policy grants. `timeout_s` can only shorten the
     profile's. `credits`: what all commands of the run may use together; once they have, this one is ended, too.
     `logs_ref` is kept with the execution. `serves`: the port of the command's own loopback at which `dial` reaches
-    it; the strong tier of `local` alone has that.
+    it; the strong tier of `local` alone has that. `writable`: whether it may change its workspace.
     """
 
     call: Call
@@ -57,6 +57,7 @@ class Order:
     environment: str | None = None
     logs_ref: str | None = None
     serves: int = 0
+    writable: bool = True
 
     @property
     def name(self) -> str:

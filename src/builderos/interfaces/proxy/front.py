@@ -24,7 +24,7 @@ from builderos.workloads.sessions.ports import Address
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from .guarding import Guard
+    from .doors import Doors
 
 log = logging.getLogger("builderos.proxy")
 _BACKLOG: Final = 256
@@ -80,7 +80,7 @@ class Front:
         self._sock: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: web.ServerRunner | None = None
-        self._guard: Guard | None = None
+        self._doors: Doors | None = None
         self._wake, self._woken = socket.socketpair()
         self._thread: threading.Thread | None = None
         self._turn = threading.Lock()
@@ -147,11 +147,11 @@ class Front:
     async def _begin(self, sock: socket.socket) -> None:
         from aiohttp import web
 
-        from .guarding import Guard
+        from .doors import Doors
 
-        guard = self._guard = Guard(self._context, sock.getsockname()[1])
+        doors = self._doors = Doors(self._context, sock.getsockname()[1])
         runner = self._runner = web.ServerRunner(
-            web.Server(guard.answer, auto_decompress=False, access_log=None, handler_cancellation=True),
+            web.Server(doors.answer, auto_decompress=False, access_log=None, handler_cancellation=True),
             handle_signals=False,
         )
         await runner.setup()
@@ -159,8 +159,8 @@ class Front:
 
     async def _cleanup(self) -> None:
         runner, self._runner = self._runner, None
-        guard, self._guard = self._guard, None
+        doors, self._doors = self._doors, None
         if runner is not None:
             await runner.cleanup()
-        if guard is not None:
-            await guard.close()
+        if doors is not None:
+            await doors.close()

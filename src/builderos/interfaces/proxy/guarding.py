@@ -71,7 +71,7 @@ class Guard:
         try:
             return await self._answer(request)
         except Problem as problem:
-            return _told(problem)
+            return told(problem)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         id_ = _session_of(request.raw_path)
@@ -90,7 +90,7 @@ class Guard:
         await self._admitted(secret, id_)
         inside, way = await self._inside(id_)
         passing = Passing(
-            headers=self._headers(), more=(("Authorization", f"token {way.secret}"),), onwards=_onwards,
+            headers=self._headers(), more=(("Authorization", f"Bearer {way.secret}"),), onwards=_onwards,
             back=_back, scheme=urlsplit(self._context.get(Address).origin_of(id_)).scheme or "http",
         )  # fmt: skip
         return await inside.answer(request, passing, silent="The session does not answer.\n")
@@ -249,7 +249,8 @@ def _is_local(request: web.BaseRequest) -> bool:
     return host.endswith(".localhost")
 
 
-def _told(problem: Problem) -> web.Response:
+def told(problem: Problem) -> web.Response:
+    """A problem as an answer of the door."""
     said = problem.as_dict(new_id("req"))
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": "sandbox; default-src 'none'"}
     if problem.status == 401:

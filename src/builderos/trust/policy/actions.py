@@ -5,6 +5,10 @@ from typing import Final, Literal, get_args
 Action = Literal[
     "alert.ack",
     "alert.read",
+    "app.manage",
+    "app.open",
+    "app.publish",
+    "app.read",
     "approval.decide",
     "approval.read",
     "artifact.manage",
