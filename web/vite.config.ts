@@ -37,6 +37,20 @@ export default defineConfig({
     assetsInlineLimit: 0, // the policy of the page allows nothing inline but images
     chunkSizeWarningLimit: 700,
     reportCompressedSize: false,
+    rolldownOptions: {
+      // A script of its own, which waits for no other: it asks for what the page needs first.
+      input: { index: 'index.html', early: 'src/api/early.ts' },
+      output: {
+        codeSplitting: {
+          includeDependenciesRecursively: false,
+          groups: [
+            // Whatever every page needs comes as one script: a browser has six lines to a server, and the calls want some.
+            { name: 'frame', tags: ['$initial'], test: (id) => !/early\.ts$|preload-helper|rolldown.runtime|index\.html/.test(id), priority: 2 },
+            { name: 'list', test: /ui\/(Table|EmptyState|Status|Confirm|plain)\.tsx?$|tanstack.virtual-core|tanstack.react-virtual|nfiniteQuery/, priority: 1 },
+          ],
+        },
+      },
+    },
   },
   server: { proxy: Object.fromEntries(['/v1', '/git', '/sandbox', '/tasks', '/system', '/memory', '/project', '/sign-in'].map((path) => [path, server])) },
 })

@@ -8,7 +8,7 @@ from builderos.interfaces.console.door import DIST
 from scripts import console
 from tests.tidy import ROOT
 
-FIRST, ROUTE, EDITOR = 200_000, 150_000, 200_000
+FIRST, ROUTE, EDITOR, EARLY = 200_000, 150_000, 200_000, 4_000
 WEB = ROOT / "web"
 _ELSEWHERE = re.compile(r"""(?:(?:src|href|action)=\{?|(?:fetch|import|url)\()["'`]?(?:https?:)?//""")
 _STATIC = re.compile(r"""(?:from|import)\s*["']\./([\w.-]+\.js)["']""")
@@ -53,6 +53,14 @@ def test_the_first_load_and_every_page_behind_it_are_small() -> None:
         behind = _with_imports({name}) - first
         most = EDITOR if any(part.startswith("CodeEditor-") for part in behind) else ROUTE
         assert sum(map(_size, behind)) <= most, sorted((_size(part), part) for part in behind)
+
+
+def test_the_script_that_asks_first_waits_for_no_other() -> None:
+    page = (DIST / "index.html").read_text("utf-8")
+    scripts = [name for name in _PAGE.findall(page) if name.endswith(".js")]
+    early = next(name for name in scripts if name.startswith("early-"))
+    assert scripts.index(early) < scripts.index(next(name for name in scripts if name.startswith("frame-")))
+    assert sum(map(_size, _with_imports({early}))) <= EARLY
 
 
 def _with_imports(names: set[str]) -> set[str]:

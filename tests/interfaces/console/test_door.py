@@ -58,8 +58,8 @@ def test_every_other_address_is_the_console_for_browsers_alone(lab: Lab, path: s
 
 @pytest.fixture
 def script() -> str:
-    """The first script that the page loads."""
-    return next(name for name in assets_of(DIST) if name.startswith("index-") and name.endswith(".js"))
+    """The script that every page needs."""
+    return next(name for name in assets_of(DIST) if name.startswith("frame-") and name.endswith(".js"))
 
 
 def test_assets_are_served_as_they_were_compressed_and_for_ever(lab: Lab, script: str) -> None:

@@ -1,6 +1,7 @@
 """The first steps in the console: coming in, finding one's way, going out."""
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -69,3 +70,14 @@ def test_the_frame_breaks_no_rule_of_accessibility_whatever_is_open(owner: Visit
         owner.goto(path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert owner.violations() == [], path
+
+
+def test_a_page_asks_for_what_it_shows_before_its_scripts_are_there_and_once(owner: Visitor) -> None:
+    asked: list[str] = []
+    owner.page.route("**/v1/stream?*", lambda route: route.abort())  # whose beginning makes all old
+    owner.page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page = owner.goto("/runs")
+    expect(page.get_by_text("Nothing has run yet.")).to_be_visible()
+    assert asked.count("/v1/auth/session") == asked.count("/v1/runs") == 1
+    assert asked.index("/v1/runs") < asked.index("/v1/me"), asked
+    owner.complaints = [said for said in owner.complaints if "net::ERR_" not in said]

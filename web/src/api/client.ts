@@ -1,5 +1,6 @@
 import createClient, { type Middleware } from 'openapi-fetch'
 import type { components, paths } from './api'
+import { early } from './early'
 import { Problem, problemOf, unanswered } from './problem'
 import { credentials, over } from './session'
 
@@ -13,8 +14,14 @@ const signed: Middleware = {
 }
 
 /** Every call of the console: `api.GET('/v1/runs', …)`, with the words of openapi.json as types. */
-export const api = createClient<paths>({ baseUrl: '', redirect: 'error' })
+export const api = createClient<paths>({ baseUrl: '', redirect: 'error', fetch: (request) => begun(request) ?? fetch(request) })
 api.use(signed)
+
+/** A call by cookie that was made before the scripts were there. */
+function begun(request: Request): Promise<Response> | null {
+  if (request.method !== 'GET' || request.headers.has('authorization')) return null
+  return early(request.url.slice(location.origin.length))
+}
 
 interface Reply<T> {
   data?: T

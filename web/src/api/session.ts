@@ -1,4 +1,5 @@
 import { useSyncExternalStore } from 'react'
+import { early, forget } from './early'
 
 /**
  * Who is in, in this tab.
@@ -21,6 +22,7 @@ const tabs = new BroadcastChannel('builderos-session')
 let now: Session = { state: 'asking' }
 
 function become(next: Session): void {
+  if (now.state !== 'asking') forget()
   now = next
   for (const listener of heard) listener()
 }
@@ -54,7 +56,7 @@ interface Told {
 
 /** Ask the server whether the cookie is good; `true` when somebody is in. A server that does not answer changes nothing. */
 export async function ask(): Promise<boolean> {
-  const reply = await fetch('/v1/auth/session', { headers: { accept: 'application/json' } })
+  const reply = await (early('/v1/auth/session') ?? fetch('/v1/auth/session', { headers: { accept: 'application/json' } }))
   if (!reply.ok) return false
   const told = (await reply.json()) as Told
   become({ state: 'in', by: 'cookie', csrf: told.csrf_token, role: told.role, org: told.org_slug, id: told.member_id })
