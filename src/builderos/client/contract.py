@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -48,14 +49,23 @@ class Contract:
 
     def __init__(self, document: Json) -> None:
         self._schemas: Mapping[str, Json] = document.get("components", {}).get("schemas", {})
-        self.operations = {operation.name: operation for operation in self._all(document)}
+        self._written = {
+            found["operationId"]: (path, method, found) for path, method, found in _all(document)
+        }
 
-    def _all(self, document: Json) -> Iterator[Operation]:
-        paths: Mapping[str, Mapping[str, Json]] = document.get("paths", {})
-        for path, methods in paths.items():
-            for method, found in methods.items():
-                if method in _METHODS and "operationId" in found:
-                    yield self._operation(path, method.upper(), found)
+    @property
+    def names(self) -> list[str]:
+        """Of all operations."""
+        return list(self._written)
+
+    @cached_property
+    def operations(self) -> dict[str, Operation]:
+        """All of them, by name."""
+        return {name: self._operation(*written) for name, written in self._written.items()}
+
+    def operation(self, name: str) -> Operation | None:
+        """One of them, without reading the hundreds of others."""
+        return self._operation(*self._written[name]) if name in self._written else None
 
     def _operation(self, path: str, method: str, found: Json) -> Operation:
         parameters: list[Json] = found.get("parameters", [])
@@ -89,6 +99,14 @@ class Contract:
         if len(real) == 1:
             found = {**real[0], **{k: v for k, v in found.items() if k != "anyOf"}}
         return found
+
+
+def _all(document: Json) -> Iterator[tuple[str, str, Json]]:
+    paths: Mapping[str, Mapping[str, Json]] = document.get("paths", {})
+    for path, methods in paths.items():
+        for method, found in methods.items():
+            if method in _METHODS and "operationId" in found:
+                yield path, method.upper(), found
 
 
 def _replies_with_json(found: Json) -> bool:

@@ -71,15 +71,16 @@ def command(
 
 
 def _find(caller: Caller, client: Client, name: str) -> Operation:
-    operations = contract.load(client, caller.edition).operations
-    if name not in operations:
+    known = contract.load(client, caller.edition)
+    if name not in known.names:
         contract.forget(client, caller.edition)  # the server may be newer than what was kept
-        operations = contract.load(client, caller.edition).operations
-    if name in operations:
-        return operations[name]
+        known = contract.load(client, caller.edition)
+    found = known.operation(name)
+    if found is not None:
+        return found
     import difflib
 
-    near = difflib.get_close_matches(name, operations, 3, 0.5)
+    near = difflib.get_close_matches(name, known.names, 3, 0.5)
     hint = f"; did you mean {', '.join(near)}?" if near else "; list them with: builderos api"
     raise click.UsageError(f"there is no operation {name}{hint}")
 
