@@ -13,7 +13,7 @@ from tests.support.server import Server, start
 from tests.support.world import git, make_repository
 
 pytestmark = pytest.mark.soak
-ROUNDS = 150 if os.environ.get("BUILDEROS_SOAK") else 15
+ROUNDS = 150 if os.environ.get("BUILDEROS_SOAK") else 8
 WRITERS = 8
 SHARED = 3  # this many of the writers write one branch
 LIMITS = {"BUILDEROS_MAX_COMMITS_PER_SANDBOX": "1000000", "BUILDEROS_MAX_FILES_PER_SANDBOX": "1000000"}

@@ -213,7 +213,7 @@ def test_every_story_ends_as_a_plain_model_says(world: World) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Story,
         settings=settings(
-            max_examples=400 if LONG else 12, stateful_step_count=40 if LONG else 20, deadline=None,
+            max_examples=400 if LONG else 8, stateful_step_count=40 if LONG else 20, deadline=None,
             suppress_health_check=list(HealthCheck), derandomize=not LONG, database=None,
         ),
     )  # fmt: skip
