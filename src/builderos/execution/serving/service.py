@@ -1,5 +1,7 @@
 """What whoever serves something from a jail may use."""
 
-from .relay import SILENT, Inside, Passing
+from .lines import Lines, Reply, Silent
+from .relay import SILENT, Inside, Passing, TooLarge
+from .site import Files
 
-__all__ = ["SILENT", "Inside", "Passing"]
+__all__ = ["SILENT", "Files", "Inside", "Lines", "Passing", "Reply", "Silent", "TooLarge"]

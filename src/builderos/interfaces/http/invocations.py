@@ -4,18 +4,22 @@ Who may call is asked in a worker thread; no transaction is open while the model
 """
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from builderos.core.application import Application
 from builderos.core.clock import utcnow
@@ -26,13 +30,16 @@ from builderos.trust.identity.service import Found
 from builderos.trust.policy import service as policy
 from builderos.workloads.endpoints import service as endpoints
 
+from .problem import crash_response, problem_response
 from .records import note_refusal
 from .serve import Incoming, admit
 
 PATH: Final = "/v1/endpoints/{id}/invoke"
 NAME: Final = "invokeEndpoint"
 JSON: Final = "application/json"
+STREAM: Final = "text/event-stream"
 ANSWER_S: Final = 60.0
+ANSWER_MOST: Final = 64 * 1024 * 1024
 AT_ONCE: Final = 64
 _SAYS: Final = """\
 Send a document as MLflow's scoring server takes it (`dataframe_split`, `dataframe_records`, `instances`, `inputs`) or
@@ -54,7 +61,30 @@ def add_invocations(api: FastAPI, app: Application) -> AbstractAsyncContextManag
         openapi_extra={"requestBody": {"required": True, "content": {JSON: anything}}, "parameters": [which],
                        "security": [{"token": []}], "x-profile": "platform", "x-openai-isConsequential": False},
     )  # fmt: skip
+    # The framework takes longer over a call than all else: models are asked many times a second.
+    families = getattr(api.state, "families", ())
+    api.state.families = (*families, (*PATH.split("{id}"), door))
     return door.open()
+
+
+@dataclass(slots=True)
+class Answer:
+    """What becomes of one call. `reply`: None where the model's process did not answer."""
+
+    chosen: endpoints.Chosen
+    began: float
+    reply: Any
+
+
+class _Passed(Response):
+    """For the framework, which wants an answer: the door gives it by itself."""
+
+    def __init__(self, door: "Door") -> None:
+        super().__init__()
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._door(scope, receive, send)
 
 
 class Door:
@@ -72,24 +102,71 @@ class Door:
     async def open(self) -> AsyncGenerator[None]:
         """While the server runs."""
         yield
-        for line in self._lines.values():
-            await line.close()
+        for lines in self._lines.values():
+            lines.close()
 
-    async def invoke(self, request: Request) -> Response:
+    async def invoke(self, _request: Request) -> Response:
+        """One call that came by way of the framework."""
+        return _Passed(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call."""
-        body = await request.body()
-        chosen = await self._let_in(request.state.incoming, request.path_params["id"])
+        incoming: Incoming = scope["state"]["incoming"]
+        incoming.seen.operation = NAME
+        answer: Answer | None
+        try:
+            body = await _whole(receive)
+            answer = None if body is None else await self._answer(scope, incoming, body)
+        except Problem as problem:
+            await problem_response(problem, incoming.request_id)(scope, receive, send)
+            return
+        except Exception as error:  # noqa: BLE001 - logged there
+            await crash_response(error, incoming.request_id)(scope, receive, send)
+            return
+        if answer is not None:
+            await self._send(answer, send)
+
+    async def _answer(self, scope: Scope, incoming: Incoming, body: bytes) -> "Answer":
+        """What the model says. Raises `Problem`."""
+        head, tail = PATH.split("{id}")
+        which: str = scope["path"][len(head) : -len(tail)]
+        chosen = await self._let_in(incoming, which)
         began = time.perf_counter()
-        status, answer = await self._ask(chosen, body)
-        ms = (time.perf_counter() - began) * 1000
-        self._app.context.get(endpoints.Keeper).tally.count(
-            chosen.org_id, chosen.endpoint_id, chosen.deployment_id, utcnow(), status, ms
-        )
-        if answer is None:
+        wants = Headers(scope=scope).get("accept", "")
+        reply = await self._ask(chosen, body, STREAM if STREAM in wants else "")
+        answer = Answer(chosen, began, reply)
+        if reply is None or reply.stream is None:
+            self._count(answer)
+        if reply is None:
             raise Problem(
                 "unavailable", "the model did not answer", hint="Try again; its deployment is started anew."
             )
-        return Response(answer, status, {"X-Model-Deployment": chosen.deployment_id}, JSON)
+        return answer
+
+    def _count(self, answer: "Answer") -> None:
+        ms = (time.perf_counter() - answer.began) * 1000
+        chosen, status = answer.chosen, 503 if answer.reply is None else answer.reply.status
+        tally = self._app.context.get(endpoints.Keeper).tally
+        tally.count(chosen.org_id, chosen.endpoint_id, chosen.deployment_id, utcnow(), status, ms)
+
+    async def _send(self, answer: "Answer", send: Send) -> None:
+        reply = answer.reply
+        assert reply is not None
+        headers = [(b"x-model-deployment", answer.chosen.deployment_id.encode())]
+        if reply.stream is None:
+            headers += [(b"content-type", JSON.encode()), (b"content-length", b"%d" % len(reply.body))]
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
+            return
+        headers.append((b"content-type", STREAM.encode()))
+        try:
+            async with contextlib.aclosing(reply.stream) as pieces:
+                await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+                async for piece in pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._count(answer)
 
     async def _let_in(self, incoming: Incoming, which: str) -> endpoints.Chosen:
         """What answers. Calls of one credential to one address that arrive together are let in together: whoever comes
@@ -144,21 +221,36 @@ class Door:
             raise
         return [next(chosen) if one is None else one for one in found]
 
-    async def _ask(self, chosen: endpoints.Chosen, body: bytes) -> tuple[int, bytes | None]:
-        """Status and body that the model's process answers with; 503 and None where it does not."""
-        from builderos.execution.serving.service import SILENT
+    async def _ask(self, chosen: endpoints.Chosen, body: bytes, accept: str) -> Any:
+        """What the model's process answers with; None where it does not."""
+        from builderos.execution.serving.service import Silent
 
         door = self._app.context.get(endpoints.Keeper).door(chosen.deployment_id)
         if door is None:
-            return 503, None
+            return None
         try:
-            return await self._line(door).post("/invoke", body, ANSWER_S)
-        except SILENT:
-            return 503, None
+            return await self._to(door).post("/invoke", body, ANSWER_S, accept)
+        except (Silent, OSError):
+            return None
 
-    def _line(self, door: Path) -> Any:
-        from builderos.execution.serving.service import Inside
+    def _to(self, door: Path) -> Any:
+        from builderos.execution.serving.service import Lines
 
         if door not in self._lines:
-            self._lines[door] = Inside.at(door)
+            for gone in [one for one in self._lines if not one.exists()]:  # each process has a door of its own
+                self._lines.pop(gone).close()
+            self._lines[door] = Lines(door, ANSWER_MOST)
         return self._lines[door]
+
+
+async def _whole(receive: Receive) -> bytes | None:
+    """The body; None where the client hung up in the middle of it."""
+    pieces: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(pieces)

@@ -81,17 +81,30 @@ def wrap(api: FastAPI, app: Application) -> ASGIApp:
 
 
 class Shortcuts:
-    """Paths whose applications are called at once, without the framework: `api.state.shortcuts`. They answer for
-    themselves, whatever happens.
+    """Paths whose applications are called at once, without the framework: `api.state.shortcuts`, and those to post to
+    with a name in the middle, `api.state.families`. They answer for themselves, whatever happens.
     """
 
     def __init__(self, api: FastAPI) -> None:
         self._app = api
         self._paths: dict[str, ASGIApp] = getattr(api.state, "shortcuts", {})
+        self._families: tuple[tuple[str, str, ASGIApp], ...] = getattr(api.state, "families", ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        await self._paths.get(scope.get("path", ""), self._app)(scope, receive, send)
+        path: str = scope.get("path", "")
+        await (self._paths.get(path) or self._member(scope, path))(scope, receive, send)
+
+    def _member(self, scope: Scope, path: str) -> ASGIApp:
+        if scope.get("method") == "POST":
+            for head, tail, app in self._families:
+                if (
+                    path.startswith(head)
+                    and path.endswith(tail)
+                    and path.count("/") == (head + tail).count("/")
+                ):
+                    return app if len(path) > len(head) + len(tail) else self._app
+        return self._app
 
 
 @asynccontextmanager

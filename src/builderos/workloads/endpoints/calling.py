@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from builderos.core.clock import utcnow
 from builderos.core.context import Context
@@ -63,7 +63,7 @@ def admit(context: Context, calls: Sequence[Call], id_: str) -> "list[Chosen | P
 
 def _choose(unit: Unit, calls: Sequence[Call], id_: str) -> "list[Chosen | Problem]":
     rules = policy.require(unit, "endpoint.invoke", policy.org_resource(unit)).rules
-    row = rows.find(unit, id_)
+    row = rows.called(unit, id_)
     actor, own = unit.actor, row.policy
     named = {actor.id, actor.member_id, actor.credential_id}
     if (own["roles"] and actor.role not in own["roles"]) or (
@@ -83,7 +83,7 @@ def _choose(unit: Unit, calls: Sequence[Call], id_: str) -> "list[Chosen | Probl
     return found
 
 
-def _chosen(unit: Unit, row: rows.Row) -> Chosen:
+def _chosen(unit: Unit, row: Any) -> Chosen:
     if row.policy["per_minute"]:
         unit.get(Counts).spend(row.id, row.policy["per_minute"])
     if not row.traffic:

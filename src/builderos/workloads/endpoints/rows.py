@@ -25,8 +25,24 @@ def find(unit: Unit, id_: str, *, lock: bool = False) -> Row:
     wanted = sa.select(endpoints).where(which)
     row = unit.execute(wanted.with_for_update() if lock else wanted).one_or_none()
     if row is None:
-        raise Problem("not_found", "there is no such endpoint", hint="List the endpoints first.")
+        raise absent()
     return row
+
+
+def called(unit: Unit, id_: str) -> Any:
+    """Likewise, for calls: with a statement that stays prepared. Raises `not_found`."""
+    if id_.startswith("enp_"):
+        found = unit.rows(endpoints, id=id_)
+    else:
+        found = unit.rows(endpoints, name=id_, state="active")
+    if not found:
+        raise absent()
+    return found[0]
+
+
+def absent() -> Problem:
+    """There is none, or none that the caller may know of."""
+    return Problem("not_found", "there is no such endpoint", hint="List the endpoints first.")
 
 
 def deployment(unit: Unit, id_: str, *, lock: bool = False) -> Row:
