@@ -27,6 +27,8 @@ create table ops.experiment_runs (
   code_sha text,
   runtime text,
   run_id text,                             -- the run that carries it out
+  step text collate "C",                   -- and its step; none: all of its steps, each a child of this one
+  sweep jsonb,                             -- what is searched, how, and when to give up
   user_name text not null,                 -- as the client says
   started_at bigint not null,
   ended_at bigint,

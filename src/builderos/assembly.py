@@ -32,7 +32,7 @@ from builderos.core.keys import ServerKeys
 from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.core.steps import Actions, Gates
+from builderos.core.steps import Actions, Companions, Gates
 from builderos.engine import outbox
 from builderos.engine.durable import Durable
 from builderos.engine.news import News
@@ -76,6 +76,7 @@ from builderos.workloads.deployments import service as deployments
 from builderos.workloads.deployments.ports import Deployers
 from builderos.workloads.endpoints import service as endpoints
 from builderos.workloads.evals import service as evals
+from builderos.workloads.experiments import service as experiments
 from builderos.workloads.models import service as models
 from builderos.workloads.sessions import service as sessions
 from builderos.workloads.stream import service as stream
@@ -243,6 +244,9 @@ def _put_runs(context: Context, settings: Settings) -> None:
     evals.builtin_gates(gates)
     context.put(Actions, actions)
     context.put(Gates, gates)
+    companions = Companions()
+    experiments.carrying.builtin(companions)
+    context.put(Companions, companions)
     origins = Origins()
     for prefix, origin in {**execution.ORIGINS, **deployments.ORIGINS}.items():
         origins.enrol(prefix, origin)

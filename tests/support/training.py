@@ -57,15 +57,15 @@ class Lab:
         self.dataset = str(ship.world.ok(ship.world.as_owner("POST", "/v1/datasets", json=body))["ref"])
         self.experiment = str(self.post("/v1/experiments", name="line")["id"])
 
-    def try_post(self, path: str, **body: Any) -> Any:
+    def try_post(self, path: str, /, **body: Any) -> Any:
         """What a door says to the owner."""
         return self.ship.world.as_owner("POST", path, json=body)
 
-    def post(self, path: str, **body: Any) -> Json:
+    def post(self, path: str, /, **body: Any) -> Json:
         """A call that succeeds."""
         return self.ship.world.ok(self.try_post(path, **body))
 
-    def get(self, path: str, **query: Any) -> Json:
+    def get(self, path: str, /, **query: Any) -> Json:
         """What a door answers to the owner."""
         return self.ship.world.ok(self.ship.world.as_owner("GET", path, params=query))
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
 
 from .context import Context
 from .registry import Registry
@@ -148,3 +149,44 @@ class Gates(Registry[Gate]):
 
     def __init__(self) -> None:
         super().__init__("gate")
+
+
+class Company(Protocol):
+    """What another room does about one attempt of a command, whose folder is laid out."""
+
+    @property
+    def prefix(self) -> str:
+        """What the shell does first."""
+        ...
+
+    def begin(self) -> None:
+        """Before the command starts. Blocks. Raises `Problem` to fail the attempt."""
+        ...
+
+    async def beside(self) -> Mapping[str, Any]:
+        """While it runs. Whoever returns has seen enough: the command is ended, and the step has succeeded with this
+        as its result. Raises `Problem` to fail the attempt.
+        """
+        ...
+
+    async def after(self) -> None:
+        """When it has ended, however that came about; its folder is still there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """Another room's part in the commands of steps that bear its name: `action` beside `run`.
+
+    `ended` is told in the unit that ends such a step, even one that never began: its row, and its status.
+    """
+
+    attend: Callable[[Context, Work, Path], Company]
+    ended: Callable[[Unit, Any, str], None]
+
+
+class Companions(Registry[Companion]):
+    """Companions by the name of the action."""
+
+    def __init__(self) -> None:
+        super().__init__("companion")

@@ -265,6 +265,27 @@ class Works:
         return self.world.ok(self.world.as_owner("POST", path, json={}))["id"]
 
     @cached_property
+    def submission(self) -> Json:
+        """What a run of an experiment has to name, on the sandbox's branch."""
+        where = {"repo_name": self.sandbox.repo_name, "branch": self.sandbox.branch, "runtime": "local"}
+        return {**where, "dataset_ref": self.dataset_id, "code_sha": self.sandbox.branch, "command": "true"}
+
+    def _sweep(self) -> str:
+        path = f"/v1/experiments/{self.experiment_id}/sweeps"
+        body = {**self.submission, "space": {"a": [1, 2]}, "goal": {"metric": "acc"}}
+        return self.world.ok(self.world.as_owner("POST", path, json=body))["id"]
+
+    @cached_property
+    def sweep_id(self) -> str:
+        """A search, which nobody carries out."""
+        return self._sweep()
+
+    def fresh_trial(self) -> str:
+        """A run that waits to be carried out."""
+        sweep = self.world.ok(self.world.as_owner("GET", f"/v1/experiment-runs/{self._sweep()}/sweep"))
+        return sweep["trials"][0]["id"]
+
+    @cached_property
     def traced_id(self) -> str:
         """A run of the scene of which lineage knows something, made in its sandbox."""
 

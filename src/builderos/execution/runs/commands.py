@@ -2,7 +2,8 @@
 
 import asyncio
 import functools
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,7 +12,7 @@ from builderos.core.context import Context
 from builderos.core.home import project_state
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.core.steps import Done, Work
+from builderos.core.steps import Companions, Company, Done, Work
 from builderos.core.unit import perform
 from builderos.engine.durable import Durable
 from builderos.execution.compute import service as compute
@@ -44,7 +45,15 @@ async def run_command(context: Context, work: Work) -> Done:
         return there
 
     was_there = await durable.unit(lay)
-    outcome, sink = await _executed(context, work, folder)
+    company = _company(context, work, folder)
+    if company is not None:
+        seen = await _accompanied(context, work, folder, company)
+        if isinstance(seen, Done):
+            await durable.unit(functools.partial(workspace.remove, folder))
+            return seen
+        outcome, sink = seen
+    else:
+        outcome, sink = await _executed(context, work, folder)
     context.get(LocalFiles).note_log(work.call.actor.org_id, _log_of(work, sink))
     if outcome.recorded and outcome.status == "success" and not was_there:
         await durable.unit(functools.partial(workspace.remove, folder))
@@ -66,6 +75,39 @@ async def run_command(context: Context, work: Work) -> Done:
         output = await durable.unit(read_back)
     await durable.unit(functools.partial(workspace.remove, folder))
     return _done(outcome, output, kept, said)
+
+
+def _company(context: Context, work: Work, folder: Path) -> Company | None:
+    """The room that has a part in this command; none in that of a replay."""
+    known, name = context.get(Companions), work.node.action
+    return known.get(name).attend(context, work, folder) if name in known and not work.node.replay else None
+
+
+async def _accompanied(
+    context: Context, work: Work, folder: Path, company: Company
+) -> tuple[compute.Outcome, Sink] | Done:
+    """The command and what goes on beside it: how it ended, or what was said by whoever had seen enough of it."""
+    durable = context.get(Durable)
+    await durable.unit(company.begin)
+    prefixed = replace(work, node=replace(work.node, run=f"{company.prefix}{work.node.run}"))
+    executing = asyncio.ensure_future(_executed(context, prefixed, folder))
+    beside = asyncio.ensure_future(company.beside())
+    try:
+        await asyncio.wait([executing, beside], return_when=asyncio.FIRST_COMPLETED)
+        if executing.done():
+            return executing.result()
+        said: Mapping[str, Any] = beside.result()
+        return Done(result=said)
+    finally:
+        for task in (executing, beside):
+            task.cancel()
+        # Whatever cuts this off, all of the command's processes have ended before its folder is looked at.
+        await asyncio.shield(asyncio.ensure_future(_parted(company, executing, beside)))
+
+
+async def _parted(company: Company, *tasks: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(tasks)
+    await company.after()
 
 
 async def _executed(context: Context, work: Work, folder: Path) -> tuple[compute.Outcome, Sink]:

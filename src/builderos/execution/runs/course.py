@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from builderos.core.problems import Problem
+from builderos.core.steps import Companions
 from builderos.core.unit import Unit
 from builderos.engine import signals
 from builderos.engine.durable import Durable, Task
@@ -89,6 +90,9 @@ class Course:
         """A step is over. Call `settle` when all that ended in this unit is said."""
         self._set(step.id, {"status": status, "ended_at": self.unit.now, "next_at": None, **values})
         spans.step_ended(self.unit, step, status, values)
+        companions = self.unit.get(Companions)
+        if step.action in companions and step.spec.get("replay") is None:
+            companions.get(step.action).ended(self.unit, step, status)
         ended = _Ended(step, status, values.get("reason"))
         self._ended.append(ended)
         self.open -= 1
@@ -235,7 +239,8 @@ class Course:
             return []
         self._bear()
         rows = self.unit.rows_of(steps, "ops.free_steps", self.run.id, list(freed), list(freed.values()))
-        return [row for row in rows if row.waiting_for == 0]
+        # Of a matrix with a limit more may end at once than one waited for, and those that run are still counted.
+        return [row for row in rows if row.waiting_for <= 0 and row.ready_at is None]
 
     def _decide(self, step: Row) -> None:
         """Nothing keeps this step waiting any more: it runs, or it never will."""

@@ -3,9 +3,9 @@
 from . import events, hooks, leaving, leftovers, local_files, questions, workspace
 from .actions import builtin
 from .callers import Callers
-from .control import on_verdict
+from .control import cancel, on_verdict
 from .course import INTERRUPT, WAKE
-from .definition import Definition, Gate, parse
+from .definition import Definition, Gate, Matrix, Retries, Step, parse
 from .definition.matching import any_fits, fits
 from .effects import Effect, Found
 from .effects import Handler as EffectHandler
@@ -40,8 +40,9 @@ from .watching import Watch
 __all__ = [
     "APPROVE", "FIXED", "INTERRUPT", "NODE", "ORIGINS", "QUEUE", "UNDO", "WAKE", "Attempt", "Callers",
     "Definition", "Effect", "EffectHandler", "EffectHandlers", "Followers", "Found", "Gate", "Ingredients",
-    "LocalFiles", "Material", "Sink", "Tails", "Variants", "Watch", "actor_json", "actor_of", "any_fits", "begin",
-    "builtin",    "builtin_gates", "builtin_variants", "canonical", "check_tasks", "compared", "definition_of",
+    "LocalFiles", "Material", "Matrix", "Retries", "Sink", "Step", "Tails", "Variants", "Watch", "actor_json",
+    "actor_of", "any_fits", "begin", "builtin", "builtin_gates", "builtin_variants", "cancel", "canonical",
+    "check_tasks", "compared", "definition_of",
     "digest",
     "effect_action", "elsewhere", "events", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
     "leaving", "leftovers", "line_of", "listed", "local_files", "node", "on_verdict", "parse", "questions", "ref_of",

@@ -100,11 +100,12 @@ def again(unit: Unit, old: Row, from_step: str | None) -> str:
     values |= {"lanes": old.definition.get("lanes", "fail_fast"), "rerun_of": old.id}
     values["trigger"] = {"type": "rerun", "by": unit.actor.id, "run_id": old.id, "from_step": from_step}
     made = rows_of([node_of(row.spec) for row in rows])
+    waits = _turns([node_of(row.spec) for row in rows if row.name in redo])
     for row, new in zip(rows, made, strict=True):
         if row.name not in redo:
             new.update({name: getattr(row, name) for name in _KEPT}, ended_at=unit.now, started_at=unit.now)
             new["status"] = "skipped" if row.status == "skipped" else "cached"
-        new["waiting_for"] = sum(need in redo for need in row.needs)
+        new["waiting_for"] = sum(need in redo for need in row.needs) + waits.get(row.name, 0)
     return insert_run(unit, values, made, old.definition.get("timeout_s"))
 
 
@@ -181,14 +182,36 @@ def rows_of(nodes: Sequence[Node]) -> list[dict[str, Any]]:
     for node in nodes:
         for need in node.needs:
             needed_by[need].append(node.id)
+    waits = _turns(nodes, needed_by)
     return [
         {
             "id": new_id("stp"), "name": node.id, "position": at, "action": node.action, "lane": node.lane,
             "agent_id": node.agent, "spec": node.as_json(), "needs": list(node.needs), "needed_by": needed_by[node.id],
-            "waiting_for": len(node.needs),
+            "waiting_for": len(node.needs) + waits.get(node.id, 0),
         }
         for at, node in enumerate(nodes)
     ]  # fmt: skip
+
+
+def _turns(nodes: Sequence[Node], needed_by: dict[str, list[str]] | None = None) -> dict[str, int]:
+    """How many others of its matrix have to end before a node may begin, where only so many run at once.
+
+    They begin in their order: with `k` at once, the one at place `i` begins when `i - k + 1` of those before it have
+    ended, whichever they are. `needed_by` is told whose ends each of them counts.
+    """
+    groups_of: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.parallel is not None and node.matrix:
+            groups_of.setdefault(node.step, []).append(node)
+    found: dict[str, int] = {}
+    for members in groups_of.values():
+        for at, node in enumerate(members):
+            assert node.parallel is not None
+            found[node.id] = max(0, at - node.parallel + 1)
+            if needed_by is not None and found[node.id]:
+                for earlier in members[:at]:
+                    needed_by[earlier.id].append(node.id)
+    return found
 
 
 def _project_of(branch: Branch | None) -> str | None:

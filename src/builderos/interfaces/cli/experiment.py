@@ -1,17 +1,21 @@
 """Experiments: make one, search its runs, lay them side by side."""
 
+import json
 from typing import Any
 from urllib.parse import quote
 
 import click
 
+from builderos.client.http import Json
+
 from .caller import Caller
 from .commands import Noun
-from .options import fields, paged
+from .options import fields, on_branch, paged
 from .output import facts, table
 
 COLUMNS = (("id", "EXPERIMENT"), ("name", "NAME"), ("state", "STATE"), ("created_at", "AT"))
 RUNS = (("id", "RUN"), ("name", "NAME"), ("status", "STATUS"), ("metrics", "METRICS"), ("params", "PARAMS"))
+TRIALS = (("id", "RUN"), ("name", "NAME"), ("status", "STATUS"), ("value", "VALUE"), ("params", "PARAMS"))
 FACTS = ("id", "name", "experiment_id", "status", "external", "dataset_ref", "code_sha", "runtime",
          "created_by", "created_at")  # fmt: skip
 _SHOWN = 5
@@ -94,6 +98,117 @@ def compare(caller: Caller, experiment: str, runs: tuple[str, ...], every: bool)
     rows += [{"kind": "metric", "key": one["key"], **_columns(one["values"])} for one in reply["metrics"]]
     heads = [(str(at), str(run["name"])) for at, run in enumerate(reply["runs"])]
     return caller.show(reply, table(rows, (("kind", "KIND"), ("key", "KEY"), *heads)))
+
+
+def submitted(function: Any) -> Any:
+    """What every submission has to name, and may."""
+    for option in reversed((
+        click.argument("experiment"),
+        click.option("--data", "dataset_ref", required=True, metavar="NAME@VERSION", help="Dataset it reads."),
+        click.option("--runtime", required=True, help="An approved runtime."),
+        click.option("--command", "script", required=True, help='What is run, e.g. "python train.py".'),
+        click.option("--code", "code_sha", metavar="SHA", help="Commit; where the branch stands without."),
+        click.option("-p", "--param", "given", multiple=True, metavar="NAME=VALUE", help="A parameter."),
+        click.option("--name", help="What people call it."),
+        click.option("--profile", help="How much it may use; the first that is approved without."),
+        click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Longer it does not run."),
+        on_branch,
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@command.command()
+@submitted
+@click.pass_obj
+def submit(caller: Caller, experiment: str, repo: str | None, branch: str | None, **words: Any) -> int:
+    """Have a command of a branch run in its sandbox, as a run of an experiment."""
+    client, body = _submission(caller, repo, branch, words)
+    reply = client.call("POST", f"/v1/experiments/{quote(experiment, safe='')}/runs", body, once=True)
+    return caller.show(reply, f"{reply['id']} is {reply['status']}, as {reply['run_id']}")
+
+
+@command.command()
+@submitted
+@click.option("--space", required=True, metavar="JSON", help='E.g. {"lr": [0.1, 0.3], "depth": {"min": 1, "max": 9, '
+              '"whole": true}}.')  # fmt: skip
+@click.option("--goal", "metric", required=True, metavar="METRIC", help="What is to be best.")
+@click.option("--least", is_flag=True, help="The least value is the best one.")
+@click.option("--method", type=click.Choice(["grid", "random"]), default="grid", show_default=True)
+@click.option("--trials", type=int, metavar="N", help="How many, by chance.")
+@click.option("--seed", type=int, default=0, help="The same seed draws the same.")
+@click.option("--parallel", type=int, default=2, show_default=True, help="At once, at most.")
+@click.option(
+    "--stop", type=click.Choice(["median", "halving"]), help="Give up what falls behind, by this rule."
+)
+@click.pass_obj
+def sweep(
+    caller: Caller, experiment: str, repo: str | None, branch: str | None, space: str, metric: str, least: bool,
+    stop: str | None, method: str, trials: int | None, seed: int, parallel: int, **words: Any,
+) -> int:  # fmt: skip
+    """Search parameters: the same command with many of them, a run each."""
+    client, body = _submission(caller, repo, branch, words)
+    body |= {
+        "space": _json(space, "--space"), "goal": {"metric": metric, "mode": "min" if least else "max"},
+        **fields(method=method, trials=trials, seed=seed, parallel=parallel, stop={"rule": stop} if stop else None),
+    }  # fmt: skip
+    reply = client.call("POST", f"/v1/experiments/{quote(experiment, safe='')}/sweeps", body, once=True)
+    return caller.show(
+        reply, f"{reply['id']} is {reply['status']}; see builderos experiment trials {reply['id']}"
+    )
+
+
+@command.command()
+@click.argument("run")
+@click.pass_obj
+def trials(caller: Caller, run: str) -> int:
+    """Show how a search stands, the best trial first."""
+    reply = caller.client().call("GET", f"/v1/experiment-runs/{quote(run, safe='')}/sweep")
+    rows = [
+        {**one, "params": " ".join(f"{k}={v}" for k, v in one["params"].items())} for one in reply["trials"]
+    ]
+    counts = ", ".join(f"{count} {status}" for status, count in reply["counts"].items())
+    goal = f"{reply['goal']['mode']} {reply['goal']['metric']}"
+    return caller.show(reply, [f"{reply['run']['name']}: {goal}; {counts}", "", table(rows, TRIALS)])
+
+
+@command.command()
+@click.argument("run")
+@click.option("--reason", default="", help="Why.")
+@click.pass_obj
+def cancel(caller: Caller, run: str, reason: str) -> int:
+    """Cancel a run that was submitted, or a search, or one of its trials."""
+    path = f"/v1/experiment-runs/{quote(run, safe='')}/cancel"
+    reply = caller.client().call("POST", path, {"reason": reason}, once=True)
+    return caller.show(reply, f"{reply['id']} is given up")
+
+
+def _submission(caller: Caller, repo: str | None, branch: str | None, words: Json) -> tuple[Any, Json]:
+    client, place = caller.place(repo, branch)
+    given = dict(_pair(one) for one in words.pop("given"))
+    code, command_ = words.pop("code_sha") or branch, words.pop("script")
+    if code is None:
+        raise click.UsageError("name the branch with --branch, or the commit with --code")
+    return client, {**place, **fields(**words), "code_sha": code, "command": command_, "params": given}
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """A parameter: a number, true, false and null as what they are, anything else as text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"{text}: write NAME=VALUE")
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return name, value
+    return name, found if not isinstance(found, dict | list) else value
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{what} is no JSON: {error}") from error
 
 
 def _columns(values: list[Any]) -> dict[str, Any]:

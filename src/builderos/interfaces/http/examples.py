@@ -319,6 +319,20 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "id": f"exp_{_ID}", "filter": "metrics.acc > 0.9 AND params.model = 'forest'", "order_by": "metrics.acc DESC",
     },
     "compareExperimentRuns": {"id": f"exp_{_ID}", "runs": f"xrn_{_ID},xrn_{_ID[:-1]}C", "series": "acc,loss"},
+    "submitExperimentRun": {
+        **_KEY, "id": f"exp_{_ID}", "repo_name": "ai-builder-lab", "branch": "sandbox-golden-otter",
+        "params": {"depth": 3}, "dataset_ref": "iris@1", "code_sha": "sandbox-golden-otter", "runtime": "py311",
+        "command": "python train.py",
+    },
+    "startExperimentSweep": {
+        **_KEY, "id": f"exp_{_ID}", "repo_name": "ai-builder-lab", "branch": "sandbox-golden-otter",
+        "space": {"depth": [2, 3, 5], "rate": {"min": 0.001, "max": 0.1, "log": True}}, "method": "random",
+        "trials": 12, "seed": 7, "parallel": 2, "goal": {"metric": "acc", "mode": "max"},
+        "stop": {"rule": "median", "after": 5}, "dataset_ref": "iris@1", "code_sha": "sandbox-golden-otter",
+        "runtime": "py311", "command": "python train.py",
+    },
+    "getExperimentSweep": {"id": f"xrn_{_ID}"},
+    "cancelExperimentRun": {**_KEY, "id": f"xrn_{_ID}", "reason": "The other one is better."},
     "openExperimentRun": {**_KEY, "id": f"exp_{_ID}", "name": "forest", "params": {"depth": "3"}},
     "getExperimentRun": {"id": f"xrn_{_ID}"},
     "logExperimentRun": {

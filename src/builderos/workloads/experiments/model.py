@@ -34,6 +34,8 @@ runs = sa.Table(
     sa.Column("code_sha", sa.Text),
     sa.Column("runtime", sa.Text),
     sa.Column("run_id", sa.Text),
+    sa.Column("step", sa.Text),
+    sa.Column("sweep", JSONB(none_as_null=True)),
     sa.Column("user_name", sa.Text, nullable=False),
     sa.Column("started_at", sa.BigInteger, nullable=False),
     sa.Column("ended_at", sa.BigInteger),

@@ -1,9 +1,9 @@
 """Operations on experiments."""
 
-from builderos.core.operations import Operations
+from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import comparing, schema, verbs
+from . import comparing, schema, submit_schema, submitting, sweeps, verbs
 
 routes = Operations("experiments")
 
@@ -42,6 +42,30 @@ def search_experiment_runs(unit: Unit, body: schema.RunSearchIn) -> schema.Exper
 def compare_experiment_runs(unit: Unit, body: schema.CompareIn) -> schema.Comparison:
     """Lay runs side by side: parameters that differ, metrics, series, files."""
     return comparing.compare(unit, body)
+
+
+@routes.post("/v1/experiments/{id}/runs", "submitExperimentRun", status=202, consequential=True)
+def submit_experiment_run(unit: Unit, body: submit_schema.SubmitIn) -> Reply[schema.ExperimentRun]:
+    """Submit a run: a command on a commit of a branch, with its dataset, in the sandbox of an approved runtime."""
+    return submitting.submit(unit, body)
+
+
+@routes.post("/v1/experiments/{id}/sweeps", "startExperimentSweep", status=202, consequential=True)
+def start_experiment_sweep(unit: Unit, body: submit_schema.SweepIn) -> Reply[schema.ExperimentRun]:
+    """Search parameters: the same command with many of them, a run each, the hopeless ones given up early."""
+    return sweeps.sweep(unit, body)
+
+
+@routes.get("/v1/experiment-runs/{id}/sweep", "getExperimentSweep")
+def get_experiment_sweep(unit: Unit, body: submit_schema.WhichSweepIn) -> submit_schema.Sweep:
+    """Show how a search stands, the best trial first."""
+    return sweeps.show(unit, body)
+
+
+@routes.post("/v1/experiment-runs/{id}/cancel", "cancelExperimentRun", status=202, consequential=True)
+def cancel_experiment_run(unit: Unit, body: submit_schema.CancelIn) -> Reply[schema.ExperimentRun]:
+    """Cancel a run that was submitted, with all its processes; of a search all its trials, or one of them."""
+    return submitting.cancel(unit, body)
 
 
 @routes.post("/v1/experiments/{id}/runs/open", "openExperimentRun", status=201)

@@ -37,6 +37,8 @@ class Submitted:
     code_sha: str
     runtime: str
     run_id: str | None = None
+    step: str | None = None
+    sweep: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -69,8 +71,12 @@ def parts_of(name: str, values: Mapping[str, str]) -> dict[str, str]:
 def start(
     unit: Unit, experiment_id: str, *, name: str | None = None, started_at: int | None = None,
     given: Mapping[str, str] | None = None, user_name: str = "", submitted: Submitted | None = None,
+    id_: str | None = None,
 ) -> Shown:  # fmt: skip
-    """Begin a run. Without a name it gets one. Raises `not_found`, `validation_failed`."""
+    """Begin a run; one that was submitted is scheduled. Without a name it gets one.
+
+    Raises `not_found`, `validation_failed`.
+    """
     marks = dict(given or {})
     check_tags(marks)
     chosen = name or marks.get(NAME) or f"{workspaces.draw_name(0)}-{secrets.randbelow(900) + 100}"
@@ -83,10 +89,11 @@ def start(
         raise invalid("start_time must fit into 64 bits")
     experiment = for_runs(unit, experiment_id)
     rules = require(unit, "experiment.write", experiment.project_id)
-    id_, marks = new_id("xrn"), marks | {NAME: chosen}
+    id_, marks = id_ or new_id("xrn"), marks | {NAME: chosen}
     extra = {} if submitted is None else {
         "params": dict(submitted.params), "dataset_ref": submitted.dataset_ref, "code_sha": submitted.code_sha,
-        "runtime": submitted.runtime, "run_id": submitted.run_id,
+        "runtime": submitted.runtime, "run_id": submitted.run_id, "step": submitted.step, "status": "scheduled",
+        "sweep": submitted.sweep,
     }  # fmt: skip
     values: dict[str, Any] = {
         "id": id_, "org_id": unit.org_id, "experiment_id": experiment.id, "name": chosen, "status": "running",

@@ -92,13 +92,13 @@ def open_(unit: Unit, body: RunOpenIn) -> ExperimentRun:
     if body.params:
         log(unit, made.row.id, params=body.params)
         made.parts |= runs.parts_of("params", body.params)
-    return _run(made)
+    return as_run(made)
 
 
 def end(unit: Unit, body: RunEndIn) -> ExperimentRun:
     """Say what came of a run. Raises `not_found`."""
     row = runs.update(unit, body.id, status=body.status, ended_at=body.ended_at_ms)
-    return _run(runs.gathered(unit, [row])[0])
+    return as_run(runs.gathered(unit, [row])[0])
 
 
 def log_(unit: Unit, body: LogIn) -> Logged:
@@ -118,7 +118,7 @@ def search(unit: Unit, body: RunSearchIn) -> ExperimentRunPage:
     asked = asking.Asked((row.id,), body.filter, orders, body.state, body.limit, body.cursor)
     found = asking.ask(unit, asked)
     parts = ("metrics", "params", "tags")
-    items = [_run(one) for one in runs.gathered(unit, found.rows, what=parts)]
+    items = [as_run(one) for one in runs.gathered(unit, found.rows, what=parts)]
     return ExperimentRunPage(items=items, next_cursor=found.token)
 
 
@@ -134,7 +134,7 @@ def show_run(unit: Unit, body: WhichRunIn) -> ExperimentRunShown:
     ]  # fmt: skip
     made = [one["model_id"] for one in found.listed("output")]
     return ExperimentRunShown(
-        **_run(found).model_dump(), inputs=inputs, models=made, submitted=found.row.params
+        **as_run(found).model_dump(), inputs=inputs, models=made, submitted=found.row.params
     )  # fmt: skip
 
 
@@ -159,7 +159,8 @@ def listed_files(unit: Unit, body: FilesIn) -> FileList:
     return FileList(items=items)
 
 
-def _run(found: runs.Shown) -> ExperimentRun:
+def as_run(found: runs.Shown) -> ExperimentRun:
+    """A run as it is told of."""
     row = found.row
     return ExperimentRun(
         id=row.id, experiment_id=row.experiment_id, name=row.name, status=row.status, external=row.external,

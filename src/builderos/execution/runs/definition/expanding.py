@@ -154,8 +154,8 @@ class _Unfolding:
             timeout_s=step.timeout_s, gates=tuple(_gate(gate, names) for gate in step.gates), cache=step.cache,
             deterministic=step.deterministic, runtime=_named(step, "runtime", names),
             profile=_named(step, "profile", names), network=step.network, secrets=step.secrets, tools=step.tools,
-            env=env, inputs=inputs, outputs=step.outputs, when=when, matrix=combo, prompt=step.prompt,
-            title=step.title,
+            env=env, inputs=inputs, outputs=step.outputs, when=when, matrix=combo,
+            parallel=step.parallel, prompt=step.prompt, title=step.title,
         )  # fmt: skip
 
     def _combinations(self, step: Step, frame: _Frame) -> list[Mapping[str, Value]]:

@@ -123,7 +123,7 @@ class Matrix:
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step as written. Exactly one of run, python, actor, agent, uses, approval, question says what is done;
-    without any, the `action` is a built-in one.
+    without any, the `action` is a built-in one. `parallel`: so many combinations of its matrix run at once, at most.
     """
 
     id: str
@@ -154,6 +154,7 @@ class Step:
     outputs: tuple[str, ...] = ()
     when: str | None = None
     matrix: Matrix | None = None
+    parallel: int | None = None
     prompt: str | None = None
     title: str = ""
     column: int = 1
@@ -230,6 +231,7 @@ class Node:
     outputs: tuple[str, ...] = ()
     when: Expression | None = None
     matrix: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    parallel: int | None = None
     prompt: str | None = None
     title: str = ""
     replay: Mapping[str, Value] | None = (
