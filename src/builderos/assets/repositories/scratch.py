@@ -15,6 +15,7 @@ from builderos.core.problems import Problem
 
 from .merge import three_way
 from .objects import EMPTY_TREE, Batch, Oid, loose_stream, write_loose
+from .patches import patch_of
 from .store import RepositoryStore
 from .travelling import Travels
 from .trees import SUBMODULE, Edit, Entry, diff_trees, edit_tree, lookup, parse_tree, walk
@@ -182,9 +183,8 @@ class Scratch:
     @staticmethod
     def patch(path: str, was: bytes, now: bytes) -> tuple[str, int, int]:
         """The unified diff of a text file, and how many lines it adds and deletes."""
-        made = pygit2.Patch.create_from(was, now, path, path)
-        _, added, deleted = made.line_stats
-        return made.data.decode("utf-8", "replace"), added, deleted
+        data, added, deleted = patch_of(path, was, now)
+        return data.decode("utf-8", "replace"), added, deleted
 
     def _kept(self, tree: Oid) -> str:
         for oid in self._batch:

@@ -26,6 +26,7 @@ from .merge import Conflict, Merge, three_way
 from .nodes import Nodes, erase_elsewhere, give_packs, give_store, place_of
 from .objects import EMPTY_TREE, Batch, ObjectCache, Oid
 from .opening import Opening, opening
+from .patches import patch_of
 from .pending import add_pending, fold_pending, pending_of
 from .publish import Publication, seal, sweep_quarantine
 from .receive import Arrival, PackGauge, Quarantine, Sight, blob_sizes, examine, index_fault, quarantine
@@ -127,6 +128,7 @@ __all__ = [
     "parents_of",
     "parse_trailers",
     "parse_tree",
+    "patch_of",
     "pending_of",
     "place_of",
     "prepare",

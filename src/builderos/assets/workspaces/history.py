@@ -293,11 +293,10 @@ def unified_diff(
             if after is not None and not after.is_tree and after.mode != 0o160000
             else b""
         )
-        patch = pygit2.Patch.create_from(was, now, name, name)
-        _, added, deleted = patch.line_stats
+        patch, added, deleted = repositories.patch_of(name, was, now)
         status = "added" if before is None else "deleted" if after is None else "modified"
         files.append(DiffFile(path=name, status=status, added=added, deleted=deleted))
-        parts.append(_headed(patch.data, name, status))
+        parts.append(_headed(patch, name, status))
     stat = DiffStat(
         files=len(files), added=sum(f.added for f in files), deleted=sum(f.deleted for f in files)
     )
