@@ -39,3 +39,10 @@ def test_the_end_is_an_event_of_its_own_and_no_word_in_a_text() -> None:
     assert parted(b"data: [DONE]") == (b"", b"data: [DONE]")
     text = b'data: {"content":"data: [DONE]"}\n\n'
     assert parted(text) == (text, b"")
+
+
+def test_a_response_ends_with_the_event_that_brings_it_whole() -> None:
+    quoted = b'event: x\ndata: {"type":"response.created","response":{"tools":[{"type":"response.completed"}]}}\n\n'
+    last = b'event: response.completed\ndata: {"type": "response.completed", "response": {}}\n\n'
+    assert parted(quoted + last + b"data: more\n\n", "responses") == (quoted, last + b"data: more\n\n")
+    assert parted(quoted, "responses") == (quoted, b"")

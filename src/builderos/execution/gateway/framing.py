@@ -7,11 +7,13 @@ from typing import Any, Final, cast
 
 import orjson
 
-from .schema import Json
+from .schema import Json, Kind
 
 LAST: Final = b"[DONE]"
 _DATA: Final = b"data:"
 _END: Final = re.compile(rb"(?:^|\n)data: ?\[DONE\][ \r]*(?:\n|$)")
+_ENDED: Final = re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"')
+_ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 _MOST_SAID: Final = 1000
 
 
@@ -32,13 +34,31 @@ async def whole_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(rest)
 
 
-def parted(data: bytes) -> tuple[bytes, bytes]:
+def parted(data: bytes, kind: Kind = "chat") -> tuple[bytes, bytes]:
     """Whole events, and behind them the one that says that nothing follows, with whatever follows it."""
+    if kind == "responses":
+        return _ended(data)
     found = _END.search(data) if LAST in data else None
     if found is None:
         return data, b""
     at = found.start() + (data[found.start() : found.start() + 1] == b"\n")
     return data[:at], data[at:]
+
+
+def _ended(data: bytes) -> tuple[bytes, bytes]:
+    """Responses have no word of their own for the end: it is the event that brings them whole."""
+    if _ENDED.search(data) is None:
+        return data, b""
+    begin = at = 0
+    for line in data.split(b"\n"):
+        if line.startswith(_DATA) and _ENDED.search(line):  # which other events may quote, deeper inside
+            found = _object(line[len(_DATA) :].strip())
+            if found is not None and found.get("type") in _ENDS:
+                return data[:begin], data[begin:]
+        at += len(line) + 1
+        if not line.strip():
+            begin = at
+    return data, b""
 
 
 def sound(data: bytes) -> tuple[bytes, str]:

@@ -172,7 +172,7 @@ class Relay:
         """The events, up to the one that says that nothing follows."""
         async with aclosing(self._events()) as events:
             async for data in events:
-                said, last = parted(data)
+                said, last = parted(data, self.job.kind)
                 if said:
                     yield said
                 if last:

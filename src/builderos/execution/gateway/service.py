@@ -10,6 +10,8 @@ from .gateway import Gateway
 from .keys import Keys
 from .relaying import Job, Relay
 from .reserving import forget, sweep
+from .responding import response_events, response_of
+from .responses import chat_of
 from .routing import allowed, candidates, listed
 from .schema import DEFAULT, About, ChatIn, ChatOut, Event, Vectors
 from .settling import Settlement
@@ -27,10 +29,13 @@ __all__ = [
     "Settlement",
     "allowed",
     "candidates",
+    "chat_of",
     "complete",
     "embed",
     "forget",
     "listed",
+    "response_events",
+    "response_of",
     "stream",
     "sweep",
     "usable",

@@ -1,7 +1,7 @@
 """Anthropic's messages, whole or streamed, as OpenAI's chat completions."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final, cast
 
 from builderos.execution.gateway.ports import NoAnswer
@@ -115,7 +115,7 @@ class Streamed:
         return _line(self._head | {"choices": [choice]})
 
 
-async def chunks_of(coming: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def chunks_of(coming: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     """A stream of theirs as one of OpenAI's. Raises `NoAnswer` where it breaks off or cannot be read."""
     reader = Streamed()
     rest = b""

@@ -58,7 +58,7 @@ def _conversation(given: list[Json]) -> tuple[list[str], list[Json]]:
             _say(turns, "assistant", _said(message))
         elif role == "tool":
             result = {"type": "tool_result", "tool_use_id": str(message.get("tool_call_id", "")),
-                      "content": _text(message.get("content"))}  # fmt: skip
+                      "content": _result(message.get("content"))}  # fmt: skip
             _say(turns, "user", [result])
         elif role == "user":
             _say(turns, "user", _parts(message.get("content")))
@@ -122,8 +122,17 @@ def _part(part: Any) -> list[Json]:
     raise Unfit(f"this provider takes no parts of the type {str(told.get('type'))[:40]!r}")
 
 
+def _result(content: Any) -> str | list[Json]:
+    """Of a tool: its text, or parts with pictures among them."""
+    parts = _parts(content)
+    return _text(content) if all(part["type"] == "text" for part in parts) else parts
+
+
 def _text(content: Any) -> str:
-    return "".join(str(block.get("text", "")) for block in _parts(content))
+    parts = _parts(content)
+    if any(part["type"] != "text" for part in parts):
+        raise Unfit("what the system says is text alone with this provider")
+    return "".join(part["text"] for part in parts)
 
 
 def _tools(body: Json) -> Json:

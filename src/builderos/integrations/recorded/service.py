@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import orjson
 
 from builderos.execution.gateway.ports import Answer, Ask, ModelProvider, Unfit
 from builderos.execution.gateway.schema import Json, Label
-from builderos.execution.gateway.service import Provider
+from builderos.execution.gateway.service import Provider, chat_of, response_events, response_of
 
 from .cassettes import Cassettes, asked
 from .scripts import Scripts
@@ -38,12 +38,18 @@ class RecordedProvider:
             answer = await self._source().send(ask)
             return _Recording(answer, self._cassettes, ask) if answer.status == _OK else answer
         if self._mode == "scripted":
-            if ask.kind != "chat":
-                raise Unfit("scripts are for chat completions")
-            said = await asyncio.to_thread(self._scripts.answer, ask.body, ask.about)
-            return _Told({"body": said}, ask, "scripted")
+            return await self._scripted(ask)
         found = await asyncio.to_thread(self._cassettes.find, asked(ask.kind, ask.body))
         return _Told(found, ask, "recorded")
+
+    async def _scripted(self, ask: Ask) -> Answer:
+        if ask.kind == "embeddings":
+            raise Unfit("scripts are for chat completions and responses")
+        body = chat_of(ask.body) if ask.kind == "responses" else ask.body
+        said = await asyncio.to_thread(self._scripts.answer, body, ask.about)
+        if ask.kind == "responses":
+            return _Responded(said, ask)
+        return _Told({"body": said}, ask, "scripted")
 
     def keep(self) -> None:
         """There are no connections of its own; those of its source are kept by the source."""
@@ -72,6 +78,35 @@ class _Told:
     def close(self) -> None:
         """Nothing is under way."""
         return
+
+
+class _Responded:
+    """A completion of a script, as a response."""
+
+    status = _OK
+    retry_after_s: float | None = None
+    label: Label = "scripted"
+
+    def __init__(self, said: Json, ask: Ask) -> None:
+        self._said, self._ask = said, ask
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See `Answer`."""
+        if not self._ask.stream:
+            yield orjson.dumps(response_of(self._said, self._ask.body))
+            return
+        async with aclosing(response_events(self._streamed(), self._ask.body)) as events:
+            async for event in events:
+                yield event
+
+    def close(self) -> None:
+        """Nothing is under way."""
+        return
+
+    async def _streamed(self) -> AsyncGenerator[bytes]:
+        for event in events_of(self._said):
+            yield line(event)
+        yield DONE
 
 
 class _Recording:
