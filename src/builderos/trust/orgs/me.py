@@ -148,6 +148,7 @@ def _not_yet(unit: Unit) -> dict[policy.Action, Resource]:
     token = Resource(kind="credential", id="new", org_id=unit.org_id, role=unit.actor.role, scopes=read)
     return {
         "credential.create": replace(token, role="api_key"),
+        "dataset.write": Resource(kind="artifact", id="new", org_id=unit.org_id),
         "member.manage": member_resource(unit, "new", "viewer"),
         "token.create": token,
     }
