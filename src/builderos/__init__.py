@@ -9,7 +9,7 @@ VERSION = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    if name not in ("start_run", "sync"):
+    if name not in ("dataset", "params", "start_run", "sync"):
         raise AttributeError(f"module 'builderos' has no attribute {name!r}")
     from importlib import import_module
 

@@ -1,5 +1,7 @@
 """Logging from scripts: with a server, without one, and what is sent later."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,10 @@ def test_a_script_logs_while_it_runs_and_leaves_no_file(world: World, address: s
         run.log_metrics({"loss": 0.5, "bad": float("nan")}, step=1)
         run.log_metric("loss", 0.25, step=2)
         run.set_tag("team", "green")
+        (tmp_path / "plots").mkdir()
+        (tmp_path / "plots" / "a b.txt").write_text("drawn")
+        run.log_artifact(tmp_path / "plots", "all")
+        shutil.rmtree(tmp_path / "plots")
         until(lambda: runs_of(world, "live") and "team" in runs_of(world, "live")[0]["tags"])
         run.end()
         until(lambda: not list(tmp_path.iterdir()))
@@ -48,6 +54,10 @@ def test_a_script_logs_while_it_runs_and_leaves_no_file(world: World, address: s
     assert shown["metrics"] == {"loss": 0.25, "bad": "NaN"}
     assert shown["params"] == {"lr": "0.1", "depth": "3"}
     assert shown["tags"]["team"] == "green"
+    files = world.ok(
+        world.as_owner("GET", f"/v1/experiment-runs/{shown['id']}/files", params={"path": "all/plots"})
+    )["items"]
+    assert [(file["path"], file["size"]) for file in files] == [("all/plots/a b.txt", 5)]
 
 
 def fail_after(steps: int, folder: Path) -> None:
@@ -83,3 +93,19 @@ def test_a_server_that_is_away_costs_a_script_nothing_but_the_file(tmp_path: Pat
     assert len(list(tmp_path.iterdir())) == 1
     with pytest.raises(RuntimeError):
         run.log_metric("loss", 2)
+
+
+def test_processor_and_memory_are_logged_where_that_is_asked_for(tmp_path: Path) -> None:
+    with builderos.start_run("meter", folder=tmp_path, offline=True, system_metrics=True):
+        pass
+    (file,) = tmp_path.iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    found = {line["key"]: line["value"] for line in lines if line["what"] == "metric"}
+    assert found["system/system_memory_usage_megabytes"] > 1
+    assert found["system/cpu_utilization_percentage"] >= 0
+
+
+def test_without_a_sandbox_there_are_no_params_and_no_dataset() -> None:
+    assert builderos.params() == {}
+    with pytest.raises(RuntimeError):
+        builderos.dataset()

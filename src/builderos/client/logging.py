@@ -7,21 +7,23 @@ another day. Lines may be sent twice: the server keeps them once.
 
 import atexit
 import json
-import math
 import os
+import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import quote
 
 from .errors import ClientError
 from .http import Client, Json
+from .lines import FILE, Lines, attached, dataset, params
 
+__all__ = ["ExperimentRun", "dataset", "params", "start_run", "sync"]
 FOLDER: Final = ".builderos-runs"
+FILES: Final = "/mlflow/api/2.0/mlflow-artifacts/artifacts"  # the one door that takes them by name
 BATCH: Final = 500
 PARAMS: Final = 100
 WAIT_S: Final = 1.0
@@ -29,15 +31,12 @@ GIVE_UP_S: Final = 5.0
 _NAMED: Final = {"metric": "metrics", "param": "params", "tag": "tags"}
 
 
-class ExperimentRun:
+class ExperimentRun(Lines):
     """A run that logs. Use it as a context: it ends `finished`, or `failed` where an exception leaves it."""
 
-    def __init__(self, file: Path, client: Client | None) -> None:
-        self.file = file
-        self._out = file.open("a", encoding="utf-8")
-        self._lock = threading.Lock()
+    def __init__(self, file: Path, client: Client | None, *, system_metrics: bool = False) -> None:
+        super().__init__(file, system_metrics=system_metrics)
         self._wake = threading.Event()
-        self._ended = False
         self._sender: threading.Thread | None = None
         if client is not None:
             self._sender = threading.Thread(
@@ -46,58 +45,18 @@ class ExperimentRun:
             self._sender.start()
         atexit.register(self.end)
 
-    def log_metric(self, key: str, value: float, step: int = 0) -> None:
-        """A point of a series."""
-        number: float | str = float(value)
-        if not math.isfinite(number):
-            number = "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
-        self._write("metric", key=key, value=number, step=step, at_ms=int(time.time() * 1000))
-
-    def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Points of several series."""
-        for key, value in values.items():
-            self.log_metric(key, value, step)
-
-    def log_param(self, key: str, value: object) -> None:
-        """A parameter; it has one value for good."""
-        self._write("param", key=key, value=str(value))
-
-    def log_params(self, values: Mapping[str, object]) -> None:
-        """Parameters."""
-        for key, value in values.items():
-            self.log_param(key, value)
-
-    def set_tag(self, key: str, value: object) -> None:
-        """A tag; the last value counts."""
-        self._write("tag", key=key, value=str(value))
-
     def end(self, status: str = "finished") -> None:
         """Say what came of it (finished, failed, killed), and wait a moment until it is sent. Safe to repeat."""
         if self._ended:
             return
-        self._write("end", status=status, at_ms=int(time.time() * 1000))
-        self._ended = True
+        super().end(status)
         atexit.unregister(self.end)
-        self._out.close()
         self._wake.set()
         if self._sender is not None:
             self._sender.join(GIVE_UP_S)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end("finished" if kind is None else "failed")
-
     def _write(self, what: str, **members: Any) -> None:
-        line = json.dumps({"what": what, **members})
-        with self._lock:
-            if self._ended:
-                raise RuntimeError("this run has ended")
-            self._out.write(line + "\n")
-            self._out.flush()
+        super()._write(what, **members)
         self._wake.set()
 
     def _send(self, client: Client) -> None:
@@ -132,6 +91,7 @@ class _Post:
                 self._id = self._open(line)
             elif what == "end":
                 self._flush(batch)
+                self._give()
                 ended = {"status": line["status"], "ended_at_ms": line["at_ms"]}
                 self._client.call("POST", f"/v1/experiment-runs/{self._id}/end", ended, once=True)
                 self.done = True
@@ -144,6 +104,14 @@ class _Post:
         self._flush(batch)
         if self.done:
             self._file.unlink(missing_ok=True)
+            shutil.rmtree(self._file.with_suffix(".files"), ignore_errors=True)
+
+    def _give(self) -> None:
+        """Send the files that are to be kept; those that were sent before have the same names, and are the same."""
+        folder = self._file.with_suffix(".files")
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = quote(file.relative_to(folder).as_posix())
+            self._client.send(f"{FILES}/_/{self._id}/artifacts/{name}", file.read_bytes())
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Whole lines; one that is half written waits for the next time."""
@@ -187,14 +155,17 @@ def _put(batch: dict[str, Any], what: str, line: Json) -> None:
 
 
 def start_run(
-    experiment: str, name: str | None = None, *, url: str | None = None, token: str | None = None,
-    folder: str | Path | None = None, offline: bool = False,
-) -> ExperimentRun:  # fmt: skip
+    experiment: str = "Default", name: str | None = None, *, url: str | None = None, token: str | None = None,
+    folder: str | Path | None = None, offline: bool = False, system_metrics: bool = False,
+) -> Lines:  # fmt: skip
     """Begin a run of the experiment of this name, which is made for the first.
 
     Server and token: the arguments, else `BUILDEROS_URL` and `BUILDEROS_TOKEN`; without both, or `offline`, it is
-    written to `folder` alone (`.builderos-runs`), and `sync` sends it later.
+    written to `folder` alone (`.builderos-runs`), and `sync` sends it later. In the sandbox of a run that was
+    submitted it is that run. `system_metrics`: processor and memory, too, every ten seconds.
     """
+    if FILE in os.environ:
+        return attached()
     place = Path(folder if folder is not None else os.environ.get("BUILDEROS_RUNS", FOLDER))
     place.mkdir(parents=True, exist_ok=True)
     id_ = uuid.uuid4().hex
@@ -207,7 +178,7 @@ def start_run(
         "at_ms": int(time.time() * 1000),
     }
     file.write_text(json.dumps(first) + "\n", encoding="utf-8")
-    return ExperimentRun(file, None if offline else _client(url, token))
+    return ExperimentRun(file, None if offline else _client(url, token), system_metrics=system_metrics)
 
 
 def sync(folder: str | Path | None = None, *, url: str | None = None, token: str | None = None) -> int:

@@ -970,6 +970,182 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/apps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List apps, newest first.
+         * @description List apps, newest first.
+         */
+        get: operations["listApps"];
+        put?: never;
+        /**
+         * Make an app of a repository: streamlit, flask (WSGI or ASGI), Next.js, files, or a command of its own.
+         * @description Make an app of a repository: streamlit, flask (WSGI or ASGI), Next.js, files, or a command of its own.
+         */
+        post: operations["createApp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show an app: what it is made of, which release is live, where it is; `id` may be its name, too.
+         * @description Show an app: what it is made of, which release is live, where it is; `id` may be its name, too.
+         */
+        get: operations["showApp"];
+        put?: never;
+        /**
+         * Change who may open an app, at once; or how it is built and started, from its next release on.
+         * @description Change who may open an app, at once; or how it is built and started, from its next release on.
+         */
+        post: operations["changeApp"];
+        /**
+         * Stop an app for good; its name is free again, its releases stay for the audit.
+         * @description Stop an app for good; its name is free again, its releases stay for the audit.
+         */
+        delete: operations["deleteApp"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read what the build or the process of a release printed, from a byte on.
+         * @description Read what the build or the process of a release printed, from a byte on.
+         */
+        get: operations["appLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{id}/releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the releases of an app, newest first.
+         * @description List the releases of an app, newest first.
+         */
+        get: operations["listAppReleases"];
+        put?: never;
+        /**
+         * Have a commit become the app: it is built, started beside what is live, and takes over once it is well.
+         * @description Have a commit become the app: it is built, started beside what is live, and takes over once it is well.
+         */
+        post: operations["releaseApp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have the release before be live again; what is live goes on until that one is well.
+         * @description Have the release before be live again; what is live goes on until that one is well.
+         */
+        post: operations["rollBackApp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{id}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start an app that was stopped, with the release that was live.
+         * @description Start an app that was stopped, with the release that was live.
+         */
+        post: operations["startApp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop an app: its processes end, and nothing answers there.
+         * @description Stop an app: its processes end, and nothing answers there.
+         */
+        post: operations["stopApp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/apps/{id}/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get a way into an app: a token for programs, an address for a browser.
+         * @description Get a way into an app: a token for programs, an address for a browser.
+         */
+        post: operations["openApp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/artifacts": {
         parameters: {
             query?: never;
@@ -2145,6 +2321,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/experiment-runs/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a run that was submitted, with all its processes; of a search all its trials, or one of them.
+         * @description Cancel a run that was submitted, with all its processes; of a search all its trials, or one of them.
+         */
+        post: operations["cancelExperimentRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/experiment-runs/{id}/end": {
         parameters: {
             query?: never;
@@ -2217,6 +2413,26 @@ export interface paths {
          * @description Show the points of one metric of a run.
          */
         get: operations["getExperimentSeries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiment-runs/{id}/sweep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show how a search stands, the best trial first.
+         * @description Show how a search stands, the best trial first.
+         */
+        get: operations["getExperimentSweep"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2306,7 +2522,11 @@ export interface paths {
          */
         get: operations["searchExperimentRuns"];
         put?: never;
-        post?: never;
+        /**
+         * Submit a run: a command on a commit of a branch, with its dataset, in the sandbox of an approved runtime.
+         * @description Submit a run: a command on a commit of a branch, with its dataset, in the sandbox of an approved runtime.
+         */
+        post: operations["submitExperimentRun"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2327,6 +2547,26 @@ export interface paths {
          * @description Begin a run that is carried out elsewhere and logs here.
          */
         post: operations["openExperimentRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{id}/sweeps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Search parameters: the same command with many of them, a run each, the hopeless ones given up early.
+         * @description Search parameters: the same command with many of them, a run each, the hopeless ones given up early.
+         */
+        post: operations["startExperimentSweep"];
         delete?: never;
         options?: never;
         head?: never;
@@ -6052,6 +6292,374 @@ export interface components {
             refused: number;
         };
         /**
+         * App
+         * @description An app with what it is made of, and what of it is live.
+         */
+        App: {
+            /** Base Path */
+            base_path: string;
+            /** Build */
+            build: string;
+            /**
+             * Command
+             * @description What is started; empty where files are served.
+             */
+            command: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** @description The release that is live. */
+            current: components["schemas"]["AppRelease"] | null;
+            /** Env */
+            env: {
+                [key: string]: string;
+            };
+            health: components["schemas"]["Health"];
+            /** Id */
+            id: string;
+            /** Idle Timeout */
+            idle_timeout: number;
+            /** @description The newest release, whatever became of it. */
+            latest: components["schemas"]["AppRelease"] | null;
+            /** Name */
+            name: string;
+            /** Network */
+            network: string[];
+            policy: components["schemas"]["OpenPolicy"];
+            /** Profile */
+            profile: string;
+            /** Runtime */
+            runtime: string;
+            /** Secrets */
+            secrets: string[];
+            source: components["schemas"]["Source"];
+            /**
+             * Standing
+             * @description Whether it answers: new has no release that is live, failing tries again.
+             * @enum {string}
+             */
+            standing: "new" | "awake" | "asleep" | "failing" | "stopped";
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "stopped" | "deleted";
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "streamlit" | "flask" | "nextjs" | "static" | "custom";
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /**
+             * Url
+             * @description Where it is; null where apps have no addresses of their own.
+             */
+            url: string | null;
+        };
+        /** AppActInAtStartApp */
+        AppActInAtStartApp: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /** AppActInAtStopApp */
+        AppActInAtStopApp: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /** AppChangeInAtChangeApp */
+        AppChangeInAtChangeApp: {
+            /**
+             * Base Path
+             * @description Path of its address below which it is served, e.g. /sales.
+             */
+            base_path?: string | null;
+            /**
+             * Build
+             * @description Command that is run in the files first.
+             */
+            build?: string | null;
+            /**
+             * Command
+             * @description What is started instead of what its type says; listens on $PORT.
+             */
+            command?: string | null;
+            /**
+             * Env
+             * @description Variables, no secrets.
+             */
+            env?: {
+                [key: string]: string;
+            } | null;
+            health?: components["schemas"]["Health"] | null;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Idle Timeout
+             * @description Seconds without a request after which it sleeps; 0: never.
+             */
+            idle_timeout?: number | null;
+            /**
+             * Network
+             * @description Hosts that it may reach, where the policy lets it.
+             */
+            network?: string[] | null;
+            policy?: components["schemas"]["OpenPolicy"] | null;
+            /**
+             * Profile
+             * @description An approved profile; the first one when empty.
+             */
+            profile?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Runtime
+             * @description An approved runtime; the first one when empty.
+             */
+            runtime?: string | null;
+            /**
+             * Secrets
+             * @description Names of secrets that it gets as variables, where the policy lets it.
+             */
+            secrets?: string[] | null;
+            source?: components["schemas"]["Source"] | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
+         * AppCreateIn
+         * @description A new app. Nothing is served before its first release.
+         */
+        AppCreateIn: {
+            /**
+             * Base Path
+             * @description Path of its address below which it is served, e.g. /sales.
+             */
+            base_path?: string | null;
+            /**
+             * Build
+             * @description Command that is run in the files first.
+             */
+            build?: string | null;
+            /**
+             * Command
+             * @description What is started instead of what its type says; listens on $PORT.
+             */
+            command?: string | null;
+            /**
+             * Env
+             * @description Variables, no secrets.
+             */
+            env?: {
+                [key: string]: string;
+            } | null;
+            health?: components["schemas"]["Health"] | null;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Idle Timeout
+             * @description Seconds without a request after which it sleeps; 0: never.
+             */
+            idle_timeout?: number | null;
+            /**
+             * Name
+             * @description What it is called, e.g. sales.
+             */
+            name: string;
+            /**
+             * Network
+             * @description Hosts that it may reach, where the policy lets it.
+             */
+            network?: string[] | null;
+            policy?: components["schemas"]["OpenPolicy"] | null;
+            /**
+             * Profile
+             * @description An approved profile; the first one when empty.
+             */
+            profile?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Runtime
+             * @description An approved runtime; the first one when empty.
+             */
+            runtime?: string | null;
+            /**
+             * Secrets
+             * @description Names of secrets that it gets as variables, where the policy lets it.
+             */
+            secrets?: string[] | null;
+            source: components["schemas"]["Source"];
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "streamlit" | "flask" | "nextjs" | "static" | "custom";
+        };
+        /**
+         * AppList
+         * @description One page, newest first.
+         */
+        AppList: {
+            /** Items */
+            items: components["schemas"]["App"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * AppLogs
+         * @description A piece of what a release printed, secrets redacted.
+         */
+        AppLogs: {
+            /** Id */
+            id: string;
+            /**
+             * Next Offset
+             * @description Where the following piece begins.
+             */
+            next_offset: number;
+            /** Offset */
+            offset: number;
+            /** Release */
+            release: string;
+            /** Size */
+            size: number;
+            /** Start */
+            start: number;
+            /** Text */
+            text: string;
+        };
+        /**
+         * AppRelease
+         * @description A commit as an app. `starting` until it is well, then `live`; one that never is leaves the one before.
+         */
+        AppRelease: {
+            /** App Id */
+            app_id: string;
+            /** Branch */
+            branch: string;
+            /** Commit Sha */
+            commit_sha: string;
+            /**
+             * Crashes
+             * @description How often that ended by itself.
+             */
+            crashes: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Detail */
+            detail: string;
+            /** Ended At */
+            ended_at: string | null;
+            /** Id */
+            id: string;
+            /** Live At */
+            live_at: string | null;
+            /** Number */
+            number: number;
+            /**
+             * Reason
+             * @description In a word, why it failed or ended.
+             */
+            reason: string | null;
+            /**
+             * Replaces
+             * @description The release that was live before it.
+             */
+            replaces: string | null;
+            /**
+             * Starts
+             * @description How often its process was started.
+             */
+            starts: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "building" | "starting" | "live" | "failed" | "superseded" | "rolled_back" | "stopped";
+        };
+        /**
+         * AppToken
+         * @description The way into an app, for a quarter of an hour.
+         */
+        AppToken: {
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Id */
+            id: string;
+            /**
+             * Token
+             * @description For the header Authorization: Bearer, at the app's address.
+             */
+            token: string;
+            /**
+             * Url
+             * @description For a browser, once.
+             */
+            url: string;
+        };
+        /**
          * Approval
          * @description What somebody is asked to approve, and what has been said so far.
          */
@@ -6761,6 +7369,30 @@ export interface components {
              * @default []
              */
             roles?: string[];
+        };
+        /** CancelInAtCancelExperimentRun */
+        CancelInAtCancelExperimentRun: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reason
+             * @description Why; kept with the run.
+             * @default
+             */
+            reason?: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
         };
         /**
          * Change
@@ -9191,6 +9823,20 @@ export interface components {
             step_id: string | null;
         };
         /**
+         * Goal
+         * @description What is best.
+         */
+        Goal: {
+            /** Metric */
+            metric: string;
+            /**
+             * Mode
+             * @default max
+             * @enum {string}
+             */
+            mode?: "max" | "min";
+        };
+        /**
          * Gone
          * @description What has ended.
          */
@@ -9447,6 +10093,30 @@ export interface components {
             truncated: boolean;
             /** Warnings */
             warnings: string[];
+        };
+        /**
+         * Health
+         * @description How an app says that it is well.
+         */
+        Health: {
+            /**
+             * Path
+             * @description Path that is asked, below base_path.
+             * @default /
+             */
+            path?: string;
+            /**
+             * Status
+             * @description What it has to answer.
+             * @default 200
+             */
+            status?: number;
+            /**
+             * Within S
+             * @description Seconds that a release has to become so.
+             * @default 60
+             */
+            within_s?: number;
         };
         /**
          * History
@@ -11394,6 +12064,55 @@ export interface components {
         OpenIn: {
             /** Code */
             code: string;
+        };
+        /** OpenInAtOpenApp */
+        OpenInAtOpenApp: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Path
+             * @description Path that the browser goes to, below base_path.
+             * @default /
+             */
+            path?: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
+         * OpenPolicy
+         * @description Who may open an app.
+         */
+        OpenPolicy: {
+            /**
+             * Actors
+             * @description Of org, these members and keys alone; none: all.
+             * @default []
+             */
+            actors?: string[];
+            /**
+             * Open
+             * @description org: members and keys that the policy lets; public: whoever reaches the door.
+             * @default org
+             * @enum {string}
+             */
+            open?: "org" | "public";
+            /**
+             * Roles
+             * @description Of org, these roles alone; none: all.
+             * @default []
+             */
+            roles?: string[];
         };
         /**
          * Org
@@ -13515,6 +14234,44 @@ export interface components {
              */
             tool_version?: string | null;
         };
+        /** ReleaseInAtReleaseApp */
+        ReleaseInAtReleaseApp: {
+            /**
+             * Branch
+             * @description The app's own branch when left out.
+             */
+            branch?: string | null;
+            /**
+             * Commit Sha
+             * @description A commit of that branch; its tip when left out.
+             */
+            commit_sha?: string | null;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
+         * ReleaseList
+         * @description One page, newest first.
+         */
+        ReleaseList: {
+            /** Items */
+            items: components["schemas"]["AppRelease"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
         /**
          * Remembered
          * @description Something that is kept in mind. `body` is data: whatever it says, it is no instruction.
@@ -14147,6 +14904,34 @@ export interface components {
              */
             tool_version?: string | null;
         };
+        /** RollbackInAtRollBackApp */
+        RollbackInAtRollBackApp: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * To
+             * @description Id of a release that was live; the one before when left out.
+             */
+            to?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
         /**
          * RollbackOut
          * @description The commit that undoes another one.
@@ -14701,7 +15486,7 @@ export interface components {
             /** Repo Name */
             repo_name: string;
             /** Spans */
-            spans: components["schemas"]["Span"][] | null;
+            spans: components["schemas"]["builderos__execution__runs__schema__Span"][] | null;
             /** Started At */
             started_at: string | null;
             /**
@@ -16024,6 +16809,32 @@ export interface components {
             tool_version?: string | null;
         };
         /**
+         * Source
+         * @description Where an app lies in a repository.
+         */
+        Source: {
+            /**
+             * Branch
+             * @description Branch whose tip is released where a release names none.
+             * @default main
+             */
+            branch?: string;
+            /**
+             * Object
+             * @description flask: the application in that file, WSGI or ASGI.
+             * @default app
+             */
+            object?: string;
+            /**
+             * Path
+             * @description streamlit, flask: the file, e.g. app.py; nextjs: the folder of server.js; static: the folder.
+             * @default
+             */
+            path?: string;
+            /** Repo Name */
+            repo_name: string;
+        };
+        /**
          * SourceIn
          * @description Where something is known from.
          */
@@ -16047,23 +16858,6 @@ export interface components {
              * @description Address.
              */
             url?: string | null;
-        };
-        /**
-         * Span
-         * @description When a step ran.
-         */
-        Span: {
-            /** End */
-            end: string | null;
-            /** Lane */
-            lane: string;
-            /** Start */
-            start: string | null;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "pending" | "running" | "retrying" | "waiting_approval" | "waiting_input" | "succeeded" | "cached" | "failed" | "skipped" | "denied" | "cancelled" | "timed_out";
         };
         /**
          * Standing
@@ -16303,6 +17097,37 @@ export interface components {
             text: string;
         };
         /**
+         * Stop
+         * @description When a trial is given up.
+         *
+         *     `median`: at a step its best value so far is worse than the median of the others' averages up to that step.
+         *     `halving`: at the steps `after`, `after * factor`, … only the best of every `factor` trials that came so far go on.
+         */
+        Stop: {
+            /**
+             * After
+             * @description First step of the goal's metric that is judged.
+             * @default 1
+             */
+            after?: number;
+            /**
+             * Factor
+             * @default 3
+             */
+            factor?: number;
+            /**
+             * Least
+             * @description Trials that must have come so far.
+             * @default 3
+             */
+            least?: number;
+            /**
+             * Rule
+             * @enum {string}
+             */
+            rule: "median" | "halving";
+        };
+        /**
          * StreamIn
          * @description What to answer, by which model, with which tools it may ask for.
          */
@@ -16343,6 +17168,124 @@ export interface components {
             tools?: {
                 [key: string]: unknown;
             }[];
+        };
+        /** SubmitInAtSubmitExperimentRun */
+        SubmitInAtSubmitExperimentRun: {
+            /**
+             * Branch
+             * @description Branch, e.g. sandbox-golden-otter. Defaults to your own.
+             */
+            branch?: string | null;
+            /**
+             * Budget Credits
+             * @description What all of it may cost, by the prices of the profiles.
+             */
+            budget_credits?: number | null;
+            /**
+             * Code Sha
+             * @description Commit of the branch that is run: 40 hexadecimal digits, or the branch's name.
+             */
+            code_sha: string;
+            /**
+             * Command
+             * @description Script for sh, e.g. python train.py.
+             */
+            command: string;
+            /**
+             * Dataset Ref
+             * @description Version of a dataset, name@version or its id; the command finds its files.
+             */
+            dataset_ref: string;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Name
+             * @description What people call it; it gets a name otherwise.
+             */
+            name?: string | null;
+            /**
+             * Network
+             * @description Hosts, of which policy grants some.
+             * @default []
+             */
+            network?: string[];
+            /**
+             * Outputs
+             * @description Folder whose files are kept with the run when the command has ended.
+             * @default outputs
+             */
+            outputs?: string;
+            /**
+             * Params
+             * @description What the command finds as PARAM_<name>, and as JSON.
+             */
+            params: {
+                [key: string]: string | number | boolean | null;
+            };
+            /**
+             * Parent Id
+             * @description Run that it is a part of.
+             */
+            parent_id?: string | null;
+            /**
+             * Profile
+             * @description How much it may use; the first that is approved.
+             * @default
+             */
+            profile?: string;
+            /**
+             * Repo Name
+             * @description Repository, e.g. ai-builder-lab. Defaults to the one your token belongs to.
+             */
+            repo_name?: string | null;
+            /**
+             * Repo Owner
+             * @description Owner of the repository, where the name alone is ambiguous.
+             */
+            repo_owner?: string | null;
+            /**
+             * Retries
+             * @description Attempts after the first.
+             * @default 0
+             */
+            retries?: number;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Runtime
+             * @description Approved runtime.
+             */
+            runtime: string;
+            /**
+             * Secrets
+             * @description Secrets as variables, by name.
+             * @default []
+             */
+            secrets?: string[];
+            /**
+             * Tags
+             * @default {}
+             */
+            tags?: {
+                [key: string]: string;
+            };
+            /**
+             * Timeout S
+             * @description Longer it does not run.
+             * @default 3600
+             */
+            timeout_s?: number;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
         };
         /**
          * SuiteDelta
@@ -16388,6 +17331,178 @@ export interface components {
             sandboxes: number;
             /** Writes */
             writes: number;
+        };
+        /**
+         * Sweep
+         * @description How a search stands; `trials`: the best first, those without a value last.
+         */
+        Sweep: {
+            best: components["schemas"]["Trial"] | null;
+            /** Counts */
+            counts: {
+                [key: string]: number;
+            };
+            goal: components["schemas"]["Goal"];
+            /** Method */
+            method: string;
+            /** Parallel */
+            parallel: number;
+            run: components["schemas"]["ExperimentRun"];
+            /** Seed */
+            seed: number;
+            /** Trials */
+            trials: components["schemas"]["Trial"][];
+        };
+        /** SweepInAtStartExperimentSweep */
+        SweepInAtStartExperimentSweep: {
+            /**
+             * Branch
+             * @description Branch, e.g. sandbox-golden-otter. Defaults to your own.
+             */
+            branch?: string | null;
+            /**
+             * Budget Credits
+             * @description What all of it may cost, by the prices of the profiles.
+             */
+            budget_credits?: number | null;
+            /**
+             * Code Sha
+             * @description Commit of the branch that is run: 40 hexadecimal digits, or the branch's name.
+             */
+            code_sha: string;
+            /**
+             * Command
+             * @description Script for sh, e.g. python train.py.
+             */
+            command: string;
+            /**
+             * Dataset Ref
+             * @description Version of a dataset, name@version or its id; the command finds its files.
+             */
+            dataset_ref: string;
+            goal: components["schemas"]["Goal"];
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Method
+             * @description All combinations, or some by chance.
+             * @default grid
+             * @enum {string}
+             */
+            method?: "grid" | "random";
+            /**
+             * Name
+             * @description What people call it; it gets a name otherwise.
+             */
+            name?: string | null;
+            /**
+             * Network
+             * @description Hosts, of which policy grants some.
+             * @default []
+             */
+            network?: string[];
+            /**
+             * Outputs
+             * @description Folder whose files are kept with the run when the command has ended.
+             * @default outputs
+             */
+            outputs?: string;
+            /**
+             * Parallel
+             * @description At once, at most.
+             * @default 2
+             */
+            parallel?: number;
+            /**
+             * Params
+             * @default {}
+             */
+            params?: {
+                [key: string]: string | number | boolean | null;
+            };
+            /**
+             * Parent Id
+             * @description Run that it is a part of.
+             */
+            parent_id?: string | null;
+            /**
+             * Profile
+             * @description How much it may use; the first that is approved.
+             * @default
+             */
+            profile?: string;
+            /**
+             * Repo Name
+             * @description Repository, e.g. ai-builder-lab. Defaults to the one your token belongs to.
+             */
+            repo_name?: string | null;
+            /**
+             * Repo Owner
+             * @description Owner of the repository, where the name alone is ambiguous.
+             */
+            repo_owner?: string | null;
+            /**
+             * Retries
+             * @description Attempts after the first.
+             * @default 0
+             */
+            retries?: number;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Runtime
+             * @description Approved runtime.
+             */
+            runtime: string;
+            /**
+             * Secrets
+             * @description Secrets as variables, by name.
+             * @default []
+             */
+            secrets?: string[];
+            /**
+             * Seed
+             * @description The same seed draws the same.
+             * @default 0
+             */
+            seed?: number;
+            /**
+             * Space
+             * @description Parameter to its values, or to a span of numbers.
+             */
+            space: {
+                [key: string]: (string | number | boolean | null)[] | components["schemas"]["builderos__workloads__experiments__submit_schema__Span"];
+            };
+            stop?: components["schemas"]["Stop"] | null;
+            /**
+             * Tags
+             * @default {}
+             */
+            tags?: {
+                [key: string]: string;
+            };
+            /**
+             * Timeout S
+             * @description Longer it does not run.
+             * @default 3600
+             */
+            timeout_s?: number;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+            /**
+             * Trials
+             * @description How many, by chance.
+             */
+            trials?: number | null;
         };
         /**
          * SyslogSink
@@ -16811,6 +17926,29 @@ export interface components {
              * @description Pins a version of this tool, e.g. 1.
              */
             tool_version?: string | null;
+        };
+        /**
+         * Trial
+         * @description A run of a search.
+         */
+        Trial: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Params */
+            params: {
+                [key: string]: string | number | boolean | null;
+            };
+            /** Status */
+            status: string;
+            /** Stopped Early */
+            stopped_early: boolean;
+            /**
+             * Value
+             * @description The goal's metric: the latest.
+             */
+            value: (number | ("NaN" | "Infinity" | "-Infinity")) | null;
         };
         /**
          * TriggerList
@@ -18178,6 +19316,23 @@ export interface components {
             };
         };
         /**
+         * Span
+         * @description When a step ran.
+         */
+        builderos__execution__runs__schema__Span: {
+            /** End */
+            end: string | null;
+            /** Lane */
+            lane: string;
+            /** Start */
+            start: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "pending" | "running" | "retrying" | "waiting_approval" | "waiting_input" | "succeeded" | "cached" | "failed" | "skipped" | "denied" | "cancelled" | "timed_out";
+        };
+        /**
          * ProviderList
          * @description The providers of the organisation.
          */
@@ -18312,6 +19467,29 @@ export interface components {
             runs: components["schemas"]["ComparedRun"][];
             /** Series */
             series: components["schemas"]["ComparedSeries"][];
+        };
+        /**
+         * Span
+         * @description Numbers from `min` to `max`; `log`: evenly by their orders of magnitude; `step`: multiples from `min` on.
+         */
+        builderos__workloads__experiments__submit_schema__Span: {
+            /**
+             * Log
+             * @default false
+             */
+            log?: boolean;
+            /** Max */
+            max: number;
+            /** Min */
+            min: number;
+            /** Step */
+            step?: number | null;
+            /**
+             * Whole
+             * @description Integers alone.
+             * @default false
+             */
+            whole?: boolean;
         };
         /**
          * ModelList
@@ -20847,6 +22025,535 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Approval"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listApps: {
+        parameters: {
+            query?: {
+                type?: ("streamlit" | "flask" | "nextjs" | "static" | "custom") | null;
+                /** @description Show those that were stopped, too. */
+                stopped?: boolean;
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppCreateIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["App"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["App"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changeApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AppChangeInAtChangeApp"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["App"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteApp: {
+        parameters: {
+            query?: {
+                /** @description Pins a version of this tool, e.g. 1. */
+                tool_version?: string | null;
+                /** @description Same key and body: same reply, one effect, for 24 h. */
+                idempotency_key?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["App"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    appLogs: {
+        parameters: {
+            query?: {
+                /** @description Id of the release; the newest when left out. */
+                release?: string | null;
+                /** @description Of its build, or of its process. */
+                of?: "build" | "process";
+                /** @description Which start of the process; the last one when left out. */
+                start?: number | null;
+                /** @description First byte that is wanted. */
+                offset?: number;
+                /** @description Bytes, at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppLogs"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listAppReleases: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releaseApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ReleaseInAtReleaseApp"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppRelease"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rollBackApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RollbackInAtRollBackApp"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppRelease"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    startApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AppActInAtStartApp"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["App"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stopApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AppActInAtStopApp"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["App"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    openApp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["OpenInAtOpenApp"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppToken"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
@@ -24023,6 +25730,57 @@ export interface operations {
             };
         };
     };
+    cancelExperimentRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "reason": "The other one is better."
+                 *     }
+                 */
+                "application/json": components["schemas"]["CancelInAtCancelExperimentRun"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentRun"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     endExperimentRun: {
         parameters: {
             query?: never;
@@ -24208,6 +25966,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SeriesPage"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getExperimentSweep: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example xrn_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sweep"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
@@ -24533,6 +26332,65 @@ export interface operations {
             };
         };
     };
+    submitExperimentRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example exp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "branch": "sandbox-golden-otter",
+                 *       "code_sha": "sandbox-golden-otter",
+                 *       "command": "python train.py",
+                 *       "dataset_ref": "iris@1",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "params": {
+                 *         "depth": 3
+                 *       },
+                 *       "repo_name": "ai-builder-lab",
+                 *       "runtime": "py311"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SubmitInAtSubmitExperimentRun"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentRun"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     openExperimentRun: {
         parameters: {
             query?: never;
@@ -24560,6 +26418,86 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentRun"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    startExperimentSweep: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example exp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "branch": "sandbox-golden-otter",
+                 *       "code_sha": "sandbox-golden-otter",
+                 *       "command": "python train.py",
+                 *       "dataset_ref": "iris@1",
+                 *       "goal": {
+                 *         "metric": "acc",
+                 *         "mode": "max"
+                 *       },
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "method": "random",
+                 *       "parallel": 2,
+                 *       "repo_name": "ai-builder-lab",
+                 *       "runtime": "py311",
+                 *       "seed": 7,
+                 *       "space": {
+                 *         "depth": [
+                 *           2,
+                 *           3,
+                 *           5
+                 *         ],
+                 *         "rate": {
+                 *           "log": true,
+                 *           "max": 0.1,
+                 *           "min": 0.001
+                 *         }
+                 *       },
+                 *       "stop": {
+                 *         "after": 5,
+                 *         "rule": "median"
+                 *       },
+                 *       "trials": 12
+                 *     }
+                 */
+                "application/json": components["schemas"]["SweepInAtStartExperimentSweep"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };
