@@ -179,7 +179,7 @@ def dock_in_temp(database: Any, pace: Pace = QUICK, **settings: Any) -> Iterator
     """A dock with everything of its own; its apps are looked at often."""
     with ship_in_temp(database, **settings) as ship:
         approve(ship.world.home)
-        ship.context.put(Keeper, Keeper(ship.context, pace))
+        ship.context.get(Keeper).pace = pace
         dock = Dock(ship)
         try:
             yield dock

@@ -35,7 +35,7 @@ from .inprocess import InProcess
 Json = dict[str, Any]
 UNLIMITED: Json = {
     "rate_per_token": 10**6, "rate_per_org": 10**6, "rate_anonymous_inits": 10**6, "rate_invalid_tokens": 10**6,
-    "max_sessions": 1000,
+    "max_sessions": 1000, "max_apps": 1000,
 }  # fmt: skip
 # Checked once per process: they are the same for all worlds, and never change.
 _shipped_rules = functools.cache(Policy.default)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from tests.support.upstreams import provider_file
 from tests.support.world import Json
 
+from .app_calls import APP_CALLS
+
 if TYPE_CHECKING:
     from .scenes import Scene
 
@@ -283,6 +285,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "stopSession": lambda s: {"id": s.fresh_session("running")},
     "restartSession": lambda s: {"id": s.fresh_session("stopped")},
     "sessionLogs": lambda s: {"id": s.work_session_id},
+    "followSession": lambda s: {"id": s.work_session_id, "stream": False},
     "registerModel": lambda s: {"name": f"model{next(numbers)}"},
     "listRegisteredModels": lambda s: {"limit": 1},
     "showRegisteredModel": lambda s: {"name": s.model},
@@ -392,4 +395,5 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "followAll": lambda _: {"topics": "sandboxes,prompts", "stream": False},
     "runLogs": lambda s: {"id": s.run_id},
     "stepLogs": lambda s: {"id": s.step_id},
+    **APP_CALLS,
 }

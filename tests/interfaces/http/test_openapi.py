@@ -119,6 +119,7 @@ def test_every_operation_that_touches_a_repository_says_where(document: Json) ->
         "experiments",
         "registry",
         "endpoints",
+        "apps",
         "compute",
         "models",
         "alerts",

@@ -106,6 +106,13 @@ class RepositoryStore:
         if cache is not None:
             cache.pop(folder, None)
 
+    def descends(self, folder: str, commit: str, ancestor: str) -> bool:
+        """Whether `ancestor` is a commit of the history of `commit`; what is torn or no commit is none."""
+        try:
+            return self.holds(folder, ancestor) and self.open(folder).descendant_of(commit, ancestor)
+        except (pygit2.GitError, KeyError, ValueError):
+            return False
+
     def holds(self, folder: str, sha: str) -> bool:
         """Whether the store, or its base, has this object in readable form."""
         try:

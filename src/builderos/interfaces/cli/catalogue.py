@@ -54,6 +54,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Entry, ...]], ...]] = (
             Entry("dataset", "dataset", "Register data by name and version, see where things come from"),
             Entry("model", "model", "Register models, stage and promote their versions"),
             Entry("endpoint", "endpoint", "Have models answer, split their traffic, take it back"),
+            Entry("app", "app", "Serve apps of a commit, look after them, take them back"),
             Entry("pipeline", "pipeline", "Look over, publish, list and show pipelines"),
             Entry("run", "run", "Start a pipeline, follow and steer its runs"),
             Entry("deploy", "deploy", "Deploy a branch, look after it, take it back"),

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from .examples_apps import APPS
+
 _ID: Final = "01JD3W6Q8Z5V2N7X4K9T0M1R3B"
 _SANDBOX: Final = f"sbx_{_ID}"
 _SHA: Final = "5f3b9c0e6d1a4b7f8c2e9d0a1b3c5d7e9f0a2b4c"
@@ -280,6 +282,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "stopSession": {**_KEY, "id": f"nbs_{_ID}", "reason": "Done for today."},
     "restartSession": {**_KEY, "id": f"nbs_{_ID}"},
     "sessionLogs": {"id": f"nbs_{_ID}", "offset": 0},
+    "followSession": {"id": f"nbs_{_ID}"},
     "replayRun": {**_KEY, "id": f"run_{_ID}", "against": "param.goal=A parser for answers"},
     "showReplay": {"id": f"run_{_ID}"},
     "showReceipt": {"id": f"run_{_ID}"},
@@ -398,4 +401,5 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "listDeliveries": {"id": f"whk_{_ID}", "state": "failed", "limit": 20},
     "getDelivery": {"id": f"dlv_{_ID}"},
     "redeliverWebhook": {**_KEY, "id": f"whk_{_ID}", "failed": True},
+    **APPS,
 }  # fmt: skip

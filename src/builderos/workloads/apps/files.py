@@ -1,6 +1,7 @@
 """The files of a release: laid out from its commit, then built. What is there already is left as it is."""
 
 import asyncio
+import contextlib
 import functools
 import os
 import shutil
@@ -79,7 +80,11 @@ def lay_out(context: Context, recipe: Recipe) -> None:
     if recipe.spec["type"] == "flask":
         program = Path(hosting.__file__).with_name(Path(kinds.HOST_FILE).name).read_bytes()
         with compute.Beneath(folder) as beneath:  # the commit may hold a link of that name
-            beneath.write(kinds.HOST_FILE, program)
+            known = b""
+            with contextlib.suppress(OSError):
+                known = beneath.read(kinds.HOST_FILE, len(program) + 1)
+            if known != program:
+                beneath.write(kinds.HOST_FILE, program)
     for place, _, names in os.walk(folder):
         Path(place).chmod(0o755)
         for name in names:

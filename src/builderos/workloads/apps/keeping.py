@@ -21,7 +21,7 @@ class Keeper:
 
     def __init__(self, context: Context, pace: Pace | None = None) -> None:
         self._context = context
-        self._pace = pace or Pace()
+        self.pace = pace or Pace()
         self._loop = Loop("apps")
         self._lives: dict[str, Life] = {}
         self._resumed = False
@@ -86,7 +86,7 @@ class Keeper:
     def _life(self, org_id: str, app_id: str) -> Life:
         life = self._lives.get(app_id)
         if life is None:
-            life = self._lives[app_id] = Life(self._context, org_id, app_id, self._pace, self._loop.spawn)
+            life = self._lives[app_id] = Life(self._context, org_id, app_id, self.pace, self._loop.spawn)
         return life
 
     async def _told(self, org_id: str, app_id: str, what: str, release_id: str) -> None:

@@ -88,25 +88,40 @@ class Life:
             self._bringing.discard(release_id)
 
     async def _bring(self, release_id: str) -> None:
+        if not await self._unit(functools.partial(rows.is_under_way, id_=release_id)):
+            return
         instance = self._warm(release_id)
         if instance is None:
             recipe = await asyncio.to_thread(files.in_org, self._context, self.org_id, release_id)
             call = await self._unit(functools.partial(_call_of, id_=release_id))
             await asyncio.to_thread(files.lay_out, self._context, recipe)
             if why := await files.build(self._context, recipe, call):
-                return await self._failed(release_id, "build", why)
+                await self._failed(release_id, "build", why)
+                return
             if not await self._unit(functools.partial(rows.starting, id_=release_id)):
-                return None
+                return
             instance = await self._started(recipe, call)
             if why := await instance.up():
                 self._up.discard(instance)
-                return await self._failed(release_id, "unhealthy", why)
+                await self._failed(release_id, "unhealthy", why)
+                return
         async with self._switching:
-            if self._closed or not await self._unit(functools.partial(rows.go_live, id_=release_id)):
+            await self._go_live(instance)
+
+    async def _go_live(self, instance: Instance) -> None:
+        """Have it answer, and write that down; where that cannot be, what was before answers again."""
+        old = self.stand.point_to(instance)
+        live = False
+        try:
+            live = not self._closed and await self._unit(
+                functools.partial(rows.go_live, id_=instance.recipe.id)
+            )
+        finally:
+            if live:
+                self._switched(instance, old, self._pace.warm_s)
+            else:
+                self.stand.point_to(old)
                 self._retire(instance, 0.0)
-                return None
-            self._switch(instance, self._pace.warm_s)
-        return None
 
     async def _failed(self, release_id: str, reason: str, detail: str) -> None:
         await self._unit(functools.partial(rows.fail, id_=release_id, reason=reason, detail=detail))
@@ -127,13 +142,12 @@ class Life:
         wanted.set()
         return instance
 
-    def _switch(self, instance: Instance, warm_s: float) -> None:
-        """One assignment; what was before drains."""
+    def _switched(self, instance: Instance, old: Instance | None, warm_s: float) -> None:
+        """It answers now; what was before drains."""
         reviving, self._reviving = self._reviving, None
         if reviving is not None and reviving is not asyncio.current_task():
             reviving.cancel()
         self.trouble, self._crashes, instance.since = "", 0, time.monotonic()
-        old = self.stand.point_to(instance)
         if old is not None and old is not instance:
             self._retire(old, warm_s)
         self._spawn(self._tend(instance))
@@ -172,7 +186,8 @@ class Life:
         self.revive()
         until = time.monotonic() + self._pace.wait_s
         while self.stand.current is None:
-            if self.trouble or self._closed or time.monotonic() > until:
+            given_up = self._reviving is None or self._reviving.done()
+            if self.trouble or self._closed or given_up or time.monotonic() > until:
                 raise Problem(
                     "unavailable", "this app does not answer now", hint="Its owner finds the reason in its logs.",
                     retry_after_s=5,
@@ -210,7 +225,7 @@ class Life:
                     self._retire(instance, 0.0)
                     return
                 crashes = self._crashes
-                self._switch(instance, 0.0)
+                self._switched(instance, self.stand.point_to(instance), 0.0)
                 self._crashes = crashes  # it has to stay up for a while first
             await self._unit(functools.partial(rows.slept, app_id=self.id, asleep=False))
             return
@@ -276,7 +291,7 @@ class Life:
             return
         async with self._switching:
             if self.stand.current is instance:
-                self._switch(fresh, 0.0)
+                self._switched(fresh, self.stand.point_to(fresh), 0.0)
             else:
                 self._retire(fresh, 0.0)
 
@@ -298,6 +313,8 @@ class Life:
         if self._reviving is not None:
             self._reviving.cancel()
         self.stand.point_to(None)
+        if self._before is not None:
+            self._before[1].set()
         await asyncio.gather(*(instance.down() for instance in list(self._up)), return_exceptions=True)
 
     def changed(self) -> None:
@@ -329,7 +346,11 @@ def _call_of(unit: Unit, id_: str) -> Call:
 
 
 def _current(unit: Unit, app_id: str) -> str | None:
-    row = rows.find(unit, app_id)
+    """The release that is to answer here; None where none is."""
+    try:
+        row = rows.find(unit, app_id)
+    except Problem:  # it was deleted meanwhile
+        return None
     here = row.machine == unit.get(SandboxProviders).place
     return row.current_id if row.state == "active" and here else None
 

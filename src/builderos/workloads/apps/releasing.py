@@ -101,13 +101,10 @@ def _tree_of(unit: Unit, branch: Branch, sha: str | None, app: rows.Row) -> tupl
     app is made of is missing.
     """
     commit = sha or branch.tip
-    if commit != branch.tip:
-        store = unit.get(RepositoryStore)
-        known = store.holds(branch.store, commit)
-        if not known or not store.open(branch.store).descendant_of(branch.tip, commit):
-            raise Problem(
-                "not_found", f"{branch.name} has no commit {commit[:12]}", hint="Name one of its commits."
-            )
+    if commit != branch.tip and not unit.get(RepositoryStore).descends(branch.store, branch.tip, commit):
+        raise Problem(
+            "not_found", f"{branch.name} has no commit {commit[:12]}", hint="Name one of its commits."
+        )
     scratch = Scratch.of(unit.context, unit.org_id, branch.repo_id, branch.store)
     tree, path = scratch.tree_of(commit), str(app.spec["source"]["path"])
     if path and not app.spec["build"]:  # else the build may make it

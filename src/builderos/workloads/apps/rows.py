@@ -91,6 +91,11 @@ def told(unit: Unit, id_: str, type_: str, **payload: Any) -> None:
 # -------------------------------------------------------------------- what happens to one
 
 
+def is_under_way(unit: Unit, id_: str) -> bool:
+    """Whether it is about to be live."""
+    return release(unit, id_).status in UNDER_WAY
+
+
 def starting(unit: Unit, id_: str) -> bool:
     """It is built, and about to be started; whether somebody still wants it."""
     row = release(unit, id_, lock=True)

@@ -61,6 +61,7 @@ def issue(unit: Unit, body: OpenIn) -> Reply[AppToken]:
 
     Raises `not_found`, `policy_denied`, `illegal_transition` where it is stopped, `unavailable` without an address.
     """
+    policy.require(unit, "app.open", policy.org_resource(unit))  # first: whoever may open none learns of none
     row = rows.find(unit, body.id)
     check(unit, row)
     if row.state != "active":
