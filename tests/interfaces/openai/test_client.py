@@ -90,8 +90,19 @@ def test_problems_come_as_the_clients_own_errors(client: openai.OpenAI, models: 
     assert unknown.value.code == "invalid_api_key"
     with pytest.raises(openai.BadRequestError):
         client.chat.completions.create(model="quick", messages=SAID, max_tokens=-5)
+    with pytest.raises(openai.BadRequestError, match="stream must be true or false"):
+        client.chat.completions.create(model="quick", messages=SAID, stream="yes")  # type: ignore[call-overload]
     with pytest.raises(openai.NotFoundError):
         client.files.list()
+    with pytest.raises(
+        openai.APIStatusError, match="larger than 8388608 bytes"
+    ) as large:  # refused by the edge
+        client.embeddings.create(model="quick", input="x" * 9_000_000)
+    assert (large.value.status_code, large.value.type) == (413, "invalid_request_error")
+    page = {"Content-Type": "text/plain"}
+    with pytest.raises(openai.APIStatusError, match="must be JSON") as page_like:
+        client.chat.completions.create(model="quick", messages=SAID, extra_headers=page)
+    assert page_like.value.code == "unsupported_media_type"
     assert models.rows() == []
     assert models.upstream.requests == []
 

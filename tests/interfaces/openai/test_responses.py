@@ -208,3 +208,25 @@ def test_a_stream_that_breaks_off_or_fails_is_the_clients_own_error(
     with pytest.raises(openai.BadRequestError) as long:
         client.responses.create(model="claude/small", input="Hi")
     assert long.value.code == "context_length_exceeded"
+
+
+MALFORMED: tuple[dict[str, Any], ...] = (
+    {"messages": [1]}, {"messages": "hello"}, {"messages": [{"role": "assistant", "tool_calls": [3]}]},
+    {"tools": [1]}, {"tools": "x"}, {"tools": [{"type": "function", "function": "x"}]},
+    {"tools": [{"type": "function", "function": {"name": "a"}}], "tool_choice": [1]},
+    {"response_format": {"type": "json_schema", "json_schema": "x"}},
+    {"messages": [{"role": "system", "content": [{"type": "image_url", "image_url": "x"}]}]},
+)  # fmt: skip
+
+
+def test_what_is_no_chat_is_refused_and_costs_nothing(
+    client: openai.OpenAI, models: Models, theirs: MessageServer
+) -> None:
+    for body in MALFORMED:
+        with pytest.raises(openai.BadRequestError, match="claude/small: "):
+            client.post(
+                "/chat/completions", cast_to=object,
+                body={"model": "claude/small", "messages": [{"role": "user", "content": "x"}], **body},
+            )  # fmt: skip
+    assert theirs.requests == []
+    assert {(row.state, row.cost) for row in models.rows()} == {("failed", 0)}

@@ -56,7 +56,9 @@ def test_a_budget_counts_what_was_used_and_not_what_an_answered_request_had_held
         found = client.chat.completions.create(model="quick", messages=SAID, stream=stream)
         if stream:
             assert list(found)
-    with pytest.raises(openai.PermissionDeniedError, match="used up"):
+    with pytest.raises(openai.RateLimitError, match="used up") as told:
         client.chat.completions.create(model="quick", messages=SAID, stream=stream)
+    assert (told.value.code, told.value.type) == ("insufficient_quota", "insufficient_quota")
+    assert told.value.response.headers["x-should-retry"] == "false"
     (counter,) = models.counters()
     assert (counter.tokens, counter.held_tokens) == (30, 0)

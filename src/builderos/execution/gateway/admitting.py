@@ -85,8 +85,12 @@ def _considered(unit: Unit, models: _Allowed, call: Call, kind: Kind, body: Json
         raise Problem(
             "validation_failed", "model must be a name", hint="See GET /openai/v1/models.", param="model"
         )
+    stream = body.get("stream") or False
+    if stream is not True and stream is not False:
+        raise Problem(
+            "validation_failed", "stream must be true or false", hint="Leave it out.", param="stream"
+        )
     found = models.of(asked)
-    stream = body.get("stream") is True
     hide = _ask_for_usage(body) if stream and kind == "chat" else False
     try:
         body = unit.get(vault.Known).of(unit).json(body)

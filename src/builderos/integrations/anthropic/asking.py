@@ -28,7 +28,7 @@ def request_of(body: Json, max_output: int) -> Json:
             raise Unfit(f"this provider knows no {name}")
     if (body.get("n") or 1) != 1:
         raise Unfit("this provider gives one answer at a time; leave n out")
-    system, messages = _conversation(cast(list[Json], body.get("messages") or []))
+    system, messages = _conversation(_objects(body, "messages"))
     wanted: Json = {
         "model": body["model"], "messages": messages,
         "max_tokens": body.get("max_completion_tokens") or body.get("max_tokens") or max_output,
@@ -78,8 +78,8 @@ def _say(turns: list[Json], role: str, blocks: list[Json]) -> None:
 
 def _said(message: Json) -> list[Json]:
     blocks = _parts(message.get("content"))
-    for call in cast(list[Json], message.get("tool_calls") or []):
-        function = cast(Json, call.get("function") or {})
+    for call in _objects(message, "tool_calls"):
+        function = _object(call, "function")
         blocks.append(
             {"type": "tool_use", "id": str(call.get("id", "")), "name": str(function.get("name", "")),
              "input": _arguments(function.get("arguments"))}
@@ -138,10 +138,10 @@ def _text(content: Any) -> str:
 def _tools(body: Json) -> Json:
     wanted: Json = {}
     tools: list[Json] = []
-    for tool in cast(list[Json], body.get("tools") or []):
+    for tool in _objects(body, "tools"):
         if tool.get("type") != "function":
             raise Unfit("tools must be of the type function")
-        function = cast(Json, tool.get("function") or {})
+        function = _object(tool, "function")
         schema: Any = function.get("parameters") or dict[str, Any](type="object", properties={})
         made: Json = {"name": str(function.get("name", "")), "input_schema": schema}
         if function.get("description"):
@@ -155,7 +155,8 @@ def _tools(body: Json) -> Json:
             raise Unfit(f"there is no tool_choice {choice[:40]!r}")
         chosen: Json = {"type": _CHOICES[choice]}
     else:
-        chosen = {"type": "tool", "name": str(cast(Json, choice.get("function") or {}).get("name", ""))}
+        named = _object(_object(body, "tool_choice"), "function")
+        chosen = {"type": "tool", "name": str(named.get("name", ""))}
     if body.get("parallel_tool_calls") is False and chosen["type"] != "none":
         chosen["disable_parallel_tool_use"] = True
     return {"tools": tools, "tool_choice": chosen}
@@ -166,6 +167,21 @@ def _format(wanted: Any) -> Json:
         return {}
     told = cast(Json, wanted)
     if told["type"] == "json_schema":
-        schema: Any = cast(Json, told.get("json_schema") or {}).get("schema") or dict[str, Any]()
+        schema: Any = _object(told, "json_schema").get("schema") or dict[str, Any]()
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
     raise Unfit(f"this provider has no response_format {str(told['type'])[:40]!r}; use json_schema")
+
+
+def _objects(body: Json, name: str) -> list[Json]:
+    """A list of objects, of which none may be there. Raises `Unfit` for anything else."""
+    value: Any = body.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in cast(list[Any], value)):
+        raise Unfit(f"{name} is no list of objects")
+    return cast(list[Json], value)
+
+
+def _object(body: Json, name: str) -> Json:
+    value: Any = body.get(name) or {}
+    if not isinstance(value, dict):
+        raise Unfit(f"{name} is no object")
+    return cast(Json, value)

@@ -4,10 +4,12 @@ import ipaddress
 import logging
 import re
 import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from builderos.core import logs, tracing
@@ -55,11 +57,16 @@ def allowed_hosts(settings: Settings) -> frozenset[str] | None:
     return None
 
 
-class Edge:
-    """ASGI middleware around the whole server."""
+Dialect = Callable[[Problem, str], tuple[int, bytes, list[tuple[bytes, bytes]]]]
+"""Status, body (JSON) and headers of a problem of one request, as clients of somebody else's interface know them."""
 
-    def __init__(self, app: ASGIApp, context: Context) -> None:
+
+class Edge:
+    """ASGI middleware around the whole server. `dialects`: by the beginning of a path."""
+
+    def __init__(self, app: ASGIApp, context: Context, dialects: Mapping[str, Dialect] | None = None) -> None:
         self._app = app
+        self._dialects = dialects or {}
         self._settings = context.get(Settings)
         self._cookies = context.get(Cookies)
         self._rates = context.get(Rates)
@@ -111,9 +118,17 @@ class Edge:
     ) -> None:
         refusal = self._traffic.refusal(scope["path"]) or self._refuse(scope, headers)
         if refusal is not None:
-            await problem_response(refusal, incoming.request_id)(scope, receive, send)
+            await self._said(refusal, incoming.request_id, scope["path"])(scope, receive, send)
         else:
             await self._app(scope, _limited(receive, self._most(scope), scope["path"]), send)
+
+    def _said(self, refusal: Problem, request_id: str, path: str) -> Response:
+        for head, dialect in self._dialects.items():
+            if path.startswith(head):
+                status, body, more = dialect(refusal, request_id)
+                headers = {name.decode(): value.decode() for name, value in more}
+                return Response(body, status, headers, media_type="application/json")
+        return problem_response(refusal, request_id)
 
     def _most(self, scope: Scope) -> int:
         """Bytes that the body of a request may have."""

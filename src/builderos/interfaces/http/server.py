@@ -77,7 +77,8 @@ def build_api(app: Application, extensions: tuple[Extension, ...] = ()) -> FastA
 
 def wrap(api: FastAPI, app: Application) -> ASGIApp:
     """The server as uvicorn runs it."""
-    return Edge(Straight(Shortcuts(api), app, api.routes), app.context)
+    inner = Straight(Shortcuts(api), app, api.routes)
+    return Edge(inner, app.context, getattr(api.state, "dialects", None))
 
 
 class Shortcuts:

@@ -62,6 +62,7 @@ def add_openai(api: FastAPI, app: Application) -> AbstractAsyncContextManager[No
     ]
     for route in routes:
         route.include_in_schema = False
+    api.state.dialects = {**getattr(api.state, "dialects", {}), f"{PATH}/": as_error}
     api.router.routes[:0] = routes  # before hundreds of others, which would each be held against the path
     api.state.shortcuts = {
         f"{PATH}/{path}": functools.partial(door.ask, kind) for path, kind in KINDS.items()

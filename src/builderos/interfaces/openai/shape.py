@@ -10,7 +10,7 @@ _TYPES: Final = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
     413: "invalid_request_error", 429: "rate_limit_error",
 }  # fmt: skip
-_STATUS: Final = {"validation_failed": 400}
+_STATUS: Final = {"validation_failed": 400, "budget_exceeded": 429}
 _CODES: Final = {"token_invalid": "invalid_api_key", "token_expired": "invalid_api_key",
                  "unauthenticated": "invalid_api_key", "budget_exceeded": "insufficient_quota"}  # fmt: skip
 _FAULT: Final = 500
@@ -23,9 +23,10 @@ def as_error(problem: Problem, request_id: str) -> tuple[int, bytes, list[tuple[
     code = told.get("reason") or _CODES.get(problem.code, problem.code)
     if problem.code == "not_found" and "allowed" in told:
         code = "model_not_found"
+    kind = _TYPES.get(status, "api_error" if status >= _FAULT else "invalid_request_error")
     error = {
         "message": f"{told['detail']}. {told['hint']}".strip(), "code": code, "param": told.get("param"),
-        "type": _TYPES.get(status, "api_error" if status >= _FAULT else "invalid_request_error"),
+        "type": code if code == "insufficient_quota" else kind,
         "builderos_code": problem.code, "request_id": request_id,
     }  # fmt: skip
     headers: list[tuple[bytes, bytes]] = []
