@@ -1,5 +1,6 @@
 """Models behind endpoints: real ones, in the sandbox; what fits them, who may call, traffic and the way back."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,22 +50,22 @@ def test_a_model_answers_in_mlflows_words_and_in_those_of_the_open_protocol(rack
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "why", "status"),
     [
-        ({"dataframe_split": {"columns": ["x"], "data": [[1]]}}, "missing: y"),
-        ({"dataframe_records": [{"x": 1}]}, "missing: y"),
-        ({"instances": [[1, 2, 3]]}, "each row needs 2 values"),
-        ({"dataframe_split": {"columns": ["x", "y"], "data": [[1, "two"]]}}, "y has to be a number"),
-        ({"rows": [[1, 2]]}, "instances or inputs"),
-        ({"inputs": [{"name": "in", "shape": [3, 2], "datatype": "FP64", "data": [1, 2]}]}, "reshape"),
+        ({"dataframe_split": {"columns": ["x"], "data": [[1]]}}, "missing: y", 422),
+        ({"dataframe_records": [{"x": 1}]}, "missing: y", 422),
+        ({"instances": [[1, 2, 3]]}, "each row needs 2 values", 422),
+        ({"dataframe_split": {"columns": ["x", "y"], "data": [[1, "two"]]}}, "y has to be a number", 422),
+        ({"rows": [[1, 2]]}, "instances or inputs", 400),
+        ({"inputs": [{"name": "in", "shape": [3, 2], "datatype": "FP64", "data": [1, 2]}]}, "reshape", 400),
     ],
     ids=["a column", "a member", "too wide", "a text", "other words", "another shape"],
 )
 def test_what_does_not_fit_the_model_is_the_callers_fault_and_says_why(
-    rack: Rack, served: str, body: dict[str, object], why: str
+    rack: Rack, served: str, body: dict[str, object], why: str, status: int
 ) -> None:
     reply = rack.ask(served, body)
-    assert reply.status_code == 400
+    assert reply.status_code == status
     assert why in reply.json()["message"]
 
 
@@ -136,6 +137,28 @@ class Model:
 def load(folder):
     return Model()
 """
+TALKS = """
+class Model:
+    def predict(self, rows):
+        return rows
+    def predict_stream(self, rows):
+        yield from rows[0].split()
+def load(folder):
+    return Model()
+"""
+
+
+def test_a_model_that_talks_piece_by_piece_is_heard_so(rack: Rack) -> None:
+    rack.register("talks", {"model.py": TALKS.encode()})
+    made = rack.serve("talks", "talks@1")
+    headers = {**rack.world.owner, "Accept": "text/event-stream"}
+    reply = rack.ask(made["id"], {"text_input": "one two"}, headers)
+    assert reply.headers["content-type"] == "text/event-stream"
+    events = [json.loads(line.removeprefix("data: ")) for line in reply.text.split("\n\n") if line]
+    assert [event["text_output"] for event in events] == ["one", "two"]
+    rack.ship.context.get(Keeper).tally.write(rack.ship.context)
+    assert rack.call("GET", f"/v1/endpoints/{made['id']}/metrics")["total"]["calls"] == 1
+    rack.call("POST", f"/v1/endpoints/{made['id']}/stop")
 
 
 def test_a_python_model_runs_and_finds_neither_network_nor_home_nor_secrets(rack: Rack) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ class Line(asyncio.Protocol):
         self._scorer = scorer
         self._held = bytearray()
         self._line: Any = None
+        self._free = asyncio.Event()
+        self._free.set()
+        self._telling: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: Any) -> None:
         """A caller."""
@@ -29,6 +33,8 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of it: answer each request that is complete."""
+        if self._telling is not None:
+            return  # what it tells is the last on this line
         self._held += data
         while not self._line.is_closing():
             end = self._held.find(b"\r\n\r\n")
@@ -54,20 +60,54 @@ class Line(asyncio.Protocol):
             body = bytes(self._held[end + 4 : whole])
             del self._held[:whole]
             method, _, rest = lines[0].partition(" ")
-            status, document = self._scorer.answer(method, rest.rpartition(" ")[0], body)
+            path, accept = rest.rpartition(" ")[0], headers.get("accept", "")
+            status, document = self._scorer.answer(method, path, body, accept)
+            if hasattr(document, "__next__"):
+                self._telling = asyncio.get_running_loop().create_task(self._tell(document))
+                return
             self._say(status, document, last=headers.get("connection", "").lower() == "close")
 
-    def _say(self, status: int, document: Any, *, last: bool) -> None:
+    def pause_writing(self) -> None:
+        """Whoever reads it is slower."""
+        self._free.clear()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._free.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's
+        """Nobody reads it any more."""
+        if self._telling is not None:
+            self._telling.cancel()
+
+    async def _tell(self, documents: Iterator[Any]) -> None:
+        """Server-sent events, one for each document; the end of the line is their end."""
+        self._line.write(b"HTTP/1.1 200 X\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
         try:
-            body = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
-        except ValueError:
-            body = json.dumps(finite(document), default=str).encode()
-        except TypeError:
-            body = json.dumps(document, default=str).encode()
+            for document in documents:
+                self._line.write(b"data: " + _json(document) + b"\n\n")
+                await asyncio.sleep(0)
+                await self._free.wait()
+        except Exception as error:  # noqa: BLE001 - the model's own code: whatever it raises is told
+            told = no(500, f"the model failed: {type(error).__name__}: {error}"[:1000])[1]
+            self._line.write(b"event: error\ndata: " + _json(told) + b"\n\n")
+        self._line.close()
+
+    def _say(self, status: int, document: Any, *, last: bool) -> None:
+        body = _json(document)
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self._line.write(head.encode() + (b"Connection: close\r\n\r\n" if last else b"\r\n") + body)
         if last:
             self._line.close()
+
+
+def _json(document: Any) -> bytes:
+    try:
+        return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError:
+        return json.dumps(finite(document), default=str).encode()
+    except TypeError:
+        return json.dumps(document, default=str).encode()
 
 
 async def _serve(scorer: Scorer, port: int) -> None:

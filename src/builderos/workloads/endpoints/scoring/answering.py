@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .loading import NUMBERS, Model
+from .loading import Model
 
 V2: Final = {
     "float64": "FP64", "float32": "FP32", "int64": "INT64", "int32": "INT32", "bool": "BOOL", "object": "BYTES",
@@ -21,8 +21,29 @@ DTYPES: Final = {
 }  # fmt: skip
 
 
+V2_ACTS: Final = ("infer", "generate", "generate_stream")
+STREAM: Final = "text/event-stream"
+KINDS: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
+    "double": ("a number", (int, float)), "float": ("a number", (int, float)), "long": ("a whole number", (int,)),
+    "integer": ("a whole number", (int,)), "boolean": ("true or false", (bool,)), "string": ("a text", (str,)),
+}  # fmt: skip
+"""Types of columns, as signatures of MLflow name them."""
+
+
 class Wrong(Exception):
-    """A request that does not fit the model: the caller's fault."""
+    """A request that is none: the caller's fault."""
+
+
+class Misfit(Wrong):
+    """A request that is one, and does not fit what the model says of its rows. `where`: a column, or a place."""
+
+    def __init__(self, why: str, *where: str) -> None:
+        super().__init__(why)
+        self.where = where
+
+
+class Broken(Exception):
+    """An answer that does not fit what the model says of its answers."""
 
 
 class Scorer:
@@ -35,27 +56,46 @@ class Scorer:
         self._name = name
         self._version = version
 
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
-        """Status and document of one request."""
+    def answer(self, method: str, path: str, body: bytes, accept: str = "") -> tuple[int, Any]:
+        """Status and document of one request; an iterator of documents where it is answered piece by piece."""
         place = path.partition("?")[0].rstrip("/")
         if method == "GET":
             return self._told(place)
-        infer = place.startswith("/v2/models/") and place.endswith("/infer")
-        if method != "POST" or not (infer or place in ("/invocations", "/invoke")):
+        act = place.rpartition("/")[2]
+        known = place in ("/invocations", "/invoke") or (place.startswith("/v2/models/") and act in V2_ACTS)
+        if method != "POST" or not known:
             return no(404, "there is no such path")
         try:
             asked = json.loads(body)
             if not isinstance(asked, dict):
                 raise Wrong("the body must be an object")
-            is_v2 = infer or (place == "/invoke" and _is_v2(asked))
+            if act in ("generate", "generate_stream") or STREAM in accept:
+                return self._generated(asked, whole=act == "generate")
+            is_v2 = act == "infer" or (act == "invoke" and _is_v2(asked))
             return 200, self._v2(asked) if is_v2 else {
                 "predictions": _plain(self._predict(self._rows(asked)))
             }
+        except Misfit as misfit:
+            status, document = no(422, str(misfit)[:1000])
+            return status, {**document, "where": list(misfit.where[:20])}
         except (Wrong, KeyError, TypeError, ValueError, IndexError) as error:
             why = str(error) if isinstance(error, Wrong) else f"{type(error).__name__}: {error}"
             return no(400, why[:1000])
         except Exception as error:  # noqa: BLE001 - the model's own code: whatever it raises is told
             return no(500, f"the model failed: {type(error).__name__}: {error}"[:1000])
+
+    def _generated(self, asked: dict[str, Any], *, whole: bool) -> tuple[int, Any]:
+        """A text, or rows, answered piece by piece; `whole`: put together."""
+        if self._model.stream is None:
+            return no(406, "this model does not answer piece by piece: it has no predict_stream")
+        text = asked.get("text_input")
+        pieces = iter(self._model.stream([text] if text is not None else self._rows(asked)))
+        head = {"model_name": self._name, "model_version": self._version}
+        if whole:
+            return 200, {**head, "text_output": "".join(str(piece) for piece in pieces)}
+        if text is not None:
+            return 200, ({**head, "text_output": str(piece)} for piece in pieces)
+        return 200, ({"predictions": _plain(piece)} for piece in pieces)
 
     def _told(self, place: str) -> tuple[int, Any]:
         if place in ("/ping", "/health", "/v2/health/live", "/v2/health/ready") or place.endswith("/ready"):
@@ -85,30 +125,59 @@ class Scorer:
 
     def _records(self, records: list[dict[str, Any]]) -> Any:
         names = [name for name, _, _ in self._model.columns] or (list(records[0]) if records else [])
-        absent = [name for name in names for row in records if name not in row]
+        optional = {name for name, _, required in self._model.columns if not required}
+        absent = {name for name in names for row in records if name not in row} - optional
         if absent:
-            raise Wrong(f"columns are missing: {', '.join(sorted(set(absent))[:20])}")
-        return self._fit([[row[name] for name in names] for row in records], names)
+            raise Misfit(f"columns are missing: {', '.join(sorted(absent)[:20])}", *sorted(absent))
+        return self._fit([[row.get(name) for name in names] for row in records], names)
 
     def _fit(self, rows: Sequence[Any], names: list[str] | None) -> Any:
         columns = self._model.columns
         if columns and names is not None:
-            wanted = [name for name, _, _ in columns]
-            missing = [name for name, _, required in columns if required and name not in names]
-            if missing:
-                raise Wrong(f"columns are missing: {', '.join(missing[:20])}")
-            if names != wanted:
-                at = {name: number for number, name in enumerate(names)}
-                rows = [[row[at[name]] if name in at else None for name in wanted] for row in rows]
+            rows = self._in_order(rows, names)
         width = len(columns) or self._model.width
-        if width and any(not hasattr(row, "__len__") or len(row) != width for row in rows):
-            raise Wrong(f"each row needs {width} values")
-        for number, (name, kind, _) in enumerate(columns):
-            if kind in NUMBERS and any(isinstance(row[number], str | bool | list | dict) for row in rows):
-                raise Wrong(f"{name} has to be a number ({kind})")
+        if width:
+            for number, row in enumerate(rows):
+                if not hasattr(row, "__len__") or isinstance(row, str) or len(row) != width:
+                    raise Misfit(
+                        f"each row needs {width} values; row {number} does not have them", f"row {number}"
+                    )
+        if columns:
+            _hold(rows, columns)
         if self._pandas is not None:
             return self._pandas.DataFrame(rows, columns=[name for name, _, _ in columns] or names)
-        return self._numpy.asarray(rows)
+        found = self._numpy.asarray(rows)
+        if self._model.tensor is not None:
+            return self._formed(found, *self._model.tensor)
+        return found
+
+    def _in_order(self, rows: Sequence[Any], names: list[str]) -> Sequence[Any]:
+        """The columns as the model has them; those it does not know are left out."""
+        wanted = [name for name, _, _ in self._model.columns]
+        missing = [name for name, _, required in self._model.columns if required and name not in names]
+        if missing:
+            raise Misfit(f"columns are missing: {', '.join(missing[:20])}", *missing)
+        if names == wanted:
+            return rows
+        for number, row in enumerate(rows):
+            if len(row) != len(names):
+                raise Misfit(
+                    f"each row needs {len(names)} values; row {number} does not have them", f"row {number}"
+                )
+        at = {name: number for number, name in enumerate(names)}
+        return [[row[at[name]] if name in at else None for name in wanted] for row in rows]
+
+    def _formed(self, found: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+        """A tensor of the type that the model names, and of its shape."""
+        fits = len(found.shape) == len(shape) and all(
+            want in (-1, has) for want, has in zip(shape, found.shape, strict=True)
+        )
+        if not fits:
+            raise Misfit(f"the shape has to be {list(shape)}; it is {list(found.shape)}", "shape")
+        try:
+            return found.astype(dtype, casting="same_kind" if found.dtype.kind == "f" else "unsafe")
+        except (TypeError, ValueError) as error:
+            raise Misfit(f"the values have to be {dtype}; they are {found.dtype.name}", "datatype") from error
 
     def _v2(self, asked: dict[str, Any]) -> dict[str, Any]:
         tensors = asked["inputs"]
@@ -130,7 +199,49 @@ class Scorer:
         return reply | ({"id": asked["id"]} if "id" in asked else {})
 
     def _predict(self, rows: Any) -> Any:
-        return self._model.call(rows)
+        found = self._model.call(rows)
+        if self._model.answers or self._model.answer is not None:
+            self._keeps_its_word(found)
+        return found
+
+    def _keeps_its_word(self, found: Any) -> None:
+        """Raises `Broken` where an answer is not what the model said its answers are."""
+        if self._model.answers and hasattr(found, "columns"):
+            absent = [name for name, _, _ in self._model.answers if name not in list(found.columns)]
+            if absent:
+                raise Broken(f"its answer has no {', '.join(absent[:20])}, as its schema says")
+        if self._model.answer is not None:
+            shape, has = self._model.answer[1], self._numpy.asarray(found).shape
+            same = len(shape) == len(has) and all(
+                want in (-1, one) for want, one in zip(shape, has, strict=True)
+            )
+            if not same:
+                raise Broken(f"its answer has the shape {list(has)}, its schema says {list(shape)}")
+
+
+def _hold(rows: Sequence[Any], columns: list[tuple[str, str, bool]]) -> None:
+    """Hold each value against the type of its column. Raises `Misfit`."""
+    for at, (name, kind, required) in enumerate(columns):
+        if kind not in KINDS:
+            continue
+        told, kinds = KINDS[kind]
+        for number, row in enumerate(rows):
+            value = row[at]
+            if value is None and not required:
+                continue
+            whole = kinds == (int,) and isinstance(value, float) and value.is_integer()
+            if not whole and (
+                not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+            ):
+                raise Misfit(
+                    f"{name} has to be {told} ({kind}); in row {number} it is {_named(value)}",
+                    name,
+                    f"row {number}",
+                )
+
+
+def _named(value: Any) -> str:
+    return "null" if value is None else f"{type(value).__name__} {json.dumps(value)[:60]}"
 
 
 def _is_v2(asked: dict[str, Any]) -> bool:
@@ -146,9 +257,14 @@ def _plain(found: Any) -> Any:
 
 def no(status: int, message: str) -> tuple[int, Any]:
     """A refusal, as MLflow's scoring server words it."""
-    code = {400: "BAD_REQUEST", 404: "ENDPOINT_NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BAD_REQUEST"}.get(
-        status
-    )
+    code = {
+        400: "BAD_REQUEST",
+        404: "ENDPOINT_NOT_FOUND",
+        405: "METHOD_NOT_ALLOWED",
+        406: "NOT_IMPLEMENTED",
+        413: "BAD_REQUEST",
+        422: "BAD_REQUEST",
+    }.get(status)
     return status, {"error_code": code or "INTERNAL_ERROR", "message": message}
 
 

@@ -8,7 +8,7 @@ import importlib
 import json
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,32 +29,41 @@ class Unfit(Exception):
 
 
 class Model:
-    """A model that was loaded. `columns`: names and types of its inputs, where it says so."""
+    """A model that was loaded, and what it says of its rows: names and types of the columns, or the form of a tensor
+    (its type, its shape with -1 for any length); of its answers likewise. `stream`: answers piece by piece.
+    """
 
-    def __init__(
-        self, call: Callable[[Any], Any], columns: list[tuple[str, str, bool]], width: int | None
-    ) -> None:
+    def __init__(self, call: Callable[[Any], Any], said: dict[str, Any], width: int | None) -> None:
         self.call = call
-        self.columns = columns
+        self.columns = _columns(said, "inputs")
+        self.tensor = _tensor(said, "inputs")
+        self.answers = _columns(said, "outputs")
+        self.answer = _tensor(said, "outputs")
         self.width = width
         self.frame = False
+        self.stream: Callable[[Any], Iterable[Any]] | None = None
 
 
 def load(folder: Path) -> Model:
     """The model in a folder. Raises `Unfit`, and whatever its own libraries raise."""
     said = _mlmodel(folder)
     flavors: dict[str, Any] = said.get("flavors", {})
-    columns = _columns(said)
     file = _file(folder, flavors)
-    if file is None:
-        if "python_function" not in flavors:
-            raise Unfit("there is no model.skops, .onnx, .pt, .pkl or model.py in it")
-        return Model(importlib.import_module("mlflow.pyfunc").load_model(str(folder)).predict, columns, None)
+    python = flavors.get("python_function") or {}
+    if file is None or any(python.get(name) for name in ("python_model", "model_code_path")):
+        if not python:
+            raise Unfit("there is no model.skops, .onnx, .pt2, .pt, .pkl or model.py in it")
+        loaded = importlib.import_module("mlflow.pyfunc").load_model(str(folder))
+        return _able(Model(loaded.predict, said, None), loaded)
     estimator = _LOADERS[file.suffix](file)
     width = getattr(estimator, "n_features_in_", None)
-    call: Any = getattr(estimator, "predict", estimator)
-    model = Model(call, columns, width)
-    model.frame = any(kind not in NUMBERS for _, kind, _ in columns) or _wants_names(estimator)
+    model = Model(getattr(estimator, "predict", estimator), said, width)
+    model.frame = any(kind not in NUMBERS for _, kind, _ in model.columns) or _wants_names(estimator)
+    return _able(model, estimator)
+
+
+def _able(model: Model, loaded: Any) -> Model:
+    model.stream = getattr(loaded, "predict_stream", None)
     return model
 
 
@@ -69,12 +78,19 @@ def _mlmodel(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _columns(said: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    text = (said.get("signature") or {}).get("inputs")
-    if not text:
-        return []
+def _said(said: dict[str, Any], which: str) -> list[dict[str, Any]]:
+    text = (said.get("signature") or {}).get(which)
+    return json.loads(text) if text else []
+
+
+def _columns(said: dict[str, Any], which: str) -> list[tuple[str, str, bool]]:
     return [(str(one["name"]), str(one["type"]), bool(one.get("required", True)))
-            for one in json.loads(text) if "name" in one and one.get("type") != "tensor"]  # fmt: skip
+            for one in _said(said, which) if "name" in one and one.get("type") != "tensor"]  # fmt: skip
+
+
+def _tensor(said: dict[str, Any], which: str) -> tuple[str, tuple[int, ...]] | None:
+    tensors = [one["tensor-spec"] for one in _said(said, which) if one.get("type") == "tensor"]
+    return (str(tensors[0]["dtype"]), tuple(tensors[0]["shape"])) if len(tensors) == 1 else None
 
 
 def _file(folder: Path, flavors: dict[str, Any]) -> Path | None:
@@ -157,6 +173,23 @@ def _torch(file: Path) -> Any:
     return call
 
 
+def _exported(file: Path) -> Any:
+    torch = importlib.import_module("torch")
+    module = importlib.import_module("torch.export").load(str(file)).module()
+
+    def call(rows: Any) -> Any:
+        with torch.inference_mode():
+            return module(torch.as_tensor(rows, dtype=torch.float32)).numpy()
+
+    return call
+
+
+def _whole(file: Path) -> Any:
+    raise Unfit(
+        f"{file.name} is a pickle that calls what it names; save the model by torch.export or torch.jit"
+    )
+
+
 def _module(file: Path) -> Any:
     """A Python file with `load(folder)`, whose result has `predict(rows)`."""
     spec = importlib.import_module("importlib.util").spec_from_file_location("model", file)
@@ -169,6 +202,6 @@ def _module(file: Path) -> Any:
 
 
 _LOADERS: Final[dict[str, Callable[[Path], Any]]] = {
-    ".skops": _skops, ".onnx": _onnx, ".pt": _torch, ".py": _module, ".pkl": _pickle, ".pickle": _pickle,
-    ".joblib": _pickle,
+    ".skops": _skops, ".onnx": _onnx, ".pt2": _exported, ".pt": _torch, ".py": _module, ".pkl": _pickle,
+    ".pickle": _pickle, ".joblib": _pickle, ".pth": _whole,
 }  # fmt: skip
