@@ -19,7 +19,13 @@ from .servers import until
 from .world import Json
 
 QUICK = Pace(
-    look_s=0.05, health_s=0.2, warm_s=300.0, drain_s=0.3, calm_s=3600.0, again_s=(0.01, 0.02, 3600.0), wait_s=300.0
+    look_s=0.05,
+    health_s=0.2,
+    warm_s=300.0,
+    drain_s=0.3,
+    calm_s=3600.0,
+    again_s=(0.01, 0.02, 3600.0),
+    wait_s=300.0,
 )
 WSGI = """
 import json, os, time
@@ -81,11 +87,11 @@ class Dock:
         self.at = f"http://127.0.0.1:{sock.getsockname()[1]}"
         self.count = 0
 
-    def call(self, method: str, path: str, **body: Any) -> Json:
+    def call(self, method: str, path: str, /, **body: Any) -> Json:
         """A call of the owner that succeeds."""
         return self.world.ok(self.try_call(method, path, **body))
 
-    def try_call(self, method: str, path: str, **body: Any) -> Any:
+    def try_call(self, method: str, path: str, /, **body: Any) -> Any:
         """A call of the owner, whatever comes of it."""
         wire = {"json": body} if method not in ("GET", "DELETE") else {"params": body}
         return self.world.as_owner(method, path, **wire)
@@ -99,7 +105,13 @@ class Dock:
         self.count += 1
         box = self.ship.box
         source = {"repo_name": box.repo_name, "branch": box.branch, "path": path, **body.pop("source", {})}
-        named = {"name": f"app{self.count}", "type": type_, "source": source, "runtime": "py", "profile": "small"}
+        named = {
+            "name": f"app{self.count}",
+            "type": type_,
+            "source": source,
+            "runtime": "py",
+            "profile": "small",
+        }
         return self.call("POST", "/v1/apps", **(named | body))
 
     def release(self, id_: str, status: str = "live", **body: Any) -> Json:
