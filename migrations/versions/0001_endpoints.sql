@@ -12,6 +12,7 @@ create table ops.endpoints (
   state text not null check (state in ('active', 'stopped')),
   traffic jsonb not null,                  -- deployment → share in percent
   before jsonb,                            -- the traffic that a rollback brings back
+  shadow text,                             -- the deployment that is asked likewise, and never heard
   numbers int not null default 0,
   machine text not null,                   -- that serves it
   created_by text not null,
@@ -32,6 +33,7 @@ create table ops.model_deployments (
   created_by text not null,
   actor jsonb not null,                    -- for whom its process runs
   starts int not null default 1,           -- of its process, so far
+  drift jsonb,                             -- how far what it is asked has moved from what it was made for
   created_at timestamptz not null,
   ready_at timestamptz,
   ended_at timestamptz,
@@ -48,6 +50,8 @@ create table ops.endpoint_calls (
   calls bigint not null,
   errors bigint not null,                  -- of the model's making: 5xx
   refused bigint not null,                 -- what did not fit its form: 4xx
+  compared bigint not null default 0,      -- answers of a shadow held against what the caller got
+  differed bigint not null default 0,
   buckets bigint[] not null,
   primary key (org_id, deployment_id, minute)
 );

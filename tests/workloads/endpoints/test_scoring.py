@@ -22,7 +22,8 @@ except Exception as error:
     print(json.dumps([[0, f"{type(error).__name__}: {error}"]]))
     sys.exit()
 found = []
-for method, path, body, accept in said["asks"]:
+for path, body, accept in said["asks"]:
+    method = "POST" if body is not None else "GET"
     status, document = scorer.answer(method, path, json.dumps(body).encode(), accept)
     found.append([status, list(document) if hasattr(document, "__next__") else document])
 print(json.dumps(finite(found)))
@@ -46,13 +47,13 @@ TENSOR = [{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2
 
 
 def _asked(
-    folder: Path, files: dict[str, str | bytes], *asks: tuple[str, dict[str, Any]], accept: str = ""
+    folder: Path, files: dict[str, str | bytes], *asks: tuple[str, dict[str, Any] | None], accept: str = ""
 ) -> Any:
     """Status and document of each request to a model of these files."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
-    said = {"folder": str(folder), "asks": [("POST", path, body, accept) for path, body in asks]}
+    said = {"folder": str(folder), "asks": [(path, body, accept) for path, body in asks]}
     done = subprocess.run(
         [environment("mlflow") / "bin" / "python", "-W", "ignore", "-c", ASK], input=json.dumps(said), text=True,
         check=True, capture_output=True, cwd=Path(scoring.__file__).parents[1],
@@ -118,6 +119,20 @@ def test_a_model_that_cannot_answer_piece_by_piece_says_so(tmp_path: Path) -> No
         tmp_path, {"model.py": silent}, ("/invoke", {"instances": [[1]]}), accept="text/event-stream"
     )
     assert status == 406
+
+
+def test_drift_is_measured_against_what_came_first_once_enough_has_come(tmp_path: Path) -> None:
+    def rows(low: int, high: int) -> dict[str, Any]:
+        return {"instances": [[number % 10 / 10, low + number % (high - low)] for number in range(50)]}
+
+    early = [("/invoke", rows(0, 10)) for _ in range(10)]
+    late = [("/invoke", rows(5, 15)) for _ in range(2)]
+    found = _asked(tmp_path, {"model.py": ECHO}, *early, ("/drift", None), *late, ("/drift", None))
+    assert found[10] == [200, {"columns": []}]
+    far, near = found[-1][1]["columns"]
+    assert (far["column"], near["column"]) == ("1", "0")
+    assert far["psi"] > 0.25
+    assert near["psi"] == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from builderos.core.problems import Problem
 from builderos.execution.compute.service import SandboxProviders
-from builderos.workloads.endpoints import calling
+from builderos.workloads.endpoints import calling, life
 from builderos.workloads.endpoints.service import Counts, Keeper, erase
 from tests.support.databases import Databases
 from tests.support.sandboxes import needs_strong
@@ -24,9 +24,16 @@ V2 = {"id": "7", "inputs": [{"name": "in", "shape": [2, 2], "datatype": "FP64", 
 
 @pytest.fixture(scope="module")
 def rack(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
-    with databases.fresh() as database, rack_in_temp(database, tmp_path_factory.mktemp("models")) as made:
+    with (
+        mock.patch.object(life, "DRIFT_S", 0.2),
+        databases.fresh() as database,
+        rack_in_temp(database, tmp_path_factory.mktemp("models")) as made,
+    ):
         needs_strong(made.ship.context.get(SandboxProviders).probe("local"))
-        made.register("signs", made.trained("up"), made.trained("down", "model.pkl"))
+        baseline = {
+            "baseline.json": json.dumps({"x": [*range(-3, 4)] * 3, "y": [*range(-3, 4)] * 3}).encode()
+        }
+        made.register("signs", made.trained("up") | baseline, made.trained("down", "model.pkl"))
         yield made
 
 
@@ -86,6 +93,26 @@ def test_a_call_is_an_access_counted_with_its_latency_and_lineage_leads_to_the_m
     assert {"model", "artifact", "endpoint"} == {node["kind"] for node in graph["nodes"]}
 
 
+def _compared(rack: Rack, endpoint: str, deployment: str) -> tuple[int, int]:
+    rack.ship.context.get(Keeper).tally.write(rack.ship.context)
+    told = rack.call("GET", f"/v1/endpoints/{endpoint}/metrics")["deployments"]
+    return next(
+        ((one["compared"], one["differed"]) for one in told if one["deployment_id"] == deployment), (0, 0)
+    )
+
+
+def test_rows_that_are_not_as_those_it_was_made_for_are_told_of(rack: Rack, served: str) -> None:
+    rows = [[9, number % 7 - 3] for number in range(50)]
+    for _ in range(3):
+        assert rack.ask(served, {"instances": rows}).status_code == 200
+
+    def drift() -> dict[str, str]:
+        shown = rack.call("GET", f"/v1/endpoints/{served}")["deployments"][-1]["drift"]
+        return {column["column"]: column["level"] for column in shown}
+
+    until(lambda: drift() == {"x": "shifted", "y": "stable"})
+
+
 def test_another_version_takes_over_when_it_answers_and_a_rollback_is_instant(
     rack: Rack, served: str
 ) -> None:
@@ -93,7 +120,17 @@ def test_another_version_takes_over_when_it_answers_and_a_rollback_is_instant(
     both = rack.settled(served)
     new, old = both["deployments"]
     assert (new["share"], old["share"]) == (0, 100)
-    rack.call("POST", f"/v1/endpoints/{served}/traffic", shares={new["id"]: 100})
+    told = rack.call("POST", f"/v1/endpoints/{served}/traffic", shares={old["id"]: 100}, shadow=new["id"])
+    assert told["shadow"] == new["id"]
+    reply = rack.ask(served, ROW)
+    assert (reply.json(), reply.headers["x-model-deployment"]) == ({"predictions": [1, 0]}, old["id"])
+    until(lambda: _compared(rack, served, new["id"]) == (1, 1))
+    same = rack.world.as_owner(
+        "POST", f"/v1/endpoints/{served}/traffic", json={"shares": {old["id"]: 100}, "shadow": old["id"]}
+    )
+    World.problem(same, "validation_failed")
+    told = rack.call("POST", f"/v1/endpoints/{served}/traffic", shares={new["id"]: 100})
+    assert told["shadow"] is None
     assert rack.ask(served, ROW).json() == {"predictions": [0, 1]}
     rack.call("POST", f"/v1/endpoints/{served}/rollback")
     assert rack.ask(served, ROW).json() == {"predictions": [1, 0]}

@@ -6272,8 +6272,18 @@ export interface components {
         Answered: {
             /** Calls */
             calls: number;
+            /**
+             * Compared
+             * @description Answers that were given unheard, held against the ones given out.
+             */
+            compared: number;
             /** Deployment Id */
             deployment_id: string | null;
+            /**
+             * Differed
+             * @description Those of them that were not the same.
+             */
+            differed: number;
             /** Error Rate */
             error_rate: number;
             /**
@@ -8895,6 +8905,22 @@ export interface components {
             ok: boolean;
         };
         /**
+         * Drift
+         * @description How far a column has moved. `psi`: population stability index against what came first, or `baseline.json`.
+         */
+        Drift: {
+            /** Column */
+            column: string;
+            /**
+             * Level
+             * @description Below 0.1, below 0.25, beyond.
+             * @enum {string}
+             */
+            level: "stable" | "moved" | "shifted";
+            /** Psi */
+            psi: number;
+        };
+        /**
          * Earlier
          * @description What an undo undid, and the commit that had written the line before.
          */
@@ -8946,6 +8972,11 @@ export interface components {
             profile: string;
             /** Runtime */
             runtime: string;
+            /**
+             * Shadow
+             * @description The deployment that is asked likewise, unheard.
+             */
+            shadow: string | null;
             /**
              * State
              * @enum {string}
@@ -11639,6 +11670,11 @@ export interface components {
             created_by: string;
             /** Detail */
             detail: string;
+            /**
+             * Drift
+             * @description Columns of numbers, once enough rows have come; far ones first.
+             */
+            drift: components["schemas"]["Drift"][];
             /** Ended At */
             ended_at: string | null;
             /** Id */
@@ -17886,6 +17922,11 @@ export interface components {
              */
             reuse_token?: string | null;
             /**
+             * Shadow
+             * @description A deployment that is asked likewise; its answers are compared and never given out.
+             */
+            shadow?: string | null;
+            /**
              * Shares
              * @description Deployment → percent; 100 in all.
              */
@@ -22050,9 +22091,11 @@ export interface operations {
     listApps: {
         parameters: {
             query?: {
+                /** @example streamlit */
                 type?: ("streamlit" | "flask" | "nextjs" | "static" | "custom") | null;
                 /** @description Show those that were stopped, too. */
                 stopped?: boolean;
+                /** @example 20 */
                 limit?: number;
                 cursor?: string | null;
             };
@@ -22100,6 +22143,28 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "name": "sales",
+                 *       "policy": {
+                 *         "roles": [
+                 *           "builder",
+                 *           "reviewer"
+                 *         ]
+                 *       },
+                 *       "runtime": "py311",
+                 *       "secrets": [
+                 *         "WAREHOUSE_URL"
+                 *       ],
+                 *       "source": {
+                 *         "branch": "main",
+                 *         "path": "dashboards/sales.py",
+                 *         "repo_name": "ai-builder-lab"
+                 *       },
+                 *       "type": "streamlit"
+                 *     }
+                 */
                 "application/json": components["schemas"]["AppCreateIn"];
             };
         };
@@ -22138,6 +22203,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
@@ -22178,12 +22244,22 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "idle_timeout": 900,
+                 *       "policy": {
+                 *         "open": "org"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["AppChangeInAtChangeApp"];
             };
         };
@@ -22227,6 +22303,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
@@ -22267,17 +22344,24 @@ export interface operations {
             query?: {
                 /** @description Id of the release; the newest when left out. */
                 release?: string | null;
-                /** @description Of its build, or of its process. */
+                /**
+                 * @description Of its build, or of its process.
+                 * @example build
+                 */
                 of?: "build" | "process";
                 /** @description Which start of the process; the last one when left out. */
                 start?: number | null;
-                /** @description First byte that is wanted. */
+                /**
+                 * @description First byte that is wanted.
+                 * @example 0
+                 */
                 offset?: number;
                 /** @description Bytes, at most. */
                 limit?: number;
             };
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
@@ -22316,11 +22400,13 @@ export interface operations {
     listAppReleases: {
         parameters: {
             query?: {
+                /** @example 20 */
                 limit?: number;
                 cursor?: string | null;
             };
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
@@ -22361,12 +22447,19 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "branch": "sandbox-golden-otter",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ReleaseInAtReleaseApp"];
             };
         };
@@ -22405,12 +22498,19 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "reason": "The totals are wrong."
+                 *     }
+                 */
                 "application/json": components["schemas"]["RollbackInAtRollBackApp"];
             };
         };
@@ -22449,12 +22549,18 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
                 "application/json": components["schemas"]["AppActInAtStartApp"];
             };
         };
@@ -22493,12 +22599,18 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11"
+                 *     }
+                 */
                 "application/json": components["schemas"]["AppActInAtStopApp"];
             };
         };
@@ -22537,12 +22649,19 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @example app_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "path": "/?region=north"
+                 *     }
+                 */
                 "application/json": components["schemas"]["OpenInAtOpenApp"];
             };
         };

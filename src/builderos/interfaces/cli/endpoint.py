@@ -24,7 +24,7 @@ DEPLOYMENTS = (
     ("detail", "WHY"),
 )
 METRICS = (("deployment_id", "DEPLOYMENT"), ("calls", "CALLS"), ("errors", "ERRORS"), ("refused", "REFUSED"),
-           ("p50_ms", "P50 MS"), ("p95_ms", "P95 MS"))  # fmt: skip
+           ("p50_ms", "P50 MS"), ("p95_ms", "P95 MS"), ("compared", "COMPARED"), ("differed", "DIFFERED"))  # fmt: skip
 
 
 @click.group("endpoint", cls=Noun)
@@ -116,6 +116,23 @@ def invoke(caller: Caller, id_: str, document: Path) -> int:
 
 @command.command()
 @click.argument("id_", metavar="ENDPOINT")
+@click.argument("shares", metavar="DEPLOYMENT=PERCENT...", nargs=-1, required=True)
+@click.option(
+    "--shadow", help="A deployment that is asked likewise; its answers are compared, never given out."
+)
+@click.pass_obj
+def traffic(caller: Caller, id_: str, shares: tuple[str, ...], shadow: str | None) -> int:
+    """Say which share of the calls each deployment gets, and which one is asked unheard."""
+    parts = [share.rpartition("=") for share in shares]
+    if any(not name or not percent.isdecimal() for name, _, percent in parts):
+        raise click.UsageError("say DEPLOYMENT=PERCENT, e.g. mdp_x=90 mdp_y=10")
+    body = fields(shares={name: int(percent) for name, _, percent in parts}, shadow=shadow)
+    reply = caller.client().call("POST", f"{_path(id_)}/traffic", body, once=True)
+    return caller.show(reply, _told(reply))
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
 @click.pass_obj
 def rollback(caller: Caller, id_: str) -> int:
     """Have an endpoint answer as before its last change, at once."""
@@ -155,5 +172,12 @@ def _answers(item: Json) -> str:
 
 
 def _told(reply: Json) -> list[str]:
-    rows = [{**one, "ref": f"{one['model']}@{one['version']}"} for one in reply["deployments"]]
+    rows = [{**one, "ref": f"{one['model']}@{one['version']}", "share": _share(reply, one)}
+            for one in reply["deployments"]]  # fmt: skip
     return [f"{reply['name']} in {reply['env']}: {reply['url']}", "", table(rows, DEPLOYMENTS)]
+
+
+def _share(reply: Json, one: Json) -> str:
+    moved = [column["column"] for column in one["drift"] if column["level"] == "shifted"]
+    share = "shadow" if reply["shadow"] == one["id"] else f"{one['share']} %"
+    return f"{share}; drift: {', '.join(moved[:3])}" if moved else share

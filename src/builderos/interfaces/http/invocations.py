@@ -6,6 +6,7 @@ Who may call is asked in a worker thread; no transaction is open while the model
 import asyncio
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -34,12 +35,15 @@ from .problem import crash_response, problem_response
 from .records import note_refusal
 from .serve import Incoming, admit
 
+log = logging.getLogger("builderos.endpoints")
 PATH: Final = "/v1/endpoints/{id}/invoke"
 NAME: Final = "invokeEndpoint"
 JSON: Final = "application/json"
 STREAM: Final = "text/event-stream"
 ANSWER_S: Final = 60.0
 ANSWER_MOST: Final = 64 * 1024 * 1024
+SHADOWS: Final = 16
+SHADOW_MOST: Final = 1024 * 1024
 AT_ONCE: Final = 64
 _SAYS: Final = """\
 Send a document as MLflow's scoring server takes it (`dataframe_split`, `dataframe_records`, `instances`, `inputs`) or
@@ -97,11 +101,15 @@ class Door:
             tuple[str, str, str], list[tuple[Incoming, asyncio.Future[endpoints.Chosen]]]
         ] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._shadows: set[asyncio.Task[None]] = set()
+        self._beside = anyio.CapacityLimiter(1)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """While the server runs."""
         yield
+        for task in self._shadows:
+            task.cancel()
         for lines in self._lines.values():
             lines.close()
 
@@ -125,6 +133,7 @@ class Door:
             return
         if answer is not None:
             await self._send(answer, send)
+            self._ask_shadow(answer, body or b"")
 
     async def _answer(self, scope: Scope, incoming: Incoming, body: bytes) -> "Answer":
         """What the model says. Raises `Problem`."""
@@ -133,7 +142,7 @@ class Door:
         chosen = await self._let_in(incoming, which)
         began = time.perf_counter()
         wants = Headers(scope=scope).get("accept", "")
-        reply = await self._ask(chosen, body, STREAM if STREAM in wants else "")
+        reply = await self._ask(chosen.deployment_id, body, STREAM if STREAM in wants else "")
         answer = Answer(chosen, began, reply)
         if reply is None or reply.stream is None:
             self._count(answer)
@@ -167,6 +176,33 @@ class Door:
                 await send({"type": "http.response.body", "body": b""})
         finally:
             self._count(answer)
+
+    def _ask_shadow(self, answer: "Answer", body: bytes) -> None:
+        """Have the shadow answer, too, behind the caller's back; where there is much to do, it is spared."""
+        chosen, reply = answer.chosen, answer.reply
+        if chosen.shadow_id is None or reply is None or reply.stream is not None or reply.status != 200:
+            return
+        if len(body) > SHADOW_MOST or len(reply.body) > SHADOW_MOST:
+            return
+        if len(self._shadows) < SHADOWS:
+            task = asyncio.get_running_loop().create_task(self._compare(chosen, body, reply.body))
+            self._shadows.add(task)
+            task.add_done_callback(self._compared)
+
+    async def _compare(self, chosen: endpoints.Chosen, body: bytes, given: bytes) -> None:
+        assert chosen.shadow_id is not None
+        unheard = await self._ask(chosen.shadow_id, body, "")
+        same = False
+        if unheard is not None and unheard.status == 200 and unheard.stream is None:
+            same = await anyio.to_thread.run_sync(endpoints.same, given, unheard.body, limiter=self._beside)
+        tally = self._app.context.get(endpoints.Keeper).tally
+        tally.compare(chosen.org_id, chosen.endpoint_id, chosen.shadow_id, utcnow(), same=same)
+
+    def _compared(self, task: asyncio.Task[None]) -> None:
+        self._shadows.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("a shadow could not be asked", exc_info=error)
 
     async def _let_in(self, incoming: Incoming, which: str) -> endpoints.Chosen:
         """What answers. Calls of one credential to one address that arrive together are let in together: whoever comes
@@ -221,11 +257,11 @@ class Door:
             raise
         return [next(chosen) if one is None else one for one in found]
 
-    async def _ask(self, chosen: endpoints.Chosen, body: bytes, accept: str) -> Any:
-        """What the model's process answers with; None where it does not."""
+    async def _ask(self, deployment_id: str, body: bytes, accept: str) -> Any:
+        """What the process of a deployment answers with; None where it does not."""
         from builderos.execution.serving.service import Silent
 
-        door = self._app.context.get(endpoints.Keeper).door(chosen.deployment_id)
+        door = self._app.context.get(endpoints.Keeper).door(deployment_id)
         if door is None:
             return None
         try:
@@ -237,7 +273,9 @@ class Door:
         from builderos.execution.serving.service import Lines
 
         if door not in self._lines:
-            for gone in [one for one in self._lines if not one.exists()]:  # each process has a door of its own
+            for gone in [
+                one for one in self._lines if not one.exists()
+            ]:  # each process has a door of its own
                 self._lines.pop(gone).close()
             self._lines[door] = Lines(door, ANSWER_MOST)
         return self._lines[door]

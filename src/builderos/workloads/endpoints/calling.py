@@ -26,6 +26,7 @@ class Chosen:
     org_id: str
     endpoint_id: str
     deployment_id: str
+    shadow_id: str | None = None
 
 
 class Counts:
@@ -94,4 +95,4 @@ def _chosen(unit: Unit, row: Any) -> Chosen:
     shares = [row.traffic[one] for one in ids]
     chosen = random.choices(ids, shares)[0] if len(ids) > 1 else ids[0]  # noqa: S311 - no secret
     audit.access.note(unit, "endpoint.invoke", row.id)
-    return Chosen(unit.org_id, row.id, chosen)
+    return Chosen(unit.org_id, row.id, chosen, row.shadow)

@@ -20,11 +20,13 @@ from builderos.trust.identity import service as identity
 from builderos.workloads.models import service as registry
 
 from . import rows, scoring
+from .schema import moved
 
 T = TypeVar("T")
 log = logging.getLogger("builderos.endpoints")
 PORT: Final = 8080
 READY_S: Final = 120.0
+DRIFT_S: Final = 30.0
 FAILED: Final = "model: "  # begins the line that says why a model could not be loaded
 _TAIL: Final = 8192
 _AGAIN: Final = 3
@@ -175,10 +177,32 @@ class Life:
                 if status == 200:
                     self.door = door
                     await self._unit(functools.partial(rows.ready, id_=self.id, share=self._share))
-                    await self._stop.wait()
+                    await self._look_after(door)
                     return
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.5)
+
+    async def _look_after(self, door: Path) -> None:
+        """Until somebody ends it: keep what its process tells of the rows that come."""
+        from builderos.execution.serving.service import SILENT, Inside
+
+        before: list[dict[str, Any]] | None = None
+        inside = Inside.at(door)
+        try:
+            while not self._stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), DRIFT_S)
+                    return
+                try:
+                    status, told = await inside.ask("/drift", 5.0, {})
+                except SILENT:
+                    continue
+                found = moved(told) if status == 200 else None
+                if found and found != before:
+                    before = found
+                    await self._unit(functools.partial(rows.drifted, id_=self.id, drift=found))
+        finally:
+            await inside.close()
 
     async def _unit(self, verb: Callable[[Unit], T]) -> T:
         return await asyncio.to_thread(as_system, self._context, self.org_id, verb)

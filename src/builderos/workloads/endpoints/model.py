@@ -25,6 +25,7 @@ endpoints = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("traffic", JSONB, nullable=False),
     sa.Column("before", JSONB(none_as_null=True)),
+    sa.Column("shadow", sa.Text),
     sa.Column("numbers", sa.Integer, nullable=False),
     sa.Column("machine", sa.Text, nullable=False),
     sa.Column("created_by", sa.Text, nullable=False),
@@ -44,6 +45,7 @@ deployments = sa.Table(
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("actor", JSONB, nullable=False),
     sa.Column("starts", sa.Integer, nullable=False),
+    sa.Column("drift", JSONB(none_as_null=True)),
     _at("created_at"),
     _at("ready_at", nullable=True),
     _at("ended_at", nullable=True),
@@ -58,5 +60,7 @@ calls = sa.Table(
     sa.Column("calls", sa.BigInteger, nullable=False),
     sa.Column("errors", sa.BigInteger, nullable=False),
     sa.Column("refused", sa.BigInteger, nullable=False),
+    sa.Column("compared", sa.BigInteger, nullable=False),
+    sa.Column("differed", sa.BigInteger, nullable=False),
     sa.Column("buckets", ARRAY(sa.BigInteger), nullable=False),
 )

@@ -12,7 +12,7 @@ from builderos.workloads.lineage import service as lineage
 from builderos.workloads.models import service as registry
 
 from .model import deployments, endpoints
-from .schema import CallPolicy, Endpoint, ModelDeployment
+from .schema import CallPolicy, Drift, Endpoint, ModelDeployment
 
 Row: TypeAlias = sa.Row[Any]
 LIVE: Final = ("starting", "ready")
@@ -77,27 +77,34 @@ def shown(unit: Unit, row: Row) -> Endpoint:
             ModelDeployment(
                 id=one.id, number=one.number, model=model.name, version=version.number, version_id=version.id,
                 status=one.status, detail=one.detail, share=int(row.traffic.get(one.id, 0)),
+                drift=[Drift.model_validate(column) for column in one.drift or ()],
                 created_by=one.created_by, created_at=one.created_at, ready_at=one.ready_at, ended_at=one.ended_at,
             )
         )  # fmt: skip
     return Endpoint(
         id=row.id, name=row.name, env=row.env, url=f"{unit.settings.address}/v1/endpoints/{row.id}/invoke",
         policy=CallPolicy.model_validate(row.policy), runtime=row.runtime, profile=row.profile, state=row.state,
+        shadow=row.shadow,
         deployments=listed, created_by=row.created_by, created_at=row.created_at, updated_at=row.updated_at,
     )  # fmt: skip
 
 
-def switch(unit: Unit, row: Row, shares: dict[str, int]) -> None:
-    """Have other shares; the ones before are kept for a rollback. What neither has any longer is stopped."""
-    change(unit, row.id, traffic=shares, before=row.traffic or None)
-    kept = {id_ for id_, share in {**row.traffic, **shares}.items() if share or id_ in shares}
+def switch(unit: Unit, row: Row, shares: dict[str, int], shadow: str | None = None) -> None:
+    """Have other shares; the ones before are kept for a rollback. What neither has any longer, and is no shadow, is
+    stopped.
+    """
+    change(unit, row.id, traffic=shares, before=row.traffic or None, shadow=shadow)
+    kept = {id_ for id_, share in {**row.traffic, **shares}.items() if share or id_ in shares} | {shadow}
     for one in of_endpoint(unit, row.id):
         if one.status == "ready" and one.id not in kept:
             change_deployment(
                 unit, one.id, status="stopped", ended_at=unit.now, detail="another one took its place"
             )
     ledger.record(
-        unit, "endpoint.traffic", row.id, {"name": row.name, "traffic": shares, "before": row.traffic}
+        unit,
+        "endpoint.traffic",
+        row.id,
+        {"name": row.name, "traffic": shares, "before": row.traffic, "shadow": shadow},
     )
 
 
@@ -116,7 +123,8 @@ def ready(unit: Unit, id_: str, share: int) -> None:
     said = {"endpoint": row.id, "model": model.name, "version": version.number}
     ledger.record(unit, "endpoint.ready", id_, said)
     if share or not row.traffic:
-        switch(unit, row, shared(row.traffic, id_, share if row.traffic else 100))
+        keeps = row.shadow if row.shadow != id_ else None
+        switch(unit, row, shared(row.traffic, id_, share if row.traffic else 100), keeps)
 
 
 def shared(before: dict[str, int], id_: str, share: int) -> dict[str, int]:
@@ -128,6 +136,11 @@ def shared(before: dict[str, int], id_: str, share: int) -> dict[str, int]:
         **{one: part for one, part in found.items() if part},
         id_: 100 - sum(part for part in found.values() if part),
     }
+
+
+def drifted(unit: Unit, id_: str, drift: list[dict[str, Any]]) -> None:
+    """How far the columns of what a deployment is asked have moved."""
+    change_deployment(unit, id_, drift=drift)
 
 
 def failed(unit: Unit, id_: str, detail: str) -> None:

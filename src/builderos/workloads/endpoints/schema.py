@@ -1,9 +1,9 @@
 """The words of endpoints."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from builderos.core.schema import In, Line, Out, WriteIn
 
@@ -70,6 +70,12 @@ class TrafficIn(WriteIn):
     shares: Annotated[
         dict[Line, Share], Field(min_length=1, max_length=10, description="Deployment → percent; 100 in all.")
     ]
+    shadow: Annotated[
+        Line | None,
+        Field(
+            description="A deployment that is asked likewise; its answers are compared and never given out."
+        ),
+    ] = None
 
 
 class ListIn(In):
@@ -88,6 +94,39 @@ class MetricsIn(In):
     minutes: Annotated[int, Field(ge=1, le=10_080, description="How far back.")] = 60
 
 
+class Drift(Out):
+    """How far a column has moved. `psi`: population stability index against what came first, or `baseline.json`."""
+
+    column: str
+    psi: float
+    level: Annotated[
+        Literal["stable", "moved", "shifted"], Field(description="Below 0.1, below 0.25, beyond.")
+    ]
+
+
+class _Told(BaseModel):
+    column: Annotated[str, Field(max_length=100)]
+    psi: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+
+
+class _ToldAll(BaseModel):
+    columns: Annotated[list[_Told], Field(max_length=50)]
+
+
+def moved(told: bytes) -> list[dict[str, Any]] | None:
+    """What the process of a model told of its columns, as rows hold it; None where that is of no use: it may say
+    whatever it likes.
+    """
+    try:
+        columns = _ToldAll.model_validate_json(told).columns
+    except ValidationError:
+        return None
+    levels = (
+        (one, "stable" if one.psi < 0.1 else "moved" if one.psi < 0.25 else "shifted") for one in columns
+    )
+    return [{"column": one.column.replace("\0", ""), "psi": one.psi, "level": level} for one, level in levels]
+
+
 class ModelDeployment(Out):
     """A version behind an endpoint. `share`: percent of the calls."""
 
@@ -99,6 +138,9 @@ class ModelDeployment(Out):
     status: Status
     detail: str
     share: int
+    drift: Annotated[
+        list[Drift], Field(description="Columns of numbers, once enough rows have come; far ones first.")
+    ]
     created_by: str
     created_at: datetime
     ready_at: datetime | None
@@ -116,6 +158,7 @@ class Endpoint(Out):
     runtime: str
     profile: str
     state: Literal["active", "stopped"]
+    shadow: Annotated[str | None, Field(description="The deployment that is asked likewise, unheard.")]
     deployments: Annotated[list[ModelDeployment], Field(description="Newest first.")]
     created_by: str
     created_at: datetime
@@ -137,6 +180,10 @@ class Answered(Out):
     errors: Annotated[int, Field(description="The model failed, or did not answer.")]
     refused: Annotated[int, Field(description="What was sent did not fit the model.")]
     error_rate: float
+    compared: Annotated[
+        int, Field(description="Answers that were given unheard, held against the ones given out.")
+    ]
+    differed: Annotated[int, Field(description="Those of them that were not the same.")]
     p50_ms: float | None
     p95_ms: float | None
 

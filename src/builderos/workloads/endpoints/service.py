@@ -2,5 +2,6 @@
 
 from .calling import Chosen, Counts, admit
 from .keeping import WORD, Keeper, erase
+from .shadowing import same
 
-__all__ = ["WORD", "Chosen", "Counts", "Keeper", "admit", "erase"]
+__all__ = ["WORD", "Chosen", "Counts", "Keeper", "admit", "erase", "same"]

@@ -27,6 +27,8 @@ class _Minute:
     calls: int = 0
     errors: int = 0
     refused: int = 0
+    compared: int = 0
+    differed: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
 
 
@@ -49,6 +51,14 @@ class Tally:
             found.errors += status >= 500
             found.refused += 400 <= status < 500
             found.buckets[bucket] += 1
+
+    def compare(self, org_id: str, endpoint_id: str, deployment_id: str, at: datetime, *, same: bool) -> None:
+        """One answer of a shadow that was held against the one that was given."""
+        with self._lock:
+            key = (org_id, deployment_id, at.replace(second=0, microsecond=0))
+            found = self._minutes.setdefault(key, _Minute(endpoint_id))
+            found.compared += 1
+            found.differed += not same
 
     def drop(self, org_id: str) -> None:
         """Forget what was counted of an organisation."""
@@ -84,6 +94,8 @@ class Tally:
                 there.calls += found.calls
                 there.errors += found.errors
                 there.refused += found.refused
+                there.compared += found.compared
+                there.differed += found.differed
                 there.buckets = [a + b for a, b in zip(there.buckets, found.buckets, strict=True)]
 
 
@@ -91,13 +103,17 @@ def _write(unit: Unit, taken: dict[tuple[str, str, datetime], _Minute]) -> None:
     for (_, deployment_id, minute), found in sorted(taken.items()):
         values: dict[str, Any] = {
             "org_id": unit.org_id, "endpoint_id": found.endpoint_id, "deployment_id": deployment_id, "minute": minute,
-            "calls": found.calls, "errors": found.errors, "refused": found.refused, "buckets": found.buckets,
+            "calls": found.calls, "errors": found.errors, "refused": found.refused, "compared": found.compared,
+            "differed": found.differed, "buckets": found.buckets,
         }  # fmt: skip
         c, one = calls.c, insert(calls).values(values)
         pairs = sa.func.unnest(c.buckets, one.excluded.buckets).table_valued("a", "b", with_ordinality="n")
         pairs = pairs.render_derived()
         both = sa.select(sa.func.array_agg(aggregate_order_by(pairs.c.a + pairs.c.b, pairs.c.n)))
-        more = {name: c[name] + one.excluded[name] for name in ("calls", "errors", "refused")}
+        more = {
+            name: c[name] + one.excluded[name]
+            for name in ("calls", "errors", "refused", "compared", "differed")
+        }
         unit.execute(one.on_conflict_do_update(
             index_elements=["org_id", "deployment_id", "minute"], set_=more | {"buckets": both.scalar_subquery()},
         ))  # fmt: skip
@@ -118,6 +134,7 @@ def _summed(id_: str | None, rows: Sequence[Any]) -> Answered:
     count, errors = sum(row.calls for row in rows), sum(row.errors for row in rows)
     return Answered(
         deployment_id=id_, calls=count, errors=errors, refused=sum(row.refused for row in rows),
+        compared=sum(row.compared for row in rows), differed=sum(row.differed for row in rows),
         error_rate=errors / count if count else 0.0, p50_ms=share_of(buckets, 0.5), p95_ms=share_of(buckets, 0.95),
     )  # fmt: skip
 

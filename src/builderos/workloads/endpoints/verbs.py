@@ -138,7 +138,9 @@ def traffic(unit: Unit, body: TrafficIn) -> Endpoint:
     shares = {id_: share for id_, share in body.shares.items() if share}
     if sum(shares.values()) != 100:
         raise Problem("validation_failed", "the shares are not 100 in all", hint="Percents of whole numbers.")
-    return _switched(unit, row, shares)
+    if body.shadow in shares:
+        raise Problem("validation_failed", "what answers is no shadow", hint="Name one without a share.")
+    return _switched(unit, row, shares, body.shadow)
 
 
 def roll_back(unit: Unit, body: ActIn) -> Endpoint:
@@ -147,16 +149,18 @@ def roll_back(unit: Unit, body: ActIn) -> Endpoint:
     row = _active(unit, body.id)
     if not row.before:
         raise Problem("illegal_transition", "nothing was there before", hint="Stop the endpoint instead.")
-    return _switched(unit, row, {id_: share for id_, share in row.before.items() if share})
+    shares = {id_: share for id_, share in row.before.items() if share}
+    goes_on = row.shadow and row.shadow not in shares and rows.deployment(unit, row.shadow).status == "ready"
+    return _switched(unit, row, shares, row.shadow if goes_on else None)
 
 
-def _switched(unit: Unit, row: rows.Row, shares: dict[str, int]) -> Endpoint:
+def _switched(unit: Unit, row: rows.Row, shares: dict[str, int], shadow: str | None = None) -> Endpoint:
     ready = {one.id for one in rows.of_endpoint(unit, row.id) if one.status == "ready"}
-    if absent := shares.keys() - ready:
+    if absent := {*shares, *([shadow] if shadow else ())} - ready:
         raise Problem(
             "conflict", f"{', '.join(sorted(absent))} does not answer for this endpoint", hint="Show the endpoint.",
         )  # fmt: skip
-    rows.switch(unit, row, shares)
+    rows.switch(unit, row, shares, shadow)
     _tell(unit, row.id)
     return rows.shown(unit, rows.find(unit, row.id))
 
@@ -166,7 +170,7 @@ def stop(unit: Unit, body: ActIn) -> Endpoint:
     rules = _may(unit, "endpoint.manage")
     row = rows.find(unit, body.id, lock=True)
     if row.state == "active":
-        rows.change(unit, row.id, state="stopped", traffic={}, before=None)
+        rows.change(unit, row.id, state="stopped", traffic={}, before=None, shadow=None)
         for one in rows.of_endpoint(unit, row.id):
             if one.status in rows.LIVE:
                 rows.change_deployment(unit, one.id, status="stopped", ended_at=unit.now, detail="")

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
+from .drifting import Drift
 from .loading import Model
 
 V2: Final = {
@@ -53,6 +54,7 @@ class Scorer:
         self._model = model
         self._numpy: Any = importlib.import_module("numpy")
         self._pandas: Any = importlib.import_module("pandas") if model.frame else None
+        self._drift = Drift([column for column, _, _ in model.columns], model.folder)
         self._name = name
         self._version = version
 
@@ -100,6 +102,8 @@ class Scorer:
     def _told(self, place: str) -> tuple[int, Any]:
         if place in ("/ping", "/health", "/v2/health/live", "/v2/health/ready") or place.endswith("/ready"):
             return 200, {"name": self._name, "ready": True}
+        if place == "/drift":
+            return 200, {"columns": self._drift.told()}
         if place.startswith("/v2/models/"):
             inputs = [
                 {"name": name, "datatype": kind, "shape": [-1, 1]} for name, kind, _ in self._model.columns
@@ -200,6 +204,7 @@ class Scorer:
 
     def _predict(self, rows: Any) -> Any:
         found = self._model.call(rows)
+        self._drift.see(rows)
         if self._model.answers or self._model.answer is not None:
             self._keeps_its_word(found)
         return found

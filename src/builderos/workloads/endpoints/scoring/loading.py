@@ -24,6 +24,11 @@ _PLAIN: Final = frozenset({
 })  # fmt: skip
 
 
+_TENSORS: Final = {
+    "tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64", "tensor(int32)": "int32",
+}  # fmt: skip
+
+
 class Unfit(Exception):
     """A model that is not loaded: the text says why."""
 
@@ -41,11 +46,18 @@ class Model:
         self.answer = _tensor(said, "outputs")
         self.width = width
         self.frame = False
+        self.folder = Path()
         self.stream: Callable[[Any], Iterable[Any]] | None = None
 
 
 def load(folder: Path) -> Model:
     """The model in a folder. Raises `Unfit`, and whatever its own libraries raise."""
+    model = _loaded(folder)
+    model.folder = folder
+    return model
+
+
+def _loaded(folder: Path) -> Model:
     said = _mlmodel(folder)
     flavors: dict[str, Any] = said.get("flavors", {})
     file = _file(folder, flavors)
@@ -56,8 +68,11 @@ def load(folder: Path) -> Model:
         loaded = importlib.import_module("mlflow.pyfunc").load_model(str(folder))
         return _able(Model(loaded.predict, said, None), loaded)
     estimator = _LOADERS[file.suffix](file)
+    if isinstance(estimator, Onnx) and not (said.get("signature") or {}).get("inputs"):
+        said = {**said, "signature": {"inputs": json.dumps(estimator.form)}}
     width = getattr(estimator, "n_features_in_", None)
-    model = Model(getattr(estimator, "predict", estimator), said, width)
+    call: Any = getattr(estimator, "predict", estimator)
+    model = Model(call, said, width)
     model.frame = any(kind not in NUMBERS for _, kind, _ in model.columns) or _wants_names(estimator)
     return _able(model, estimator)
 
@@ -152,14 +167,25 @@ def _find_class(inner: Callable[..., Any]) -> Callable[..., Any]:
     return find_class
 
 
-def _onnx(file: Path) -> Any:
-    session = importlib.import_module("onnxruntime").InferenceSession(str(file))
-    name, outputs = session.get_inputs()[0].name, [session.get_outputs()[0].name]
-    numpy = importlib.import_module("numpy")
-    kind = {"tensor(float)": "f4", "tensor(double)": "f8", "tensor(int64)": "i8"}.get(
-        session.get_inputs()[0].type
-    )
-    return lambda rows: session.run(outputs, {name: numpy.asarray(rows, kind)})[0]
+class Onnx:
+    """A model of one input and one answer. `form`: what it says of its input, in MLflow's words."""
+
+    def __init__(self, file: Path) -> None:
+        self._session = importlib.import_module("onnxruntime").InferenceSession(str(file))
+        self._numpy: Any = importlib.import_module("numpy")
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise Unfit(f"it has {len(inputs)} inputs; one is taken")
+        self._name, self._answers = inputs[0].name, [self._session.get_outputs()[0].name]
+        self._kind = _TENSORS.get(inputs[0].type)
+        shape = [size if isinstance(size, int) and size > 0 else -1 for size in inputs[0].shape]
+        known = self._kind is not None and bool(shape)
+        spec = {"dtype": self._kind, "shape": [-1, *shape[1:]]}
+        self.form: list[Any] = [{"type": "tensor", "tensor-spec": spec}] if known else []
+
+    def predict(self, rows: Any) -> Any:
+        """The first of its answers."""
+        return self._session.run(self._answers, {self._name: self._numpy.asarray(rows, self._kind)})[0]
 
 
 def _torch(file: Path) -> Any:
@@ -202,6 +228,6 @@ def _module(file: Path) -> Any:
 
 
 _LOADERS: Final[dict[str, Callable[[Path], Any]]] = {
-    ".skops": _skops, ".onnx": _onnx, ".pt2": _exported, ".pt": _torch, ".py": _module, ".pkl": _pickle,
+    ".skops": _skops, ".onnx": Onnx, ".pt2": _exported, ".pt": _torch, ".py": _module, ".pkl": _pickle,
     ".pickle": _pickle, ".joblib": _pickle, ".pth": _whole,
 }  # fmt: skip
