@@ -83,6 +83,7 @@ lock: ## Write requirements/*.lock anew from pyproject.toml: UPGRADE=1 takes new
 	@.make/lock/bin/uv pip compile $(COMPILE) --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
 	@.make/lock/bin/uv pip compile $(LOCKING) requirements/bucket.in --output-file requirements/bucket.lock
 	@.make/lock/bin/uv pip compile $(LOCKING) requirements/notebook.in --output-file requirements/notebook.lock
+	@.make/lock/bin/uv pip compile $(LOCKING) requirements/marimo.in --output-file requirements/marimo.lock
 	@.make/lock/bin/uv pip compile $(LOCKING) requirements/mlflow.in --output-file requirements/mlflow.lock
 
 COMPILE = pyproject.toml $(LOCKING)

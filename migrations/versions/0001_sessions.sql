@@ -11,7 +11,7 @@ create table ops.sessions (
   repo_name text not null,
   branch text not null,
   kind text not null check (kind in ('notebook', 'shell')),
-  editor text not null check (editor in ('jupyter')),
+  editor text not null check (editor in ('jupyter', 'marimo')),
   runtime text not null,
   profile text not null,
   status text not null check (status in ('starting', 'running', 'idle', 'stopping', 'stopped', 'failed', 'timed_out')),

@@ -19,14 +19,17 @@ from .runs import Ship, ship_in_temp
 from .servers import until
 from .world import Json
 
-IN_JAIL = "jupyter_server.serverapp", "ipykernel.kernelapp"
-QUICK = Pace(look_s=0.1, quiet_s=0.3, ready_s=300.0)
+IN_JAIL = {
+    "notebook": ("jupyter_server.serverapp", "ipykernel.kernelapp"),
+    "marimo": ("marimo._cli.cli", "marimo._server.start", "marimo._runtime.runtime"),
+}
+QUICK = Pace(look_s=0.1, quiet_s=0.3, ready_s=300.0, rights_s=0.2)
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 
-def approve(home: Path, *, memory: str = "1Gi", seconds: int = 3600) -> None:
+def approve(home: Path, *, brings: str = "notebook", memory: str = "1Gi", seconds: int = 3600) -> None:
     """Have a server's own file approve a runtime with notebooks."""
-    folders = [str(environment("notebook", *IN_JAIL)), sys.base_prefix]
+    folders = [str(environment(brings, *IN_JAIL[brings])), sys.base_prefix]
     file = home / "ssot" / "workbench" / "runtimes.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({

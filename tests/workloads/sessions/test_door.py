@@ -8,7 +8,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from builderos.interfaces.proxy import guarding
 from tests.support.notebooks import PROTOCOL, Desk, bearer, kernel_at
+from tests.support.servers import until
 from tests.support.world import Json
 
 
@@ -181,3 +183,34 @@ def test_a_line_without_a_token_is_refused_before_it_is_one(desk: Desk, session:
         return 0
 
     assert asyncio.run(ran()) == 401
+
+
+def test_a_line_ends_with_the_right_to_it_and_the_session_with_whoever_started_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "_FRESH_S", 0.1)
+    world = desk.ship.world
+    box = world.open_sandbox()
+    started = world.ok(world.http.post("/v1/sessions", json={"runtime": "py"}, headers=box.headers), 202)
+    where = f"/v1/sessions/{started['id']}"
+
+    def stands() -> Json:
+        return world.ok(world.as_owner("GET", where))
+
+    until(lambda: stands()["status"] in ("running", "idle"))
+    boxes = world.ok(world.as_owner("GET", "/v1/sandboxes"))["items"]
+    sandbox = next(item["id"] for item in boxes if item["branch"] == box.branch)
+    token = world.ok(world.http.post(f"{where}/token", json={}, headers=box.headers), 201)["token"]
+
+    async def hold() -> None:
+        async with aiohttp.ClientSession(headers=bearer(token)) as http:
+            kernel = await kernel_at(http, f"{desk.at}/s/{started['id']}/")
+            world.ok(world.as_owner("POST", f"/v1/sandboxes/{sandbox}/token", json={"action": "revoke"}))
+            while (await kernel.socket.receive(timeout=300)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            async with http.get(f"{desk.at}/s/{started['id']}/api/status") as reply:
+                assert reply.status in (401, 503)
+
+    asyncio.run(hold())
+    until(lambda: stands()["ended_at"] is not None)
+    assert (stands()["status"], stands()["reason"]) == ("stopped", "revoked")

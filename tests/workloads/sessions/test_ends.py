@@ -80,6 +80,45 @@ def test_a_busy_kernel_without_a_browser_goes_on_and_an_idle_one_with_an_open_pa
     assert told[-3:] == ["session.stopping", "session.checkpoint", "session.stopped"]
 
 
+def test_a_command_in_a_shell_is_work_however_silent_and_a_shell_at_its_prompt_is_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = desk.start(kind="shell", idle_timeout=1800)
+    files = next(desk.ship.world.home.glob(f"projects/*/*/sessions/{made['id']}/files"))
+
+    async def type_in(text: str, name: str | None) -> str:
+        async with aiohttp.ClientSession(headers=bearer(desk.token(made["id"]))) as http:
+            base = f"{desk.at}/s/{made['id']}/"
+            if name is None:
+                async with http.post(f"{base}api/terminals") as reply:
+                    name = str((await reply.json())["name"])
+            async with http.ws_connect(f"{base}terminals/websocket/{name}") as line:
+                await line.send_json(["stdin", text])
+                if "touch" in text:
+                    until((files / "begun").exists)
+        return name
+
+    shell = asyncio.run(type_in("stty -echo; touch begun; sleep 86400\n", None))
+    until(lambda: (desk.get(f"/v1/sessions/{made['id']}")["resources"] or {}).get("processes", 0) > 2)
+    used = desk.get(f"/v1/sessions/{made['id']}")["resources"]
+    assert 0 < used["memory"] < used["memory_limit"] == 1 << 30
+    assert used["cpu_s"] > 0
+    monkeypatch.setattr(life, "utcnow", clock := Clock())
+    clock.later()
+    clock.later()
+    assert desk.get(f"/v1/sessions/{made['id']}")["status"] == "running"
+    asyncio.run(type_in("\x1a", shell))  # Ctrl-Z: what is stopped does no work
+
+    def is_over() -> bool:
+        clock.ahead += timedelta(hours=1)
+        return bool(desk.get(f"/v1/sessions/{made['id']}")["ended_at"])
+
+    until(is_over)
+    ended = desk.get(f"/v1/sessions/{made['id']}")
+    assert (ended["reason"], ended["resources"]) == ("idle", None)
+    assert desk.file("begun") == ""
+
+
 def test_what_others_commit_meanwhile_is_there_at_the_next_start_and_conflicts_stay_in_the_folder(
     desk: Desk,
 ) -> None:

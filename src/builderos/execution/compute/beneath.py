@@ -74,6 +74,18 @@ class Beneath:
             raise OSError(errno.EINVAL, "not an ordinary file", path)
         return os.fdopen(fd, "rb")
 
+    def written(self, path: str) -> float | None:
+        """When an ordinary file was written last, in seconds since 1970; None where there is none."""
+        try:
+            fd = self._open(path, _READ)
+        except (OSError, ValueError):
+            return None
+        try:
+            found = os.fstat(fd)
+            return found.st_mtime if stat.S_ISREG(found.st_mode) else None
+        finally:
+            os.close(fd)
+
     def write(self, path: str, data: bytes, *, executable: bool = False) -> None:
         """Put an ordinary file there instead of what stood there; folders above it are made. Raises `OSError`: a link
         on the way (ELOOP), something on the way that is no folder (ENOTDIR), a folder at its place (EISDIR).

@@ -11,6 +11,7 @@ from builderos.core.problems import Problem
 from .orders import Order
 from .ports import SandboxProvider
 from .providers import SandboxProviders
+from .schema import Meter
 
 GREETING: Final = b"+"
 _AGAIN_S: Final = 0.02
@@ -19,6 +20,10 @@ _AGAIN_S: Final = 0.02
 class _Reached(SandboxProvider, Protocol):
     def door(self, sandbox_id: str) -> Path:
         """The socket file at which what the order serves is reached."""
+        ...
+
+    def meter(self, sandbox_id: str) -> Meter | None:
+        """What it uses now."""
         ...
 
 
@@ -56,6 +61,11 @@ def door_of(context: Context, name: str) -> Path:
     the start. The path may be longer than a socket's may be: go by way of its open folder.
     """
     return cast("_Reached", context.get(SandboxProviders).provider("local")).door(name)
+
+
+def meter_of(context: Context, name: str) -> Meter | None:
+    """What the local command of an order of this name uses now; None where this process does not run it. Blocks."""
+    return cast("_Reached", context.get(SandboxProviders).provider("local")).meter(name)
 
 
 def end(context: Context, name: str) -> bool:

@@ -185,6 +185,25 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """What a command uses while it runs, and may use: seconds of processor and of time, bytes, processes.
+
+    `working`: at one of its terminals something else than the shell itself runs.
+    """
+
+    cpu_s: float
+    wall_s: float
+    memory: int
+    disk: int
+    processes: int
+    working: bool
+    cpu_limit: float
+    memory_limit: int
+    disk_limit: int
+    processes_limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogChunk:
     """Raw bytes of the log; `next_offset` is where the following call begins; `ended`: there will be no more."""
 

@@ -14,7 +14,7 @@ from .away import (
 from .beneath import Beneath
 from .carrying import packed_files, unpacked
 from .costs import credits_of
-from .dialing import GREETING, dial, door_of, end
+from .dialing import GREETING, dial, door_of, end, meter_of
 from .execution import execute, outcome_of, usage_of
 from .opening import runtime_of
 from .orders import ATTEMPT, Order, Outcome, SecretAsked
@@ -55,6 +55,7 @@ __all__ = [
     "execute",
     "finished",
     "forget_ended",
+    "meter_of",
     "outcome_of",
     "packed_files",
     "packed_workspace",

@@ -21,6 +21,7 @@ from .local_files import LocalFiles
 from .logs import Sink
 from .logs_find import Attempt, ref_of
 from .logs_follow import Tails
+from .logs_follow import frames as log_frames
 from .origins import ORIGINS
 from .reading import require, show, subject
 from .records import Material
@@ -45,6 +46,7 @@ __all__ = [
     "check_tasks", "compared", "definition_of",
     "digest",
     "effect_action", "elsewhere", "events", "facts_of", "fire_triggers", "fits", "hooks", "ingredients_of",
-    "leaving", "leftovers", "line_of", "listed", "local_files", "node", "on_verdict", "parse", "questions", "ref_of",
+    "leaving", "leftovers", "line_of", "listed", "local_files", "log_frames", "node", "on_verdict", "parse",
+    "questions", "ref_of",
     "require", "seen_run", "seen_step", "show", "start", "subject", "tidy", "undo", "workspace",
 ]  # fmt: skip

@@ -93,8 +93,17 @@ class Keeper:
         for message in self._inbox.feed(data):
             if message["op"] == "start":
                 self._start(message)
+            elif message["op"] == "meter":
+                self._measure(message["id"])
             elif room := self._rooms.get(message["id"]):
                 room.end("killed", message["grace_s"])
+
+    def _measure(self, name: str) -> None:
+        """Every question gets one answer, in turn."""
+        found = None
+        with contextlib.suppress(OSError):  # it ends just now
+            found = self._rooms[name].meter() if name in self._rooms else None
+        self._say({"op": "measured", "id": name, "meter": dataclasses.asdict(found) if found else None})
 
     def _start(self, message: Message) -> None:
         spec = Spec.from_json(message["spec"])

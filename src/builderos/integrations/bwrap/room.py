@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from builderos.core import folders
-from builderos.execution.compute.schema import Reason, Result, Spec, Tier, Use
+from builderos.execution.compute.schema import Meter, Reason, Result, Spec, Tier, Use
 
 from . import tree
 from .disk import BLOCK, bytes_in
 from .doorman import Doorman
 from .egress import Proxy, Rules
+from .metering import measured
 from .output import Output
 from .seats import Orders, Seat
 from .stage import Stage, hand_over
@@ -125,6 +126,12 @@ class Room:
 
     # ------------------------------------------------------------ while it runs
 
+    def meter(self) -> Meter | None:
+        """What it uses now; None where it does not run. Raises `OSError`."""
+        if self._done or not self._init:
+            return None
+        return measured(self._init, self._seat.group, self.spec.limits, self._began, self._seen[0])
+
     def end(self, cause: Reason, grace_s: float | None = None) -> None:
         """Ask all processes to end, then kill them. The first cause counts; a later call can only hurry."""
         if self._done:
@@ -196,9 +203,7 @@ class Room:
         assert self._proxy is not None
         try:
             await self._proxy.serve(door)
-        except (
-            OSError
-        ) as error:  # without the proxy the command would wait for its beginning until its time is over
+        except OSError as error:  # without the proxy the command would wait for its beginning for ever
             self._fail(error)
             return
         self._built.release()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import shutil
 import socket
 import subprocess
@@ -11,11 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from builderos.core.dialing import networks_of
 from builderos.core.problems import Problem
-from builderos.execution.compute.schema import LogChunk, Probe, Result, Sandbox, Spec, Tier
+from builderos.execution.compute.schema import LogChunk, Meter, Probe, Result, Sandbox, Spec, Tier
 from builderos.execution.compute.service import require_tier
 
 from . import tree
@@ -28,7 +29,10 @@ _AHEAD: Final = 4
 _START_S: Final = 30.0
 _CLOSE_S: Final = 15.0
 _POLL_S: Final = 0.05
+_METER_S: Final = 5.0
 _CLAIM, _RESULT, _LOG, _KILL = "claim.json", "result.json", "log", "kill"
+
+_Answer: TypeAlias = queue.SimpleQueue[Meter | None]
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class _Live:
     ended: threading.Event = field(default_factory=threading.Event)
     refusal: Problem | None = None
     result: Result | None = None
+    meters: list[_Answer] = field(default_factory=list[_Answer])
     tell: list[Callable[[Sandbox], None]] = field(default_factory=list[Callable[[Sandbox], None]])
 
 
@@ -246,6 +251,20 @@ class LocalSandboxes:
         """The socket at which what `Spec.serves` names is reached while it runs; it is there soon after the start."""
         return self._state / sandbox_id / NAME
 
+    def meter(self, sandbox_id: str) -> Meter | None:
+        """What it uses now; None where this process does not run it. Blocks."""
+        live, keeper = self._live.get(sandbox_id), self._keeper
+        if live is None or live.ended.is_set() or keeper is None:
+            return None
+        answer = _Answer()
+        with self._lock:
+            live.meters.append(answer)
+        try:
+            keeper.say({"op": "meter", "id": sandbox_id})
+            return answer.get(timeout=_METER_S)
+        except (OSError, queue.Empty):
+            return None
+
     def remove(self, sandbox_id: str) -> None:
         """See `SandboxProvider`."""
         if self.poll(sandbox_id).result is None:
@@ -323,6 +342,9 @@ class LocalSandboxes:
         live = self._live.get(name)
         if live is None:
             return
+        if message["op"] == "measured":
+            self._measured(live, message["meter"])
+            return
         if message["op"] == "refused":
             live.refusal = Problem(message["code"], message["detail"], hint=message["hint"])
             self._live.pop(name, None)
@@ -330,6 +352,13 @@ class LocalSandboxes:
         elif message["op"] == "ended":
             self._settle(name, Result.from_json(message["result"]))
         live.begun.set()
+
+    def _measured(self, live: _Live, said: dict[str, Any] | None) -> None:
+        """One answer serves all who wait for one."""
+        with self._lock:
+            waiting, live.meters = live.meters, []
+        for answer in waiting:
+            answer.put(Meter(**said) if said else None)
 
     def _settle(self, name: str, result: Result) -> None:
         with self._lock:

@@ -1,21 +1,28 @@
 """Sessions: notebooks and shells in a sandbox, on the files of a branch."""
 
+import json
+from collections.abc import Callable, Iterator
+
 import click
 
+from builderos.client.following import Said, follow
 from builderos.client.http import Json
 
 from .caller import Caller
 from .commands import Noun
+from .faults import INTERRUPTED
 from .options import fields, on_branch, on_repo, paged
-from .output import facts
+from .output import facts, plain
 
 KINDS = ["notebook", "shell"]
+EDITORS = ["jupyter", "marimo"]
 STATUSES = ["starting", "running", "idle", "stopping", "stopped", "failed", "timed_out"]
 COLUMNS = (("id", "SESSION"), ("kind", "KIND"), ("status", "STATUS"), ("branch", "BRANCH"), ("runtime", "RUNTIME"),
            ("profile", "PROFILE"), ("created_at", "CREATED"))  # fmt: skip
 FACTS = ("kind", "editor", "status", "reason", "detail", "url", "repo_name", "branch", "runtime", "profile",
-         "idle_timeout", "starts", "checkpoint", "usage", "created_at", "started_at", "last_active_at",
+         "idle_timeout", "starts", "checkpoint", "resources", "usage", "created_at", "started_at", "last_active_at",
          "ended_at")  # fmt: skip
+OVER = frozenset({"session.stopped", "session.failed", "session.timed_out"})
 _PIECE = 262_144
 
 
@@ -26,19 +33,22 @@ def command() -> None:
 
 @command.command()
 @click.argument("kind", type=click.Choice(KINDS), default="notebook")
+@click.option(
+    "--editor", type=click.Choice(EDITORS), help="What serves it: jupyter, unless you say otherwise."
+)
 @click.option("--runtime", default="", help="An approved runtime; the first listed one otherwise.")
 @click.option("--profile", default="", help="An approved size; the first listed one otherwise.")
 @click.option("--idle-timeout", type=int, metavar="SECONDS", help="Without work for so long, it is stopped.")
 @on_branch
 @click.pass_obj
 def start(
-    caller: Caller, kind: str, runtime: str, profile: str, idle_timeout: int | None, repo: str | None,
-    branch: str | None,
+    caller: Caller, kind: str, editor: str | None, runtime: str, profile: str, idle_timeout: int | None,
+    repo: str | None, branch: str | None,
 ) -> int:  # fmt: skip
     """Start a notebook or a shell; `builderos session open` gives its address once it runs."""
     client, place = caller.place(repo, branch)
     body = place | fields(
-        kind=kind, runtime=runtime or None, profile=profile or None, idle_timeout=idle_timeout
+        kind=kind, editor=editor, runtime=runtime or None, profile=profile or None, idle_timeout=idle_timeout
     )
     reply = client.call("POST", "/v1/sessions", body, once=True)
     return caller.show(reply, [f"{reply['id']} is starting", *facts(reply, ("branch", "runtime", "profile"))])
@@ -111,11 +121,16 @@ def restart(caller: Caller, session: str, repo: str | None) -> int:
 
 @command.command()
 @click.argument("session", metavar="SESSION")
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the session is over.")
 @on_repo
 @click.pass_obj
-def logs(caller: Caller, session: str, repo: str | None) -> int:
+def logs(caller: Caller, session: str, following: bool, repo: str | None) -> int:
     """Print what the server of a session printed."""
     client = caller.client(repo or caller.repo_here())
+    if following:
+        path = f"/v1/sessions/{session}/logs"
+        heard = follow(client, path, {"follow": True}, over=lambda said: said.type == "end")
+        return _told(caller, heard, lambda said: str(said.data.get("text", "")))
     pieces: list[str] = []
     offset, more = 0, True
     while more:
@@ -126,6 +141,40 @@ def logs(caller: Caller, session: str, repo: str | None) -> int:
         offset = int(reply["next_offset"])
     text = "".join(pieces)
     return caller.show({"id": session, "text": text, "size": offset}, text.rstrip("\n"))
+
+
+@command.command()
+@click.argument("session", metavar="SESSION")
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the session is over.")
+@on_repo
+@paged
+@click.pass_obj
+def events(
+    caller: Caller, session: str, following: bool, repo: str | None, limit: int, cursor: str | None
+) -> int:
+    """List what happened in a session; followed, also what it uses, one event per line as it comes."""
+    client, path = caller.client(repo or caller.repo_here()), f"/v1/sessions/{session}/events"
+    if not following:
+        reply = client.call("GET", path, fields(stream=False, limit=limit, cursor=cursor))
+        columns = (("seq", "SEQ"), ("at", "AT"), ("type", "TYPE"), ("payload", "WHAT"))
+        return caller.listing(reply, columns, "Nothing yet")
+    heard = follow(client, path, over=lambda said: said.type in OVER)
+    return _told(
+        caller, heard, lambda said: f"{said.id}  {said.type}  {said.data.get('payload') or said.data}\n"
+    )
+
+
+def _told(caller: Caller, heard: Iterator[Said], text: Callable[[Said], str]) -> int:
+    try:
+        for said in heard:
+            line = {"event": said.type, **said.data}
+            click.echo(
+                json.dumps(line, ensure_ascii=False) + "\n" if caller.json else plain(text(said)), nl=False
+            )
+    except KeyboardInterrupt:
+        click.echo("\nYou left; the session goes on", err=True)
+        return INTERRUPTED
+    return 0
 
 
 def _act(caller: Caller, session: str, verb: str, reason: str, repo: str | None, said: str) -> int:

@@ -7,12 +7,14 @@ its own, which nobody outside of this process knows. With a cookie, only pages o
 """
 
 import asyncio
+import functools
 import json
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from aiohttp import web
@@ -47,6 +49,36 @@ class Known:
 
     at: float
     admission: tokens.Admission
+
+
+class Watch:
+    """Looks, as long as an answer goes on, whether it may: where not, its line is cut. Costs short ones nothing."""
+
+    def __init__(self, request: web.BaseRequest, still: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._request = request
+        self._still = still
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(_FRESH_S, self._look)
+
+    def close(self) -> None:
+        """The answer is over."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _look(self) -> None:
+        self._task = self._loop.create_task(self._looked())
+
+    async def _looked(self) -> None:
+        try:
+            await self._still()
+        except Problem as problem:
+            if not problem.retryable:  # else the database is away: nothing is known of what changed
+                if self._request.transport is not None:
+                    self._request.transport.abort()
+                return
+        self._timer = self._loop.call_later(_FRESH_S, self._look)
 
 
 class Guard:
@@ -93,7 +125,11 @@ class Guard:
             headers=self._headers(), more=(("Authorization", f"Bearer {way.secret}"),), onwards=_onwards,
             back=_back, scheme=urlsplit(self._context.get(Address).origin_of(id_)).scheme or "http",
         )  # fmt: skip
-        return await inside.answer(request, passing, silent="The session does not answer.\n")
+        watch = Watch(request, functools.partial(self._still, secret))
+        try:
+            return await inside.answer(request, passing, silent="The session does not answer.\n")
+        finally:
+            watch.close()
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -117,6 +153,15 @@ class Guard:
                 "policy_denied", "this token is for another session", hint="Ask for one of this session."
             )
         return known.admission
+
+    async def _still(self, secret: str) -> None:
+        """Whether somebody who is in may stay. Raises what `tokens.admit` raises."""
+        try:
+            await asyncio.to_thread(tokens.admit, self._context, secret, is_in=True)
+        except Problem as problem:
+            if not problem.retryable:
+                self._known.pop(secret, None)
+            raise
 
     async def _follow(self, request: web.BaseRequest, id_: str, link: str) -> web.StreamResponse:
         """A browser came with a link: it gets a cookie and goes on without what it came with."""

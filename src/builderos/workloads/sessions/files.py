@@ -21,7 +21,9 @@ from builderos.execution.runs import service as runs
 
 from . import rows
 
-_NEVER: Final = frozenset({".ipynb_checkpoints", "__pycache__", ".cache", ".local", ".jupyter", ".ipython"})
+_NEVER: Final = frozenset(
+    {".ipynb_checkpoints", "__pycache__", "__marimo__", ".cache", ".local", ".jupyter", ".ipython"}
+)
 _MOST_OUTPUTS: Final = 100
 _OUTPUT_BYTES: Final = 256 * 1024 * 1024
 _NAMED: Final = 20

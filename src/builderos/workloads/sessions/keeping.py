@@ -6,6 +6,7 @@ from builderos.core.context import Context
 from builderos.core.database import Database
 from builderos.core.loops import Loop
 from builderos.core.unit import as_system
+from builderos.execution.compute.schema import Meter
 from builderos.execution.compute.service import SandboxProviders
 
 from . import files, rows
@@ -38,6 +39,11 @@ class Keeper:
         """How the server of a session is reached; None where it does not run here."""
         life = self._lives.get(id_)
         return life.way if life is not None else None
+
+    def meter(self, id_: str) -> Meter | None:
+        """What a session uses, as it was looked at last; None where it does not run here."""
+        life = self._lives.get(id_)
+        return life.meter if life is not None else None
 
     def heard(self, about: str) -> None:
         """`<organisation> <session> stop`, `… keep`: its files are to be committed; `<organisation>  forget`."""

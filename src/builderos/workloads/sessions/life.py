@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.problems import Problem
-from builderos.core.unit import Call, Unit, as_system
+from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.execution.compute import service as compute
+from builderos.execution.compute.schema import Meter
 from builderos.execution.runs import service as runs
 from builderos.trust.vault import service as vault
 
-from . import files, kernels, rows, tokens
+from . import files, kernels, marimo, rows, tokens
+from .editors import MISSING, PORT, Editor
 from .ports import Address, Way, base_of
 from .schema import Status
 
@@ -31,6 +33,7 @@ _SAID: Final = {
     "oom": "it used more memory than it may", "disk": "it filled its disk", "timeout": "its time was over",
     "budget": "the budget was used up", "lost": "its processes are gone",
 }  # fmt: skip
+EDITORS: Final[dict[str, Editor]] = {"jupyter": kernels, "marimo": marimo}
 _SILENT_S: Final = 300.0
 _TRIES: Final = 30
 _AGAIN_S: Final = 1.0
@@ -38,12 +41,15 @@ _AGAIN_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often a session is looked at, when no work counts as idle, and how long a start may take. Seconds."""
+    """How often a session is looked at, when no work counts as idle, how long a start may take, and how often it is
+    asked whether it still may. Seconds.
+    """
 
     look_s: float = 2.0
     quiet_s: float = 10.0
     ready_s: float = 90.0
     first_s: float = 0.05
+    rights_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,16 @@ class End:
     detail: str = ""
     usage: dict[str, Any] | None = None
     sandbox_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is looked at: which server, where, on which files; how many seconds without work are too many."""
+
+    editor: Editor
+    base: str
+    folder: Path
+    idle_timeout: int
 
 
 class Life:
@@ -70,6 +86,7 @@ class Life:
         self._stop = asyncio.Event()
         self._leaving = False
         self._last: datetime | None = None
+        self.meter: Meter | None = None
 
     # ---------------------------------------------------------------- from outside
 
@@ -95,35 +112,57 @@ class Life:
     async def _run(self) -> End:
         row, call, redactor, state = await self._unit(self._read)
         folder = await asyncio.to_thread(files.lay_out, self._context, self.org_id, self.id)
-        base = base_of(self.id)
+        base, editor = base_of(self.id), EDITORS[row.editor]
         order = compute.Order(
             call=call, run_id=self.id, step_id="session", attempt=row.starts, workspace=str(folder),
-            argv=kernels.argv(base, compute.WORKSPACE), runtime=row.runtime, profile=row.profile,
-            env=kernels.environment(self._secret), repo_id=row.repo_id, branch=row.branch, logs_ref=row.logs_ref,
-            serves=kernels.PORT,
+            argv=editor.argv(base, compute.WORKSPACE), runtime=row.runtime, profile=row.profile,
+            env=editor.environment(self._secret), repo_id=row.repo_id, branch=row.branch, logs_ref=row.logs_ref,
+            serves=PORT,
         )  # fmt: skip
         with await asyncio.to_thread(runs.Sink, state / row.logs_ref, redactor) as sink:
             work = asyncio.create_task(compute.execute(self._context, order, sink))
-            watch = asyncio.create_task(self._watch(order.name, base, row.idle_timeout))
+            watch = asyncio.create_task(
+                self._watch(order.name, Watched(editor, base, folder, row.idle_timeout))
+            )
             stop = asyncio.create_task(self._stop.wait())
+            rights = asyncio.create_task(self._rights())
+            tasks = (work, watch, stop, rights)
             try:
-                await asyncio.wait({work, watch, stop}, return_when=asyncio.FIRST_COMPLETED)
-                why = "" if work.done() else "asked" if stop.done() else watch.result()
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                ended = rights if rights.done() else watch
+                why = "" if work.done() else "asked" if stop.done() else ended.result()
                 self.way = None
                 if why:
                     await self._unit(lambda unit: rows.move(unit, self.id, "stopping"))
                     await self._end_command(order.name, work)
-                return self._how(why, await work)
+                return self._how(why, await work, editor)
             finally:
-                for task in (work, watch, stop):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(work, watch, stop, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     def _read(self, unit: Unit) -> tuple[rows.Row, Call, Any, Any]:
         row = rows.find(unit, self.id)
         actor = rows.actor_of(unit, row)
         call = Call(actor=actor, presented="valid", request_id=self.id, tool="session", door="session")
         return row, call, unit.get(vault.Known).of(unit), rows.state_of(unit, row)
+
+    async def _rights(self) -> str:
+        """`revoked`, once whoever it belongs to may use it no more."""
+        while True:
+            await asyncio.sleep(self._pace.rights_s)
+            if not await asyncio.to_thread(self._may):
+                return "revoked"
+
+    def _may(self) -> bool:
+        try:
+            call = as_system(self._context, self.org_id, self._read, read_only=True)[1]
+            perform(
+                self._context, call, lambda unit: rows.require(unit, "session.use", rows.find(unit, self.id))
+            )
+        except Problem as problem:
+            return problem.retryable  # the database is away: nothing is known of what changed
+        return True
 
     async def _end_command(self, name: str, work: "asyncio.Task[compute.Outcome]") -> None:
         """Have it end; where it is only about to begin, once it has."""
@@ -132,15 +171,16 @@ class Life:
                 return
             await asyncio.wait({work}, timeout=0.1)
 
-    def _how(self, why: str, outcome: compute.Outcome) -> End:
+    def _how(self, why: str, outcome: compute.Outcome, editor: Editor) -> End:
         usage, run = compute.usage_of(outcome), outcome.sandbox_run_id
         if why == "unready":
             return End("failed", why, "its server did not answer in time; see its log", usage, run)
-        if why in ("asked", "idle") and outcome.reason not in ("oom", "disk"):
+        if why in ("asked", "idle", "revoked") and outcome.reason not in ("oom", "disk"):
             reason = "server" if self._leaving else why
             said = {
                 "idle": "nothing was done in it for longer than its idle timeout",
                 "server": "the server stopped",
+                "revoked": "whoever started it may use it no more",
             }
             return End("stopped", reason, said.get(reason, ""), usage, run)
         if outcome.status == "timeout":
@@ -148,35 +188,35 @@ class Life:
         if outcome.status == "success":
             return End("stopped", "exit", "its server ended by itself", usage, run)
         reason = outcome.reason or "exit"
-        if outcome.exit_code == kernels.MISSING:
-            return End("failed", reason, "the runtime does not bring jupyter-server", usage, run)
+        if outcome.exit_code == MISSING:
+            return End("failed", reason, f"the runtime does not bring {editor.PROGRAM}", usage, run)
         told = _SAID.get(reason, f"its server ended with exit code {outcome.exit_code}")
         return End("failed", reason, outcome.detail or told, usage, run)
 
-    async def _watch(self, name: str, base: str, idle_timeout: int) -> str:
+    async def _watch(self, name: str, what: Watched) -> str:
         """Why it is to be stopped, once it is: `idle` or `unready`."""
         door = await asyncio.to_thread(compute.door_of, self._context, name)
-        inside = await self._reached(door, base)
+        inside = await self._reached(door, what)
         if inside is None:
             return "unready"
         try:
             self.way = Way(door, self._secret)  # first: whoever is told that it runs may come at once
             await self._unit(self._ready)
-            return await self._until_idle(inside, base, idle_timeout)
+            return await self._until_idle(inside, name, what)
         finally:
             await inside.close()
 
-    async def _reached(self, door: Path, base: str) -> "Inside | None":
+    async def _reached(self, door: Path, what: Watched) -> "Inside | None":
         """A line to its server once that answers; None where it does not in time."""
         until, pause = asyncio.get_running_loop().time() + self._pace.ready_s, self._pace.first_s
         while asyncio.get_running_loop().time() < until:
-            if (inside := await self._line(door, base)) is not None:
+            if (inside := await self._line(door, what)) is not None:
                 return inside
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.5)
         return None
 
-    async def _line(self, door: Path, base: str) -> "Inside | None":
+    async def _line(self, door: Path, what: Watched) -> "Inside | None":
         from builderos.execution.serving.service import SILENT, Inside
 
         try:
@@ -184,7 +224,7 @@ class Life:
         except FileNotFoundError:
             return None
         with contextlib.suppress(*SILENT):
-            if await kernels.is_up(inside, base, self._secret):
+            if await what.editor.is_up(inside, what.base, self._secret):
                 return inside
         await inside.close()
         return None
@@ -193,24 +233,25 @@ class Life:
         url = unit.get(Address).url_of(self.id)
         rows.move(unit, self.id, "running", url=url, started_at=unit.now, last_active_at=unit.now)
 
-    async def _until_idle(self, inside: "Inside", base: str, idle_timeout: int) -> str:
+    async def _until_idle(self, inside: "Inside", name: str, what: Watched) -> str:
         from builderos.execution.serving.service import SILENT
 
         since, silent = utcnow(), 0.0
-        every = max(0.05, min(self._pace.look_s, idle_timeout / 4))
-        quiet_after = min(self._pace.quiet_s, idle_timeout / 2)
+        every = max(0.05, min(self._pace.look_s, what.idle_timeout / 4))
+        quiet_after = min(self._pace.quiet_s, what.idle_timeout / 2)
         status: Status = "running"
         while True:
             await asyncio.sleep(every)
             try:
-                doing = await kernels.doing(inside, base, self._secret)
-            except (*SILENT, ValueError):
+                self.meter = meter = await asyncio.to_thread(compute.meter_of, self._context, name)
+                doing = await what.editor.doing(inside, what.base, self._secret, what.folder)
+            except (*SILENT, Problem, ValueError):
                 silent += every
                 if silent > _SILENT_S:
                     return "unready"
                 continue
             silent, now = 0.0, utcnow()
-            if doing.busy:
+            if doing.busy or (meter is not None and meter.working):
                 since = now
             elif doing.last is not None:
                 since = max(since, min(doing.last, now))
@@ -221,7 +262,7 @@ class Life:
                 status = wanted
                 told = functools.partial(rows.move, id_=self.id, status=wanted, last_active_at=since)
                 await self._unit(told)
-            if quiet >= idle_timeout:
+            if quiet >= what.idle_timeout:
                 return "idle"
 
     async def _unit(self, verb: Callable[[Unit], T]) -> T:

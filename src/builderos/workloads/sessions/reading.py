@@ -1,5 +1,6 @@
 """Sessions as people and programs look at them."""
 
+from dataclasses import asdict
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -9,12 +10,14 @@ from builderos.core.files import piece_of
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
+from builderos.execution.compute.schema import Meter
 
 from . import rows
+from .keeping import Keeper
 from .model import sessions
-from .schema import Session, SessionIn, SessionList, SessionListIn, SessionLogs, SessionLogsIn
+from .schema import Resources, Session, SessionIn, SessionList, SessionListIn, SessionLogs, SessionLogsIn
 
-_SHOWN: Final = frozenset(Session.model_fields)
+_SHOWN: Final = frozenset(Session.model_fields) - {"resources"}
 
 
 def shown(row: rows.Row) -> Session:
@@ -32,7 +35,17 @@ def seen(unit: Unit, id_: str) -> rows.Row:
 
 def show(unit: Unit, body: SessionIn) -> Session:
     """One session. Raises `not_found`."""
-    return shown(seen(unit, body.id))
+    session, meter = shown(seen(unit, body.id)), unit.get(Keeper).meter(body.id)
+    if meter is None or session.ended_at is not None:
+        return session
+    return session.model_copy(update={"resources": resources_of(meter)})
+
+
+def resources_of(meter: Meter) -> Resources:
+    """What a session uses, as the contract names it."""
+    return Resources(
+        **{name: value for name, value in asdict(meter).items() if name in Resources.model_fields}
+    )
 
 
 def listed(unit: Unit, body: SessionListIn) -> SessionList:
@@ -53,7 +66,7 @@ def listed(unit: Unit, body: SessionListIn) -> SessionList:
     return SessionList(items=items, next_cursor=encode_cursor(key, [items[-1].id]) if more else None)
 
 
-def logs(unit: Unit, body: SessionLogsIn) -> SessionLogs:
+def piece(unit: Unit, body: SessionLogsIn) -> SessionLogs:
     """A piece of what the server of a session printed. Empty where another machine has it."""
     row = seen(unit, body.id)
     path = rows.state_of(unit, row) / row.logs_ref

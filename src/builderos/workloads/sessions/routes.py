@@ -1,12 +1,14 @@
 """Operations on sessions."""
 
-from builderos.core.operations import Operations, Reply
+from builderos.core.operations import Live, Operations, Reply
 from builderos.core.unit import Unit
 
-from . import reading, starting, tokens
+from . import following, reading, starting, tokens
 from .schema import (
     Session,
     SessionActIn,
+    SessionEvents,
+    SessionEventsIn,
     SessionIn,
     SessionList,
     SessionListIn,
@@ -17,6 +19,7 @@ from .schema import (
 )
 
 routes = Operations("sessions")
+_EVENTS = "text/event-stream"
 
 
 @routes.post("/v1/sessions", "startSession", status=202)
@@ -61,7 +64,19 @@ def restart_session(unit: Unit, body: SessionActIn) -> Reply[Session]:
     return starting.restart(unit, body)
 
 
-@routes.get("/v1/sessions/{id}/logs", "sessionLogs")
-def session_logs(unit: Unit, body: SessionLogsIn) -> SessionLogs:
-    """Read what the server of a session printed."""
-    return reading.logs(unit, body)
+@routes.get("/v1/sessions/{id}/logs", "sessionLogs", media_types=(_EVENTS,))
+def session_logs(unit: Unit, body: SessionLogsIn) -> SessionLogs | Live:
+    """Read what the server of a session printed, or follow it.
+
+    Followed, the header Last-Event-ID goes on where a client was; the reply ends with the session.
+    """
+    return following.logs(unit, body)
+
+
+@routes.get("/v1/sessions/{id}/events", "followSession", media_types=(_EVENTS,))
+def follow_session(unit: Unit, body: SessionEventsIn) -> SessionEvents | Live:
+    """Follow what happens in a session, as Server-Sent Events; the header Last-Event-ID goes on where a client was.
+
+    Between its events, `session.resources` tells what it uses: processor, memory, disk, processes.
+    """
+    return following.events(unit, body)

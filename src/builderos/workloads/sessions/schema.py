@@ -9,7 +9,7 @@ from builderos.assets.workspaces.service import BranchWriteIn
 from builderos.core.schema import In, Line, Name, Out, Text, WriteIn
 
 Kind = Literal["notebook", "shell"]
-Editor = Literal["jupyter"]
+Editor = Literal["jupyter", "marimo"]
 Status = Literal["starting", "running", "idle", "stopping", "stopped", "failed", "timed_out"]
 OPEN: tuple[Status, ...] = ("starting", "running", "idle", "stopping")
 
@@ -21,6 +21,9 @@ class SessionStartIn(BranchWriteIn):
         Line | None, Field(description="The project that the repository has to belong to.")
     ] = None
     kind: Annotated[Kind, Field(description="A notebook, or a shell alone.")] = "notebook"
+    editor: Annotated[
+        Editor, Field(description="What serves it: Jupyter, or marimo, whose notebooks are Python files.")
+    ] = "jupyter"
     runtime: Annotated[Line, Field(description="An approved runtime; the first listed one when empty.")] = ""
     profile: Annotated[Line, Field(description="An approved profile; the first listed one when empty.")] = ""
     idle_timeout: Annotated[
@@ -58,6 +61,51 @@ class SessionLogsIn(In):
     id: Line
     offset: Annotated[int, Field(ge=0, description="First byte that is wanted.")] = 0
     limit: Annotated[int, Field(ge=1, le=262_144, description="Bytes, at most.")] = 65_536
+    follow: Annotated[bool, Field(description="Go on while it grows, as Server-Sent Events.")] = False
+    last_event_id: Annotated[Line | None, Field(description="Go on behind this event.")] = None
+
+
+class SessionEventsIn(In):
+    """Which events of which session."""
+
+    id: Line
+    stream: Annotated[
+        bool, Field(description="Server-Sent Events until the session is over; false: one page as JSON.")
+    ] = True
+    limit: Annotated[int, Field(ge=1, le=200, description="Events of one page.")] = 50
+    cursor: Annotated[str | None, Field(description="Of a page: where the one before it ended.")] = None
+    last_event_id: Annotated[Line | None, Field(description="Go on behind this event.")] = None
+
+
+class SessionEvent(Out):
+    """Something that happened in a session; `seq` counts from 1 without gaps."""
+
+    session_id: str
+    seq: int
+    at: str
+    type: str
+    payload: dict[str, Any]
+
+
+class SessionEvents(Out):
+    """One page, oldest first."""
+
+    items: list[SessionEvent]
+    next_cursor: str | None
+
+
+class Resources(Out):
+    """What a session uses now, and may use, all its processes together."""
+
+    cpu_s: Annotated[float, Field(description="Seconds of processor since its start.")]
+    wall_s: Annotated[float, Field(description="Seconds since its start.")]
+    memory: Annotated[int, Field(description="Bytes.")]
+    disk: Annotated[int, Field(description="Bytes of its folder, as it was looked through last.")]
+    processes: int
+    cpu_limit: Annotated[float, Field(description="Processors.")]
+    memory_limit: int
+    disk_limit: int
+    processes_limit: int
 
 
 class Session(Out):
@@ -81,6 +129,9 @@ class Session(Out):
         dict[str, Any] | None, Field(description="What was kept of its files at the last checkpoint.")
     ]
     logs_ref: str
+    resources: Annotated[
+        Resources | None, Field(description="What it uses now; where this server runs it.")
+    ] = None
     usage: Annotated[dict[str, Any] | None, Field(description="What it used, in seconds and bytes.")]
     created_by: str
     created_at: datetime

@@ -43,7 +43,7 @@ def start(unit: Unit, body: SessionStartIn) -> Reply[Session]:
     id_ = new_id("nbs")
     values: dict[str, Any] = {
         "id": id_, "org_id": unit.org_id, "project_id": project, "repo_id": branch.repo_id, "branch_id": branch.id,
-        "repo_name": branch.repo_name, "branch": branch.name, "kind": body.kind, "editor": "jupyter",
+        "repo_name": branch.repo_name, "branch": branch.name, "kind": body.kind, "editor": body.editor,
         "runtime": runtime, "profile": profile, "status": "starting", "detail": "",
         "idle_timeout": body.idle_timeout, "starts": 1, "machine": unit.get(SandboxProviders).place,
         "logs_ref": f"logs/sessions/{id_}.log", "actor": runs.actor_json(unit.actor), "created_by": unit.actor.id,
