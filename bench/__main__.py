@@ -8,6 +8,7 @@ from pathlib import Path
 from . import (
     agents,
     appending,
+    apps,
     audit,
     commits,
     console,
@@ -89,6 +90,7 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
         "jail": lambda: jail.starts(report, place, 60 * full),
         "deploying": lambda: deploying.served(report, place, 5 * full),
         "serving": lambda: serving.served(report, source, place, 5 * full, rival=full > 1),
+        "apps": lambda: apps.switched(report, source, place, 6 * full),
         "sessions": lambda: sessions.notebooks(report, source, place, 6 * full),
         "installing": lambda: installing.installed(report, place),
     }

@@ -36,7 +36,7 @@ def notebooks(report: Report, source: Path, place: Path, seconds: float) -> None
         subprocess.run([sys.executable, "-m", "venv", env], check=True)
         pip = [env / "bin" / "pip", "install", "-qq", "--require-hashes", "-r", LOCK]
         subprocess.run(pip, check=True)
-    with _direct(env, place) as direct, _served(source, place, env) as (client, server):
+    with _direct(env, place) as direct, served(source, place, env) as (client, server):
         began = time.perf_counter()
         id_ = _started(client, idle_timeout=3600)
         report.shown(
@@ -158,13 +158,13 @@ def _way(client: Client, server: Server, id_: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _served(source: Path, place: Path, env: Path) -> Iterator[tuple[Client, Server]]:
-    """A server that approves notebooks."""
+def served(source: Path, place: Path, *folders: Path) -> Iterator[tuple[Client, Server]]:
+    """A server that approves a runtime with these folders."""
     home = Home(place / "sessions", source)
     file = home.path / "ssot" / "workbench" / "runtimes.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({
-        "runtimes": [{"name": "py", "kind": "local", "folders": [str(env), sys.base_prefix]}],
+        "runtimes": [{"name": "py", "kind": "local", "folders": [*map(str, folders), sys.base_prefix]}],
         "profiles": [{"name": "small", "cpu": 2, "memory": "1Gi", "max_seconds": 3600}],
     }))  # fmt: skip
     server = Server(home.path)
