@@ -325,6 +325,8 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "changeExperiment": lambda s: {"id": s.experiment_id, "name": f"experiment {next(numbers)}"},
     "searchExperimentRuns": lambda s: {"id": s.experiment_id},
     "compareExperimentRuns": lambda s: {"id": s.experiment_id, "runs": s.experiment_run_id},
+    "exportExperiment": lambda s: {"id": s.experiment_id},
+    "importExperiment": lambda s: {"artifact_id": s.archive_id, "name": f"experiment {next(numbers)}"},
     "submitExperimentRun": lambda s: {"id": s.experiment_id, **s.submission, "params": {}},
     "startExperimentSweep": lambda s: {
         "id": s.experiment_id,

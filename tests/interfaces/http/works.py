@@ -265,6 +265,12 @@ class Works:
         return self.world.ok(self.world.as_owner("POST", path, json={}))["id"]
 
     @cached_property
+    def archive_id(self) -> str:
+        """An experiment that was given out, sent back as an artifact."""
+        data = self.world.as_owner("GET", f"/v1/experiments/{self.experiment_id}/export").content
+        return upload(self.world, data, "experiment.zip")["id"]
+
+    @cached_property
     def submission(self) -> Json:
         """What a run of an experiment has to name, on the sandbox's branch."""
         where = {"repo_name": self.sandbox.repo_name, "branch": self.sandbox.branch, "runtime": "local"}

@@ -2465,6 +2465,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/experiments/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make an experiment of such a zip, with runs equal to those that were given out.
+         * @description Make an experiment of such a zip, with runs equal to those that were given out.
+         */
+        post: operations["importExperiment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/experiments/{id}": {
         parameters: {
             query?: never;
@@ -2501,6 +2521,26 @@ export interface paths {
          * @description Lay runs side by side: parameters that differ, metrics, series, files.
          */
         get: operations["compareExperimentRuns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/experiments/{id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Give an experiment out as one zip: its runs with every point and file, and a manifest of hashes.
+         * @description Give an experiment out as one zip: its runs with every point and file, and a manifest of hashes.
+         */
+        get: operations["exportExperiment"];
         put?: never;
         post?: never;
         delete?: never;
@@ -10242,6 +10282,21 @@ export interface components {
              * @description False: the same delivery had started it before.
              */
             started: boolean;
+        };
+        /**
+         * ImportedExperiment
+         * @description What was made. `runs`: from the ids that they had to those that they have.
+         */
+        ImportedExperiment: {
+            experiment: components["schemas"]["Experiment"];
+            /** Files */
+            files: number;
+            /** Models */
+            models: number;
+            /** Runs */
+            runs: {
+                [key: string]: string;
+            };
         };
         /**
          * InboxItem
@@ -19510,6 +19565,42 @@ export interface components {
             series: components["schemas"]["ComparedSeries"][];
         };
         /**
+         * ImportIn
+         * @description An archive that an export gave, sent here as an artifact.
+         */
+        builderos__workloads__experiments__submit_schema__ImportIn: {
+            /**
+             * Artifact Id
+             * @description The archive (art_…); see POST /v1/artifacts.
+             */
+            artifact_id: string;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Name
+             * @description Another name than it had.
+             */
+            name?: string | null;
+            /**
+             * Project Id
+             * @description Project that it is to lie in.
+             */
+            project_id?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+        };
+        /**
          * Span
          * @description Numbers from `min` to `max`; `log`: evenly by their orders of magnitude; `step`: multiples from `min` on.
          */
@@ -26246,6 +26337,55 @@ export interface operations {
             };
         };
     };
+    importExperiment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "artifact_id": "art_01JD3W6Q8Z5V2N7X4K9T0M1R3B",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "name": "iris, from elsewhere"
+                 *     }
+                 */
+                "application/json": components["schemas"]["builderos__workloads__experiments__submit_schema__ImportIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportedExperiment"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     getExperiment: {
         parameters: {
             query?: never;
@@ -26372,6 +26512,51 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["builderos__workloads__experiments__schema__Comparison"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    exportExperiment: {
+        parameters: {
+            query?: {
+                /** @description Ids, separated by commas; all that were not deleted without. */
+                runs?: string;
+            };
+            header?: never;
+            path: {
+                /** @example exp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bytes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "application/zip": string;
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */

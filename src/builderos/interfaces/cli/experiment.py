@@ -1,11 +1,13 @@
 """Experiments: make one, search its runs, lay them side by side."""
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
 
+from builderos.client.artifacts import put
 from builderos.client.http import Json
 
 from .caller import Caller
@@ -181,6 +183,36 @@ def cancel(caller: Caller, run: str, reason: str) -> int:
     path = f"/v1/experiment-runs/{quote(run, safe='')}/cancel"
     reply = caller.client().call("POST", path, {"reason": reason}, once=True)
     return caller.show(reply, f"{reply['id']} is given up")
+
+
+@command.command("export")
+@click.argument("experiment")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--runs", default="", metavar="IDS", help="Only these, separated by commas.")
+@click.pass_obj
+def export_(caller: Caller, experiment: str, file: Path, runs: str) -> int:
+    """Write an experiment with all its runs into one file."""
+    path = f"/v1/experiments/{quote(experiment, safe='')}/export"
+    with file.open("wb") as out:
+        size = caller.client().save("GET", path, fields(runs=runs or None), out)
+    return caller.show({"file": str(file), "size": size}, f"{file}: {size} bytes")
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", help="Another name than it had.")
+@click.option("--project", "project_id", metavar="PROJECT", help="Project that it is to lie in, by id.")
+@click.pass_obj
+def import_(caller: Caller, file: Path, name: str | None, project_id: str | None) -> int:
+    """Make an experiment of a file that an export wrote."""
+    client = caller.client()
+    kept = put(client, file, f"imports/{file.name}", "experiment")
+    body = fields(artifact_id=kept["id"], name=name, project_id=project_id)
+    reply = client.call("POST", "/v1/experiments/import", body, once=True)
+    made = reply["experiment"]
+    return caller.show(
+        reply, f"{made['id']}: {made['name']}, {len(reply['runs'])} runs, {reply['files']} files"
+    )
 
 
 def _submission(caller: Caller, repo: str | None, branch: str | None, words: Json) -> tuple[Any, Json]:

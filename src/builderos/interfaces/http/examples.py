@@ -322,6 +322,8 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "id": f"exp_{_ID}", "filter": "metrics.acc > 0.9 AND params.model = 'forest'", "order_by": "metrics.acc DESC",
     },
     "compareExperimentRuns": {"id": f"exp_{_ID}", "runs": f"xrn_{_ID},xrn_{_ID[:-1]}C", "series": "acc,loss"},
+    "exportExperiment": {"id": f"exp_{_ID}"},
+    "importExperiment": {**_KEY, "artifact_id": f"art_{_ID}", "name": "iris, from elsewhere"},
     "submitExperimentRun": {
         **_KEY, "id": f"exp_{_ID}", "repo_name": "ai-builder-lab", "branch": "sandbox-golden-otter",
         "params": {"depth": 3}, "dataset_ref": "iris@1", "code_sha": "sandbox-golden-otter", "runtime": "py311",

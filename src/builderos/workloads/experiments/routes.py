@@ -1,9 +1,9 @@
 """Operations on experiments."""
 
-from builderos.core.operations import Operations, Reply
+from builderos.core.operations import Download, Operations, Reply
 from builderos.core.unit import Unit
 
-from . import comparing, schema, submit_schema, submitting, sweeps, verbs
+from . import comparing, exporting, importing, schema, submit_schema, submitting, sweeps, verbs
 
 routes = Operations("experiments")
 
@@ -18,6 +18,12 @@ def list_experiments(unit: Unit, body: schema.ExperimentListIn) -> schema.Experi
 def create_experiment(unit: Unit, body: schema.ExperimentIn) -> schema.Experiment:
     """Make an experiment, in a project or in none."""
     return verbs.create(unit, body)
+
+
+@routes.post("/v1/experiments/import", "importExperiment", status=201)
+def import_experiment(unit: Unit, body: submit_schema.ImportIn) -> submit_schema.ImportedExperiment:
+    """Make an experiment of such a zip, with runs equal to those that were given out."""
+    return importing.take_in(unit, body)
 
 
 @routes.get("/v1/experiments/{id}", "getExperiment")
@@ -42,6 +48,12 @@ def search_experiment_runs(unit: Unit, body: schema.RunSearchIn) -> schema.Exper
 def compare_experiment_runs(unit: Unit, body: schema.CompareIn) -> schema.Comparison:
     """Lay runs side by side: parameters that differ, metrics, series, files."""
     return comparing.compare(unit, body)
+
+
+@routes.get("/v1/experiments/{id}/export", "exportExperiment", media_types=("application/zip",))
+def export_experiment(unit: Unit, body: submit_schema.ExportIn) -> Download:
+    """Give an experiment out as one zip: its runs with every point and file, and a manifest of hashes."""
+    return exporting.export(unit, body)
 
 
 @routes.post("/v1/experiments/{id}/runs", "submitExperimentRun", status=202, consequential=True)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from builderos.assets.workspaces.service import BranchWriteIn
 from builderos.core.schema import In, Line, Name, Out, Text, WriteIn
 
-from .schema import ExperimentId, ExperimentRun, Key, Number, RunId, Word
+from .schema import Experiment, ExperimentId, ExperimentRun, Key, Number, RunId, Word
 
 MAX_TRIALS: Final = 256
 Scalar = str | int | float | bool | None
@@ -146,3 +146,30 @@ class Sweep(Out):
     counts: dict[str, int]
     best: Trial | None
     trials: list[Trial]
+
+
+class ExportIn(In):
+    """Which experiment, and which of its runs."""
+
+    id: ExperimentId
+    runs: Annotated[
+        Text,
+        Field(description="Ids, separated by commas; all that were not deleted without.", max_length=40_000),
+    ] = ""
+
+
+class ImportIn(WriteIn):
+    """An archive that an export gave, sent here as an artifact."""
+
+    artifact_id: Annotated[Line, Field(description="The archive (art_…); see POST /v1/artifacts.")]
+    name: Annotated[Name | None, Field(description="Another name than it had.")] = None
+    project_id: Annotated[Line | None, Field(description="Project that it is to lie in.")] = None
+
+
+class ImportedExperiment(Out):
+    """What was made. `runs`: from the ids that they had to those that they have."""
+
+    experiment: Experiment
+    runs: dict[str, str]
+    models: int
+    files: int
