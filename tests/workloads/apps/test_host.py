@@ -1,5 +1,6 @@
 """The program that serves an application inside of the jail, called here without one."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,18 @@ def test_an_asgi_application_without_a_server_for_it_says_so(tmp_path: Path) -> 
     )  # fmt: skip
     assert done.returncode == 1
     assert "brings no server for it (uvicorn, hypercorn)" in done.stderr
+
+
+def test_below_a_path_an_asgi_application_is_told_its_root() -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append((scope.get("root_path", ""), scope.get("path", "")))
+
+    mounted = apphost.rooted(app, "/sales")
+    for scope in ({"path": "/sales/a"}, {"path": "/salesforce"}, {"type": "lifespan"}):
+        asyncio.run(mounted(scope, None, None))
+    assert seen == [("/sales", "/sales/a"), ("", "/salesforce"), ("", "")]
 
 
 def test_below_a_path_an_application_finds_its_own() -> None:

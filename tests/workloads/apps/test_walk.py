@@ -8,7 +8,7 @@ import pytest
 
 from builderos.execution.runs import service as runs
 from builderos.workloads.apps.service import Keeper
-from tests.support.hosting import WSGI, Answer, Dock, host_of
+from tests.support.hosting import QUICK, WSGI, Answer, Dock, host_of
 from tests.support.servers import until
 from tests.support.world import Json
 
@@ -225,7 +225,6 @@ def test_what_crashes_is_started_again_and_what_does_so_in_a_loop_waits_and_rais
     dock.release(made["id"])
     assert dock.ask(made, token=token).status == 200  # a new release is not held up by the old one's pause
     dock.call("DELETE", f"/v1/apps/{made['id']}")
-    until(lambda: dock.ask(made, token=token).status in (401, 404))
 
 
 def events_of(dock: Dock, app_id: str) -> list[Any]:
@@ -261,3 +260,36 @@ def test_a_stopped_app_answers_nobody_until_it_is_started(dock: Dock, app: Json)
 
     until(answers)
     assert host_of(started) == host_of(app)
+
+
+def test_a_server_of_node_is_built_and_started_as_next_builds_its_own(dock: Dock) -> None:
+    """`output: "standalone"` of Next.js makes a server.js that listens as PORT and HOSTNAME say."""
+    server = "require('http').createServer((q, s) => s.end(require('./made.json').word)).listen(env.PORT, env.HOSTNAME)"
+    dock.commit({"web/server.js": f"const env = process.env\n{server}\n"})
+    made = dock.make("nextjs", "web", build='echo built; echo \'{"word": "made"}\' > web/made.json')
+    release = dock.release(made["id"])
+    assert dock.ask(made, token=dock.token(made["id"])).body == b"made"
+    assert dock.log(made["id"], release["id"], of="build") == "built\n"
+    dock.call("POST", f"/v1/apps/{made['id']}", build="echo no such module >&2; exit 4")
+    failed = dock.release(made["id"], "failed")
+    assert (failed["reason"], "exit code 4" in failed["detail"]) == ("build", True)
+    assert "no such module" in dock.log(made["id"], failed["id"], of="build")
+    dock.call("DELETE", f"/v1/apps/{made['id']}")
+
+
+def test_after_the_server_was_killed_apps_are_back_and_releases_under_way_go_on(dock: Dock) -> None:
+    made = dock.make()
+    first = dock.release(made["id"])
+    token, context = dock.token(made["id"]), dock.ship.context
+    context.get(Keeper).close()  # whatever ran ends with the process; the rows stay as they are
+    second = dock.call("POST", f"/v1/apps/{made['id']}/releases")
+    assert (second["status"], dock.call("GET", f"/v1/apps/{made['id']}")["current"]["id"]) == (
+        "building",
+        first["id"],
+    )
+    fresh = Keeper(context, QUICK)
+    context.put(Keeper, fresh)
+    fresh.look(context)
+    dock.settled(made["id"], second["id"], "live")
+    until(lambda: dock.ask(made, token=token).status == 200)
+    assert dock.ask(made, token=token).headers["X-BuilderOS-Release"] == second["id"]

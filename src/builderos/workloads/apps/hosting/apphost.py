@@ -22,7 +22,7 @@ def main(path: str, name: str) -> None:
     """Load it, and serve it until the end."""
     app = loaded(path, name)
     if is_asgi(app):
-        serve_asgi(app)
+        serve_asgi(rooted(app, BASE) if BASE else app)
     else:
         serve_wsgi(below(app, BASE) if BASE else app)
 
@@ -71,18 +71,30 @@ def below(app: Any, base: str) -> Any:
     return mounted
 
 
+def rooted(app: Any, base: str) -> Any:
+    """The application, told below which path it lies (ASGI: root_path, which the path begins with)."""
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "")
+        if path == base or path.startswith(f"{base}/"):
+            scope = {**scope, "root_path": base}
+        await app(scope, receive, send)
+
+    return mounted
+
+
 def serve_asgi(app: Any) -> None:
     """With a server of the runtime."""
     if importlib.util.find_spec("uvicorn"):
         uvicorn: Any = importlib.import_module("uvicorn")
         uvicorn.run(
-            app, host=HOST, port=PORT, root_path=BASE, proxy_headers=True, forwarded_allow_ips="*", log_level="info"
+            app, host=HOST, port=PORT, proxy_headers=True, forwarded_allow_ips="*", log_level="info"
         )  # fmt: skip
         return
     if importlib.util.find_spec("hypercorn"):
         asyncio: Any = importlib.import_module("asyncio")
         config = importlib.import_module("hypercorn.config").Config()
-        config.bind, config.root_path = [f"{HOST}:{PORT}"], BASE
+        config.bind = [f"{HOST}:{PORT}"]
         asyncio.run(importlib.import_module("hypercorn.asyncio").serve(app, config))
         return
     sys.exit(
