@@ -5062,6 +5062,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow what happens in a session, as Server-Sent Events; the header Last-Event-ID goes on where a client was.
+         * @description Between its events, `session.resources` tells what it uses: processor, memory, disk, processes.
+         */
+        get: operations["followSession"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{id}/logs": {
         parameters: {
             query?: never;
@@ -5070,8 +5090,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read what the server of a session printed.
-         * @description Read what the server of a session printed.
+         * Read what the server of a session printed, or follow it.
+         * @description Followed, the header Last-Event-ID goes on where a client was; the reply ends with the session.
          */
         get: operations["sessionLogs"];
         put?: never;
@@ -14747,6 +14767,45 @@ export interface components {
             /** Path */
             path: string;
         };
+        /**
+         * Resources
+         * @description What a session uses now, and may use, all its processes together.
+         */
+        Resources: {
+            /**
+             * Cpu Limit
+             * @description Processors.
+             */
+            cpu_limit: number;
+            /**
+             * Cpu S
+             * @description Seconds of processor since its start.
+             */
+            cpu_s: number;
+            /**
+             * Disk
+             * @description Bytes of its folder, as it was looked through last.
+             */
+            disk: number;
+            /** Disk Limit */
+            disk_limit: number;
+            /**
+             * Memory
+             * @description Bytes.
+             */
+            memory: number;
+            /** Memory Limit */
+            memory_limit: number;
+            /** Processes */
+            processes: number;
+            /** Processes Limit */
+            processes_limit: number;
+            /**
+             * Wall S
+             * @description Seconds since its start.
+             */
+            wall_s: number;
+        };
         /** RestoreInAtRestoreBackup */
         RestoreInAtRestoreBackup: {
             /**
@@ -16432,6 +16491,34 @@ export interface components {
             tool_version?: string | null;
         };
         /**
+         * SessionEvent
+         * @description Something that happened in a session; `seq` counts from 1 without gaps.
+         */
+        SessionEvent: {
+            /** At */
+            at: string;
+            /** Payload */
+            payload: {
+                [key: string]: unknown;
+            };
+            /** Seq */
+            seq: number;
+            /** Session Id */
+            session_id: string;
+            /** Type */
+            type: string;
+        };
+        /**
+         * SessionEvents
+         * @description One page, oldest first.
+         */
+        SessionEvents: {
+            /** Items */
+            items: components["schemas"]["SessionEvent"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * SessionLogs
          * @description A piece of what a session's server printed, secrets redacted.
          */
@@ -16460,6 +16547,13 @@ export interface components {
              * @description Branch, e.g. sandbox-golden-otter. Defaults to your own.
              */
             branch?: string | null;
+            /**
+             * Editor
+             * @description What serves it: Jupyter, or marimo, whose notebooks are Python files.
+             * @default jupyter
+             * @enum {string}
+             */
+            editor?: "jupyter" | "marimo";
             /**
              * Idempotency Key
              * @description Same key and body: same reply, one effect, for 24 h.
@@ -19659,9 +19753,9 @@ export interface components {
             /**
              * Editor
              * @description What serves it.
-             * @constant
+             * @enum {string}
              */
-            editor: "jupyter";
+            editor: "jupyter" | "marimo";
             /** Ended At */
             ended_at: string | null;
             /** Id */
@@ -19691,6 +19785,8 @@ export interface components {
             reason: string | null;
             /** Repo Name */
             repo_name: string;
+            /** @description What it uses now; where this server runs it. */
+            resources?: components["schemas"]["Resources"] | null;
             /** Runtime */
             runtime: string;
             /** Started At */
@@ -33987,6 +34083,58 @@ export interface operations {
             };
         };
     };
+    followSession: {
+        parameters: {
+            query?: {
+                /** @description Server-Sent Events until the session is over; false: one page as JSON. */
+                stream?: boolean;
+                /** @description Events of one page. */
+                limit?: number;
+                /** @description Of a page: where the one before it ended. */
+                cursor?: string | null;
+            };
+            header?: {
+                /** @description The id of the last event that was received: the reply goes on behind it. */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                /** @example nbs_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-Sent Events, as long as something happens. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionEvents"];
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sessionLogs: {
         parameters: {
             query?: {
@@ -33997,8 +34145,13 @@ export interface operations {
                 offset?: number;
                 /** @description Bytes, at most. */
                 limit?: number;
+                /** @description Go on while it grows, as Server-Sent Events. */
+                follow?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description The id of the last event that was received: the reply goes on behind it. */
+                "Last-Event-ID"?: string;
+            };
             path: {
                 /** @example nbs_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
                 id: string;
@@ -34007,13 +34160,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description Server-Sent Events, as long as something happens. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["SessionLogs"];
+                    "text/event-stream": string;
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
