@@ -101,7 +101,7 @@ class _Line(asyncio.Protocol):
             found.stream = self._stream()
             self._tell(found)
             return True
-        if not length.isdigit() or len(length) > 12 or int(length) > self._most:
+        if not length.isdecimal() or len(length) > 12 or int(length) > self._most:
             self.end()
             return False
         self._length = int(length)
@@ -162,7 +162,7 @@ def _head(raw: bytes) -> Reply | None:
     first, *lines = raw.decode("latin-1").split("\r\n")
     version, _, rest = first.partition(" ")
     code = rest[:3]
-    if version != "HTTP/1.1" or not code.isdigit() or not 200 <= int(code) <= 599:
+    if version != "HTTP/1.1" or not code.isdecimal() or not 200 <= int(code) <= 599:
         return None
     pairs = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in pairs}

@@ -170,9 +170,9 @@ class Edge:
             return None
         length = headers.get("content-length", "")
         most = self._most(scope)
-        if length.isdigit() and int(length) > most:
+        if length.isdecimal() and int(length) > most:
             return _too_large(most)
-        has_body = (length.isdigit() and int(length) > 0) or "transfer-encoding" in headers
+        has_body = (length.isdecimal() and int(length) > 0) or "transfer-encoding" in headers
         if (
             has_body
             and scope["method"] not in ("GET", "HEAD", "OPTIONS")

@@ -47,9 +47,9 @@ class Line(asyncio.Protocol):
                 name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
             }
             size = headers.get("content-length", "0")
-            if "transfer-encoding" in headers or not size.isdigit() or int(size) > LIMIT:
+            if "transfer-encoding" in headers or not size.isdecimal() or int(size) > LIMIT:
                 self._say(
-                    413 if size.isdigit() else 400,
+                    413 if size.isdecimal() else 400,
                     no(413, "a body has a length, and 16 MiB at most")[1],
                     last=True,
                 )
