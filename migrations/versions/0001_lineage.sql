@@ -16,6 +16,11 @@ create table ops.lineage_edges (
   check (source_id <> target_id)
 );
 create index on ops.lineage_edges (org_id, target_id, source_id);
-call ops.wall('lineage_edges');
+-- The last line of the ledger that was looked at for what others are told in the words of OpenLineage.
+create table ops.lineage_cursors (
+  org_id text primary key references ops.orgs,
+  seq bigint not null
+);
+call ops.wall('lineage_edges', 'lineage_cursors');
 call ops.append_only('lineage_edges');
 reset role;

@@ -76,6 +76,7 @@ from builderos.trust.vault import service as vault
 from builderos.workloads.apps import service as apps
 from builderos.workloads.deployments import service as deployments
 from builderos.workloads.endpoints import service as endpoints
+from builderos.workloads.lineage import service as lineage
 from builderos.workloads.sessions import service as sessions
 
 log = logging.getLogger("builderos.app")
@@ -173,6 +174,7 @@ def outbox_handlers() -> outbox.Handlers:
     handlers.enrol(notices.mail.KIND, smtp.send_notice)
     handlers.enrol(notices.deliveries.KIND, notices.sending.send)
     handlers.enrol(audit.sinks.MESSAGE, audit.shipping.carry)
+    handlers.enrol(lineage.telling.KIND, lineage.telling.carry)
     return handlers
 
 
@@ -186,8 +188,8 @@ def build_engine(started: Started) -> Engine:
     engine.cron("approval-expiry", "15 * * * *", lambda c, org: as_system(c, org, approvals.expire_overdue))
     engine.cron("idempotency-sweep", "7 * * * *", lambda c, org: as_system(c, org, idempotency.sweep))
     engine.cron("sign-in-sweep", "37 * * * *", lambda c, org: as_system(c, org, orgs.signing_in.sweep))
-    engine.feed(notices.feed.pass_on)
-    engine.feed(audit.shipping.wake)
+    for feed in (notices.feed.pass_on, audit.shipping.wake, lineage.telling.pass_on):
+        engine.feed(feed)
     watch, durable = execution.Watch(), context.get(Durable)
     engine.feed(watch.look)
     engine.feed(execution.fire_triggers)

@@ -227,6 +227,15 @@ class Settings(BaseSettings):
     ai_anonymous: bool = Field(
         False, description="Whether workspaces that nobody signed in for may use models."
     )
+    openlineage: str = Field(
+        "",
+        description="Where runs are told of in the words of OpenLineage: an address that takes events, e.g. "
+        "http://127.0.0.1:5000/api/v1/lineage, or file (openlineage/ in the state folder); nowhere when unset.",
+    )
+    openlineage_token: SecretStr | None = Field(None, description="Credential for that address.")
+    openlineage_producer: str | None = Field(
+        None, description="URI that names this server in those events; its own address when unset."
+    )
     dataset_networks: str = Field(
         "", description="Networks of this server's own from which datasets may be fetched, e.g. 10.1.0.0/16."
     )

@@ -1,4 +1,4 @@
-"""The edges of lineage; see `0001_lineage.sql`."""
+"""The edges of lineage, and how far others were told of runs; see `0001_lineage.sql`."""
 
 import sqlalchemy as sa
 
@@ -18,4 +18,10 @@ edges = sa.Table(
     sa.Column("sandbox_id", sa.Text),
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+)
+cursors = sa.Table(
+    "lineage_cursors",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
 )

@@ -10,10 +10,11 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.policy import service as policy
 
+from . import telling
 from .model import edges
 from .schema import Kind, LineageEdge, LineageGraph, LineageIn, LineageNode, Node, Relation
 
-__all__ = ["Node", "graph", "known", "record"]
+__all__ = ["Node", "graph", "known", "record", "telling"]
 
 MOST: Final = 500  # nodes of one graph
 _HREF: Final[dict[Kind, str]] = {
