@@ -93,13 +93,13 @@ def condition(clause: Clause, ahead: Any = None) -> sa.ColumnElement[bool]:
         *([] if ahead is not None else [c.experiment_id == of.experiment_id]),
     )
     if operator == "IS NULL":
-        return ~sa.exists().where(*own)
+        return ~sa.exists().where(*own).correlate(of.id.table)
     if entity == "metric":
         own += tuple(_number(c.value, operator, float(str(value))))
     elif operator != "IS NOT NULL":
         own += tuple(_word(table, operator, str(value)))
-    if ahead is None:
-        return sa.exists().where(*own)
+    if ahead is None:  # the order may join the same table: only the run is the one outside
+        return sa.exists().where(*own).correlate(runs)
     # Its limit keeps it what it is: no join is made of it.
     return sa.select(sa.literal(1)).where(*own).limit(1).correlate(of.id.table).scalar_subquery().is_not(None)
 
