@@ -150,7 +150,7 @@ def _run(operation: Operation, unit: Unit, body: In) -> Outgoing:
 
 def _encode(result: Any) -> bytes:
     if isinstance(result, BaseModel):
-        return result.model_dump_json().encode()
+        return result.model_dump_json(by_alias=True).encode()  # as the contract spells it
     return json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()
 
 
