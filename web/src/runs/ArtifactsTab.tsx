@@ -95,7 +95,8 @@ function Row({ deep, right, children, ...rest }: ComponentProps<'button'> & { de
 
 export const bytes = (size: number): string => (size < 1024 ? `${size} B` : size < 1048576 ? `${(size / 1024).toFixed(1)} KB` : `${(size / 1048576).toFixed(1)} MB`)
 
-function Shown({ one }: { one: Artifact }) {
+/** An artifact: what it is, its bytes, and a look at kinds that are safe to look at. */
+export function Shown({ one }: { one: Artifact }) {
   const get = async () => {
     const reply = await fetch(`/v1/artifacts/${one.id}/content`, { headers: credentials('GET') })
     if (!reply.ok) return toast('It could not be read.', { tone: 'bad' })

@@ -95,7 +95,7 @@ function useFrameCommands(open: (what: 'palette' | 'keys') => void): readonly Co
 }
 
 function Sidebar({ open, onGone }: { open: boolean; onGone: () => void }) {
-  const groups = ['', 'Admin'] as const
+  const groups = ['', 'Workbench', 'Admin'] as const
   const mine = roomsOf(useSession())
   return (
     <nav aria-label="Rooms" className={`${open ? 'block' : 'hidden'} border-line bg-panel p-2 max-md:border-b md:block md:border-r`}>

@@ -7,7 +7,7 @@ export interface Room {
   label: string
   icon: IconName
   key: string
-  group: '' | 'Admin'
+  group: '' | 'Workbench' | 'Admin'
 }
 
 export const ROOMS: readonly Room[] = [
@@ -21,6 +21,12 @@ export const ROOMS: readonly Room[] = [
   { to: '/policies', label: 'Policies', icon: 'policies', key: 'l', group: '' },
   { to: '/why', label: 'Why', icon: 'why', key: 'y', group: '' },
   { to: '/deployments', label: 'Deployments', icon: 'deployments', key: 'd', group: '' },
+  { to: '/experiments', label: 'Experiments', icon: 'experiments', key: 'x', group: 'Workbench' },
+  { to: '/models', label: 'Models', icon: 'models', key: 'n', group: 'Workbench' },
+  { to: '/endpoints', label: 'Endpoints', icon: 'endpoints', key: 'i', group: 'Workbench' },
+  { to: '/sessions', label: 'Sessions', icon: 'sessions', key: 's', group: 'Workbench' },
+  { to: '/apps', label: 'Apps', icon: 'apps', key: 'u', group: 'Workbench' },
+  { to: '/datasets', label: 'Datasets', icon: 'datasets', key: 't', group: 'Workbench' },
   { to: '/admin', label: 'Admin', icon: 'admin', key: 'm', group: 'Admin' },
 ]
 

@@ -35,6 +35,12 @@ const DRAWN = {
   undo: 'M9 14 4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3',
   plus: 'M12 5v14M5 12h14',
   download: 'M12 4v11M7 11l5 5 5-5M4 20h16',
+  experiments: 'M9 3h6M10 3v6l-5 9a2 2 0 0 0 2 3h10a2 2 0 0 0 2-3l-5-9V3M7.5 15h9',
+  models: 'M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9',
+  endpoints: 'M5 12h5M14 7h5M14 17h5M10 12l4-5M10 12l4 5M3 12a1 1 0 1 0 2 0 1 1 0 0 0-2 0',
+  sessions: 'M4 5h16v14H4zM8 10l3 2-3 2M13 15h4',
+  datasets: 'M4 6c0-1.7 3.6-3 8-3s8 1.3 8 3-3.6 3-8 3-8-1.3-8-3zM4 6v12c0 1.7 3.6 3 8 3s8-1.3 8-3V6M4 12c0 1.7 3.6 3 8 3s8-1.3 8-3',
+  apps: 'M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z',
   external: 'M14 4h6v6M20 4l-9 9M18 14v6H4V6h6',
 } as const
 

@@ -8,6 +8,9 @@ export interface Column<Row> {
   /** Width as a track of a CSS grid, e.g. `8rem` or `minmax(12rem, 2fr)`. */
   width?: string
   align?: 'right'
+  /** How the rows stand by this column, and what a press on its title does. */
+  sorted?: 'ascending' | 'descending' | undefined
+  onSort?: () => void
 }
 
 interface Props<Row> {
@@ -77,8 +80,15 @@ export function Table<Row>({ label, rows, columns, keyOf, onOpen, chosen, onChoo
             </div>
           )}
           {columns.map((column) => (
-            <div key={column.id} role="columnheader" className={`px-3 py-2 ${column.align === 'right' ? 'text-right' : ''}`}>
-              {column.title}
+            <div key={column.id} role="columnheader" aria-sort={column.sorted} className={`min-w-0 truncate px-3 py-2 ${column.align === 'right' ? 'text-right' : ''}`}>
+              {column.onSort ? (
+                <button type="button" onClick={column.onSort} title={column.title} className="max-w-full truncate font-medium hover:text-text">
+                  {column.title}
+                  {column.sorted && <span aria-hidden> {column.sorted === 'ascending' ? '↑' : '↓'}</span>}
+                </button>
+              ) : (
+                column.title
+              )}
             </div>
           ))}
         </div>
