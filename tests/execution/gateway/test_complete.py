@@ -11,6 +11,7 @@ from builderos.execution.gateway.schema import About, ChatIn
 from builderos.trust.policy import service as policy
 from builderos.trust.policy.document import read_document
 from builderos.trust.vault import service as vault
+from tests.integrations.test_otlp import collecting, traced, values
 from tests.support.gateways import Models
 from tests.support.upstreams import Reply
 
@@ -124,3 +125,21 @@ def test_what_was_used_is_listed_and_added_up(models: Models) -> None:
     assert day["total_p50_ms"] == sum(known) / 2
     shown = models.world.ok(models.world.as_owner("GET", "/v1/ai/models"))
     assert [row["name"] for row in shown["items"]] == ["default", "quick", "bare/*", "up/*", "up/small"]
+
+
+def test_tokens_stand_in_one_span_by_opentelemetrys_words_and_no_words_of_anybody(models: Models) -> None:
+    models.upstream.replies.append(Reply(words=["canary-answer"]))
+    with collecting() as collector, traced(collector):
+        models.complete("canary-question")
+        chat = ChatIn(messages=[{"role": "user", "content": "hi"}])
+        about = About(agent="builder", prompt="builder@1.0.0", turn=1)  # who has a span of its own
+        asyncio.run(models.gateway.complete(models.call, chat, about))
+    (alone,), (within,) = collector.named("chat small"), collector.named("gateway chat")
+    told = values(alone.attributes)
+    assert (told["gen_ai.operation.name"], told["gen_ai.provider.name"]) == ("chat", "up")
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (1, 1)
+    assert (told["builderos.cost"], told["builderos.label"]) == ((1000 + 2000) / 10**9, "live")
+    inner = values(within.attributes)
+    assert (inner["gen_ai.response.model"], inner["builderos.prompt.ref"]) == ("small", "builder@1.0.0")
+    assert not {"gen_ai.operation.name", "gen_ai.usage.input_tokens"} & set(inner)
+    assert "canary" not in repr(collector.spans)

@@ -48,7 +48,8 @@ def test_an_agent_is_a_span_below_its_step_with_its_calls_tokens_and_cost(databa
     chat = values(by_name["chat default"].attributes)
     assert (chat["gen_ai.request.model"], chat["gen_ai.response.model"]) == ("default", "scripted-1")
     assert (chat["gen_ai.usage.input_tokens"], chat["gen_ai.usage.output_tokens"]) == (100, 10)
-    assert chat["builderos.cost"] == 0.01
+    assert (chat["builderos.cost"], chat["builderos.label"]) == (0.01, "scripted")
+    assert chat["gen_ai.provider.name"] == "double"
     written, missing = (
         values(by_name[f"execute_tool {name}"].attributes) for name in ("write_file", "read_file")
     )

@@ -18,7 +18,7 @@ from .attempting import Attempts, Elsewhere
 from .files import AiFiles, Provider
 from .keys import Keys
 from .ports import ModelProvider
-from .relaying import Job, Relay, settlement_of, span_of
+from .relaying import Job, Relay, end_span, settlement_of, span_of
 from .routing import Candidate
 from .schema import DEFAULT, NANO, About, ChatIn, ChatOut, Counts, Event, Json, Kind, Vectors
 from .settling import Settlement, Settler
@@ -235,14 +235,7 @@ class Gateway:
     def _settle(self, job: Job, settlement: Settlement) -> None:
         job.settled = True
         self._settler.settle(settlement)
-        if job.span is not None:
-            entered, span = job.span
-            span.set("gen_ai.response.model", settlement.model)
-            span.set("gen_ai.usage.input_tokens", settlement.counts.input)
-            span.set("gen_ai.usage.output_tokens", settlement.counts.output)
-            if settlement.code:
-                span.fail(settlement.code)
-            entered.__exit__(None, None, None)
+        end_span(job, settlement)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         own = self._keeping is not None and self._keeping is asyncio.get_running_loop()

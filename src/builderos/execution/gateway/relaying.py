@@ -20,7 +20,7 @@ from .framing import LAST, parted, sound, whole_events
 from .ports import Answer, NoAnswer
 from .reserving import Reservation
 from .routing import Candidate
-from .schema import About, Counts, Json, Kind, State
+from .schema import NANO, About, Counts, Json, Kind, State
 from .settling import Settlement
 
 _FOLD: Final = 1024 * 1024
@@ -300,19 +300,43 @@ async def end(coming: AsyncIterator[bytes]) -> None:
 
 
 def span_of(job: Job) -> Any:
-    """The span of a request to a model, entered; it holds nothing of what was said."""
+    """The span of a request to a model, entered; it holds nothing of what was said.
+
+    Where an agent asks, its own span is the `chat` (workloads/agents/calls.py): two of them would have whoever adds
+    tokens up count each one twice.
+    """
     if not tracing.on():
         return None
-    first = job.found[0]
-    attributes: dict[str, tracing.Value] = {
-        "gen_ai.operation.name": "embeddings" if job.kind == "embeddings" else "chat",
+    first, told = job.found[0], _is_told(job)
+    operation = "embeddings" if job.kind == "embeddings" else "chat"
+    named: dict[str, tracing.Value | None] = {
+        "gen_ai.operation.name": None if told else operation,
         "gen_ai.provider.name": first.provider, "gen_ai.request.model": first.model,
-        "builderos.usage.id": job.reservation.id,
+        "builderos.usage.id": job.reservation.id, "builderos.run.id": job.about.run_id,
+        "builderos.prompt.ref": job.about.prompt, "gen_ai.agent.name": job.about.agent,
     }  # fmt: skip
-    named = {
-        "builderos.run.id": job.about.run_id, "builderos.prompt.ref": job.about.prompt,
-        "gen_ai.agent.name": job.about.agent,
-    }  # fmt: skip
-    attributes |= {name: value for name, value in named.items() if value}
-    entered = tracing.span(f"model {job.kind}", attributes)
+    name = f"gateway {job.kind}" if told else f"{operation} {first.model}"
+    entered = tracing.span(name, {key: value for key, value in named.items() if value is not None})
     return entered, entered.__enter__()
+
+
+def end_span(job: Job, ended: Settlement) -> None:
+    """How it ended: by whom, with which tokens, at what price."""
+    if job.span is None:
+        return
+    entered, span = job.span
+    span.set("gen_ai.provider.name", ended.provider)
+    span.set("gen_ai.response.model", ended.model)
+    span.set("builderos.label", ended.label)
+    if not _is_told(job):
+        span.set("gen_ai.usage.input_tokens", ended.counts.input)
+        span.set("gen_ai.usage.output_tokens", ended.counts.output)
+        span.set("builderos.cost", ended.cost / NANO)
+    if ended.code:
+        span.fail(ended.code)
+    entered.__exit__(None, None, None)
+
+
+def _is_told(job: Job) -> bool:
+    """Whether who asks tells of it by a span of its own."""
+    return job.about.turn > 0

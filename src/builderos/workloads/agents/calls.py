@@ -152,7 +152,9 @@ class Calls:
             reply = await self.context.get(Models).complete(self.context, call, request, turn)  # type: ignore[type-abstract]
             reply = journal.storable(reply)
             usage = usage_of(reply)
+            span.set("gen_ai.provider.name", str(reply.get("provider") or "builderos"))
             span.set("gen_ai.response.model", str(reply.get("model", "")))
+            span.set("builderos.label", str(reply.get("label") or "live"))
             span.set("gen_ai.usage.input_tokens", usage["input_tokens"])
             span.set("gen_ai.usage.output_tokens", usage["output_tokens"])
             span.set("builderos.cost", usage["cost"])
