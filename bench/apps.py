@@ -133,34 +133,40 @@ class _Load:
         turn = number * 7
         while not self.over.is_set():
             turn += 1
-            slow, post = turn % 33 == 0, turn % 10 < 3
-            how, path = ("POST" if post else "GET"), ("/slow" if slow else "/")
+            how, path = ("POST" if turn % 10 < 3 else "GET"), ("/slow" if turn % 33 == 0 else "/")
             try:
-                async with http.request(how, f"{self._yard.at}{path}", data=BODY if post else None) as reply:
-                    said = await reply.text()
-                    if reply.status != 200 or not said.endswith(f" {len(BODY) if post else 0}"):
-                        self.failed.append(f"{how} {path}: {reply.status} {said[:200]}")
+                await self._asked(http, how, path)
             except aiohttp.ClientError as error:
                 self.failed.append(f"{how} {path}: {error!r}")
             self.counts[how] += 1
+
+    async def _asked(self, http: aiohttp.ClientSession, how: str, path: str) -> None:
+        body = BODY if how == "POST" else None
+        async with http.request(how, f"{self._yard.at}{path}", data=body) as reply:
+            said = await reply.text()
+        if reply.status != 200 or not said.endswith(f" {len(body or b'')}"):
+            self.failed.append(f"{how} {path}: {reply.status} {said[:200]}")
 
     async def talk(self, http: aiohttp.ClientSession) -> None:
         while not self.over.is_set():
             try:
                 async with http.ws_connect(f"{self._yard.at}/line") as line:
-                    for number in range(200):
-                        await line.send_bytes(b"%d" % number)
-                        heard = await line.receive(timeout=PATIENCE_S)
-                        if heard.data != b"%d" % number:
-                            self.failed.append(f"socket: {heard!r}")
-                            break
-                        self.counts["messages"] += 1
-                        await asyncio.sleep(0.01)
-                        if self.over.is_set():
-                            break
+                    await self._talked(line)
                 self.counts["sockets"] += 1
             except (aiohttp.ClientError, TimeoutError) as error:
                 self.failed.append(f"socket: {error!r}")
+
+    async def _talked(self, line: aiohttp.ClientWebSocketResponse) -> None:
+        for number in range(200):
+            await line.send_bytes(b"%d" % number)
+            heard = await line.receive(timeout=PATIENCE_S)
+            if heard.data != b"%d" % number:
+                self.failed.append(f"socket: {heard!r}")
+                return
+            self.counts["messages"] += 1
+            await asyncio.sleep(0.01)
+            if self.over.is_set():
+                return
 
 
 def _switches(report: Report, yard: _Yard, seconds: float) -> None:

@@ -194,18 +194,13 @@ def build_engine(started: Started) -> Engine:
     engine.feed(watch.look)
     engine.feed(execution.fire_triggers)
     engine.feed(execution.check_tasks)
-    care = context.get(deployments.Care)
-    engine.feed(care.look)
-    engine.word(deployments.WORD, care.heard)
-    keeper = context.get(sessions.Keeper)
-    engine.feed(keeper.look)
-    engine.word(sessions.WORD, keeper.heard)
-    models = context.get(endpoints.Keeper)
-    engine.feed(models.look)
-    engine.word(endpoints.WORD, models.heard)
-    keeping = context.get(apps.Keeper)
-    engine.feed(keeping.look)
-    engine.word(apps.WORD, keeping.heard)
+    for word, kind in (
+        (deployments.WORD, deployments.Care), (sessions.WORD, sessions.Keeper), (endpoints.WORD, endpoints.Keeper),
+        (apps.WORD, apps.Keeper),
+    ):  # fmt: skip
+        keeper = context.get(kind)
+        engine.feed(keeper.look)
+        engine.word(word, keeper.heard)
     engine.cron("app-tidy", "53 * * * *", apps.tidy, catch_up=True)
     engine.cron("session-tidy", "43 * * * *", sessions.tidy, catch_up=True)
     engine.cron("deployment-tidy", "13 * * * *", deployments.tidy, catch_up=True)

@@ -16,8 +16,7 @@ from builderos.core.clock import utcnow
 from builderos.core.problems import Problem
 from builderos.execution.compute.ports import SandboxProvider
 from builderos.execution.compute.schema import LogChunk, Result, Sandbox, Spec
-from builderos.execution.serving.service import Inside, Passing
-from builderos.execution.serving.site import Files
+from builderos.execution.serving.service import Files, Inside, Passing
 from builderos.workloads.deployments.ports import Health, LogSink, Release, Stage, Standing
 
 PORT: Final = 8000

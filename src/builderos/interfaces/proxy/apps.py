@@ -20,8 +20,7 @@ from builderos.core.context import Context
 from builderos.core.ids import is_id
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.execution.serving.relay import TooLarge
-from builderos.execution.serving.service import Inside, Passing
+from builderos.execution.serving.service import Inside, Passing, TooLarge
 from builderos.workloads.apps.service import Instance, Keeper, tokens
 from builderos.workloads.sessions.ports import Address
 

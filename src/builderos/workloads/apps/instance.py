@@ -16,7 +16,7 @@ from . import files, kinds
 from .files import Recipe
 
 if TYPE_CHECKING:
-    from builderos.execution.serving.site import Files
+    from builderos.execution.serving.service import Files
 
 _TAIL: Final = 4096
 _LOOK_S: Final = 5.0  # how long an answer may take
@@ -110,7 +110,7 @@ class Instance:
             self._ended.set()
 
     def _open(self) -> "Files":
-        from builderos.execution.serving.site import Files
+        from builderos.execution.serving.service import Files
 
         return Files(self.recipe.id, files.served(self.recipe))
 
