@@ -222,6 +222,8 @@ class Client:
                 "hint": "Sign in again: builderos login", "request_id": said.get("request_id"), "retryable": False,
                 "oauth_error": said["error"],
             }  # fmt: skip
+        if isinstance(found, dict) and "error_code" in found:
+            return _of_a_model(status, found)  # pyright: ignore[reportUnknownArgumentType]
         return self._not_ours(
             f"the address answered with status {status} and no problem document", status
         ).problem
@@ -266,3 +268,15 @@ def _pause(error: ClientError, attempt: int, *, once: bool) -> float | None:
     wished = error.problem.get("retry_after_s")
     pause = float(wished) if isinstance(wished, int | float) else 0.05 * 2**attempt
     return pause if pause <= _LONGEST_PAUSE_S else None
+
+
+def _of_a_model(status: int, said: Json) -> Json:
+    """What the process of a model answered, in the words of MLflow's, as a problem."""
+    code = "validation_failed" if status < 500 else "upstream_failed"
+    where = [str(place) for place in said.get("where", ())]
+    hint = f"Look at {', '.join(where)}." if where else "Look at what the model takes."
+    return {
+        "type": f"urn:builderos:problem:{code}", "title": code.replace("_", " ").capitalize(), "status": status,
+        "code": code, "detail": str(said.get("message", "")), "hint": hint, "request_id": None, "retryable": False,
+        "where": where,
+    }  # fmt: skip

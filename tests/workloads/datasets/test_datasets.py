@@ -86,8 +86,19 @@ def test_files_of_a_branch_are_taken_at_its_commit_and_lineage_knows_the_code(si
     assert one.content == b"n\n1\n"
     which = site.http.get(f"/v1/datasets/{made['id']}/content", headers=sandbox.headers)
     assert "2 files" in World.problem(which, "validation_failed")["detail"]
-    stale = sandbox.try_post("/v1/datasets", name="branch-data", paths=["data"], commit="0" * 40)
-    World.problem(stale, "conflict")
+    sandbox.commit({"data/a.csv": "n\n9\n"})
+    before = sandbox.post("/v1/datasets", name="branch-data", paths=["data"], commit=sha)
+    assert (before["id"], before["digest"]) == (made["id"], made["digest"]), (
+        "the same content is the same version"
+    )
+    after = sandbox.post("/v1/datasets", name="branch-data", paths=["data"])
+    assert (after["version"], after["source"]["commit"] != sha) == (2, True)
+    absent = sandbox.try_post("/v1/datasets", name="branch-data", paths=["data"], commit="0" * 40)
+    World.problem(absent, "not_found")
+    other = site.open_sandbox()
+    theirs = other.commit({"data/a.csv": "theirs"})["commit_sha"]
+    hidden = sandbox.try_post("/v1/datasets", name="branch-data", paths=["data"], commit=theirs)
+    World.problem(hidden, "not_found")
 
 
 def test_what_one_workspace_registered_is_unknown_to_another_and_its_name_is_taken(site: World) -> None:

@@ -14246,7 +14246,7 @@ export interface components {
             branch?: string | null;
             /**
              * Commit
-             * @description Commit that the branch must stand at; left out: where it stands.
+             * @description Commit of the branch, or of main, to take them from; left out: where it stands.
              */
             commit?: string | null;
             /**

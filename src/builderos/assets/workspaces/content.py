@@ -41,8 +41,13 @@ def repository_of(unit: Unit, branch: Branch) -> pygit2.Repository:
 
 def tip_of(unit: Unit, branch: Branch) -> "TreeFiles":
     """The files at a branch's tip, over an empty batch."""
+    return files_of(unit, branch, branch.tip)
+
+
+def files_of(unit: Unit, branch: Branch, commit: str) -> "TreeFiles":
+    """The files of a commit that the caller may see (`history.resolve`), over an empty batch."""
     batch = batch_of(unit, branch)
-    return TreeFiles(batch, tree_of(batch, branch.tip))
+    return TreeFiles(batch, tree_of(batch, commit))
 
 
 def file_at(unit: Unit, branch: Branch, path: str) -> str | None:

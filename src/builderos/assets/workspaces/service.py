@@ -1,7 +1,7 @@
 """What other rooms may use of the workspaces."""
 
 from . import remembered
-from .content import TreeFiles, file_at, tip_of
+from .content import TreeFiles, file_at, files_of, tip_of
 from .history import resolve, unified_diff
 from .lifecycle import age_sandboxes
 from .names import draw as draw_name
@@ -44,6 +44,7 @@ __all__ = [
     "draw_name",
     "export_weekly",
     "file_at",
+    "files_of",
     "find_commit",
     "forget_words",
     "locate",

@@ -29,6 +29,7 @@ def command() -> None:
 @click.option("--file", "files", multiple=True, type=FILES, help="A local file; repeat for more.")
 @click.option("--artifact", "artifacts", multiple=True, help="An artifact, by id; repeat for more.")
 @click.option("--path", "paths", multiple=True, help="A file or folder of the branch, or of the run.")
+@click.option("--commit", metavar="SHA", help="Commit of the branch, where it is not its newest.")
 @click.option("--run", "run_id", metavar="RUN", help="Run whose artifacts it is.")
 @click.option(
     "--from-url", "url", metavar="URL", help="Address of one file, on a host that the policy lets you reach."
@@ -38,13 +39,13 @@ def command() -> None:
 @click.pass_obj
 def register(
     caller: Caller, name: str, files: tuple[Path, ...], artifacts: tuple[str, ...], paths: tuple[str, ...],
-    run_id: str | None, url: str | None, description: str, repo: str | None, branch: str | None,
+    commit: str | None, run_id: str | None, url: str | None, description: str, repo: str | None, branch: str | None,
 ) -> int:  # fmt: skip
     """Register the next version of a dataset; the same content is the same version."""
     client, body = caller.place(repo, branch) if paths or url else (caller.client(), {})
     kept = [str(transfer.put(client, file, file.name, "dataset")["id"]) for file in files]
-    sent = fields(name=name, artifacts=[*kept, *artifacts] or None, paths=list(paths) or None, run_id=run_id, url=url,
-                  description=description or None)  # fmt: skip
+    sent = fields(name=name, artifacts=[*kept, *artifacts] or None, paths=list(paths) or None, commit=commit,
+                  run_id=run_id, url=url, description=description or None)  # fmt: skip
     reply = client.call("POST", "/v1/datasets", {**body, **sent}, once=True)
     return caller.show(
         reply, f"{reply['ref']}: {len(reply['files'])} files, {reply['size']} bytes, {reply['digest']}"

@@ -33,7 +33,8 @@ class RegisterIn(BranchWriteIn):
         Field(max_length=200, description="Files and folders of the branch, or of what the run kept."),
     ] = []
     commit: Annotated[
-        Line | None, Field(description="Commit that the branch must stand at; left out: where it stands.")
+        Line | None,
+        Field(description="Commit of the branch, or of main, to take them from; left out: where it stands."),
     ] = None
     url: Annotated[
         Line | None,

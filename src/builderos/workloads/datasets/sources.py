@@ -131,19 +131,16 @@ def _within(path: str, folders: Sequence[str]) -> bool:
 
 
 def _of_branch(unit: Unit, body: RegisterIn) -> Gathered:
-    """Files of a branch as it stands: each becomes an artifact of its own."""
+    """Files of a branch, as it stands or at a commit of it: each becomes an artifact of its own."""
     place = workspaces.locate(unit, workspaces.BranchIn(repo_name=body.repo_name, branch=body.branch), "files.read",
                               paths=tuple(body.paths))  # fmt: skip
     branch = place.branch
-    if body.commit is not None and body.commit != branch.tip:
-        raise Problem(
-            "conflict", f"{branch.name} stands at {branch.tip}", hint="Look at it, then name that commit."
-        )
+    commit = branch.tip if body.commit is None else workspaces.resolve(unit, place, body.commit)
     where = workspaces.branch_resource(unit, branch)
     facts = RunFacts(branch.repo_id, where.sandbox_id, None)
     policy.require(unit, "dataset.write", Resource(
         kind="artifact", id="new", org_id=unit.org_id, repo_id=facts.repo_id, sandbox_id=facts.sandbox_id))  # fmt: skip
-    tree = workspaces.tip_of(unit, branch)
+    tree = workspaces.files_of(unit, branch, commit)
     found: dict[str, bytes] = {}
     size = 0
     for path, data in _blobs(tree, body.paths):
@@ -157,8 +154,8 @@ def _of_branch(unit: Unit, body: RegisterIn) -> Gathered:
     kept = [
         artifacts.keep(unit, data, path=path, type_="dataset", facts=facts) for path, data in found.items()
     ]
-    source = {"from": "branch", "repo": branch.repo_name, "branch": branch.name, "commit": branch.tip}
-    code = lineage.Node("code", branch.tip, f"{branch.repo_name} at {branch.tip[:8]}")
+    source = {"from": "branch", "repo": branch.repo_name, "branch": branch.name, "commit": commit}
+    code = lineage.Node("code", commit, f"{branch.repo_name} at {commit[:8]}")
     return Gathered([File.of(one) for one in kept], facts, source, [code])
 
 
