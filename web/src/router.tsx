@@ -13,7 +13,7 @@ import { lineageRoute } from './lineage/route'
 import { modelRoute, modelsRoute, promotionRoute } from './models/route'
 import { policiesRoute } from './policies/route'
 import { promptRoute, promptsRoute } from './prompts/route'
-import { runRoute, runsRoute } from './runs/route'
+import { compareRoute, runRoute, runsRoute } from './runs/route'
 import { projectsRoute } from './projects/route'
 import { sessionRoute, sessionsRoute } from './sessions/route'
 import { Oops } from './shell/Failures'
@@ -31,6 +31,7 @@ const tree = rootRoute.addChildren([
   whyRoute,
   approvalsRoute,
   runsRoute,
+  compareRoute,
   runRoute,
   agentsRoute,
   agentRoute,

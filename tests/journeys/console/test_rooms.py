@@ -26,7 +26,9 @@ ROUTES = (
     "/policies?tab=consequences", "/agents", *(f"/agents/builder?tab={t}" for t in ("role", "policy", "memory")),
     "/agents/builder?tab=console", "/deployments", *(f"/admin?tab={t}" for t in ADMIN),
 )  # fmt: skip
-ELSEWHERE = ("/runs", "/projects", "/approvals")
+ELSEWHERE = ("/why", "/runs", "/runs/compare", "/projects", "/approvals", "/")
+NO_CALL = ("/", "/why", "/runs/compare", "/projects")  # what they show is offered where it is shown whole
+WIDTHS = (390, 3840, 1280)  # a phone, a wall, and what it was
 COMMANDS = (
     "() => [...document.querySelectorAll('[data-empty]')].map((one) => one.querySelectorAll('code').length)"
 )
@@ -62,8 +64,11 @@ def stocked(served: Server) -> Server:
     owner.call("POST", "/v1/audit/holds", {"reason": "A question of law"})
     owner.call("POST", "/v1/audit/sinks", {"name": "siem", "file": {}})
     box = workspace(served)
-    here = {"repo_name": "lab", "branch": box["branch"]}
-    served.client(box["reuse_token"]).call("POST", "/system/backup", {**here, "scope": "branch"})
+    here, mine = {"repo_name": "lab", "branch": box["branch"]}, served.client(box["reuse_token"])
+    mine.call("POST", "/system/backup", {**here, "scope": "branch"})
+    long = [{"path": "long.txt", "content": "line\n" * 5000}]
+    mine.call("POST", "/commit_and_log_output", {**here, "files": long, "message": "Much at once"})
+    assert [alert["rule"] for alert in owner.call("GET", "/v1/alerts")["items"]] == ["large_diff"]
     return served
 
 
@@ -83,7 +88,14 @@ def walked(somebody: Visitor, routes: tuple[str, ...]) -> dict[str, list[str]]:
     for path in routes:
         page = somebody.turn(path)
         broken = somebody.both_themes()
-        if path in ROUTES and page.get_by_role("main").get_by_role("button", name="Copy as").count() == 0:
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                broken.append(f"wider than {width} pixels")
+        if (
+            path not in NO_CALL
+            and page.get_by_role("main").get_by_role("button", name="Copy as").count() == 0
+        ):
             broken.append("nothing offers to be copied as a call")
         if any(commands != 1 for commands in page.evaluate(COMMANDS)):
             broken.append("an empty list does not show the one command that fills it")
@@ -173,6 +185,32 @@ def test_a_secret_is_kept_and_never_shown_again(stocked: Server, owner: Visitor)
     expect(row).to_have_count(0)
     names = [one["key_name"] for one in stocked.owner().call("GET", "/v1/secrets")["items"]]
     assert "DEPLOY_KEY" not in names
+
+
+FORMS = (
+    ("/prompts", "New prompt", "The file", "Look it over"),
+    ("/admin?tab=members", "Invite", "Mail address", "Invite"),
+    ("/admin?tab=webhooks", "New webhook", "Address", "Make it"),
+)
+
+
+@pytest.mark.parametrize(("path", "opens", "field", "sends"), FORMS, ids=["prompt", "invite", "webhook"])
+def test_a_sign_in_that_ends_under_a_form_costs_nothing_that_was_typed(
+    stocked: Server, owner: Visitor, path: str, opens: str, field: str, sends: str
+) -> None:
+    page = owner.turn(path)
+    page.get_by_role("main").get_by_role("button", name=opens, exact=True).click()
+    form = page.get_by_role("dialog").last
+    text = "https://hooks.acme.example/one" if "webhooks" in path else "ann@acme.example"
+    form.get_by_label(field, exact=True).fill(text)
+    owner.context.clear_cookies()
+    form.get_by_role("button", name=sends, exact=True).click()
+    over = page.get_by_role("heading", name="Your sign-in is over")
+    expect(over).to_be_visible()
+    Visitor(stocked, owner.context, owner.context.new_page()).enter()  # in another tab
+    expect(over).to_have_count(0)
+    expect(page.get_by_label(field, exact=True)).to_have_value(text)
+    owner.complaints = [said for said in owner.complaints if "401" not in said]
 
 
 def test_who_may_only_read_sees_no_control_that_would_be_refused(stocked: Server, visitor: Visitor) -> None:

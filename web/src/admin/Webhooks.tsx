@@ -154,7 +154,10 @@ function Make({ onClose }: { onClose: () => void }) {
   const [events, setEvents] = useState('')
   const [description, setDescription] = useState('')
   const make = useMutation({
-    mutationFn: () => data(api.POST('/v1/webhooks', { body: { url, description, events: events.split(/[\s,]+/).filter(Boolean) } })),
+    mutationFn: () => {
+      const types = events.split(/[\s,]+/).filter(Boolean)
+      return data(api.POST('/v1/webhooks', { body: { url, description, ...(types.length > 0 ? { events: types } : {}) } }))
+    },
     onSuccess: () => cache.invalidateQueries({ queryKey: ['webhooks'] }),
   })
   if (make.data) return <Once what="The secret that signs what is sent" secret={(make.data as Schemas['NewWebhook']).secret} onClose={onClose} />

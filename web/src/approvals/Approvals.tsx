@@ -4,6 +4,7 @@ import { useMemo } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useCommands } from '../shell/commands'
 import { Button } from '../ui/Button'
+import { CopyAs } from '../ui/CopyAs'
 import { DiffReview } from '../ui/DiffReview'
 import { filesOf } from '../ui/diffs'
 import { EmptyState } from '../ui/EmptyState'
@@ -51,7 +52,13 @@ function Approvals() {
     }, [items, shown, go, search]),
   )
   return (
-    <Page title="Approvals" below="What waits for a yes or a no, with exactly what would happen." actions={<NotifyMe />}>
+    <Page title="Approvals" below="What waits for a yes or a no, with exactly what would happen." actions={
+        <>
+          <NotifyMe />
+          <CopyAs call={{ cli: `builderos approvals --state ${state}`, method: 'GET', path: `/v1/approvals?state=${state}`, mcp: { name: 'listApprovals', arguments: { state } } }} />
+        </>
+      }
+    >
       <nav aria-label="Which approvals" className="flex flex-wrap gap-1">
         {STATES.map((each) => (
           <Link

@@ -44,7 +44,12 @@ export function Facts({ id, view, steps }: { id: string; view: View; steps: read
               {' of '}
               <Link to="/runs/$id" params={{ id: of }} className="text-accent underline">
                 {of.slice(0, 14)}…
+              </Link>{' '}
+              (
+              <Link to="/runs/compare" search={{ a: of, b: id }} className="text-accent underline">
+                compare
               </Link>
+              )
             </>
           )}
         </span>

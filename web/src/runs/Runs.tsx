@@ -4,10 +4,10 @@ import { useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { cache } from '../api/query'
-import { Button } from '../ui/Button'
+import { Button, buttonClass } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
+import { CopyAs } from '../ui/CopyAs'
 import { EmptyState } from '../ui/EmptyState'
-import { Select, TextField } from '../ui/Field'
 import { ProblemNote } from '../ui/Note'
 import { Page } from '../ui/Page'
 import { harmless } from '../ui/plain'
@@ -17,7 +17,8 @@ import { duration, Time } from '../ui/Time'
 import { toast } from '../ui/toasts'
 import { Waiting } from '../ui/Waiting'
 import { isOver, took } from './data'
-import { runsRoute, STATUSES, type RunsSearch, type RunStatus } from './route'
+import { Filters, Views } from './Filters'
+import { runsRoute, type RunsSearch, type RunStatus } from './route'
 
 export const Route = createLazyRoute('/runs')({ component: Runs })
 
@@ -57,14 +58,21 @@ function Runs() {
   })
   const rows = list.data?.pages.flatMap((page) => page.items) ?? []
   return (
-    <Page title="Runs" actions={<Bulk rows={rows.filter((run) => chosen.has(run.id))} onDone={() => setChosen(new Set())} />}>
-      <Filters search={search} put={put} counts={list.data?.pages[0]?.counts ?? null} />
+    <Page title="Runs" actions={
+        <>
+          <Bulk rows={rows.filter((run) => chosen.has(run.id))} onDone={() => setChosen(new Set())} />
+          <CopyAs call={{ cli: typed(search), method: 'GET', path: `/v1/runs?${new URLSearchParams(words(queryOf(search))).toString()}`, mcp: { name: 'listRuns', arguments: { ...queryOf(search) } } }} />
+        </>
+      }
+    >
+      <Views search={search} />
+      <Filters key={`${search.pipeline ?? ''} ${search.branch ?? ''}`} search={search} put={put} counts={list.data?.pages[0]?.counts ?? null} />
       {list.isPending ? (
         <Waiting />
       ) : list.isError ? (
         <ProblemNote error={list.error} again={() => void list.refetch()} />
       ) : rows.length === 0 ? (
-        <EmptyState title={Object.keys(search).length > 0 ? 'No run is like this.' : 'Nothing has run yet.'} command="builderos run start feature_pipeline" />
+        <EmptyState title={Object.keys(search).length > 0 ? 'No run is like this.' : 'Nothing has run yet.'} command={Object.keys(search).length > 0 ? 'builderos run list' : 'builderos run start feature_pipeline'} />
       ) : (
         <Table
           label="Runs"
@@ -82,55 +90,27 @@ function Runs() {
   )
 }
 
-const queryOf = (search: RunsSearch) => ({ ...(search.status ? { status: search.status } : {}), ...(search.open ? { open: true } : {}), ...(search.pipeline ? { pipeline: search.pipeline } : {}), ...(search.repo ? { repo_name: search.repo } : {}), ...(search.branch ? { branch: search.branch } : {}) })
+const quoted = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`)
 
-const VIEWS: readonly (readonly [string, RunsSearch])[] = [['All', {}], ['Not over', { open: true }], ['Wait for approval', { status: 'waiting_approval' }], ['Failed', { status: 'failed' }]]
-
-/** Filters that people want often; each is an address. */
-function Views({ search, put }: { search: RunsSearch; put: (change: RunsSearch) => void }) {
-  return (
-    <div role="group" aria-label="Views" className="flex flex-wrap gap-1">
-      {VIEWS.map(([name, view]) => (
-        <Button key={name} small aria-pressed={search.status === view.status && search.open === view.open} look={search.status === view.status && search.open === view.open ? 'main' : 'plain'} onClick={() => put({ status: view.status, open: view.open })}>
-          {name}
-        </Button>
-      ))}
-    </div>
-  )
+/** The list as the command line asks for it; what is not over only the plain call can ask for. */
+function typed(search: RunsSearch): string {
+  const { open, repo_name: repo, ...rest } = queryOf(search)
+  const given = Object.entries({ ...rest, ...(repo ? { [open ? 'repo_name' : 'repo']: repo } : {}) })
+  if (open) return ['builderos api listRuns -f open=true', ...given.map(([name, value]) => `-f ${quoted(`${name}=${value}`)}`)].join(' ')
+  return ['builderos run list', ...given.map(([name, value]) => `--${name} ${quoted(value)}`)].join(' ')
 }
 
-function Filters({ search, put, counts }: { search: RunsSearch; put: (change: RunsSearch) => void; counts: Record<string, number> | null }) {
-  const [pipeline, setPipeline] = useState(search.pipeline ?? '')
-  const [branch, setBranch] = useState(search.branch ?? '')
-  return (
-    <form
-      aria-label="Filters"
-      className="flex flex-wrap items-end gap-3"
-      onSubmit={(event) => {
-        event.preventDefault()
-        put({ pipeline: pipeline.trim(), branch: branch.trim() })
-      }}
-    >
-      <Select label="Status" value={search.status ?? ''} onChange={(value) => put({ status: (value || undefined) as RunStatus | undefined })} options={[['', 'Any'], ...STATUSES.map((one) => [one, `${one.replaceAll('_', ' ')}${counts ? ` (${(counts[one] ?? 0).toLocaleString('en')})` : ''}`] as const)]} />
-      <Views search={search} put={put} />
-      <TextField label="Pipeline" value={pipeline} onChange={setPipeline} />
-      <TextField label="Branch" value={branch} onChange={setBranch} />
-      <Button type="submit">Show</Button>
-      {Object.keys(search).length > 0 && (
-        <Button
-          look="quiet"
-          onClick={() => {
-            setPipeline('')
-            setBranch('')
-            put({ status: undefined, open: undefined, pipeline: undefined, branch: undefined, repo: undefined })
-          }}
-        >
-          Show all
-        </Button>
-      )}
-    </form>
-  )
+const words = (query: Asked) => Object.entries({ ...query, limit: PAGE }).map(([name, value]) => [name, String(value)])
+
+interface Asked {
+  status?: RunStatus
+  open?: true
+  pipeline?: string
+  repo_name?: string
+  branch?: string
 }
+
+const queryOf = (search: RunsSearch): Asked => ({ ...(search.status ? { status: search.status } : {}), ...(search.open ? { open: true as const } : {}), ...(search.pipeline ? { pipeline: search.pipeline } : {}), ...(search.repo ? { repo_name: search.repo } : {}), ...(search.branch ? { branch: search.branch } : {}) })
 
 const INK: Record<string, string> = { succeeded: 'fill-good', cached: 'fill-good', failed: 'fill-bad', denied: 'fill-bad', timed_out: 'fill-bad', running: 'fill-accent', retrying: 'fill-warn', waiting_approval: 'fill-warn', waiting_input: 'fill-warn' }
 const MINI_PX = 90
@@ -175,6 +155,11 @@ function Bulk({ rows, onDone }: { rows: readonly Row[]; onDone: () => void }) {
   }
   return (
     <>
+      {rows.length === 2 && (
+        <Link to="/runs/compare" search={{ a: rows[1]?.id, b: rows[0]?.id }} className={buttonClass()}>
+          Compare
+        </Link>
+      )}
       {may('run.control') && open.length > 0 && (
         <Button look="danger" onClick={() => setAsk('cancel')}>
           Cancel {open.length}

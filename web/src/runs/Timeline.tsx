@@ -113,9 +113,10 @@ export function Timeline({ steps, total, over, chosen, onChoose }: Props) {
               ))}
               {shape.gaps.map((gap) => (
                 <g key={gap.x}>
-                  <rect x={gap.x + 3} y={RULER_PX} width={16} height={height - RULER_PX} fill="url(#idle)" />
-                  <text x={gap.x + 11} y={RULER_PX + 10} textAnchor="middle" className="fill-muted text-[10px]">
-                    <title>{`nothing ran for ${duration(gap.ms)}`}</title>⋯
+                  <rect x={gap.x + 3} y={RULER_PX} width={Math.max(2, gap.width - 6)} height={height - RULER_PX} fill="url(#idle)" />
+                  <text x={gap.x + gap.width / 2} y={14} textAnchor="middle" className="fill-muted text-[10px]">
+                    <title>{`nothing ran for ${duration(gap.ms)}`}</title>
+                    {gap.width > 80 ? duration(gap.ms) : '⋯'}
                   </text>
                 </g>
               ))}

@@ -19,10 +19,11 @@ export interface LaneShape {
   tracks: Track[]
 }
 
-/** A pause in which nothing ran, drawn narrow. */
+/** A pause in which nothing ran, drawn narrow; one in which somebody was waited for has room for who that was. */
 export interface Gap {
   x: number
   ms: number
+  width: number
 }
 
 export interface Tick {
@@ -43,9 +44,12 @@ interface Span {
   index: number
   from: number
   to: number
+  /** Nothing ran: a person was waited for. */
+  waits: boolean
 }
 
 const GAP_PX = 22
+const WAIT_PX = 110
 const MOST_TRACKS = 10
 const MOST_BARS = 700
 const LEAST_PX = 5
@@ -58,7 +62,7 @@ export function shapeOf(steps: readonly Step[], width: number, now: number, over
   for (const [index, step] of steps.entries()) {
     if (step.start === null) continue
     const from = Date.parse(step.start)
-    spans.push({ index, from, to: Math.max(from, step.end === null ? now : Date.parse(step.end)) })
+    spans.push({ index, from, to: Math.max(from, step.end === null ? now : Date.parse(step.end)), waits: step.action === 'approval' || step.action === 'question' || step.status.startsWith('waiting_') })
   }
   const waiting = steps.length - spans.length
   const ahead = !over && waiting > 0 ? Math.min(0.3, waiting / steps.length) : 0
@@ -75,7 +79,7 @@ export function shapeOf(steps: readonly Step[], width: number, now: number, over
   spreadAhead(steps, x, ends, place(full * (1 - ahead)), full * ahead)
   return {
     lanes: lanesOf(steps, x, ends, width),
-    gaps: axis.gaps.map((gap) => ({ ...gap, x: place(gap.x) })).filter((gap) => gap.x >= -GAP_PX && gap.x <= width),
+    gaps: axis.gaps.map((gap) => ({ ...gap, x: place(gap.x) })).filter((gap) => gap.x >= -gap.width && gap.x <= width),
     ticks: axis.ticks.map((tick) => ({ ...tick, x: place(tick.x) })).filter((tick) => tick.x >= 0 && tick.x <= width - 40),
     x,
     now: over || spans.length === 0 ? null : place(full * (1 - ahead)),
@@ -91,7 +95,8 @@ interface Axis {
 /** Time to pixels: stretches in which something ran, side by side, with narrow gaps for the rest. */
 function axisOf(spans: readonly Span[], width: number): Axis {
   if (spans.length === 0) return { at: () => 0, gaps: [], ticks: [] }
-  const sorted = [...spans].sort((a, b) => a.from - b.from)
+  const ran = spans.flatMap((span) => (span.waits ? [{ from: span.from, to: span.from }, { from: span.to, to: span.to }] : [span]))
+  const sorted = ran.sort((a, b) => a.from - b.from)
   const busy: [number, number][] = []
   for (const { from, to } of sorted) {
     const last = busy.at(-1)
@@ -107,8 +112,10 @@ function axisOf(spans: readonly Span[], width: number): Axis {
     else parts.push([from, to])
   }
   const total = Math.max(1, parts.reduce((sum, [from, to]) => sum + to - from, 0))
-  const gapPx = Math.min(GAP_PX, (width * 0.3) / Math.max(1, parts.length - 1))
-  const perMs = Math.max(1, width - gapPx * (parts.length - 1) - LEAST_PX) / total
+  const wide = parts.slice(1).map(([to], n) => (spans.some((span) => span.waits && span.from <= (parts[n]?.[1] ?? 0) && span.to >= to) ? WAIT_PX : GAP_PX))
+  const asked = wide.reduce((sum, px) => sum + px, 0)
+  const narrow = Math.min(1, (width * 0.4) / Math.max(1, asked))
+  const perMs = Math.max(1, width - asked * narrow - LEAST_PX) / total
   const starts: number[] = []
   const gaps: Gap[] = []
   let px = 0
@@ -116,8 +123,9 @@ function axisOf(spans: readonly Span[], width: number): Axis {
     starts.push(px)
     px += (to - from) * perMs
     const next = parts[n + 1]
-    if (next) gaps.push({ x: px, ms: next[0] - to })
-    px += gapPx
+    const gap = (wide[n] ?? 0) * narrow
+    if (next) gaps.push({ x: px, ms: next[0] - to, width: gap })
+    px += gap
   }
   const at = (ms: number): number => {
     let n = parts.findLastIndex(([from]) => from <= ms)

@@ -40,6 +40,19 @@ export const runsRoute = createRoute({
   validateSearch: (raw: Raw): RunsSearch => given({ status: oneOf(STATUSES, raw.status), open: raw.open === true ? true : undefined, pipeline: text(raw.pipeline), repo: text(raw.repo), branch: text(raw.branch) }),
 }).lazy(() => import('./Runs').then((page) => page.Route))
 
+/** Two runs beside each other, and the file of which both differences are shown. */
+export interface CompareSearch {
+  a?: string
+  b?: string
+  file?: string
+}
+
+export const compareRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/runs/compare',
+  validateSearch: (raw: Raw): CompareSearch => given({ a: text(raw.a), b: text(raw.b), file: text(raw.file) }),
+}).lazy(() => import('./Compare').then((page) => page.Route))
+
 export const runRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/runs/$id',

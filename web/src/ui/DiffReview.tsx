@@ -1,7 +1,9 @@
 import { useEffect, useMemo, useState, type KeyboardEvent, type ReactNode } from 'react'
 import { Button } from './Button'
+import type { Piece } from './colours'
 import type { DiffLine, FileDiff } from './diffs'
 import { Icon } from './Icon'
+import { useInk } from './ink'
 import { harmless } from './plain'
 import { useWindow } from './windowed'
 
@@ -47,6 +49,8 @@ export function DiffReview({ label, files, total = files.length, onEnd, at, onPl
   const view = useWindow(rows.length, ROW_PX)
   const [active, setActive] = useState(0)
   const { show } = view
+  const seen = rows.slice(view.from, view.to)
+  const ink = useInk(seen.map((row) => row.file))
   useEffect(() => {
     if (view.atEnd && files.length < total) onEnd?.()
   }, [view.atEnd, files.length, total, onEnd])
@@ -96,13 +100,13 @@ export function DiffReview({ label, files, total = files.length, onEnd, at, onPl
   const chosen = rows[active] ? placeOf(rows[active]) : null
   return (
     <div className={`flex min-w-0 flex-col rounded-lg border border-line bg-panel ${className}`}>
-      <div className="grid min-h-0 grow lg:grid-cols-[16rem_1fr]">
-        <FileList files={files} total={total} onPick={jump} />
+      <div className={`grid min-h-0 grow ${total > 1 ? 'lg:grid-cols-[16rem_1fr]' : ''}`}>
+        {total > 1 && <FileList files={files} total={total} onPick={jump} />}
         <div ref={view.frame} role="region" aria-label={label} tabIndex={0} onKeyDown={onKey} className="min-h-0 overflow-auto font-mono text-[0.8rem] leading-[22px] focus-visible:-outline-offset-2">
           <div className="relative min-w-full" style={{ height: view.height }}>
             <div className="absolute top-0 left-0 w-max min-w-full" style={{ transform: `translateY(${view.shift}px)` }}>
-              {rows.slice(view.from, view.to).map((row, n) => (
-                <DiffRow key={view.from + n} row={row} active={view.from + n === active} shut={shut.has(row.file.path)} remarks={remarksOn ? remarksOn(placeOf(row) ?? NOWHERE) : 0} onPick={() => (row.line ? go(view.from + n) : toggle(row.file.path))} />
+              {seen.map((row, n) => (
+                <DiffRow key={view.from + n} row={row} pieces={row.line ? ink(row.file, row.line) : undefined} active={view.from + n === active} shut={shut.has(row.file.path)} remarks={remarksOn ? remarksOn(placeOf(row) ?? NOWHERE) : 0} onPick={() => (row.line ? go(view.from + n) : toggle(row.file.path))} />
               ))}
             </div>
           </div>
@@ -135,7 +139,7 @@ const GROUND: Record<DiffLine['kind'], string> = { hunk: 'bg-raised text-muted',
 const SIGN: Record<DiffLine['kind'], string> = { hunk: '', same: ' ', added: '+', deleted: '-', note: '' }
 const NUMBER = 'inline-block w-12 shrink-0 pr-2 text-right text-muted select-none'
 
-function DiffRow({ row, active, shut, remarks, onPick }: { row: Row; active: boolean; shut: boolean; remarks: number; onPick: () => void }) {
+function DiffRow({ row, pieces, active, shut, remarks, onPick }: { row: Row; pieces: readonly Piece[] | undefined; active: boolean; shut: boolean; remarks: number; onPick: () => void }) {
   const edge = active ? 'shadow-[inset_3px_0_0_var(--accent)]' : ''
   if (!row.line)
     return (
@@ -151,7 +155,9 @@ function DiffRow({ row, active, shut, remarks, onPick }: { row: Row; active: boo
       <span className={NUMBER}>{line.old ?? ''}</span>
       <span className={NUMBER}>{line.new ?? ''}</span>
       <span className="inline-block w-5 shrink-0 select-none">{SIGN[line.kind]}</span>
-      <bdi dir="ltr">{line.text}</bdi>
+      <bdi dir="ltr">
+        {pieces ? pieces.map((piece, n) => (piece.look ? <span key={n} className={piece.look}>{piece.text}</span> : piece.text)) : line.text}
+      </bdi>
       {remarks > 0 && <span className="ml-4 rounded bg-accent px-1.5 font-sans text-xs text-on-accent">{remarks === 1 ? '1 comment' : `${remarks} comments`}</span>}
     </div>
   )

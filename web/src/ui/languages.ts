@@ -1,4 +1,4 @@
-import { StreamLanguage, type StreamParser } from '@codemirror/language'
+import { Language, LanguageSupport, StreamLanguage, type StreamParser } from '@codemirror/language'
 import type { Extension } from '@codemirror/state'
 
 type Load = () => Promise<Extension>
@@ -34,6 +34,15 @@ const endingOf = (path: string): string => path.slice(Math.max(path.lastIndexOf(
 export async function languageOf(path: string): Promise<Extension> {
   const load = Object.hasOwn(BY_ENDING, endingOf(path)) ? BY_ENDING[endingOf(path)] : undefined
   return load ? load() : []
+}
+
+export type Parser = Language['parser']
+
+/** What reads the language of a file, for texts that are only shown; null for one that is not known. */
+export async function parserOf(path: string): Promise<Parser | null> {
+  const found = await languageOf(path)
+  if (found instanceof LanguageSupport) return found.language.parser
+  return found instanceof Language ? found.parser : null
 }
 
 /** Whether a file is read rather than run: it has no line numbers, and its spelling is looked at. */
