@@ -91,7 +91,7 @@ def test_problems_come_as_the_clients_own_errors(client: openai.OpenAI, models: 
     with pytest.raises(openai.BadRequestError):
         client.chat.completions.create(model="quick", messages=SAID, max_tokens=-5)
     with pytest.raises(openai.BadRequestError, match="stream must be true or false"):
-        client.chat.completions.create(model="quick", messages=SAID, stream="yes")  # type: ignore[call-overload]
+        client.chat.completions.create(model="quick", messages=SAID, extra_body={"stream": "yes"})
     with pytest.raises(openai.NotFoundError):
         client.files.list()
     with pytest.raises(

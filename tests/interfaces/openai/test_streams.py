@@ -34,6 +34,8 @@ def test_a_broken_event_becomes_the_clients_own_error_without_the_providers_key(
     with pytest.raises(openai.APIError) as told:
         next(chunks)
     assert says in told.value.message
+    assert told.value.message.startswith("up: ")
+    assert "'request_id': 'req_" in str(told.value.body)
     (row,) = models.rows()
     assert (row.state, row.estimated) == ("failed", True)
 

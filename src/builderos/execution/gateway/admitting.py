@@ -106,7 +106,10 @@ def _considered(unit: Unit, models: _Allowed, call: Call, kind: Kind, body: Json
         kind, asked, found[0].provider, found[0].model, about, sent, made, cost, timedelta(seconds=seconds), call,
         found[0].entry.label,
     )  # fmt: skip
-    return _Draft(wanted, lambda held: Job(kind, body, stream, about, found, held, began, hide))
+    return _Draft(
+        wanted,
+        lambda held: Job(kind, body, stream, about, found, held, began, hide, request_id=call.request_id),
+    )
 
 
 def _reserved(unit: Unit, drafts: Sequence[_Draft]) -> list[Job | Problem]:

@@ -76,7 +76,7 @@ def broken(name: str, what: str, /, **theirs: Any) -> Problem:
     """A provider that does not work at the moment."""
     return Problem(
         "upstream_failed",
-        f"{name} {what}"[: 2 * _MOST],
+        f"{name}: {what}"[: 2 * _MOST],
         hint="Repeat the call, or choose another model.",
         **theirs,
     )

@@ -52,6 +52,7 @@ class Job:
     spent: bool = False  # somebody may have worked on it, and nobody knows how much
     settled: bool = False
     span: Any = None
+    request_id: str = ""
 
 
 class Relay:
@@ -93,7 +94,7 @@ class Relay:
                 async for part in parts:
                     yield part
         except Problem as problem:
-            yield error_event(problem)
+            yield error_event(problem, self.job.request_id)
 
     async def parts(self) -> AsyncGenerator[bytes]:
         """The stream in whole events. Raises `upstream_failed` where it breaks off, or is none."""
@@ -269,10 +270,10 @@ def looks_like_events(first: bytes) -> bool:
     return any(head.startswith(begin) or begin.startswith(head) for begin in _BEGINS)
 
 
-def error_event(problem: Problem) -> bytes:
+def error_event(problem: Problem, request_id: str) -> bytes:
     """How OpenAI's clients are told of what went wrong within a stream."""
-    told = problem.as_dict("")
-    error = {"message": told["detail"], "type": "api_error", "param": None, "code": problem.code}
+    error = {"message": problem.detail, "type": "api_error", "param": None, "code": problem.code,
+             "request_id": request_id}  # fmt: skip
     return f"data: {json.dumps({'error': error})}\n\n".encode()
 
 

@@ -79,14 +79,14 @@ async def told(relay: Relay) -> AsyncIterator[Event]:
             async for event in _events(reader, chunks):
                 yield event
         except Problem as problem:
-            yield Event("error", problem.as_dict("") | {"usage_id": relay.id})
+            yield Event("error", problem.as_dict(relay.job.request_id) | {"usage_id": relay.id})
             return
         except (ValueError, TypeError, AttributeError) as error:
             relay.fail("upstream_failed")
             problem = faults.broken(
                 relay.candidate.provider, str(error) or "sent what is no chunk of an answer"
             )
-            yield Event("error", problem.as_dict("") | {"usage_id": relay.id})
+            yield Event("error", problem.as_dict(relay.job.request_id) | {"usage_id": relay.id})
             return
     for event in reader.calls():
         yield event

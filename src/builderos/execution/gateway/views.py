@@ -156,7 +156,7 @@ async def _frames(gateway: Gateway, job: Job) -> AsyncIterator[bytes]:
             async for event in events:
                 yield event.frame()
     except Problem as problem:
-        yield Event("error", problem.as_dict("") | {"usage_id": job.reservation.id}).frame()
+        yield Event("error", problem.as_dict(job.request_id) | {"usage_id": job.reservation.id}).frame()
 
 
 def models(unit: Unit, _body: ModelListIn) -> ModelList:
