@@ -21,6 +21,21 @@ log = logging.getLogger("builderos.mcp")
 Json = dict[str, Any]
 
 
+# What is read of the workbench, beside the tools of a workspace: for whoever may look at the organisation.
+LOOKING: Final = frozenset({
+    "listExperiments", "getExperiment", "searchExperimentRuns", "compareExperimentRuns", "getExperimentRun",
+    "getExperimentSeries", "listExperimentFiles", "getExperimentSweep", "showLineage", "listDatasets", "showDataset",
+    "listRegisteredModels", "showRegisteredModel", "listModelVersions", "showModelVersion", "listPromotions",
+    "showPromotion", "listEndpoints", "showEndpoint", "endpointMetrics", "listWorkSessions", "showSession", "listApps",
+    "showApp", "listAppReleases", "appLogs",
+})  # fmt: skip
+MAX_REPLY: Final = 100_000
+_HINTS: Final = {
+    "id": "Its id, as a list names it.",
+    "name": "Its name, as a list names it.",
+    "limit": "How many at most; fewer make a shorter answer.",
+    "cursor": "next_cursor of the page before.",
+}
 MAX_FILE: Final = 70_000  # as base64 within the 100,000 characters of a tool's reply
 _FILE: Final[Json] = {
     "type": "object",
@@ -41,6 +56,8 @@ class Tool:
         """Whether it makes sense to show this tool to `actor`; to nobody in particular everything is shown."""
         if self.operation.deciding:
             return actor is not None and bool(policy.approvals.roles_of(actor))
+        if self.operation.name in LOOKING:
+            return actor is not None and actor.role not in ("sandbox", "share") and actor.profile != "minimal"
         if actor is not None and actor.role == "share":
             return self.operation.effect == "read"
         return actor is None or may_use(actor, self.operation)
@@ -57,7 +74,11 @@ class Answer:
 
 def tools_of(app: Application) -> dict[str, Tool]:
     """Every tool by its name, in the order of declaration."""
-    return {o.name: _tool(o) for o in app.operations() if o.profile != "platform" or o.deciding}
+    return {
+        o.name: _tool(o)
+        for o in app.operations()
+        if o.profile != "platform" or o.deciding or o.name in LOOKING
+    }
 
 
 def _tool(operation: Operation) -> Tool:
@@ -65,6 +86,10 @@ def _tool(operation: Operation) -> Tool:
     schema["properties"] = {
         n: s for n, s in schema.get("properties", {}).items() if n not in operation.implied
     }
+    if operation.name in LOOKING:
+        for name, field in schema["properties"].items():
+            if name in _HINTS:
+                field.setdefault("description", _HINTS[name])
     reply = TypeAdapter[Any](operation.document).json_schema(mode="serialization")
     either = {"anyOf": [reply, _FILE], "$defs": reply.pop("$defs", {})} if operation.media_types else reply
     return Tool(operation, schema, {"type": "object", **either})
@@ -80,6 +105,8 @@ def call(app: Application, operation: Operation, arguments: Mapping[str, Any], i
         log.exception("unexpected error in %s", incoming.request_id)
         crash = Problem("internal", "something went wrong on our side", hint="Report the request_id.")
         return Answer(crash.as_dict(incoming.request_id), failed=True)
+    if isinstance(out.body, bytes) and operation.name in LOOKING and len(out.body) > MAX_REPLY:
+        return Answer(_large(incoming), failed=True)
     if isinstance(out.body, bytes):
         return Answer(json.loads(out.body), failed=False)
     if isinstance(out.body, Live):
@@ -102,6 +129,13 @@ def _file(download: Download, operation: Operation, incoming: Incoming) -> Answe
     text = content.decode() if is_text else base64.b64encode(content).decode()
     named = {"filename": download.filename, "media_type": download.media_type}
     return Answer({**named, "encoding": "utf-8" if is_text else "base64", "content": text}, failed=False)
+
+
+def _large(incoming: Incoming) -> Json:
+    return Problem(
+        "payload_too_large", f"the answer is longer than {MAX_REPLY} characters",
+        hint="Ask for less: a smaller limit, one of them by its id, fewer runs or points.", limit=MAX_REPLY,
+    ).as_dict(incoming.request_id)  # fmt: skip
 
 
 def _body(operation: Operation, arguments: Mapping[str, Any]) -> Any:
