@@ -179,7 +179,7 @@ def test_every_code_and_command_in_the_guides_exists() -> None:
         "BUILDEROS_BROWSER", "BUILDEROS_ACP_AGENTS",  # what tests run with
         # what a step finds in its room
         "BUILDEROS_RUN_ID", "BUILDEROS_STEP", "BUILDEROS_ATTEMPT", "BUILDEROS_SEED", "BUILDEROS_INPUTS",
-        "BUILDEROS_OUTPUT",
+        "BUILDEROS_OUTPUT", "BUILDEROS_RUN_FILE", "BUILDEROS_ARTIFACTS", "BUILDEROS_PARAMS", "BUILDEROS_DATA",
     }  # fmt: skip
     assert set(re.findall(r"\bBUILDEROS_[A-Z_]+\b", guides)) <= variables
     assert set(re.findall(r"^(?:\.venv/bin/)?builderos (\w+)", guides, re.MULTILINE)) <= set(ENTRIES)

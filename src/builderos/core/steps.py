@@ -178,11 +178,12 @@ class Company(Protocol):
 class Companion:
     """Another room's part in the commands of steps that bear its name: `action` beside `run`.
 
-    `ended` is told in the unit that ends such a step, even one that never began: its row, and its status.
+    `ended` is told in the unit that ends such a step, even one that never began: its row, and its status. It returns
+    what the ledger is to be told when all else of the unit is done: type, object, payload.
     """
 
     attend: Callable[[Context, Work, Path], Company]
-    ended: Callable[[Unit, Any, str], None]
+    ended: Callable[[Unit, Any, str], list[tuple[str, str, dict[str, Any]]]]
 
 
 class Companions(Registry[Companion]):

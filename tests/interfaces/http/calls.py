@@ -8,6 +8,7 @@ from tests.support.upstreams import provider_file
 from tests.support.world import Json
 
 from .app_calls import APP_CALLS
+from .experiment_calls import EXPERIMENT_CALLS
 
 if TYPE_CHECKING:
     from .scenes import Scene
@@ -319,29 +320,7 @@ CALLS: dict[str, Callable[["Scene"], Json]] = {
     "showDataset": lambda s: {"id": s.dataset_id},
     "readDataset": lambda s: {"id": s.dataset_id},
     "showLineage": lambda s: {"id": s.traced_id},
-    "listExperiments": lambda s: {"limit": 1},
-    "createExperiment": lambda s: {"name": f"experiment {next(numbers)}"},
-    "getExperiment": lambda s: {"id": s.experiment_id},
-    "changeExperiment": lambda s: {"id": s.experiment_id, "name": f"experiment {next(numbers)}"},
-    "searchExperimentRuns": lambda s: {"id": s.experiment_id},
-    "compareExperimentRuns": lambda s: {"id": s.experiment_id, "runs": s.experiment_run_id},
-    "exportExperiment": lambda s: {"id": s.experiment_id},
-    "importExperiment": lambda s: {"artifact_id": s.archive_id, "name": f"experiment {next(numbers)}"},
-    "submitExperimentRun": lambda s: {"id": s.experiment_id, **s.submission, "params": {}},
-    "startExperimentSweep": lambda s: {
-        "id": s.experiment_id,
-        **s.submission,
-        "space": {"a": [1]},
-        "goal": {"metric": "acc"},
-    },
-    "getExperimentSweep": lambda s: {"id": s.sweep_id},
-    "cancelExperimentRun": lambda s: {"id": s.fresh_trial()},
-    "openExperimentRun": lambda s: {"id": s.experiment_id},
-    "getExperimentRun": lambda s: {"id": s.experiment_run_id},
-    "logExperimentRun": lambda s: {"id": s.experiment_run_id, "metrics": [{"key": "acc", "value": 1}]},
-    "endExperimentRun": lambda s: {"id": s.experiment_run_id},
-    "getExperimentSeries": lambda s: {"id": s.experiment_run_id, "key": "acc"},
-    "listExperimentFiles": lambda s: {"id": s.experiment_run_id},
+    **EXPERIMENT_CALLS,
     "listEvals": lambda s: {"limit": 1},
     "lintEval": lambda s: {"content": "cases: [{id: a, golden: x}]\n"},
     "runEval": lambda s: {**s.here, "suite": s.suite},

@@ -39,12 +39,16 @@ def test_a_submitted_run_finds_params_and_data_and_leaves_metrics_files_and_line
     assert [file["path"] for file in files] == ["copies", "model.json"]
     graph = lab.get(f"/v1/lineage/{made['id']}")
     assert {node["kind"] for node in graph["nodes"]} == {"code", "dataset", "experiment_run", "artifact"}
+    (line,) = lab.get("/v1/audit", object=made["id"], type="experiment_run.ended")["items"]
+    assert line["payload"]["status"] == "finished"
 
 
 def test_metrics_are_seen_while_the_command_runs_and_a_cancelled_one_keeps_what_it_logged(lab: Lab) -> None:
     made = lab.submit(params={"lr": 0.5, "slow": True})
     until(lambda: "loss" in lab.run(made["id"])["metrics"])
     assert lab.run(made["id"])["status"] == "running"
+    end = lab.try_post(f"/v1/experiment-runs/{made['id']}/end", status="finished")
+    lab.ship.world.problem(end, "illegal_transition")
     (lab.folder(made) / "go1").touch()
     until(lambda: lab.run(made["id"])["metrics"]["loss"] == 0.25)
     lab.post(f"/v1/experiment-runs/{made['id']}/cancel", reason="enough")

@@ -61,6 +61,7 @@ class Course:
         self._ended: list[Any] = []
         self._parked = False
         self.asked: list[dict[str, str]] = []
+        self.told: list[tuple[str, str, dict[str, Any]]] = []  # what companions have for the ledger
         self.written: list[dict[str, Any]] | None = None
         self._unborn = unborn
         self._gathered: dict[str, dict[str, Any]] = {}
@@ -92,7 +93,7 @@ class Course:
         spans.step_ended(self.unit, step, status, values)
         companions = self.unit.get(Companions)
         if step.action in companions and step.spec.get("replay") is None:
-            companions.get(step.action).ended(self.unit, step, status)
+            self.told += companions.get(step.action).ended(self.unit, step, status)
         ended = _Ended(step, status, values.get("reason"))
         self._ended.append(ended)
         self.open -= 1

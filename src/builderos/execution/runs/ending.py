@@ -24,6 +24,8 @@ def finish(unit: Unit, course: Course) -> None:
 
 def wind_up(unit: Unit, course: Course) -> None:
     """Write what is written of a run that is over by this unit, and let others of its group begin."""
+    for line in course.told:
+        ledger.record(unit, *line)
     if course.over:
         unit.outlast()
         spans.run_ended(unit, course.run, course.status)

@@ -199,18 +199,17 @@ def _turns(nodes: Sequence[Node], needed_by: dict[str, list[str]] | None = None)
     They begin in their order: with `k` at once, the one at place `i` begins when `i - k + 1` of those before it have
     ended, whichever they are. `needed_by` is told whose ends each of them counts.
     """
-    groups_of: dict[str, list[Node]] = {}
-    for node in nodes:
-        if node.parallel is not None and node.matrix:
-            groups_of.setdefault(node.step, []).append(node)
+    before: dict[str, list[str]] = {}
     found: dict[str, int] = {}
-    for members in groups_of.values():
-        for at, node in enumerate(members):
-            assert node.parallel is not None
-            found[node.id] = max(0, at - node.parallel + 1)
-            if needed_by is not None and found[node.id]:
-                for earlier in members[:at]:
-                    needed_by[earlier.id].append(node.id)
+    for node in nodes:
+        if node.parallel is None or not node.matrix:
+            continue
+        earlier = before.setdefault(node.step, [])
+        found[node.id] = max(0, len(earlier) - node.parallel + 1)
+        if needed_by is not None and found[node.id]:
+            for id_ in earlier:
+                needed_by[id_].append(node.id)
+        earlier.append(node.id)
     return found
 
 

@@ -25,7 +25,6 @@ from builderos.core.unit import Unit, perform
 from builderos.engine.durable import Durable
 from builderos.execution.compute import service as compute
 from builderos.execution.runs import service as execution
-from builderos.trust.ledger import service as ledger
 from builderos.workloads.datasets import service as datasets
 from builderos.workloads.lineage import service as lineage
 
@@ -33,7 +32,6 @@ from . import files, runs
 from .early import Judge
 from .limits import MAX_TAG
 from .logging import log as log_points
-from .model import latest
 from .model import runs as rows
 from .reach import milliseconds
 from .submitting import ACTION, as_text, batches, of_step
@@ -65,21 +63,27 @@ def attend(context: Context, work: Work, folder: Path) -> Company:
     return _Run(context, work, folder)
 
 
-def ended(unit: Unit, step: Any, status: str) -> None:
+def ended(unit: Unit, step: Any, status: str) -> list[tuple[str, str, dict[str, Any]]]:
     """A step is over, so is its run; with the last one, the search that they are parts of."""
     c = rows.c
     mine = sa.and_(c.run_id == step.run_id, c.status.in_(("scheduled", "running")))
     said = _STATUS.get(status, "failed")
     now = milliseconds(unit)
-    unit.execute(sa.update(rows).where(mine, c.step == step.name).values(status=said, ended_at=now))
+    change = sa.update(rows).where(mine, c.step == step.name).values(status=said, ended_at=now)
+    over = [(id_, said) for id_ in unit.execute(change.returning(c.id)).scalars()]
     parent = sa.select(c.id).where(mine, c.step.is_(None), c.sweep.is_not(None))
     found = unit.execute(parent.limit(1)).scalar_one_or_none()
     if found is None or unit.execute(sa.select(c.id).where(mine, c.step.is_not(None)).limit(1)).first():
-        return
+        return [_line(unit, *one) for one in over]
     wanted = sa.select(c.status).where(c.run_id == step.run_id, c.step.is_not(None)).distinct()
     ends = set(unit.execute(wanted).scalars())
     whole = "finished" if "finished" in ends else "failed" if "failed" in ends else "killed"
     unit.execute(sa.update(rows).where(c.id == found).values(status=whole, ended_at=now))
+    return [_line(unit, *one) for one in [*over, (str(found), whole)]]
+
+
+def _line(unit: Unit, run_id: str, status: str) -> tuple[str, str, dict[str, Any]]:
+    return "experiment_run.ended", run_id, {"status": status, **runs.counts_of(unit, run_id)}
 
 
 class _Run:
@@ -253,22 +257,23 @@ class _Run:
         with compute.Beneath(self._folder) as beneath:
             for entry in beneath.walk():
                 top = next((top for top in tops if entry.path.startswith(top)), None)
-                if top is None or entry.target is not None:
-                    continue
-                name = entry.path.removeprefix(top)
-                if len(found) >= MOST_FILES:
-                    self._tail.unread += 1
-                    continue
-                try:
-                    files.check(name)
-                    with beneath.open(entry.path) as source:
-                        found[name] = kept.prepare(
-                            self._context, self._work.call.actor.org_id, source, path=name
-                        )
-                except (Problem, OSError) as error:
-                    log.info("%s of %s is not kept: %s", name, self._id, error)
-                    self._tail.unread += 1
+                if top is not None and entry.target is None:
+                    self._take(found, beneath, entry.path, entry.path.removeprefix(top))
         return sorted(found.items())
+
+    def _take(self, found: dict[str, kept.Prepared], beneath: compute.Beneath, path: str, name: str) -> None:
+        """Put a file into the store, where it may be kept."""
+        assert self._tail is not None
+        if len(found) >= MOST_FILES:
+            self._tail.unread += 1
+            return
+        try:
+            files.check(name)
+            with beneath.open(path) as source:
+                found[name] = kept.prepare(self._context, self._work.call.actor.org_id, source, path=name)
+        except (Problem, OSError) as error:
+            log.info("%s of %s is not kept: %s", name, self._id, error)
+            self._tail.unread += 1
 
     def _keep(self, found: list[tuple[str, kept.Prepared]], unit: Unit) -> None:
         assert self._tail is not None
@@ -280,17 +285,15 @@ class _Run:
                 artifact = lineage.Node("artifact", made.artifact_id, path)
                 lineage.record(unit, node, artifact, "made")
         if self._tail.unread:
-            told = [str(self._tail.unread)]
-            unit.send("ops.log_tags", row.id, row.experiment_id, row.started_at, ["builderos.unread"], told)
-        series = sa.select(sa.func.count()).select_from(latest).where(latest.c.run_id == self._id)
-        said = {
-            "run_id": self._work.run_id, "step": self._work.name, "attempt": self._work.attempt, "files": len(found),
-            "metrics": unit.execute(series).scalar_one(), "unread": self._tail.unread,
-        }  # fmt: skip
-        execution.events.add(
-            unit, self._work.run_id, "experiment.logged", {"experiment_run": self._id, **said}
-        )
-        ledger.record(unit, "experiment_run.logged", self._id, said)
+            count = [str(self._tail.unread)]
+            unit.send("ops.log_tags", row.id, row.experiment_id, row.started_at, ["builderos.unread"], count)
+        told = {
+            "experiment_run": self._id,
+            "step": self._work.name,
+            "files": len(found),
+            "unread": self._tail.unread,
+        }
+        execution.events.add(unit, self._work.run_id, "experiment.logged", told)
 
     def _perform(self, verb: Callable[[Unit], Any]) -> Any:
         return perform(self._context, self._work.call, verb)

@@ -5,8 +5,8 @@ import io
 import json
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import IO, Any, Final
 
 import sqlalchemy as sa
 
@@ -158,16 +158,20 @@ class _Zip(io.RawIOBase):
         hashes: dict[str, dict[str, Any]] = {}
         with zipfile.ZipFile(self, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for name, pieces in entries:
-                summing, size = hashlib.sha256(), 0
                 with archive.open(_info(name), "w", force_zip64=True) as out:
-                    for piece in pieces:
-                        summing.update(piece)
-                        size += out.write(piece)
-                        yield from self._taken(_PIECE)
-                hashes[name] = {"sha256": summing.hexdigest(), "size": size}
+                    hashes[name] = yield from self._copied(pieces, out)
             manifest = {"format": FORMAT, "version": 1, **told, "files": hashes}
             archive.writestr(_info(MANIFEST), _json(manifest))
         yield from self._taken(0)
+
+    def _copied(self, pieces: Iterator[bytes], out: IO[bytes]) -> Generator[bytes, None, dict[str, Any]]:
+        """Write one entry; its hash and size."""
+        summing, size = hashlib.sha256(), 0
+        for piece in pieces:
+            summing.update(piece)
+            size += out.write(piece)
+            yield from self._taken(_PIECE)
+        return {"sha256": summing.hexdigest(), "size": size}
 
     def _taken(self, least: int) -> Iterator[bytes]:
         if sum(map(len, self._held)) > least:

@@ -280,17 +280,21 @@ class _Import:
 
     def _links(self, documents: list[RunDocument]) -> None:
         """Which models each run used and made, as far as they came along."""
-        for said in documents:
-            for direction, links in (("input", said.used), ("output", said.made)):
-                for old, step in links:
-                    model_id = self._ids.get(old)
-                    if model_id is None or not files.MODEL.match(model_id):
-                        continue
-                    values = {
-                        "org_id": self._unit.org_id, "run_id": self._ids[said.id], "direction": direction,
-                        "model_id": model_id, "step": step,
-                    }  # fmt: skip
-                    self._unit.execute(sa.insert(run_models).values(**values))
+        links = [
+            (said.id, direction, old, step)
+            for said in documents
+            for direction, some in (("input", said.used), ("output", said.made))
+            for old, step in some
+        ]
+        for run_id, direction, old, step in links:
+            model_id = self._ids.get(old)
+            if model_id is None or not files.MODEL.match(model_id):
+                continue
+            values = {
+                "org_id": self._unit.org_id, "run_id": self._ids[run_id], "direction": direction,
+                "model_id": model_id, "step": step,
+            }  # fmt: skip
+            self._unit.execute(sa.insert(run_models).values(**values))
 
 
 def _document(kind: type[Model], raw: bytes, name: str) -> Model:

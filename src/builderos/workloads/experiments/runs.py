@@ -123,6 +123,11 @@ def update(
     if not found.active:
         raise gone(run_id)
     before = unit.execute(sa.select(runs).where(runs.c.id == run_id).with_for_update()).one()
+    if status is not None and before.run_id is not None and before.status in ("scheduled", "running"):
+        raise Problem(
+            "illegal_transition", "this run is carried out here, and ends with its command", hint="Cancel it.",
+            allowed=["cancel"],
+        )  # fmt: skip
     changes: dict[str, Any] = {}
     if status is not None:
         changes["status"] = status
@@ -139,13 +144,13 @@ def update(
     row = unit.execute(sa.update(runs).where(runs.c.id == run_id).values(**changes).returning(runs)).one()
     told = {"status": row.status, **({"name": name} if name else {})}
     if row.status in ENDED and status is not None:
-        ledger.record(unit, "experiment_run.ended", run_id, told | _counts(unit, run_id))
+        ledger.record(unit, "experiment_run.ended", run_id, told | counts_of(unit, run_id))
     else:
         ledger.record(unit, "experiment_run.changed", run_id, told)
     return row
 
 
-def _counts(unit: Unit, run_id: str) -> dict[str, Any]:
+def counts_of(unit: Unit, run_id: str) -> dict[str, Any]:
     """How much was logged: what stands in the ledger for all of it."""
     series = sa.select(sa.func.count()).select_from(latest).where(latest.c.run_id == run_id).scalar_subquery()
     given = sa.select(sa.func.count()).select_from(params).where(params.c.run_id == run_id).scalar_subquery()
