@@ -85,6 +85,7 @@ lock: ## Write requirements/*.lock anew from pyproject.toml: UPGRADE=1 takes new
 	@.make/lock/bin/uv pip compile $(LOCKING) requirements/notebook.in --output-file requirements/notebook.lock
 	@.make/lock/bin/uv pip compile $(LOCKING) requirements/marimo.in --output-file requirements/marimo.lock
 	@.make/lock/bin/uv pip compile $(LOCKING) requirements/mlflow.in --output-file requirements/mlflow.lock
+	@.make/lock/bin/uv pip compile $(LOCKING) requirements/streamlit.in --output-file requirements/streamlit.lock
 
 COMPILE = pyproject.toml $(LOCKING)
 LOCKING = --quiet --no-config --universal --python-version 3.11 --generate-hashes \
