@@ -34,6 +34,7 @@ class Recipe:
     id: str
     number: int
     repo_id: str
+    branch_id: str
     branch: str
     store: str
     tree: str
@@ -58,12 +59,11 @@ def recipe_of(unit: Unit, release_id: str) -> Recipe:
     """What a row says. Raises `not_found`, `runtime_not_approved`."""
     row = rows.release(unit, release_id)
     branch = repositories.branch_by_id(unit, row.branch_id)
-    repositories.ready(unit, branch)
     chosen = unit.get(compute.Approved).choose(unit, branch.repo_id, row.spec["runtime"], row.spec["profile"])
     return Recipe(
         org_id=unit.org_id, app_id=row.app_id, id=row.id, number=row.number, repo_id=branch.repo_id,
-        branch=row.branch, store=branch.store, tree=row.tree, spec=row.spec, folder=rows.folder_of(unit, row),
-        logs=rows.log_of(unit, row, "build", 0).parent, redactor=unit.get(vault.Known).of(unit),
+        branch_id=branch.id, branch=row.branch, store=branch.store, tree=row.tree, spec=row.spec,
+        folder=rows.folder_of(unit, row), logs=rows.log_of(unit, row, "build", 0).parent, redactor=unit.get(vault.Known).of(unit),
         max_seconds=chosen.profile.max_seconds,
     )  # fmt: skip
 
@@ -75,6 +75,7 @@ def lay_out(context: Context, recipe: Recipe) -> None:
         remove(folder)  # a build was cut short: it begins with fresh files
     if not runs.workspace.marker_of(folder).exists():
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        as_system(context, recipe.org_id, functools.partial(_ready, branch_id=recipe.branch_id))
         scratch = Scratch.of(context, recipe.org_id, recipe.repo_id, recipe.store)
         runs.workspace.lay_out(scratch, recipe.tree, folder)
     if recipe.spec["type"] == "flask":
@@ -118,6 +119,11 @@ def remove(folder: Path) -> None:
     """Forget the files of a release; they are laid out again where they are wanted."""
     runs.workspace.marker_of(folder).unlink(missing_ok=True)  # first: half of a folder does not count
     shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _ready(unit: Unit, branch_id: str) -> None:
+    """The store of the branch is there; for files that lie there already nobody needs it."""
+    repositories.ready(unit, repositories.branch_by_id(unit, branch_id))
 
 
 def served(recipe: Recipe) -> Path:

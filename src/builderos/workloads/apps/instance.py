@@ -54,6 +54,7 @@ class Instance:
         self.door: Path | None = None
         self.files: Files | None = None
         self.inside = 0
+        self.tended = False
         self.expired = False  # its profile's time was over: no fault of its own
         self._context = context
         self._call = call

@@ -90,23 +90,27 @@ class Life:
     async def _bring(self, release_id: str) -> None:
         if not await self._unit(functools.partial(rows.is_under_way, id_=release_id)):
             return
-        instance = self._warm(release_id)
-        if instance is None:
-            recipe = await asyncio.to_thread(files.in_org, self._context, self.org_id, release_id)
-            call = await self._unit(functools.partial(_call_of, id_=release_id))
-            await asyncio.to_thread(files.lay_out, self._context, recipe)
-            if why := await files.build(self._context, recipe, call):
-                await self._failed(release_id, "build", why)
-                return
-            if not await self._unit(functools.partial(rows.starting, id_=release_id)):
-                return
-            instance = await self._started(recipe, call)
-            if why := await instance.up():
-                self._up.discard(instance)
-                await self._failed(release_id, "unhealthy", why)
-                return
-        async with self._switching:
-            await self._go_live(instance)
+        instance = self._warm(release_id) or await self._come_up(release_id)
+        if instance is not None:
+            async with self._switching:
+                await self._go_live(instance)
+
+    async def _come_up(self, release_id: str) -> Instance | None:
+        """It is built and well; None where it never is, or nobody wants it any more."""
+        recipe = await asyncio.to_thread(files.in_org, self._context, self.org_id, release_id)
+        call = await self._unit(functools.partial(_call_of, id_=release_id))
+        await asyncio.to_thread(files.lay_out, self._context, recipe)
+        if why := await files.build(self._context, recipe, call):
+            await self._failed(release_id, "build", why)
+            return None
+        if not await self._unit(functools.partial(rows.starting, id_=release_id)):
+            return None
+        instance = await self._started(recipe, call)
+        if why := await instance.up():
+            self._up.discard(instance)
+            await self._failed(release_id, "unhealthy", why)
+            return None
+        return instance
 
     async def _go_live(self, instance: Instance) -> None:
         """Have it answer, and write that down; where that cannot be, what was before answers again."""
@@ -122,8 +126,12 @@ class Life:
             else:
                 self.stand.point_to(old)
                 self._retire(instance, 0.0)
+                if old is not None and not old.tended:
+                    self._spawn(self._tend(old))
 
     async def _failed(self, release_id: str, reason: str, detail: str) -> None:
+        if self._closed:  # it was ended with this process, and begins again with the next
+            return
         await self._unit(functools.partial(rows.fail, id_=release_id, reason=reason, detail=detail))
 
     async def _started(self, recipe: Recipe, call: Call) -> Instance:
@@ -187,7 +195,8 @@ class Life:
         until = time.monotonic() + self._pace.wait_s
         while self.stand.current is None:
             given_up = self._reviving is None or self._reviving.done()
-            if self.trouble or self._closed or given_up or time.monotonic() > until:
+            loops = bool(self.trouble) and self._crashes >= _LOOP_AT
+            if loops or self._closed or given_up or time.monotonic() > until:
                 raise Problem(
                     "unavailable", "this app does not answer now", hint="Its owner finds the reason in its logs.",
                     retry_after_s=5,
@@ -203,32 +212,41 @@ class Life:
             self._reviving.add_done_callback(_look_at)
 
     async def _revive(self) -> None:
-        while not self._closed:
+        """Try until it answers, or something else does."""
+        while not self._closed and self.stand.current is None:
             if self._crashes:
                 await asyncio.sleep(self._pace.again_s[min(self._crashes, len(self._pace.again_s)) - 1])
             release_id = await self._unit(functools.partial(_current, app_id=self.id))
-            if release_id is None or self.stand.current is not None:
+            if release_id is None:
                 return
-            recipe = await asyncio.to_thread(files.in_org, self._context, self.org_id, release_id)
-            instance = await self._started(recipe, self._own_call())
             try:
-                why = await instance.up()
-            except asyncio.CancelledError:
-                self._up.discard(instance)
-                raise
+                why = await self._revived(release_id)
+            except Problem as problem:
+                why = problem.told
             if why:
-                self._up.discard(instance)
-                await self._crashed(recipe.id, why)
-                continue
-            async with self._switching:
-                if self.stand.current is not None or self._closed:  # a release was faster
-                    self._retire(instance, 0.0)
-                    return
-                crashes = self._crashes
-                self._switched(instance, self.stand.point_to(instance), 0.0)
-                self._crashes = crashes  # it has to stay up for a while first
+                await self._crashed(release_id, why)
+
+    async def _revived(self, release_id: str) -> str:
+        """Have the release that is live answer again; why it does not."""
+        recipe = await asyncio.to_thread(files.in_org, self._context, self.org_id, release_id)
+        instance = await self._started(recipe, self._own_call())
+        try:
+            why = await instance.up()
+        except asyncio.CancelledError:
+            self._up.discard(instance)
+            raise
+        if why:
+            self._up.discard(instance)
+            return why
+        async with self._switching:
+            if self.stand.current is not None or self._closed:  # a release was faster
+                self._retire(instance, 0.0)
+                return ""
+            crashes = self._crashes
+            self._switched(instance, self.stand.point_to(instance), 0.0)
+            self._crashes = crashes  # it has to stay up for a while first
             await self._unit(functools.partial(rows.slept, app_id=self.id, asleep=False))
-            return
+        return ""
 
     async def _crashed(self, release_id: str, why: str) -> None:
         self.trouble, self._crashes = why, self._crashes + 1
@@ -240,6 +258,13 @@ class Life:
 
     async def _tend(self, instance: Instance) -> None:
         """Look after what is live until something else is."""
+        instance.tended = True
+        try:
+            await self._tended(instance)
+        finally:
+            instance.tended = False
+
+    async def _tended(self, instance: Instance) -> None:
         looked, bad = time.monotonic(), 0
         renew_s = instance.recipe.max_seconds * 0.9
         while self.stand.current is instance and not self._closed:
@@ -274,9 +299,10 @@ class Life:
         idle_s = self._idle_s
         if not idle_s or time.monotonic() - self.stand.used < idle_s:
             return False
-        if not self.stand.rest(instance, idle_s):
-            return False
-        await self._unit(functools.partial(rows.slept, app_id=self.id, asleep=True))
+        async with self._switching:
+            if not self.stand.rest(instance, idle_s):
+                return False
+            await self._unit(functools.partial(rows.slept, app_id=self.id, asleep=True))
         await self._down(instance)
         return True
 
