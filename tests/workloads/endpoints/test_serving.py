@@ -1,14 +1,16 @@
 """Models behind endpoints: real ones, in the sandbox; what fits them, who may call, traffic and the way back."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
+from builderos.core.context import Context
 from builderos.core.problems import Problem
+from builderos.core.unit import Call, Unit, open_unit
 from builderos.execution.compute.service import SandboxProviders
 from builderos.workloads.endpoints import calling, life
 from builderos.workloads.endpoints.service import Counts, Keeper, erase
@@ -205,6 +207,17 @@ def test_a_python_model_runs_and_finds_neither_network_nor_home_nor_secrets(rack
     assert rack.ask(made["id"], {"instances": [[1]]}).json() == {"predictions": [[]]}
     rack.call("POST", f"/v1/endpoints/{made['id']}/stop")
     World.problem(rack.ask(made["id"], ROW), "unavailable")
+
+
+def test_no_answer_leaves_before_its_access_is_written_down(rack: Rack, served: str) -> None:
+    def forgets(context: Context, call: Call, verb: Callable[[Unit], object], **_: bool) -> None:
+        with open_unit(context, call, read_only=True) as unit:
+            verb(unit)
+        raise Problem("unavailable", "the database went away", hint="Repeat the call.")
+
+    with mock.patch.object(calling, "perform", forgets):
+        World.problem(rack.ask(served, ROW), "unavailable")
+    assert rack.ask(served, ROW).json() == {"predictions": [1, 0]}
 
 
 def test_who_may_call_is_narrowed_by_the_endpoints_own_policy_and_rate(rack: Rack, served: str) -> None:

@@ -8,11 +8,11 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -45,6 +45,7 @@ ANSWER_MOST: Final = 64 * 1024 * 1024
 SHADOWS: Final = 16
 SHADOW_MOST: Final = 1024 * 1024
 AT_ONCE: Final = 64
+GROUPS: Final = 2
 _SAYS: Final = """\
 Send a document as MLflow's scoring server takes it (`dataframe_split`, `dataframe_records`, `instances`, `inputs`) or
 as the Open Inference Protocol V2 does (`inputs` with `name`, `shape`, `datatype`, `data`). What does not fit the model
@@ -78,6 +79,30 @@ class Answer:
     chosen: endpoints.Chosen
     began: float
     reply: Any
+    ms: float
+
+
+Outcome: TypeAlias = "endpoints.Chosen | Exception"
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A call that waits to be let in: what answers it, and, later, that the access is on the disk."""
+
+    incoming: Incoming
+    chosen: "asyncio.Future[endpoints.Chosen]"
+    noted: "asyncio.Future[endpoints.Chosen]"
+
+
+def _tell(waiting: "Sequence[asyncio.Future[endpoints.Chosen]]", found: "Sequence[Outcome]") -> None:
+    for done, one in zip(waiting, found, strict=True):
+        if not done.done():
+            done.set_exception(one) if isinstance(one, Exception) else done.set_result(one)
+
+
+def _heard(done: "asyncio.Future[endpoints.Chosen]") -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 class _Passed(Response):
@@ -97,9 +122,8 @@ class Door:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._lines: dict[Path, Any] = {}
-        self._waiting: dict[
-            tuple[str, str, str], list[tuple[Incoming, asyncio.Future[endpoints.Chosen]]]
-        ] = {}
+        self._waiting: dict[tuple[str, str, str], list[Waiting]] = {}
+        self._working: dict[tuple[str, str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._shadows: set[asyncio.Task[None]] = set()
         self._beside = anyio.CapacityLimiter(1)
@@ -139,11 +163,13 @@ class Door:
         """What the model says. Raises `Problem`."""
         head, tail = PATH.split("{id}")
         which: str = scope["path"][len(head) : -len(tail)]
-        chosen = await self._let_in(incoming, which)
+        waiting = self._let_in(incoming, which)
+        chosen = await waiting.chosen
         began = time.perf_counter()
         wants = Headers(scope=scope).get("accept", "")
         reply = await self._ask(chosen.deployment_id, body, STREAM if STREAM in wants else "")
-        answer = Answer(chosen, began, reply)
+        answer = Answer(chosen, began, reply, (time.perf_counter() - began) * 1000)
+        await self._is_noted(waiting, answer)
         if reply is None or reply.stream is None:
             self._count(answer)
         if reply is None:
@@ -152,11 +178,19 @@ class Door:
             )
         return answer
 
+    async def _is_noted(self, waiting: "Waiting", answer: "Answer") -> None:
+        """Return when the access is on the disk: before that no answer leaves. Raises `Problem`."""
+        try:
+            await waiting.noted
+        except BaseException:
+            if answer.reply is not None and answer.reply.stream is not None:
+                await answer.reply.stream.aclose()
+            raise
+
     def _count(self, answer: "Answer") -> None:
-        ms = (time.perf_counter() - answer.began) * 1000
         chosen, status = answer.chosen, 503 if answer.reply is None else answer.reply.status
         tally = self._app.context.get(endpoints.Keeper).tally
-        tally.count(chosen.org_id, chosen.endpoint_id, chosen.deployment_id, utcnow(), status, ms)
+        tally.count(chosen.org_id, chosen.endpoint_id, chosen.deployment_id, utcnow(), status, answer.ms)
 
     async def _send(self, answer: "Answer", send: Send) -> None:
         reply = answer.reply
@@ -175,6 +209,7 @@ class Door:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await send({"type": "http.response.body", "body": b""})
         finally:
+            answer.ms = (time.perf_counter() - answer.began) * 1000
             self._count(answer)
 
     def _ask_shadow(self, answer: "Answer", body: bytes) -> None:
@@ -204,58 +239,74 @@ class Door:
         if error is not None:
             log.error("a shadow could not be asked", exc_info=error)
 
-    async def _let_in(self, incoming: Incoming, which: str) -> endpoints.Chosen:
-        """What answers. Calls of one credential to one address that arrive together are let in together: whoever comes
-        while a group is let in belongs to the next one.
+    def _let_in(self, incoming: Incoming, which: str) -> "Waiting":
+        """Have it asked whether a call may be. Calls of one credential to one address that arrive together are let in
+        together: whoever comes while groups are let in belongs to the next one.
         """
         key, loop = (incoming.bearer or "", incoming.org_slug or "", which), asyncio.get_running_loop()
-        done: asyncio.Future[endpoints.Chosen] = loop.create_future()
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.append((incoming, done))
-        else:
-            self._waiting[key] = [(incoming, done)]
+        waiting = Waiting(incoming, loop.create_future(), loop.create_future())
+        # Nobody may be there any more to hear of either.
+        waiting.chosen.add_done_callback(_heard)
+        waiting.noted.add_done_callback(_heard)
+        self._waiting.setdefault(key, []).append(waiting)
+        if self._working.get(key, 0) < GROUPS:
+            self._working[key] = self._working.get(key, 0) + 1
             task = loop.create_task(self._work(key))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await done
+        return waiting
 
     async def _work(self, key: tuple[str, str, str]) -> None:
         limiter = self._app.context.get(anyio.CapacityLimiter)
-        while self._waiting[key]:
-            group, self._waiting[key] = self._waiting[key][:AT_ONCE], self._waiting[key][AT_ONCE:]
-            admit_all = functools.partial(self._admit, [incoming for incoming, _ in group], key[2])
-            try:
-                found: list[endpoints.Chosen | Problem] = await anyio.to_thread.run_sync(
-                    admit_all, limiter=limiter
-                )
-            except Exception as error:  # noqa: BLE001 - each of them is told
-                found = [error] * len(group)  # type: ignore[list-item]
-            for (_, done), one in zip(group, found, strict=True):
-                if not done.done():
-                    done.set_exception(one) if isinstance(one, Exception) else done.set_result(one)
-        del self._waiting[key]
+        loop = asyncio.get_running_loop()
+        while group := self._waiting.pop(key, []):
+            if group[AT_ONCE:]:
+                self._waiting[key] = group[AT_ONCE:]
+                group = group[:AT_ONCE]
 
-    def _admit(self, group: list[Incoming], which: str) -> list[endpoints.Chosen | Problem]:
+            def early(found: list[Outcome], group: list[Waiting] = group) -> None:
+                loop.call_soon_threadsafe(_tell, [one.chosen for one in group], found)
+
+            admit_all = functools.partial(self._admit, [one.incoming for one in group], key[2], early)
+            found: list[Outcome]
+            try:
+                found = await anyio.to_thread.run_sync(admit_all, limiter=limiter)
+            except Exception as error:  # noqa: BLE001 - each of them is told
+                found = [error] * len(group)
+            _tell([one.chosen for one in group], found)
+            _tell([one.noted for one in group], found)
+        self._working[key] -= 1
+        if not self._working[key]:
+            del self._working[key]
+
+    def _admit(
+        self, group: list[Incoming], which: str, early: "Callable[[list[Outcome]], None]"
+    ) -> "list[Outcome]":
         """In a worker thread."""
         context = self._app.context
         known: dict[str, Found] = {}
-        found: list[endpoints.Chosen | Problem | None] = []
+        refused: list[Problem | None] = []
         calls: list[Call] = []
         for incoming in group:
             try:
                 calls.append(admit(self._app, incoming, f"{NAME}@1", known))
-                found.append(None)
+                refused.append(None)
             except Problem as problem:
                 context.get(Metrics).refused(problem)
-                found.append(problem)
+                refused.append(problem)
+
+        def whole(chosen: "Sequence[Outcome]") -> "list[Outcome]":
+            left = iter(chosen)
+            return [next(left) if one is None else one for one in refused]
+
         try:
-            chosen = iter(endpoints.admit(context, calls, which) if calls else [])
-        except policy.Refused as refused:
+            return whole(
+                endpoints.admit(context, calls, which, lambda found: early(whole(found))) if calls else []
+            )
+        except policy.Refused as problem:
             for call in calls:
-                note_refusal(context, call, refused)
+                note_refusal(context, call, problem)
             raise
-        return [next(chosen) if one is None else one for one in found]
 
     async def _ask(self, deployment_id: str, body: bytes, accept: str) -> Any:
         """What the process of a deployment answers with; None where it does not."""

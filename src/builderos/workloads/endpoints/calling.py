@@ -3,7 +3,7 @@
 import random
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,12 +54,21 @@ class Counts:
             )
 
 
-def admit(context: Context, calls: Sequence[Call], id_: str) -> "list[Chosen | Problem]":
+def admit(
+    context: Context, calls: Sequence[Call], id_: str, early: "Callable[[list[Chosen | Problem]], None]"
+) -> "list[Chosen | Problem]":
     """Ask whether these calls of one actor may be, in one transaction; each is written down as an access.
 
+    `early` is told before that is on the disk: the model may work meanwhile, and its answer leaves once this returns.
     Raises `not_found`, `Refused`; what differs from call to call (`rate_limited`, `unavailable`) stands in the list.
     """
-    return perform(context, calls[0], lambda unit: _choose(unit, calls, id_), read_only=True)
+
+    def verb(unit: Unit) -> "list[Chosen | Problem]":
+        found = _choose(unit, calls, id_)
+        early(found)
+        return found
+
+    return perform(context, calls[0], verb, read_only=True)
 
 
 def _choose(unit: Unit, calls: Sequence[Call], id_: str) -> "list[Chosen | Problem]":
