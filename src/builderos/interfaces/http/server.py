@@ -22,6 +22,7 @@ from .contract import install
 from .edge import Edge
 from .problem import crash_response, problem_response
 from .routes import add_routes
+from .serve import plainly
 from .straight import Straight
 from .strict import StrictRoute
 
@@ -125,7 +126,9 @@ def _handle_errors(api: FastAPI) -> None:
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        fields = [{"field": ".".join(map(str, e["loc"])), "problem": e["msg"]} for e in error.errors()]
+        fields = [
+            {"field": ".".join(map(str, e["loc"])), "problem": plainly(e["msg"])} for e in error.errors()
+        ]
         problem = Problem(
             "validation_failed",
             "the request does not fit the schema",
