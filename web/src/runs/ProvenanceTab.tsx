@@ -25,7 +25,9 @@ export default function ProvenanceTab({ id, view, steps, step }: Pane) {
       {view.run.trigger.type === 'replay' ? <ReplayResult id={id} /> : isOver(view.run.status) && <Receipt id={id} />}
       <Panel className="p-3">
         <dl className="grid gap-x-4 gap-y-1 text-sm sm:grid-cols-[10rem_1fr]">
-          <Fact name="Started by">{word(made.started_by)}</Fact>
+          <Fact name="Started by">
+            {word(made.started_by_name)} <code className="font-mono text-muted">{word(made.started_by)}</code>
+          </Fact>
           <Fact name="Pipeline">
             {view.run.pipeline_id} <code className="font-mono text-muted">{word(made.definition).slice(0, 19)}</code>
           </Fact>

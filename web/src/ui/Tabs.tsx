@@ -32,7 +32,7 @@ export function Tabs({ label, tabs, value, onChange, children }: Props) {
   }
   return (
     <div className="flex min-w-0 flex-col gap-3">
-      <div ref={row} role="tablist" aria-label={label} onKeyDown={move} className="flex gap-1 overflow-x-auto border-b border-line">
+      <div ref={row} role="tablist" aria-label={label} onKeyDown={move} className="flex gap-1 border-b border-line max-sm:overflow-x-auto sm:flex-wrap">
         {tabs.map((tab) => (
           <button
             key={tab.id}
