@@ -6362,6 +6362,27 @@ export interface components {
             refused: number;
         };
         /**
+         * AnsweredAt
+         * @description How an endpoint did in a while that begins at `at`.
+         */
+        AnsweredAt: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Calls */
+            calls: number;
+            /** Errors */
+            errors: number;
+            /** P50 Ms */
+            p50_ms: number | null;
+            /** P95 Ms */
+            p95_ms: number | null;
+            /** Refused */
+            refused: number;
+        };
+        /**
          * App
          * @description An app with what it is made of, and what of it is live.
          */
@@ -9068,12 +9089,22 @@ export interface components {
          * @description How an endpoint did lately: all together, then each deployment.
          */
         EndpointMetrics: {
+            /**
+             * Buckets
+             * @description All calls by latency, fastest first.
+             */
+            buckets: components["schemas"]["LatencyBucket"][];
             /** Deployments */
             deployments: components["schemas"]["Answered"][];
             /** Id */
             id: string;
             /** Minutes */
             minutes: number;
+            /**
+             * Times
+             * @description Oldest first; a while without calls is left out.
+             */
+            times: components["schemas"]["AnsweredAt"][];
             total: components["schemas"]["Answered"];
         };
         /**
@@ -10865,6 +10896,19 @@ export interface components {
             name: string;
             /** Version */
             version: string | null;
+        };
+        /**
+         * LatencyBucket
+         * @description Calls that took no longer, and longer than the bucket before.
+         */
+        LatencyBucket: {
+            /** Calls */
+            calls: number;
+            /**
+             * Up To Ms
+             * @description Milliseconds; null: without end.
+             */
+            up_to_ms: number | null;
         };
         /**
          * LifecycleIn

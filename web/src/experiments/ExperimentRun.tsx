@@ -1,14 +1,17 @@
-import { useQuery } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
-import { useMemo } from 'react'
+import { useMemo, useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { Lineage } from '../lineage/Lineage'
 import { Readers } from '../lineage/Readers'
 import { RegisterFrom } from '../models/RegisterFrom'
+import { Button } from '../ui/Button'
+import { Confirm } from '../ui/Confirm'
 import { CopyAs } from '../ui/CopyAs'
 import { short } from '../ui/curves'
 import { Facts } from '../ui/Facts'
+import { TextArea } from '../ui/Field'
 import { Note, ProblemNote } from '../ui/Note'
 import { Page, Section } from '../ui/Page'
 import { harmless, shownLine } from '../ui/plain'
@@ -59,6 +62,7 @@ function Run({ run }: { run: Shown }) {
         <>
           <CopyAs call={{ cli: `builderos experiment show ${run.id}`, method: 'GET', path: `/v1/experiment-runs/${run.id}`, mcp: { name: 'getExperimentRun', arguments: { id: run.id } } }} />
           {may('registry.write') && <RegisterFrom run={run.id} />}
+          {run.run_id && isOpen(run) && may('experiment.write') && <Cancel id={run.id} />}
         </>
       }
     >
@@ -75,6 +79,26 @@ function Run({ run }: { run: Shown }) {
         {tab === 'readers' && <Readers id={run.id} />}
       </Tabs>
     </Page>
+  )
+}
+
+/** End a run that is carried out here. */
+function Cancel({ id }: { id: string }) {
+  const cache = useQueryClient()
+  const [asking, setAsking] = useState(false)
+  const [reason, setReason] = useState('')
+  const cancel = async () => {
+    await data(api.POST('/v1/experiment-runs/{id}/cancel', { params: { path: { id } }, body: { reason } }))
+    await cache.invalidateQueries({ queryKey: ['experiments'] })
+  }
+  return (
+    <>
+      <Button look="danger" onClick={() => setAsking(true)}>Cancel</Button>
+      <Confirm open={asking} danger onClose={() => setAsking(false)} title="Cancel this run?" act="Cancel it" run={cancel}>
+        <p>What it runs is stopped with all its processes. What it logged stays.</p>
+        <TextArea label="Why" value={reason} onChange={setReason} />
+      </Confirm>
+    </>
   )
 }
 

@@ -1,7 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { createLazyRoute, Link } from '@tanstack/react-router'
 import { useState } from 'react'
-import { api, data } from '../api/client'
+import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { bytes } from '../runs/ArtifactsTab'
 import { Button } from '../ui/Button'
@@ -10,7 +10,7 @@ import { CopyAs } from '../ui/CopyAs'
 import { Facts } from '../ui/Facts'
 import { Note, ProblemNote } from '../ui/Note'
 import { Page, Section } from '../ui/Page'
-import { Pieces } from '../ui/Pieces'
+import { Pieces, type Piece } from '../ui/Pieces'
 import { harmless } from '../ui/plain'
 import { Status } from '../ui/Status'
 import { duration, Time } from '../ui/Time'
@@ -39,7 +39,7 @@ function Session() {
 function Shown({ one }: { one: One }) {
   return (
     <Page
-      title={`${one.kind === 'shell' ? 'Shell' : 'Notebook'} on ${harmless(one.branch)}`}
+      title={`${one.kind === 'shell' ? 'Shell' : one.editor === 'marimo' ? 'marimo notebook' : 'Notebook'} on ${harmless(one.branch)}`}
       below={<Link to="/sessions" className="text-accent underline">All sessions</Link>}
       actions={
         <>
@@ -61,12 +61,39 @@ function Shown({ one }: { one: One }) {
           />
         </Section>
         <div className="flex flex-col gap-5">
-          <Section title="What it used"><Used of={one.usage} /></Section>
+          {one.resources ? <Section title="What it uses now"><Meters of={one.resources} /></Section> : <Section title="What it used"><Used of={one.usage} /></Section>}
           <Section title="What was kept"><Kept of={one.checkpoint} /></Section>
         </div>
       </div>
-      <Pieces title="What it printed" queryKey={['sessions', one.id]} grows={isOpen(one)} empty="It printed nothing." read={(offset, limit, signal) => data(api.GET('/v1/sessions/{id}/logs', { params: { path: { id: one.id }, query: { offset, limit } }, signal }))} />
+      <Pieces title="What it printed" queryKey={['sessions', one.id]} grows={isOpen(one)} empty="It printed nothing." read={(offset, limit, signal) => piece(one.id, offset, limit, signal)} />
     </Page>
+  )
+}
+
+/** A part of the log as JSON; its other form, a stream, is not asked for. */
+const piece = (id: string, offset: number, limit: number, signal: AbortSignal): Promise<Piece> =>
+  data(api.GET('/v1/sessions/{id}/logs', { params: { path: { id }, query: { offset, limit } }, signal })) as Promise<Piece>
+
+/** What it uses of what it may. */
+function Meters({ of }: { of: Schemas['Resources'] }) {
+  const meters: readonly (readonly [string, number, number, string])[] = [
+    ['Memory', of.memory, of.memory_limit, `${bytes(of.memory)} of ${bytes(of.memory_limit)}`],
+    ['Disk', of.disk, of.disk_limit, `${bytes(of.disk)} of ${bytes(of.disk_limit)}`],
+    ['Processes', of.processes, of.processes_limit, `${of.processes.toLocaleString('en')} of ${of.processes_limit.toLocaleString('en')}`],
+  ]
+  return (
+    <>
+      <ul className="flex flex-col gap-2">
+        {meters.map(([name, value, most, words]) => (
+          <li key={name} className="grid grid-cols-[6rem_1fr_max-content] items-center gap-3 text-sm">
+            <span className="text-muted">{name}</span>
+            <meter aria-label={name} min={0} max={Math.max(1, most)} high={most * 0.8} value={Math.min(value, most)} aria-valuetext={words} className="w-full" />
+            <span>{words}</span>
+          </li>
+        ))}
+      </ul>
+      <p className="text-sm text-muted">{duration(of.cpu_s * 1000)} of processor since it started; {of.cpu_limit} {of.cpu_limit === 1 ? 'processor' : 'processors'} at most.</p>
+    </>
   )
 }
 

@@ -10,6 +10,7 @@ import { Note, ProblemNote } from '../ui/Note'
 import { harmless } from '../ui/plain'
 
 const MINUTE_S = 60
+const WHAT = { jupyter: { kind: 'notebook', editor: 'jupyter' }, marimo: { kind: 'notebook', editor: 'marimo' }, shell: { kind: 'shell' } } as const
 
 /** Start a notebook or a shell on a branch. */
 export function Start({ repo, branch, onClose }: { repo: string; branch: string; onClose: () => void }) {
@@ -20,14 +21,14 @@ export function Start({ repo, branch, onClose }: { repo: string; branch: string;
   const offered = branches.filter((one) => one.name !== 'main')
   const there = where.branch || offered[0]?.name || ''
   const ways = useQuery({ queryKey: ['runtimes', name], queryFn: ({ signal }) => data(api.GET('/v1/runtimes', { params: { query: { repo_name: name } }, signal })), enabled: name !== '' })
-  const [kind, setKind] = useState<'notebook' | 'shell'>('notebook')
+  const [what, setWhat] = useState<keyof typeof WHAT>('jupyter')
   const [runtime, setRuntime] = useState('')
   const [profile, setProfile] = useState('')
   const [minutes, setMinutes] = useState('30')
   const cache = useQueryClient()
   const go = useNavigate()
   const start = useMutation({
-    mutationFn: () => data(api.POST('/v1/sessions', { body: { repo_name: name, branch: there, kind, runtime, profile, idle_timeout: Math.max(1, Math.round(Number(minutes) * MINUTE_S)) } })),
+    mutationFn: () => data(api.POST('/v1/sessions', { body: { repo_name: name, branch: there, ...WHAT[what], runtime, profile, idle_timeout: Math.max(1, Math.round(Number(minutes) * MINUTE_S)) } })),
     onSuccess: async (made) => {
       await cache.invalidateQueries({ queryKey: ['sessions'] })
       await go({ to: '/sessions/$id', params: { id: made.id } })
@@ -37,7 +38,7 @@ export function Start({ repo, branch, onClose }: { repo: string; branch: string;
   return (
     <Dialog open onClose={onClose} title="Start a session" actions={<Button look="main" type="submit" form="session" busy={start.isPending} disabled={there === ''}>Start it</Button>}>
       <form id="session" className="flex flex-col gap-3" onSubmit={(event) => { event.preventDefault(); start.mutate() }}>
-        <Select label="What" value={kind} onChange={(value) => setKind(value === 'shell' ? 'shell' : 'notebook')} options={[['notebook', 'A notebook'], ['shell', 'A shell']]} />
+        <Select label="What" value={what} onChange={(value) => setWhat(value === 'shell' || value === 'marimo' ? value : 'jupyter')} options={[['jupyter', 'A Jupyter notebook'], ['marimo', 'A marimo notebook'], ['shell', 'A shell']]} />
         <Select label="Repository" value={name} onChange={(value) => setWhere({ repo: value, branch: '' })} options={(repos.data?.items ?? []).map((one) => [one.repo_name, harmless(one.repo_name)] as const)} />
         <Select label="Branch" value={there} onChange={(value) => setWhere({ repo: name, branch: value })} options={known.map((one) => [one.name, harmless(one.name)] as const)} />
         {known.length === 0 && <Note>It has no branch to work on yet: make a sandbox first.</Note>}

@@ -188,6 +188,24 @@ class Answered(Out):
     p95_ms: float | None
 
 
+class LatencyBucket(Out):
+    """Calls that took no longer, and longer than the bucket before."""
+
+    up_to_ms: Annotated[float | None, Field(description="Milliseconds; null: without end.")]
+    calls: int
+
+
+class AnsweredAt(Out):
+    """How an endpoint did in a while that begins at `at`."""
+
+    at: datetime
+    calls: int
+    errors: int
+    refused: int
+    p50_ms: float | None
+    p95_ms: float | None
+
+
 class EndpointMetrics(Out):
     """How an endpoint did lately: all together, then each deployment."""
 
@@ -195,3 +213,5 @@ class EndpointMetrics(Out):
     minutes: int
     total: Answered
     deployments: list[Answered]
+    buckets: Annotated[list[LatencyBucket], Field(description="All calls by latency, fastest first.")]
+    times: Annotated[list[AnsweredAt], Field(description="Oldest first; a while without calls is left out.")]

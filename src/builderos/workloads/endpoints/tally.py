@@ -119,11 +119,15 @@ def _write(unit: Unit, taken: dict[tuple[str, str, datetime], _Minute]) -> None:
         ))  # fmt: skip
 
 
-def answered(unit: Unit, endpoint_id: str, minutes: int) -> tuple[Answered, list[Answered]]:
-    """How an endpoint did in the last minutes, and each of its deployments."""
+def lately(unit: Unit, endpoint_id: str, minutes: int) -> Sequence[Any]:
+    """The rows of an endpoint in the last minutes."""
     c = calls.c
     since = unit.now - timedelta(minutes=minutes)
-    rows = unit.execute(sa.select(calls).where(c.endpoint_id == endpoint_id, c.minute >= since)).all()
+    return unit.execute(sa.select(calls).where(c.endpoint_id == endpoint_id, c.minute >= since)).all()
+
+
+def answered(rows: Sequence[Any]) -> tuple[Answered, list[Answered]]:
+    """How an endpoint did by its rows, and each of its deployments."""
     ids = sorted({row.deployment_id for row in rows}, reverse=True)
     each = [_summed(id_, [row for row in rows if row.deployment_id == id_]) for id_ in ids]
     return _summed(None, rows), each

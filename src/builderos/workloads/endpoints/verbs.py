@@ -21,7 +21,7 @@ from builderos.trust.policy import service as policy
 from builderos.workloads.models import service as registry
 from builderos.workloads.models.schema import AliasIn
 
-from . import rows, tally
+from . import charting, rows, tally
 from .keeping import WORD, Keeper
 from .model import deployments, endpoints
 from .schema import (
@@ -215,5 +215,9 @@ def metrics(unit: Unit, body: MetricsIn) -> EndpointMetrics:
     """How it did lately, but for the last seconds. Raises `not_found`."""
     _may(unit, "endpoint.read")
     row = rows.find(unit, body.id)
-    total, each = tally.answered(unit, row.id, body.minutes)
-    return EndpointMetrics(id=row.id, minutes=body.minutes, total=total, deployments=each)
+    counted = tally.lately(unit, row.id, body.minutes)
+    total, each = tally.answered(counted)
+    return EndpointMetrics(
+        id=row.id, minutes=body.minutes, total=total, deployments=each, buckets=charting.spread(counted),
+        times=charting.over_time(counted, body.minutes),
+    )  # fmt: skip
