@@ -156,7 +156,7 @@ def test_who_may_only_read_is_offered_nothing_of_the_workbench_that_would_be_ref
     )
     visitor.enter(joined(bench.server, invite["invite_token"], "Vic"))
     offered: dict[str, set[str]] = {}
-    for path in pages(bench):
+    for path in (path for path in pages(bench) if "tab=" not in path):
         page = visitor.turn(path)
         names = {re.sub(r"[\d.,↑↓ ]+$", "", name) for name in page.evaluate(BUTTONS)}
         kept = {
