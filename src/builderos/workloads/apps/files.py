@@ -63,8 +63,8 @@ def recipe_of(unit: Unit, release_id: str) -> Recipe:
     return Recipe(
         org_id=unit.org_id, app_id=row.app_id, id=row.id, number=row.number, repo_id=branch.repo_id,
         branch_id=branch.id, branch=row.branch, store=branch.store, tree=row.tree, spec=row.spec,
-        folder=rows.folder_of(unit, row), logs=rows.log_of(unit, row, "build", 0).parent, redactor=unit.get(vault.Known).of(unit),
-        max_seconds=chosen.profile.max_seconds,
+        folder=rows.folder_of(unit, row), logs=rows.log_of(unit, row, "build", 0).parent,
+        redactor=unit.get(vault.Known).of(unit), max_seconds=chosen.profile.max_seconds,
     )  # fmt: skip
 
 
