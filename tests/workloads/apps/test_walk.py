@@ -293,3 +293,21 @@ def test_after_the_server_was_killed_apps_are_back_and_releases_under_way_go_on(
     dock.settled(made["id"], second["id"], "live")
     until(lambda: dock.ask(made, token=token).status == 200)
     assert dock.ask(made, token=token).headers["X-BuilderOS-Release"] == second["id"]
+
+
+def test_secrets_reach_an_app_as_the_policy_file_says_and_never_its_log(dock: Dock) -> None:
+    dock.call("POST", "/v1/secrets", key_name="TOKEN", value="s3cr3t-of-the-warehouse")
+    dock.commit({"told.py": "import os\nprint(os.environ['TOKEN'], flush=True)\n" + WSGI.format(word="told")})
+    made = dock.make(path="told.py", secrets=["TOKEN"])
+    refused = dock.release(made["id"], "failed")
+    assert refused["starts"] == 1
+    allowing = "version: 1\nrules:\n  - {id: token, allow: {secrets: [TOKEN]}}\n"
+    asked = dock.call("PUT", "/v1/policies", content=allowing, reason="An app needs it.")
+    dock.call("POST", f"/v1/approvals/{asked['approval_id']}", decision="approve")
+    release = dock.release(made["id"])
+    told = dock.ask(made, token=dock.token(made["id"])).json
+    assert told["env"]["TOKEN"] == "s3cr3t-of-the-warehouse"
+    until(lambda: "GET / " in dock.log(made["id"], release["id"]))
+    assert "s3cr3t" not in dock.log(made["id"], release["id"])
+    assert "s3cr3t" not in str(dock.call("GET", f"/v1/apps/{made['id']}"))
+    dock.call("DELETE", f"/v1/apps/{made['id']}")
