@@ -25,7 +25,7 @@ from .files import Files
 from .journal import Entry, Session, Status
 from .limits import Meter, Parked, Reached
 from .ports import Models, Turn
-from .telling import credited, event_of, span_of, told_by_model, told_by_tool, tools_of, usage_of
+from .telling import credited, end_chat, event_of, span_of, told_by_model, told_by_tool, tools_of, usage_of
 from .tools import ASK, At, Result, Tool, unknown
 
 T = TypeVar("T")
@@ -152,12 +152,7 @@ class Calls:
             reply = await self.context.get(Models).complete(self.context, call, request, turn)  # type: ignore[type-abstract]
             reply = journal.storable(reply)
             usage = usage_of(reply)
-            span.set("gen_ai.provider.name", str(reply.get("provider") or "builderos"))
-            span.set("gen_ai.response.model", str(reply.get("model", "")))
-            span.set("builderos.label", str(reply.get("label") or "live"))
-            span.set("gen_ai.usage.input_tokens", usage["input_tokens"])
-            span.set("gen_ai.usage.output_tokens", usage["output_tokens"])
-            span.set("builderos.cost", usage["cost"])
+            end_chat(span, reply, usage)
         done = replace(entry, status="done", response=reply, usage=usage)
         await self._unit(lambda unit: journal.change(unit, self.session, done), self.agent.model)
         return reply

@@ -81,3 +81,13 @@ def span_of(
         "builderos.prompt.ref": prompt, "builderos.run.id": work.run_id, "builderos.step.id": work.step_id,
     }  # fmt: skip
     return tracing.span(f"{operation} {what}", {**told, **more} if tracing.on() else {})
+
+
+def end_chat(span: tracing.Span, reply: Mapping[str, Any], usage: Mapping[str, Any]) -> None:
+    """Who answered a request, and what it took."""
+    span.set("gen_ai.provider.name", str(reply.get("provider") or "builderos"))
+    span.set("gen_ai.response.model", str(reply.get("model", "")))
+    span.set("gen_ai.usage.input_tokens", usage["input_tokens"])
+    span.set("gen_ai.usage.output_tokens", usage["output_tokens"])
+    span.set("builderos.cost", usage["cost"])
+    span.set("builderos.label", str(reply.get("label") or "live"))
