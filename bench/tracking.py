@@ -29,6 +29,7 @@ from .stage import Home, Server
 MLFLOW = "mlflow==3.17.2"
 API = "/api/2.0/mlflow/"
 PARAMS, METRICS = 5, 5
+UPLOAD = 50_000_000
 EMPTY = """
 import asyncio, sys
 BODY = b"{}"
@@ -113,12 +114,14 @@ def logging(report: Report, home: Home, server: Server, place: Path, rounds: int
         floor = cost(nothing, "none", rounds), batch_cost(nothing, "none", rounds // 10 + 1)
         if not rival:
             alone(report, ours, floor, rounds)
+            uploads(report, ours, None)
             searches(report, home, ours, None, rounds)
             at_scale(report, home, ours, 100_000)
             return
         with mlflow_server(place) as (theirs, bin_, store):
             beside(report, ours, theirs, floor, rounds)
             through_client(report, ours, theirs, bin_, place)
+            uploads(report, ours, theirs)
             fill_mlflow(store, 10_000)
             searches(report, home, ours, theirs, rounds)
     at_scale(report, home, ours, 1_000_000)
@@ -216,6 +219,38 @@ def through_client(report: Report, ours: Tracker, theirs: Tracker, bin_: Path, p
         mine, other = found[id(ours)][at], found[id(theirs)][at]
         how = f"{mine:.2f} ms, MLflow {other:.2f} ms"
         report.at_least(f"{name} through the unmodified client, times faster", other / mine, bound, how)
+
+
+def uploads(report: Report, ours: Tracker, theirs: Tracker | None) -> None:
+    """A file of 50 MB, of bytes that nothing makes smaller; another one each time, so that none is known already."""
+    found: dict[int, list[float]] = {}
+    for tracker in (theirs, ours) * 3:
+        if tracker is not None:
+            found.setdefault(id(tracker), []).append(_uploaded(tracker))
+    mine = max(found[id(ours)])
+    if theirs is None:
+        report.shown("artifact upload of 50 MB (MB/s)", mine, "PUT …/mlflow-artifacts")
+        return
+    other = max(found[id(theirs)])
+    how = f"{mine:.0f} MB/s, MLflow {other:.0f} MB/s"
+    report.at_least("artifact upload of 50 MB, against MLflow", mine / other, 1, how)
+
+
+def _uploaded(tracker: Tracker) -> float:
+    """Megabytes per second of one upload."""
+    data, run = os.urandom(UPLOAD), tracker.run("upload")
+    line = http.client.HTTPConnection("127.0.0.1", tracker.port, timeout=120)
+    headers = {"Authorization": f"Bearer {tracker.token}"} if tracker.token else {}
+    began = time.perf_counter()
+    path = f"{tracker.base}/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/data.bin"
+    line.request("PUT", path, data, {**headers, "Content-Type": "application/octet-stream"})
+    reply = line.getresponse()
+    took = time.perf_counter() - began
+    if reply.status != 200:
+        raise RuntimeError(f"{path}: {reply.status} {reply.read(500)!r}")
+    reply.read()
+    line.close()
+    return UPLOAD / 1e6 / took
 
 
 FILL = """

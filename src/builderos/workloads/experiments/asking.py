@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import psycopg.errors
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
@@ -28,6 +29,7 @@ LIKE_MS: Final = 5_000
 """What a search may take that no index answers."""
 PROBED: Final = 2_000
 MOST_PROBED: Final = 20_000
+FIRST_VALUES: Final = 4  # for each run of a page
 BRIEF: Final = 200
 NAN: Final = float("nan")
 _COLUMNS: Final[dict[str, sa.ColumnElement[Any]]] = {
@@ -228,7 +230,10 @@ class _Search:
         phase = int(last[0]) if last is not None else 0
         found: list[tuple[int, Row]] = []
         while phase <= 2 and len(found) < limit:
-            rows = self._unit.execute(self._phase(order, phase, last, limit - len(found)))
+            wanted = self._phase(order, phase, last, limit - len(found))
+            rows = self._ahead(order, last) if phase == 0 else None
+            if rows is None:
+                rows = list(self._unit.execute(wanted))
             found += [(phase, row) for row in rows]
             phase, last = phase + 1, None
         more = len(found) == limit
@@ -240,6 +245,57 @@ class _Search:
                 self._key, [at, repr(row.metric_value) if at == 0 else "", row.started_at, row.id]
             )
         return Found([row for _, row in kept], token)
+
+    def _ahead(self, order: Order, last: Sequence[Any] | None) -> list[Row] | None:
+        """The page, where it lies among the runs with the first values; None where too few of them match.
+
+        The index has the values in their order: so what it costs does not hang on what the database believes of how
+        many there are.
+        """
+        m, ids, limit = latest.c, self._asked.experiment_ids, self._asked.limit + 1
+        if len(ids) != 1:
+            return None
+        first = sa.select(m.run_id, m.value).where(
+            m.experiment_id == ids[0], m.key == order.key, m.value < NAN
+        )
+        if last is not None:
+            first = first.where(m.value <= float(last[1]) if order.descending else m.value >= float(last[1]))
+        many = FIRST_VALUES * limit
+        ordered = first.order_by(m.value.desc() if order.descending else m.value.asc()).limit(many)
+        values = self._unit.execute(ordered).all()
+        whole = len(values) < many
+        if not whole:  # of those that are alike at the end, some may not be there
+            values = [row for row in values if row.value != values[-1].value]
+        rows = list(self._unit.execute(self._among(values, order, last).limit(limit)))
+        return rows if whole or len(rows) >= limit else None
+
+    def _among(self, values: Sequence[Row], order: Order, last: Sequence[Any] | None) -> sa.Select[Any]:
+        """Those of these runs that match, in their order. They are found by their ids, by nothing else."""
+        c = runs.c
+        columns = (
+            sa.literal([row.run_id for row in values], ARRAY(sa.Text)),
+            sa.literal([row.value for row in values], ARRAY(sa.Double)),
+        )
+        listed = (
+            sa.func.unnest(*columns)
+            .table_valued(sa.column("run_id", sa.Text), sa.column("value", sa.Double), name="listed")
+            .render_derived()
+        )
+        v = listed.c
+        wanted = (
+            sa.select(runs, v.value.label("metric_value"))
+            .join_from(listed, runs, c.id == v.run_id)
+            .where(*[condition(clause, c) for clause in self._clauses])
+            .order_by(v.value.desc() if order.descending else v.value.asc(), c.started_at.desc(), c.id)
+        )
+        if self._asked.view != "all":
+            wanted = wanted.where(c.active == (self._asked.view == "active"))
+        if last is not None:
+            value = float(last[1])
+            beyond = v.value < value if order.descending else v.value > value
+            same = sa.and_(v.value == value, _behind(c.started_at, int(last[2]), str(last[3]), True))
+            wanted = wanted.where(sa.or_(beyond, same))
+        return wanted
 
     def _phase(self, order: Order, phase: int, last: Sequence[Any] | None, limit: int) -> sa.Select[Any]:
         c, m = runs.c, latest.c
