@@ -30,6 +30,7 @@ def upgrade() -> None:
         "prompts",
         "evals",
         "experiments",
+        "traces",
         "triggers",
         "run_events",
         "stream",

@@ -56,10 +56,11 @@ def _shown(listed: list[files.File], prefix: str) -> dict[str, Any]:
 def place_of(path: str) -> tuple[str, str]:
     """The owner, and the path of one of its files or folders. Raises `validation_failed` for what is neither.
 
-    `<experiment>/<run>/artifacts/<path>`, and of a logged model `<experiment>/models/<model>/artifacts/<path>`.
+    `<experiment>/<run>/artifacts/<path>`, and of a logged model or a trace
+    `<experiment>/models/<model>/artifacts/<path>`, `<experiment>/traces/<trace>/artifacts/<path>`.
     """
     parts = path.split("/")
-    if len(parts) > 2 and parts[1] == "models":
+    if len(parts) > 2 and parts[1] in ("models", "traces"):
         parts = [parts[0], *parts[2:]]
     if len(parts) < 3 or parts[2] != _ROOT or not parts[1]:
         raise Problem("invalid_path", "Invalid path", hint="Files belong to a run or to a logged model.")

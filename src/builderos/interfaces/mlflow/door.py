@@ -32,6 +32,7 @@ from builderos.trust.quotas import service as quotas
 from .artifacts import PREFIX, Artifacts
 from .routing import ROUTES, Act, found
 from .shapes import VERSION, NoEndpoint, as_error, dumped
+from .traces import NO_SPANS, SPANS
 from .words import Body, of_query
 
 log = logging.getLogger("builderos.mlflow")
@@ -94,6 +95,10 @@ class Door:
             return
         if path in _INFOS:
             await reply(send, 200, orjson.dumps(_INFO))
+            return
+        if path.removeprefix("/") == SPANS:
+            await run_in_thread(self._app, self.admitted, incoming, "mlflow-spans")
+            await reply(send, 501, orjson.dumps(NO_SPANS))
             return
         api = next((prefix for prefix in APIS if path.startswith(prefix)), None)
         rest = path.removeprefix(api) if api is not None else ""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from builderos.core.unit import Unit
 
-from . import artifacts, models, registry, tracking
+from . import artifacts, models, registry, traces, tracking
 from .words import Body
 
 Handler = Callable[[Unit, Body], dict[str, Any]]
@@ -31,6 +31,7 @@ def _acts(*rows: tuple[str, str, Handler, bool]) -> dict[tuple[str, str], Act]:
 
 
 _V2: Final = "2.0/mlflow/"
+_V3: Final = "3.0/mlflow/"
 ROUTES: Final[Mapping[tuple[str, str], Act]] = _acts(
     ("POST", f"{_V2}experiments/create", tracking.create_experiment, False),
     ("POST", f"{_V2}experiments/search", tracking.search_experiments, True),
@@ -81,11 +82,19 @@ ROUTES: Final[Mapping[tuple[str, str], Act]] = _acts(
     ("POST", f"{_V2}model-versions/transition-stage", registry.transition, False),
     ("POST", f"{_V2}model-versions/set-tag", registry.tag_model, False),
     ("DELETE", f"{_V2}model-versions/delete-tag", registry.untag_model, False),
+    ("POST", f"{_V3}traces", traces.start, False),
+    ("POST", f"{_V3}traces/search", traces.search, True),
+    ("POST", f"{_V2}traces/delete-traces", traces.delete, False),
+    ("POST", f"{_V3}traces/delete-traces", traces.delete, False),
 )
 # Paths with an id in them.
+_TRACE: Final = r"traces/(?P<trace_id>tr-[0-9a-f]{1,64})"
 _PATTERNS: Final = tuple(
-    (method, re.compile(re.escape(_V2) + pattern + r"\Z"), Act(name, method, handler, reads))
+    (method, re.compile(r"[23]\.0/mlflow/" + pattern + r"\Z"), Act(name, method, handler, reads))
     for method, pattern, name, handler, reads in (
+        ("GET", _TRACE, "traces-get", traces.get, True),
+        ("PATCH", _TRACE + "/tags", "traces-tag", traces.set_tag, False),
+        ("DELETE", _TRACE + "/tags", "traces-untag", traces.delete_tag, False),
         ("GET", r"logged-models/(?P<model_id>[^/]+)", "logged-models-get", models.get, True),
         ("PATCH", r"logged-models/(?P<model_id>[^/]+)", "logged-models-finish", models.finish, False),
         ("DELETE", r"logged-models/(?P<model_id>[^/]+)", "logged-models-delete", models.delete, False),

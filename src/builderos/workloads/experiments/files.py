@@ -17,10 +17,11 @@ from builderos.trust.ledger import service as ledger
 
 from .limits import invalid
 from .logging import gone
-from .model import artifacts, logged_models
+from .model import artifacts, logged_models, traces
 from .reach import Act, experiment, spot
 
 MODEL: Final = re.compile(r"m-[0-9a-f]{32}\Z")
+TRACE: Final = re.compile(r"tr-[0-9a-f]{32}\Z")
 MAX_FILES: Final = 100_000
 _ROUNDS: Final = 4
 
@@ -54,6 +55,12 @@ def check(path: str) -> str:
 
 def owned(unit: Unit, owner: str, act: Act) -> None:
     """Ask whether the actor may read or write files of a run or of a logged model. Raises `not_found`, `Refused`."""
+    if TRACE.match(owner):
+        of_trace = sa.select(traces.c.experiment_id).where(traces.c.id == owner)
+        experiment(
+            unit, unit.execute(of_trace).scalar_one_or_none() or "", act, gone=act == "experiment.read"
+        )
+        return
     if not MODEL.match(owner):
         if not spot(unit, owner, act).active and act == "experiment.write":
             raise gone(owner)

@@ -121,6 +121,20 @@ run_models = sa.Table(
     sa.Column("model_id", sa.Text, primary_key=True),
     sa.Column("step", sa.BigInteger, nullable=False),
 )
+traces = sa.Table(
+    "experiment_traces",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("experiment_id", "state")),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("duration_ms", sa.BigInteger),
+    *(sa.Column(name, sa.Text) for name in ("request", "response", "client_id")),
+    sa.Column("metadata", JSONB, nullable=False),
+    sa.Column("tags", JSONB, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", _AT, nullable=False),
+)
 artifacts = sa.Table(
     "experiment_artifacts",
     metadata,
