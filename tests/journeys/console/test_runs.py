@@ -194,22 +194,23 @@ def test_a_run_of_thousands_of_steps_is_a_small_document(place: Place, owner: Vi
 
 
 def test_two_runs_are_compared_and_a_filter_is_kept_under_a_name(place: Place, owner: Visitor) -> None:
-    first, second = place.start("ask"), place.start("ask")
+    place.pipeline("twice", ASKING.replace("name: ask", "name: twice").replace("made.txt", "twice.txt"))
+    first, second = place.start("twice"), place.start("twice")
     for run_id in (first, second):
         place.reaches(run_id, "waiting_approval")
-    page = owner.goto("/runs?pipeline=ask&branch=" + place.box["branch"])
+    page = owner.goto("/runs?pipeline=twice&branch=" + place.box["branch"])
     page.get_by_role("button", name="Keep this filter").click()
     page.get_by_role("textbox", name="Name").fill("Mine <b>")
     page.keyboard.press("Enter")
     owner.goto("/runs?status=waiting_approval")
     page.get_by_role("link", name="Mine <b>").click()
-    expect(page).to_have_url(re.compile("pipeline=ask"))
+    expect(page).to_have_url(re.compile("pipeline=twice"))
     for run_id in (first, second):
         page.get_by_role("checkbox", name=f"Choose {run_id}").check()
     page.get_by_role("link", name="Compare", exact=True).click()
     steps = page.get_by_role("table", name="Steps of both")
     expect(steps.get_by_role("row").filter(has_text="look")).to_contain_text("waits for approval")
-    changed = page.get_by_role("table", name="Files of both").get_by_role("row").filter(has_text="made.txt")
+    changed = page.get_by_role("table", name="Files of both").get_by_role("row").filter(has_text="twice.txt")
     expect(changed).to_contain_text("the same")
     changed.get_by_role("button").click()
     expect(page.get_by_role("region", name="Difference of B")).to_contain_text("two")

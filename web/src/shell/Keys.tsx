@@ -7,10 +7,12 @@ export default function Keys({ onClose }: { onClose: () => void }) {
   const groups = [...new Set(keyed.map((command) => command.group))]
   return (
     <Dialog open onClose={onClose} title="Keys">
-      <Group name="Everywhere" rows={[['Ctrl K', 'Search and commands'], ['Esc', 'Close what is open']]} />
-      {groups.map((group) => (
-        <Group key={group} name={group} rows={keyed.filter((command) => command.group === group).map((command) => [command.keys ?? '', command.label])} />
-      ))}
+      <div role="region" aria-label="All keys" tabIndex={0} className="flex flex-col gap-3">
+        <Group name="Everywhere" rows={[['Ctrl K', 'Search and commands'], ['Esc', 'Close what is open']]} />
+        {groups.map((group) => (
+          <Group key={group} name={group} rows={keyed.filter((command) => command.group === group).map((command) => [command.keys ?? '', command.label])} />
+        ))}
+      </div>
     </Dialog>
   )
 }
