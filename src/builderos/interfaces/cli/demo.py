@@ -7,13 +7,14 @@ import click
 
 from .story.stage import Failed, Stage, complain, stage, this_project
 
-_AGENTS = 3
+_AGENTS, _WORKBENCH = 3, 4
+_OWN = (_AGENTS, _WORKBENCH)  # they bring their own repositories
 
 
 @click.command("demo")
 @click.option("--repo", metavar="PATH|URL", help="Repository to work on; by default this project's own.")
 @click.option(
-    "--act", type=click.IntRange(1, _AGENTS), help="Which part of the story; all of them when left out."
+    "--act", type=click.IntRange(1, _WORKBENCH), help="Which part of the story; all of them when left out."
 )
 @click.option(
     "--model", metavar="NAME", help="Live model for act 3, e.g. openai/NAME; else scripted replies."
@@ -21,16 +22,16 @@ _AGENTS = 3
 def demo(repo: str | None, act: int | None, model: str | None) -> int:
     """Run the main job on a real repository and verify it."""
     source = repo or this_project()
-    if act == _AGENTS and repo is not None:
-        complain("act 3 brings its own repository: leave --repo out")
+    if act in _OWN and repo is not None:
+        complain(f"act {act} brings its own repository: leave --repo out")
         return 2
-    if source is None and act != _AGENTS:
+    if source is None and act not in _OWN:
         complain("say which repository to use: builderos demo --repo PATH|URL")
         return 2
     if source and "://" not in source and os.path.exists(source):
         source = os.path.abspath(source)
     try:
-        for one in (act,) if act else range(1, _AGENTS + 1):
+        for one in (act,) if act else range(1, _WORKBENCH + 1):
             _perform(one, source or "", model)
     except Failed as failure:
         complain(f"\n✗ {failure}")
@@ -51,6 +52,10 @@ def _play(act: int, made: Stage, source: str, model: str | None) -> None:
         from .story.team import Team
 
         Team(made, model).play()
+    elif act == _WORKBENCH:
+        from .story.workbench import Workbench
+
+        Workbench(made).play()
     elif act == 1:
         from .story.delivery import Delivery
 

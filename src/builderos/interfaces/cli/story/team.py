@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
+from .samples import lay_out
 from .shipping import Shipping, step_of
 from .stage import Failed, Json, Stage
 from .teashop import MODEL, NAME, provider_file, repository
@@ -46,9 +47,7 @@ class Team(Shipping):
     def open(self) -> None:
         """A real git repository, a server, a workspace that a member opens, a run."""
         stage, folder = self.stage, self.stage.folder / NAME
-        for path, content in repository().items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(content, "utf-8")
+        lay_out(repository(), folder)
         stage.git("init", "--quiet", "-b", "main", cwd=folder)
         stage.git("add", "-A", cwd=folder)
         stage.git("commit", "--quiet", "-m", "Sell tea", cwd=folder)
