@@ -1,4 +1,4 @@
-"""Acts of the demonstration: a run outlives its server, agents bring a feature to a preview, a model comes to people."""
+"""Acts of the demonstration: a run outlives its server, agents bring a feature, a model comes to people."""
 
 import os
 import subprocess
