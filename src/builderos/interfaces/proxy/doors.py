@@ -18,7 +18,9 @@ class Doors:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """What a request gets."""
         app_id = self._apps.app_of(request)
-        return await (self._sessions.answer(request) if app_id is None else self._apps.answer(request, app_id))
+        return await (
+            self._sessions.answer(request) if app_id is None else self._apps.answer(request, app_id)
+        )
 
     async def close(self) -> None:
         """Cut all lines."""
