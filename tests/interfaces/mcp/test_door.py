@@ -12,6 +12,7 @@ from mcp import Client
 
 from builderos.core.actor import Profile
 from builderos.core.unit import Unit, as_system
+from builderos.interfaces.mcp.tools import LOOKING
 from builderos.trust.identity import service as identity
 from tests.support.databases import FreshDatabase
 from tests.support.ports import live
@@ -138,7 +139,7 @@ def test_the_list_shows_what_the_caller_may_use(shared_world: World, http_way: W
     every = set(http_way.run(listed))
     assert set(http_way.run(listed, sandbox.token)) == every
     deciding = {"listInbox", "getApproval", "decideApproval"}
-    assert set(http_way.run(listed, shared_world.owner_token)) == every | deciding
+    assert set(http_way.run(listed, shared_world.owner_token)) == every | deciding | LOOKING
     bound = {"sandbox_id": sandbox_id}
     assert set(http_way.run(listed, credential(shared_world, "share", **bound))) < every
     reader = set(http_way.run(listed, credential(shared_world, "api_key", "full", "read")))

@@ -1,7 +1,20 @@
 """What whoever serves something from a jail may use."""
 
 from .lines import Lines, Reply, Silent
+from .passes import Kind, Pass, Passes
 from .relay import SILENT, Inside, Passing, TooLarge
 from .site import Files
 
-__all__ = ["SILENT", "Files", "Inside", "Lines", "Passing", "Reply", "Silent", "TooLarge"]
+__all__ = [
+    "SILENT",
+    "Files",
+    "Inside",
+    "Kind",
+    "Lines",
+    "Pass",
+    "Passes",
+    "Passing",
+    "Reply",
+    "Silent",
+    "TooLarge",
+]

@@ -1,5 +1,6 @@
 """The provider `local`: commands on this machine, each in a room of its own."""
 
+import contextlib
 import json
 import os
 import queue
@@ -271,7 +272,8 @@ class LocalSandboxes:
             raise Problem("busy", f"{sandbox_id} is still running", hint="Kill it first, or wait.")
         with self._lock:
             self._live.pop(sandbox_id, None)
-            shutil.rmtree(self._state / sandbox_id)
+            with contextlib.suppress(FileNotFoundError):  # somebody else removes it just now
+                shutil.rmtree(self._state / sandbox_id)
 
     def close(self) -> None:
         """See `SandboxProvider`."""

@@ -159,7 +159,7 @@ class AppDoor:
         admission = await asyncio.to_thread(tokens.admit, self._context, link)
         if admission.app_id != id_:
             raise Problem("policy_denied", "this token is for another app", hint="Ask for one of this app.")
-        swapped = await asyncio.to_thread(tokens.exchanged, self._context, admission, link)
+        swapped = await asyncio.to_thread(tokens.PASSES.exchange, self._context, link)
         if swapped is None:
             raise Problem("token_expired", "this link was followed already", hint="Ask for another one.")
         secret, until = swapped
@@ -278,7 +278,7 @@ def _link_of(request: web.BaseRequest) -> str | None:
     ):
         return None
     found = dict(parse_qsl(request.raw_path.partition("?")[2])).get("token", "")
-    return found if found.startswith(tokens.PREFIX) else None
+    return found if found.startswith(tokens.PASSES.prefix) else None
 
 
 def _shown(request: web.BaseRequest) -> _Shown:

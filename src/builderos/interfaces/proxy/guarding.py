@@ -170,7 +170,7 @@ class Guard:
             raise Problem(
                 "policy_denied", "this token is for another session", hint="Ask for one of this session."
             )
-        swapped = await asyncio.to_thread(tokens.exchanged, self._context, admission, link)
+        swapped = await asyncio.to_thread(tokens.PASSES.exchange, self._context, link)
         if swapped is None:
             raise Problem("token_expired", "this link was followed already", hint="Ask for another one.")
         secret, until = swapped
@@ -247,7 +247,7 @@ def _link_of(request: web.BaseRequest) -> str | None:
     if request.method != "GET" or "token=" not in request.raw_path or "Authorization" in request.headers:
         return None
     found = dict(parse_qsl(request.raw_path.partition("?")[2])).get("token", "")
-    return found if found.startswith(tokens.PREFIX) else None
+    return found if found.startswith(tokens.PASSES.prefix) else None
 
 
 def _shown(request: web.BaseRequest) -> tuple[str, bool]:

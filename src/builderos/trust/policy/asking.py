@@ -33,7 +33,7 @@ _HERE: Final = "asked"
 # What an act is done to, by the first word of its name; single acts that differ from their like stand below.
 _OTHERWISE: Final = {"git.push_main": "pull.merge"}  # as policy files call it, too
 _KIND_OF: Final[Mapping[str, ResourceKind]] = {
-    "alert": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch",
+    "alert": "org", "app": "org", "approval": "approval", "artifact": "artifact", "audit": "org", "backup": "branch",
     "compute": "org", "credential": "credential", "dataset": "artifact", "deploy": "branch",
     "deployment": "branch", "endpoint": "org", "eval": "org", "experiment": "org", "files": "branch",
     "git": "branch", "inbox": "org", "lineage": "org", "me": "org", "member": "org", "memory": "branch",

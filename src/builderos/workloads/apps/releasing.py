@@ -19,7 +19,7 @@ from builderos.trust.ledger import service as ledger
 from . import reading, rows
 from .model import releases
 from .schema import AppRelease, ReleaseIn, RollbackIn
-from .verbs import may, tell
+from .verbs import managed, tell
 
 
 def release(unit: Unit, body: ReleaseIn) -> Reply[AppRelease]:
@@ -28,8 +28,7 @@ def release(unit: Unit, body: ReleaseIn) -> Reply[AppRelease]:
     Raises `not_found` for the branch or a commit that is none of its, `illegal_transition` for a stopped app,
     `runtime_not_approved`, `validation_failed` where the branch does not hold what the app is made of.
     """
-    rules = may(unit, "app.manage")
-    app = _active(unit, body.id)
+    app, rules = _active(unit, body.id)
     asked = workspaces.BranchIn(repo_name=app.repo_name, branch=body.branch or app.spec["source"]["branch"])
     branch = workspaces.locate(unit, asked, "files.read").branch
     repositories.ready(unit, branch)
@@ -56,8 +55,7 @@ def roll_back(unit: Unit, body: RollbackIn) -> Reply[AppRelease]:
 
     Raises `illegal_transition` where none was live before, `not_found`.
     """
-    rules = may(unit, "app.manage")
-    app = _active(unit, body.id)
+    app, rules = _active(unit, body.id)
     if app.current_id is None:
         raise Problem("illegal_transition", "nothing of this app is live", hint="Release it.", allowed=[])
     row = _before(unit, app) if body.to is None else rows.release(unit, body.to, lock=True)
@@ -75,11 +73,11 @@ def roll_back(unit: Unit, body: RollbackIn) -> Reply[AppRelease]:
     return Reply(202, reading.release_shown(rows.release(unit, row.id)))
 
 
-def _active(unit: Unit, id_: str) -> rows.Row:
-    app = rows.find(unit, id_, lock=True)
+def _active(unit: Unit, id_: str) -> tuple[rows.Row, tuple[str, ...]]:
+    app, rules = managed(unit, id_)
     if app.state != "active":
         raise Problem("illegal_transition", f"this app is {app.state}", hint="Start it first.", allowed=[])
-    return app
+    return app, rules
 
 
 def _before(unit: Unit, app: rows.Row) -> rows.Row | None:

@@ -1,5 +1,6 @@
 """Making apps, changing them, stopping and starting them."""
 
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,9 +27,24 @@ IDLE_S = 1800
 _TEXTS = ("command", "build", "base_path")
 
 
-def may(unit: Unit, action: policy.Action) -> tuple[str, ...]:
+def may(unit: Unit, action: policy.Action, place: tuple[str, str] | None = None) -> tuple[str, ...]:
     """Ask the policy about apps; the rules that allow it."""
-    return policy.require(unit, action, policy.org_resource(unit)).rules
+    where = policy.org_resource(unit)
+    if place is not None:
+        where = replace(where, lies_in=(place[0],), project=place[1])
+    return policy.require(unit, action, where).rules
+
+
+def place_of(row: rows.Row) -> tuple[str, str]:
+    """Id and name of the repository that an app is made from: rules for that bind the app, too."""
+    return row.repo_id, row.repo_name
+
+
+def managed(unit: Unit, id_: str) -> tuple[rows.Row, tuple[str, ...]]:
+    """An app that the actor may manage, and the rules that say so. Raises `Refused`, `not_found`."""
+    may(unit, "app.manage")
+    row = rows.find(unit, id_, lock=True)
+    return row, may(unit, "app.manage", place_of(row))
 
 
 def create(unit: Unit, body: AppCreateIn) -> Reply[App]:
@@ -37,10 +53,11 @@ def create(unit: Unit, body: AppCreateIn) -> Reply[App]:
     Raises `not_found` for the repository, `conflict` where the name is taken, `runtime_not_approved`,
     `validation_failed`, `quota_exceeded`.
     """
-    rules = may(unit, "app.manage")
+    may(unit, "app.manage")  # first: whoever may have none learns of no repository
     given = body.policy or OpenPolicy()
     _check_open(unit, given)
     repo = repositories.find_repository(unit, body.source.repo_name)
+    rules = may(unit, "app.manage", (repo.id, repo.name))
     said = {name: getattr(body, name) or "" for name in (*_TEXTS, "runtime", "profile")}
     said |= {"env": body.env or {}, "secrets": body.secrets or [], "network": body.network or []}
     spec = _spec(unit, body.type, repo.id, body.source, said, body.health)
@@ -68,8 +85,7 @@ def create(unit: Unit, body: AppCreateIn) -> Reply[App]:
 
 def change(unit: Unit, body: AppChangeIn) -> App:
     """Another policy or timeout at once, anything else from the next release on. Raises like `create`."""
-    rules = may(unit, "app.manage")
-    row = rows.find(unit, body.id, lock=True)
+    row, rules = managed(unit, body.id)
     values: dict[str, Any] = {}
     if body.policy is not None:
         _check_open(unit, body.policy, OpenPolicy.model_validate(row.policy))
@@ -80,6 +96,7 @@ def change(unit: Unit, body: AppChangeIn) -> App:
     repo_id, repo_name = row.repo_id, row.repo_name
     if body.source is not None:
         repo = repositories.find_repository(unit, body.source.repo_name)
+        may(unit, "app.manage", (repo.id, repo.name))
         repo_id, repo_name = repo.id, repo.name
         values |= {"repo_id": repo_id, "repo_name": repo_name}
     names = (*_TEXTS, "runtime", "profile", "env", "secrets", "network")
@@ -99,8 +116,7 @@ def change(unit: Unit, body: AppChangeIn) -> App:
 
 def stop(unit: Unit, body: AppActIn) -> App:
     """Serve nothing of it any more; what is live comes back with `start`."""
-    rules = may(unit, "app.manage")
-    row = rows.find(unit, body.id, lock=True)
+    row, rules = managed(unit, body.id)
     if row.state == "active":
         _ended(unit, row, "stopped", rules)
     return reading.shown(unit, rows.find(unit, row.id))
@@ -108,8 +124,7 @@ def stop(unit: Unit, body: AppActIn) -> App:
 
 def start(unit: Unit, body: AppActIn) -> Reply[App]:
     """Serve again what was live when it was stopped. Raises `quota_exceeded`, `illegal_transition`."""
-    rules = may(unit, "app.manage")
-    row = rows.find(unit, body.id, lock=True)
+    row, rules = managed(unit, body.id)
     if row.state != "stopped":
         raise Problem("illegal_transition", "this app is not stopped", hint="Release something.", allowed=[])
     _check_quota(unit)
@@ -123,8 +138,7 @@ def start(unit: Unit, body: AppActIn) -> Reply[App]:
 
 def delete(unit: Unit, body: AppActIn) -> App:
     """Stop it for good; its name is free again. Releases and logs stay for the audit."""
-    rules = may(unit, "app.manage")
-    row = rows.find(unit, body.id, lock=True)
+    row, rules = managed(unit, body.id)
     gone = reading.shown(unit, row).model_copy(
         update={"state": "deleted", "standing": "stopped", "url": None}
     )

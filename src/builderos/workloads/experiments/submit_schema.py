@@ -98,7 +98,7 @@ class SweepIn(SubmitIn):
 
     params: Annotated[dict[ParamName, Scalar], Field(max_length=100)] = {}
     space: Annotated[
-        dict[ParamName, list[Scalar] | Span],
+        dict[ParamName, Annotated[list[Scalar], Field(max_length=1000)] | Span],
         Field(description="Parameter to its values, or to a span of numbers.", min_length=1, max_length=20),
     ]
     method: Annotated[
