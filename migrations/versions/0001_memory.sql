@@ -132,7 +132,7 @@ begin
          and w.agent = any (p_agents) and w.model = p_model limit few + 1) s;
     near := format('select emb, item_id from ops.memory_vectors where %s and model = $7 and dim = %s and (until is null or until > $8)', place, dim);
     if found > few then
-      perform set_config('hnsw.ef_search', greatest(500, p_depth)::text, true), set_config('enable_sort', 'off', true),
+      perform set_config('hnsw.ef_search', greatest(300, p_depth)::text, true), set_config('enable_sort', 'off', true),
         set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.max_scan_tuples', '100000', true);
       execute format(
         'select coalesce(array_agg(item_id), ''{}''), coalesce(array_agg(s), ''{}'') from (
