@@ -39,14 +39,14 @@ def train(folder: Path) -> None:
     subprocess.run([python, "-c", _TRAIN, str(folder)], check=True)
 
 
-def approve(home: Path) -> None:
-    """Have a server's own file approve the runtime `ml`."""
-    folders = [str(environment("mlflow")), sys.base_prefix]
+def approve(home: Path, place: Path | None = None, memory: str = "1Gi") -> None:
+    """Have a server's own file approve the runtime `ml`: the environment of the tests' client, or another one."""
+    folders = [str(place or environment("mlflow")), sys.base_prefix]
     file = home / "ssot" / "workbench" / "runtimes.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({
         "runtimes": [{"name": "ml", "kind": "local", "languages": ["python"], "folders": folders}],
-        "profiles": [{"name": "small", "cpu": 1, "memory": "1Gi", "max_seconds": 3600, "price": 1}],
+        "profiles": [{"name": "small", "cpu": 1, "memory": memory, "max_seconds": 3600, "price": 1}],
     }))  # fmt: skip
 
 
