@@ -86,7 +86,9 @@ def run(report: Report, place: Path, only: list[str], full: int) -> None:
             report, source, place, 10_000 if full > 1 else 1000, rival=full > 1
         ),
         "evals": lambda: evals.runner(report, place, 500 * full, 2 + full, rival=full > 1),
-        "experiments": lambda: tracking.logging(report, small, server, place, 200 * full, rival=full > 1),
+        "experiments": lambda: tracking.logging(report, server, small, place, 200 * full, rival=full > 1),
+        "searching": lambda: tracking.searching(report, server, small, place, 200 * full, rival=full > 1),
+        "many": lambda: tracking.many_runs(report, server, small, 1_000_000 if full > 1 else 100_000),
         "jail": lambda: jail.starts(report, place, 60 * full),
         "deploying": lambda: deploying.served(report, place, 5 * full),
         "serving": lambda: serving.served(report, source, place, 5 * full, rival=full > 1),

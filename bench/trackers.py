@@ -17,6 +17,7 @@ from .models import free_port
 
 MLFLOW = "mlflow==3.17.2"
 API = "/api/2.0/mlflow/"
+SILENT_S = 2.0
 EMPTY = """
 import asyncio, sys
 BODY = b"{}"
@@ -49,6 +50,7 @@ class Tracker:
 
     def __post_init__(self) -> None:
         self._line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        self._asked = time.monotonic()
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
         """The reply to one request."""
@@ -59,9 +61,12 @@ class Tracker:
         headers = {"Content-Type": "application/json"} | (
             {"Authorization": f"Bearer {self.token}"} if self.token else {}
         )
+        if time.monotonic() - self._asked > SILENT_S:
+            self._line.close()  # and it is opened anew: nobody keeps a silent line for long
         self._line.request(method, f"{self.base}{API}{path}", body, headers)
         reply = self._line.getresponse()
         data = reply.read()
+        self._asked = time.monotonic()
         if reply.status != 200:
             raise RuntimeError(f"{path}: {reply.status} {data[:500]!r}")
         return data

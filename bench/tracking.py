@@ -20,6 +20,7 @@ from builderos.core.unit import Unit, as_system
 
 from .report import Report
 from .stage import Home, Server
+from .timing import Case, interleave, medians
 from .trackers import Tracker, empty, mlflow_server
 
 PARAMS, METRICS = 5, 5
@@ -42,24 +43,35 @@ print(one * 1000, (time.perf_counter() - began) / batches * 1000)
 """
 
 
-def logging(report: Report, home: Home, server: Server, place: Path, rounds: int, rival: bool) -> None:
-    """The rows of logging and searching."""
+def logging(report: Report, server: Server, home: Home, place: Path, rounds: int, rival: bool) -> None:
+    """The rows of logging and of uploads."""
     ours = Tracker(server.port, "/mlflow", home.owner_token)
     with empty() as nothing:
         floor = cost(nothing, "none", rounds), batch_cost(nothing, "none", rounds // 10 + 1)
         if not rival:
             alone(report, ours, floor, rounds)
             uploads(report, ours, None)
-            searches(report, home, ours, None, rounds)
-            at_scale(report, home, ours, 100_000)
             return
-        with mlflow_server(place) as (theirs, bin_, store):
+        with mlflow_server(place) as (theirs, bin_, _):
             beside(report, ours, theirs, floor, rounds)
             through_client(report, ours, theirs, bin_, place)
             uploads(report, ours, theirs)
+
+
+def searching(report: Report, server: Server, home: Home, place: Path, rounds: int, rival: bool) -> None:
+    """The rows of searches among 10,000 runs."""
+    ours = Tracker(server.port, "/mlflow", home.owner_token)
+    if rival:
+        with mlflow_server(place) as (theirs, _, store):
             fill_mlflow(store, 10_000)
             searches(report, home, ours, theirs, rounds)
-    at_scale(report, home, ours, 1_000_000)
+    else:
+        searches(report, home, ours, None, rounds)
+
+
+def many_runs(report: Report, server: Server, home: Home, many: int) -> None:
+    """The rows of searches among so many runs, and of comparing some of them."""
+    at_scale(report, home, Tracker(server.port, "/mlflow", home.owner_token), many)
 
 
 def cost(tracker: Tracker, run: str, rounds: int) -> float:
@@ -252,22 +264,22 @@ def fill_mlflow(store: Path, many: int) -> None:
 
 def searches(report: Report, home: Home, ours: Tracker, theirs: Tracker | None, rounds: int) -> None:
     """Searches among 10,000 runs."""
-    mine = fill(home, "exp_10k", 10_000)
-    ours = Tracker(ours.port, ours.base, ours.token)  # nobody keeps a silent line for that long
-    theirs = theirs and Tracker(theirs.port)
+    mine = fill(home, "exp_searched", 10_000)
     asked: list[tuple[str, dict[str, Any], float]] = [
         ("search 100 of 10,000 runs", {"max_results": 100}, 4),
         ("search 1,000 of 10,000 runs", {"max_results": 1000}, 8),
         ("search by a metric among 10,000 runs", {"max_results": 100, "filter": "metrics.m1 > 0.9"}, 4),
     ]
     for name, body, bound in asked:
-        few = max(5, rounds // 20)
-        took = timed(lambda _n, body=body: search(ours, mine, body), few)
+        cases: dict[str, Case] = {"ours": lambda _n, body=body: search(ours, mine, body)}
+        if theirs is not None:
+            cases["theirs"] = lambda _n, body=body, theirs=theirs: search(theirs, "77", body)
+        took = medians(interleave(max(5, rounds // 20), cases))
         if theirs is None:
-            report.shown(f"{name} (ms)", took, "raw HTTP")
+            report.shown(f"{name} (ms)", took["ours"], "raw HTTP")
             continue
-        other = timed(lambda _n, body=body: search(theirs, "77", body), few)
-        report.at_least(f"{name}, times faster", other / took, bound, f"{took:.1f} ms, MLflow {other:.1f} ms")
+        how = f"{took['ours']:.1f} ms, MLflow {took['theirs']:.1f} ms"
+        report.at_least(f"{name}, times faster", took["theirs"] / took["ours"], bound, how)
 
 
 def search(tracker: Tracker, experiment: str, body: dict[str, Any]) -> None:
@@ -277,8 +289,7 @@ def search(tracker: Tracker, experiment: str, body: dict[str, Any]) -> None:
 
 def at_scale(report: Report, home: Home, ours: Tracker, many: int) -> None:
     """Indexed searches in an experiment with a hundred times the runs, and one that no index answers."""
-    large = fill(home, "exp_large", many)
-    ours = Tracker(ours.port, ours.base, ours.token)  # nobody keeps a silent line for that long
+    small, large = fill(home, "exp_10k", 10_000), fill(home, "exp_large", many)
     asked: dict[str, dict[str, Any]] = {
         "newest": {}, "equality": {"filter": "params.p1 = '3'"}, "range": {"filter": "metrics.m1 > 0.9"},
         "status": {"filter": "attributes.status = 'FAILED'"}, "order": {"order_by": ["metrics.m2 DESC"]},
@@ -286,7 +297,7 @@ def at_scale(report: Report, home: Home, ours: Tracker, many: int) -> None:
     }  # fmt: skip
     worst, told = 0.0, list[str]()
     for name, body in asked.items():
-        few = timed(lambda _n, body=body: search(ours, "exp_10k", {"max_results": 100, **body}), 9)
+        few = timed(lambda _n, body=body: search(ours, small, {"max_results": 100, **body}), 9)
         lot = timed(lambda _n, body=body: search(ours, large, {"max_results": 100, **body}), 9)
         told.append(f"{name} {few:.1f} → {lot:.1f} ms")
         worst = max(worst, lot / few)
