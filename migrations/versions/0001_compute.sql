@@ -9,6 +9,11 @@ create table ops.sandbox_runs (
   step_id text not null,
   attempt int not null check (attempt > 0),
   repo_id text references ops.repositories,
+  budget_repo_id text,                     -- the project whose budgets it counts against
+  memory bigint not null default 0,        -- bytes that it holds while it runs
+  gpu int not null default 0,
+  counted_cpu_s double precision not null default 0,  -- what of it is in the project's usage
+  counted_wall_s double precision not null default 0,
   provider text not null,
   sandbox_id text not null,                -- what the provider calls it
   place text not null,                     -- the machine and state folder that it was started from
@@ -45,4 +50,26 @@ create table ops.sandbox_runs (
 create index on ops.sandbox_runs (org_id, run_id);
 create index on ops.sandbox_runs (org_id, provider, id);
 call ops.wall('sandbox_runs');
+
+-- Add to its project's usage what an execution used since it was looked at last: in all so many seconds of processor and of
+-- time by now.
+create function ops.count_execution(p_id text, p_cpu_s double precision, p_wall_s double precision, p_day date)
+returns void language plpgsql set search_path = ops, pg_temp as $$
+declare
+  r record;
+begin
+  select x.budget_repo_id, x.memory, x.gpu, greatest(0, p_cpu_s - x.counted_cpu_s) as cpu_s,
+         greatest(0, p_wall_s - x.counted_wall_s) as wall_s
+    into r from ops.sandbox_runs x where x.org_id = ops.org() and x.id = p_id and x.budget_repo_id is not null for update;
+  if not found then
+    return;
+  end if;
+  insert into ops.project_usage as u (org_id, repo_id, day, cpu_s, memory_s, gpu_s)
+    values (ops.org(), r.budget_repo_id, p_day, r.cpu_s, r.wall_s * r.memory / 1073741824.0, r.wall_s * r.gpu)
+    on conflict (org_id, repo_id, day) do update
+       set cpu_s = u.cpu_s + excluded.cpu_s, memory_s = u.memory_s + excluded.memory_s, gpu_s = u.gpu_s + excluded.gpu_s;
+  update ops.sandbox_runs x
+     set counted_cpu_s = x.counted_cpu_s + r.cpu_s, counted_wall_s = x.counted_wall_s + r.wall_s
+   where x.org_id = ops.org() and x.id = p_id;
+end $$;
 reset role;

@@ -21,6 +21,7 @@ create table ops.ai_usage (
   label text not null check (label in ('live', 'recorded', 'scripted')),
   state text not null check (state in ('reserved', 'done', 'failed', 'aborted', 'expired')),
   code text not null default '',           -- of the problem
+  repo_id text,                            -- the project that it was asked for
   estimated boolean not null default false,
   held_tokens bigint not null default 0 check (held_tokens >= 0),
   held_cost bigint not null default 0 check (held_cost >= 0),
@@ -63,6 +64,12 @@ create table ops.ai_counters (
   primary key (org_id, subject, period, since)
 ) with (fillfactor = 50);
 call ops.wall('ai_usage', 'ai_budgets', 'ai_counters');
+create view ops.ai_limits with (security_invoker = true) as
+  select org_id, subject, period, meter, amount from ops.ai_budgets
+  union all
+  select org_id, 'project:' || repo_id, period, meter, ceil(amount)::bigint from ops.budgets
+   where meter = 'tokens' and repo_id <> '';
+grant select on ops.ai_limits to bos_app;
 
 create function ops.ai_since(p_period text, p_at timestamptz) returns date
 language sql immutable set search_path = pg_catalog, pg_temp as $$
@@ -71,7 +78,7 @@ $$;
 
 -- Hold the most that requests can cost in every budget that is about them, and write their rows. Of one that finds a
 -- budget with nothing left no row is written, and the budget is told. `p_subjects` are pairs: the name of a budget, the
--- name of its counter.
+-- name of its counter. A project's budget of tokens stands among all other budgets.
 create function ops.ai_reserve(p_rows jsonb, p_subjects text[])
 returns table (id text, subject text, period text, meter text, amount bigint, used bigint, since date)
 language plpgsql set search_path = ops, pg_temp as $$
@@ -81,12 +88,15 @@ declare
   b record;
   spent record;
   keys text[] := '{}';
+  repo text := coalesce(p_rows -> 0 ->> 'repo_id',
+    (select g.repo_id from ops.runs g where g.org_id = ops.org() and g.id = p_rows -> 0 ->> 'run_id'));
+  subjects text[] := p_subjects || case when repo is null then '{}' else array['project:' || repo, 'project:' || repo] end;
 begin
   for b in
-    select x.subject as budget, p_subjects[i + 1] as counter, x.period, x.meter, x.amount,
+    select x.subject as budget, subjects[i + 1] as counter, x.period, x.meter, x.amount,
            ops.ai_since(x.period, (p_rows -> 0 ->> 'reserved_at')::timestamptz) as since
-      from generate_series(1, cardinality(p_subjects), 2) i
-      join ops.ai_budgets x on x.org_id = ops.org() and x.subject = p_subjects[i]
+      from generate_series(1, cardinality(subjects), 2) i
+      join ops.ai_limits x on x.org_id = ops.org() and x.subject = subjects[i]
      order by 2, x.period, x.meter  -- everybody takes the counters in one order
   loop
     if (b.counter || '|' || b.period || '|' || b.since) = any (keys) then
@@ -107,9 +117,9 @@ begin
       select x.subject, x.period, x.meter, x.amount, k.since,
              case x.meter when 'tokens' then k.tokens + k.held_tokens else k.cost + k.held_cost end as used
         into spent
-        from generate_series(1, cardinality(p_subjects), 2) i
-        join ops.ai_budgets x on x.org_id = r.org_id and x.subject = p_subjects[i]
-        join ops.ai_counters k on k.org_id = r.org_id and k.subject = p_subjects[i + 1] and k.period = x.period
+        from generate_series(1, cardinality(subjects), 2) i
+        join ops.ai_limits x on x.org_id = r.org_id and x.subject = subjects[i]
+        join ops.ai_counters k on k.org_id = r.org_id and k.subject = subjects[i + 1] and k.period = x.period
                               and k.since = ops.ai_since(x.period, r.reserved_at)
        where case x.meter when 'tokens' then k.tokens + k.held_tokens else k.cost + k.held_cost end >= x.amount
        order by 1, 2, 3 limit 1;
@@ -118,13 +128,13 @@ begin
         continue;
       end if;
       update ops.ai_counters k set held_tokens = k.held_tokens + r.held_tokens, held_cost = k.held_cost + r.held_cost
-       where k.org_id = r.org_id and k.subject = any (p_subjects)
+       where k.org_id = r.org_id and k.subject = any (subjects)
          and k.subject || '|' || k.period || '|' || k.since = any (keys);
     end if;
     insert into ops.ai_usage (id, org_id, kind, door, request_id, actor, credential_id, opened_by, run_id, step_id, agent,
-        prompt, asked, provider, model, label, state, held_tokens, held_cost, budgets, reserved_at, expires_at)
+        prompt, asked, provider, model, label, state, repo_id, held_tokens, held_cost, budgets, reserved_at, expires_at)
       values (r.id, r.org_id, r.kind, r.door, r.request_id, r.actor, r.credential_id, r.opened_by, r.run_id, r.step_id,
-        r.agent, r.prompt, r.asked, r.provider, r.model, r.label, 'reserved', r.held_tokens, r.held_cost, keys, r.reserved_at,
+        r.agent, r.prompt, r.asked, r.provider, r.model, r.label, 'reserved', repo, r.held_tokens, r.held_cost, keys, r.reserved_at,
         r.expires_at);
   end loop;
 end $$;
@@ -164,5 +174,22 @@ begin
   )
   select (select count(*) from settled) + 0 * (select count(*) from counted) into n;
   return n;
+end $$;
+
+-- Count what a project asked models for in the present period before it had a budget of tokens.
+create function ops.ai_count_project(p_repo text, p_period text, p_at timestamptz) returns void
+language plpgsql set search_path = ops, pg_temp as $$
+declare
+  first_day date := ops.ai_since(p_period, p_at);
+begin
+  insert into ops.ai_counters (org_id, subject, period, since) values (ops.org(), 'project:' || p_repo, p_period, first_day)
+    on conflict do nothing;
+  perform 1 from ops.ai_counters k where k.org_id = ops.org() and k.subject = 'project:' || p_repo and k.period = p_period
+    and k.since = first_day for update;  -- what is settled meanwhile waits
+  update ops.ai_counters k set (tokens, cost) = (
+      select coalesce(sum(u.input_tokens + u.output_tokens), 0)::bigint, coalesce(sum(u.cost), 0)::bigint from ops.ai_usage u
+       where u.org_id = ops.org() and u.repo_id = p_repo and u.state <> 'reserved'
+         and timezone('UTC', u.reserved_at) >= first_day)
+   where k.org_id = ops.org() and k.subject = 'project:' || p_repo and k.period = p_period and k.since = first_day;
 end $$;
 reset role;

@@ -64,4 +64,11 @@ create index on ops.promotions (org_id, approval_id) where approval_id is not nu
 
 call ops.wall('models', 'model_versions', 'model_aliases', 'promotions');
 revoke delete on ops.models, ops.model_versions, ops.promotions from bos_app;
+
+-- The repository in which a run of an experiment was carried out; no row where it was logged from elsewhere.
+create function ops.experiment_repository(p_run text) returns table (repo_id text)
+language sql stable set search_path = ops, pg_temp as $$
+  select r.repo_id from experiment_runs e join runs r on r.org_id = e.org_id and r.id = e.run_id
+   where e.org_id = (select ops.org()) and e.id = p_run and r.repo_id is not null
+$$;
 reset role;

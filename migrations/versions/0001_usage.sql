@@ -37,38 +37,82 @@ create table ops.error_usage (
 );
 create table ops.budgets (
   org_id text not null references ops.orgs,
-  meter text not null check (meter in ('requests', 'writes', 'commits', 'sandboxes', 'cpu_seconds')),
+  repo_id text not null default '',        -- the project; empty: the whole organisation
+  meter text not null,
   period text not null check (period in ('day', 'month')),
-  amount bigint not null check (amount > 0),
+  amount double precision not null check (amount > 0),
   set_by text not null,
   set_at timestamptz not null,
-  primary key (org_id, meter, period)
+  told text check (told in ('near', 'exceeded')),  -- what its people were told last, and of which period
+  told_since date,
+  primary key (org_id, repo_id, meter, period),
+  check (case when repo_id = '' then meter in ('requests', 'writes', 'commits', 'sandboxes', 'cpu_seconds')
+              else meter in ('cpu_seconds', 'memory_hours', 'gpu_hours', 'tokens') end)
 );
+-- What commands of a project held and used, on the day on which it was counted. Tokens are counted by the gateway.
+create table ops.project_usage (
+  org_id text not null references ops.orgs,
+  repo_id text not null,
+  day date not null,                       -- UTC
+  cpu_s double precision not null default 0,
+  memory_s double precision not null default 0,  -- seconds of a GiB that was held
+  gpu_s double precision not null default 0,     -- seconds of a GPU that was held
+  primary key (org_id, repo_id, day)
+) with (fillfactor = 50);
 create table ops.usage_periods (
   org_id text not null references ops.orgs,
   day date not null,
   closed_at timestamptz not null,
   primary key (org_id, day)
 );
-call ops.wall('usage', 'tool_usage', 'error_usage', 'budgets', 'usage_periods');
+call ops.wall('usage', 'tool_usage', 'error_usage', 'budgets', 'project_usage', 'usage_periods');
+
+-- How far a project's budgets are used in their present periods.
+create function ops.project_standings(p_repo text, p_today date)
+returns table (meter text, period text, amount double precision, used double precision, since date)
+language plpgsql stable set search_path = ops, pg_temp as $$
+begin
+  return query
+  select b.meter, b.period, b.amount, ops.project_used(b.org_id, p_repo, b.meter, b.period, s.since, p_today), s.since
+    from ops.budgets b cross join lateral (select date_trunc(b.period, p_today::timestamp)::date as since) s
+   where b.org_id = ops.org() and b.repo_id = p_repo order by 1, 2;
+end $$;
+create function ops.project_used(p_org text, p_repo text, p_meter text, p_period text, p_since date, p_today date)
+returns double precision language plpgsql stable set search_path = ops, pg_temp as $$
+begin
+  if p_meter = 'tokens' then
+    return coalesce((select k.tokens from ops.ai_counters k where k.org_id = p_org and k.subject = 'project:' || p_repo
+                        and k.period = p_period and k.since = p_since), 0);
+  end if;
+  return coalesce((
+    select sum(case p_meter when 'cpu_seconds' then u.cpu_s when 'memory_hours' then u.memory_s / 3600 else u.gpu_s / 3600 end)
+      from ops.project_usage u
+     where u.org_id = p_org and u.repo_id = p_repo and u.day >= p_since and u.day <= p_today), 0);
+end $$;
+grant execute on function ops.project_used to bos_definer;
 reset role;
 
 grant create on schema ops to bos_definer;
 set role bos_definer;
 -- Every budget of the server with what was used of it in its present period.
 create function ops.budget_states(p_today date)
-returns table (org_id text, meter text, period text, amount bigint, used bigint, since date)
+returns table (org_id text, meter text, period text, amount double precision, used double precision, since date,
+  repo_id text, project text)
 language plpgsql stable security definer set search_path = ops, pg_temp as $$
 begin
   perform ops.ensure_server();
   return query
-  select b.org_id, b.meter, b.period, b.amount, coalesce(u.used, 0), s.since
+  select b.org_id, b.meter, b.period, b.amount,
+         case when b.repo_id <> '' then ops.project_used(b.org_id, b.repo_id, b.meter, b.period, s.since, p_today)
+              else coalesce(u.used, 0) end,
+         s.since, b.repo_id, coalesce(r.name, '')
     from ops.budgets b
     cross join lateral (select date_trunc(b.period, p_today::timestamp)::date as since) s
+    left join ops.repositories r on r.org_id = b.org_id and r.id = b.repo_id
     left join lateral (
       select sum(case b.meter when 'requests' then v.requests when 'writes' then v.writes when 'commits' then v.commits
-                              when 'sandboxes' then v.sandboxes else v.cpu_ms / 1000.0 end)::bigint as used
-        from ops.usage v where v.org_id = b.org_id and v.day >= s.since and v.day <= p_today) u on true;
+                              when 'sandboxes' then v.sandboxes else v.cpu_ms / 1000.0 end)::double precision as used
+        from ops.usage v where b.repo_id = '' and v.org_id = b.org_id and v.day >= s.since and v.day <= p_today) u on true;
 end $$;
 
 -- What the owner of the server sees of every organisation: numbers, and nothing of what is in it. They answer only in

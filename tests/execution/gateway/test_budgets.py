@@ -1,6 +1,7 @@
 """Budgets: held before, settled after, overrun by one request at most, whatever happens in between."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +85,41 @@ def test_a_run_and_an_agent_have_budgets_of_their_own(models: Models) -> None:
         ("each-run", "run:run_a"): 4,
         ("each-run", "run:run_b"): 4,
     }
+
+
+def test_a_project_has_a_budget_of_tokens_and_another_one_does_not_pay_for_it(models: Models) -> None:
+    world = models.world
+    make_repository(world.home / "spender", {"a.txt": "a"})
+    world.import_repo(world.home / "spender", "spender")
+    opened = world.as_owner("POST", "/sandbox/init", json={"mode": "branch", "repo_name": "spender"})
+    headers = {"Authorization": f"Bearer {world.ok(opened)['reuse_token']}"}
+    ask = {"model": "up/small", "messages": [{"role": "user", "content": "hello dear model"}]}
+
+    def asked() -> Any:
+        return world.http.post("/openai/v1/chat/completions", json=ask, headers=headers)
+
+    def project(amount: int | None) -> list[Any]:
+        body = {"repo_name": "spender", "meter": "tokens", "period": "month", "amount": amount}
+        return list(world.ok(world.as_owner("PUT", "/v1/budgets", json=body))["items"])
+
+    assert asked().status_code == 200  # 6 tokens that count, though there is no budget yet
+    models.rows()
+    assert [one["used"] for one in project(13)] == [6]
+    with ThreadPoolExecutor(4) as many:
+        replies = list(many.map(lambda _: asked(), range(4)))
+    served = [reply for reply in replies if reply.status_code == 200]
+    assert 1 <= len(served) <= 2, "what is under way holds the most that it can cost"
+    while asked().status_code == 200:  # what was held is given back where an answer was short
+        served.append(None)
+    models.rows()
+    (shown,) = world.ok(world.as_owner("GET", "/v1/budgets", params={"repo_name": "spender"}))["items"]
+    assert (shown["used"], shown["level"]) == (6 + 6 * len(served), "exceeded")
+    refused = asked().json()["error"]
+    assert "spender has used up its budget of 13 tokens per month" in refused["message"]
+    models.complete("hello dear model")  # of no project
+    assert [one["amount"] for one in project(1000)] == [1000]
+    assert asked().status_code == 200
+    assert project(None) == []
 
 
 def test_nobody_makes_a_reservation_smaller() -> None:

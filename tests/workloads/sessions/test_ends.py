@@ -1,6 +1,7 @@
 """How sessions end: by idleness of their kernels, by their limits, with their server; and what stays."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -8,12 +9,15 @@ import aiohttp
 import pytest
 
 from builderos.core.clock import utcnow
+from builderos.core.settings import Settings
 from builderos.core.unit import as_system
+from builderos.execution.compute import budgeting
 from builderos.execution.runs import service as runs
 from builderos.workloads.sessions import life
 from builderos.workloads.sessions.service import Keeper
 from tests.support.notebooks import QUICK, Desk, bearer, cell, kernel_at
 from tests.support.servers import until
+from tests.support.world import Json
 
 
 def events(desk: Desk, id_: str) -> list[str]:
@@ -184,6 +188,62 @@ def test_forks_without_end_are_held_and_what_a_killed_server_ran_is_failed_with_
     ended = desk.until(made["id"], "stopped")
     assert ended["reason"] == "server"
     desk.ship.context.put(Keeper, Keeper(desk.ship.context, QUICK))
+
+
+def test_a_session_that_passes_the_budget_of_its_project_is_stopped_with_its_files_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgeting, "LOOK_S", (0.05, 0.2))
+    world = desk.ship.world
+
+    def budget(amount: float | None) -> list[Json]:
+        body = {"repo_name": "lab", "meter": "memory_hours", "period": "day", "amount": amount}
+        return list(world.ok(world.as_owner("PUT", "/v1/budgets", json=body))["items"])
+
+    made = desk.start()
+    assert cell(desk, made["id"], "print(open('paid.txt', 'w').write('kept'))") == "4\n"
+    (shown,) = budget(1000)
+    budget(shown["used"] + 3 / 3600)  # a GiB is left for three seconds, less those that were not counted yet
+    ended = desk.until(made["id"], "stopped")
+    assert (ended["reason"], ended["status"]) == ("budget", "stopped")
+    assert "the project lab had used up its budget of" in ended["detail"]
+    assert desk.file("paid.txt") == "kept"
+    refused = world.problem(desk.try_post(f"/v1/sessions/{made['id']}/restart"), "budget_exceeded")
+    assert (refused["repo_name"], refused["name"]) == ("lab", "memory_hours of lab per day")
+    world.problem(desk.try_post("/v1/sessions", runtime="py"), "budget_exceeded")
+    budget(1000)
+    desk.post(f"/v1/sessions/{made['id']}/restart", 202)
+    desk.until(made["id"], "running", "idle")
+    assert cell(desk, made["id"], "print(open('paid.txt').read())") == "kept\n"
+    desk.post(f"/v1/sessions/{made['id']}/stop")
+    desk.until(made["id"], "stopped")
+    assert budget(None) == []
+
+
+def test_no_more_sessions_run_at_once_than_may(desk: Desk) -> None:
+    world, settings = desk.ship.world, desk.ship.world.settings
+    desk.ship.context.put(Settings, settings.model_copy(update={"max_sessions": 1}))
+    try:
+        with ThreadPoolExecutor(2) as two:
+            replies = list(two.map(lambda _: desk.try_post("/v1/sessions", runtime="py"), range(2)))
+        (made,) = [reply.json() for reply in replies if reply.status_code == 202]
+        (refused,) = [world.problem(reply, "quota_exceeded") for reply in replies if reply.status_code != 202]
+        assert (refused["status"], refused["limit"], refused["used"], refused["resets_at"]) == (
+            403,
+            1,
+            1,
+            None,
+        )
+        assert refused["detail"] == "1 sessions run; the limit is 1"
+        assert "builderos session stop" in refused["hint"]
+        desk.post(f"/v1/sessions/{made['id']}/stop")
+        desk.until(made["id"], "stopped")
+        again = desk.post("/v1/sessions", 202, runtime="py")
+        world.problem(desk.try_post(f"/v1/sessions/{made['id']}/restart"), "quota_exceeded")
+        desk.post(f"/v1/sessions/{again['id']}/stop")
+        desk.until(again["id"], "stopped")
+    finally:
+        desk.ship.context.put(Settings, settings)
 
 
 def test_what_is_not_approved_or_no_kind_of_session_is_refused(desk: Desk) -> None:

@@ -13,6 +13,8 @@ import { Time } from '../ui/Time'
 
 type Budget = Schemas['Budget']
 const METERS = [['requests', 'Requests'], ['writes', 'Writes'], ['commits', 'Commits'], ['sandboxes', 'Sandboxes'], ['cpu_seconds', 'Processor seconds']] as const
+const PROJECT_METERS = [['cpu_seconds', 'Processor seconds'], ['memory_hours', 'Hours of a GiB of memory'], ['gpu_hours', 'GPU hours'], ['tokens', 'Tokens of models']] as const
+const NAMES = new Map<string, string>([...METERS, ...PROJECT_METERS])
 const PERIODS = [['day', 'a day'], ['month', 'a month']] as const
 
 /** How much may be used, and how far each of it is. */
@@ -25,12 +27,13 @@ export function Budgets() {
         label="All budgets"
         queryKey={['budgets']}
         read={(_, signal) => data(api.GET('/v1/budgets', { signal }))}
-        keyOf={(one) => `${one.meter} ${one.period}`}
+        keyOf={(one) => `${one.repo_id ?? ''} ${one.meter} ${one.period}`}
         empty="Nothing is limited."
         command="builderos budget set requests day 100000"
         call={{ cli: 'builderos budget list', method: 'GET', path: '/v1/budgets', mcp: { name: 'listBudgets', arguments: {} } }}
         columns={[
-          { id: 'meter', title: 'What', width: 'minmax(12rem, 1fr)', cell: (one) => METERS.find(([name]) => name === one.meter)?.[1] ?? one.meter },
+          { id: 'project', title: 'Project', width: 'minmax(8rem, 1fr)', cell: (one) => <bdi>{one.repo_name ?? 'All'}</bdi> },
+          { id: 'meter', title: 'What', width: 'minmax(12rem, 1fr)', cell: (one) => NAMES.get(one.meter) ?? one.meter },
           { id: 'period', title: 'Per', width: '7rem', cell: (one) => one.period },
           { id: 'used', title: 'Used', width: '8rem', align: 'right', cell: (one) => one.used.toLocaleString('en') },
           { id: 'amount', title: 'Of', width: '8rem', align: 'right', cell: (one) => one.amount.toLocaleString('en') },
@@ -50,8 +53,14 @@ function Change({ budget, onClose }: { budget: Budget | null; onClose: () => voi
   const [meter, setMeter] = useState<Budget['meter']>(budget?.meter ?? 'requests')
   const [period, setPeriod] = useState<Budget['period']>(budget?.period ?? 'day')
   const [amount, setAmount] = useState(String(budget?.amount ?? ''))
+  const [project, setProject] = useState(budget?.repo_name ?? '')
+  const meters = project ? PROJECT_METERS : METERS
+  const rename = (name: string) => {
+    setProject(name)
+    if (!(name ? PROJECT_METERS : METERS).some(([known]) => known === meter)) setMeter('cpu_seconds')
+  }
   const send = useMutation({
-    mutationFn: (value: number | null) => data(api.PUT('/v1/budgets', { body: { meter, period, amount: value } })),
+    mutationFn: (value: number | null) => data(api.PUT('/v1/budgets', { body: { meter, period, amount: value, ...(project ? { repo_name: project } : {}) } })),
     onSuccess: async () => {
       await cache.invalidateQueries({ queryKey: ['budgets'] })
       onClose()
@@ -76,9 +85,10 @@ function Change({ budget, onClose }: { budget: Budget | null; onClose: () => voi
       }
     >
       <form id="budget" className="flex flex-col gap-3" onSubmit={(event) => { event.preventDefault(); send.mutate(Number(amount)) }}>
-        <Select label="What" value={meter} disabled={budget !== null} onChange={(value) => setMeter(value as Budget['meter'])} options={METERS} />
+        <TextField label="Project" value={project} disabled={budget !== null} onChange={rename} hint="A repository by name; empty: the whole organisation." />
+        <Select label="What" value={meter} disabled={budget !== null} onChange={(value) => setMeter(value as Budget['meter'])} options={meters} />
         <Select label="Per" value={period} disabled={budget !== null} onChange={(value) => setPeriod(value as Budget['period'])} options={PERIODS} />
-        <TextField label="At most" type="number" min={0} required value={amount} onChange={setAmount} hint="You are told at 80 %; at 100 % it is refused." />
+        <TextField label="At most" type="number" min={0} step="any" required value={amount} onChange={setAmount} hint="You are told at 80 %; at 100 % it is refused." />
       </form>
       {send.isError && <ProblemNote error={send.error} />}
     </Dialog>

@@ -60,6 +60,17 @@ def repository_by_id(unit: Unit, repo_id: str) -> Repository:
     return Repository(*row)
 
 
+def id_of(unit: Unit, name: str) -> tuple[str, str]:
+    """Id and name of a repository; raises like `find_repository`."""
+    found = find_repository(unit, name)
+    return found.id, found.name
+
+
+def repository_names(unit: Unit) -> dict[str, str]:
+    """Id → name of the organisation's repositories, those that are gone, too."""
+    return {row.id: row.name for row in unit.execute(sa.select(repositories.c.id, repositories.c.name))}
+
+
 def repository_ids(unit: Unit) -> list[str]:
     """Ids of the organisation's repositories, oldest first."""
     wanted = (

@@ -14,7 +14,7 @@ from builderos.core.unit import Call, Unit, perform
 from builderos.trust.policy import service as policy
 from builderos.trust.quotas import service as quotas
 
-from . import costs
+from . import budgeting, costs
 from .model import sandbox_runs
 from .opening import FINAL, Opened, drop_row, open_row
 from .orders import Order, Outcome, OutcomeReason
@@ -81,7 +81,7 @@ class _Work:
         self._place = context.get(SandboxProviders).place
         self._read = 0
         self._gone = False
-        self._spent = False
+        self._spent = ""
 
     @property
     def _name(self) -> str:
@@ -126,19 +126,25 @@ class _Work:
         return ending.result()
 
     async def within(self, credits: float | None) -> Sandbox:
-        """How it ended, by itself or because the run has used all its credits."""
-        if credits is None:
-            return await self.end()
-        counting = asyncio.ensure_future(self._count(credits))
+        """How it ended, by itself or because its run or its project has used up all that it may."""
+        counting: list[asyncio.Task[None]] = []
+        if credits is not None:
+            counting.append(asyncio.create_task(self._count(credits)))
+        if self._row.budget_repo_id is not None:
+            counting.append(asyncio.create_task(self._count_project()))
         try:
             ended = await self.end()
         finally:
-            counting.cancel()
+            for task in counting:
+                task.cancel()
         result = ended.result
         if not self._spent or result is None or result.state == "success":
             return ended
-        told = f"ended when its run had used all its {credits:g} credits"
-        return replace(ended, state="failed", result=replace(result, reason="budget", detail=told))
+        return replace(ended, state="failed", result=replace(result, reason="budget", detail=self._spent))
+
+    async def _count_project(self) -> None:
+        """End it when nothing of a budget of its project is left."""
+        await self._used_up(await budgeting.until_used_up(self._context, self._row))
 
     async def _count(self, credits: float) -> None:
         """End it when nothing of the run's budget is left: looked at when that may be, at the earliest."""
@@ -153,10 +159,13 @@ class _Work:
                     raise
                 left = most
             if left <= 0:
-                self._spent = True
-                await asyncio.to_thread(self._provider.kill, self._name)
+                await self._used_up(f"ended when its run had used all its {credits:g} credits")
                 return
             await asyncio.sleep(min(most, max(least, left)))
+
+    async def _used_up(self, why: str) -> None:
+        self._spent = why
+        await asyncio.to_thread(self._provider.kill, self._name)
 
     def _pass_on(self) -> None:
         """Everything that was printed since the last time."""
@@ -206,6 +215,7 @@ def close_row(unit: Unit, id_: str, ended: Sandbox) -> sa.Row[Any]:
     row = unit.execute(changed.returning(sandbox_runs)).one_or_none()
     if row is None:
         return unit.execute(sa.select(sandbox_runs).where(c.id == id_)).one()
+    budgeting.count(unit, row, use.cpu_s, use.wall_s)
     quotas.metering.count_command(unit, row.created_by, cpu_s=use.cpu_s)
     return row
 

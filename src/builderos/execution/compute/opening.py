@@ -57,6 +57,8 @@ def open_row(unit: Unit, order: Order) -> Opened:
             hint="Use the provider local, on a machine with bubblewrap.",
         )  # fmt: skip
     quotas.budgets.spend_processor(unit, policy.document_in_force(unit).limits.cpu_seconds)
+    if found is None:  # what runs already is ended by whoever counts it
+        quotas.projects.require(unit, order.budget_repo_id or order.repo_id, gpu=chosen.profile.gpu > 0)
     where = _place_of(unit, order)
     hosts, events = _granted(unit, order, where, chosen.provider.hosts)
     path = {"PATH": chosen.runtime.path} if chosen.runtime.path else {}
@@ -82,6 +84,8 @@ def _values(unit: Unit, order: Order, chosen: Chosen, probe: Probe) -> dict[str,
     return {
         "id": new_id("sbr"), "org_id": unit.org_id, "name": order.name, "run_id": order.run_id,
         "step_id": order.step_id, "attempt": order.attempt, "repo_id": order.repo_id,
+        "budget_repo_id": order.budget_repo_id or order.repo_id, "memory": chosen.profile.memory,
+        "gpu": chosen.profile.gpu,
         "provider": chosen.provider.provider, "sandbox_id": order.name, "place": unit.get(SandboxProviders).place,
         "runtime": chosen.runtime.name, "runtime_digest": digest_of(chosen, probe), "profile": chosen.profile.name,
         "price": chosen.profile.price, "status": "running", "logs_ref": order.logs_ref,
@@ -94,6 +98,14 @@ def runtime_of(unit: Unit, repo_id: str | None, runtime: str, profile: str) -> t
     chosen = unit.get(Approved).choose(unit, repo_id, runtime, profile)
     probe = unit.get(SandboxProviders).probe(chosen.provider.provider)
     return chosen.runtime.name, digest_of(chosen, probe), chosen.profile.name
+
+
+def require_budget(
+    unit: Unit, repo_id: str | None, runtime: str, profile: str, budget_repo_id: str | None = None
+) -> None:
+    """Raise `budget_exceeded` where the project has nothing left for commands of this profile; what `choose` raises."""
+    chosen = unit.get(Approved).choose(unit, repo_id, runtime, profile)
+    quotas.projects.require(unit, budget_repo_id or repo_id, gpu=chosen.profile.gpu > 0)
 
 
 def digest_of(chosen: Chosen, probe: Probe) -> str:

@@ -33,7 +33,8 @@ class Order:
     `call`: on whose behalf, through which door. `argv`, or `script` for a shell. `workspace`: a folder of this machine
     that holds the step's input tree, changed in place. `repo_id`, `branch`, `environment`: where the run acts, for the
     policy. `network`: hosts; of these the command reaches what the policy grants. `timeout_s` can only shorten the
-    profile's. `credits`: what all commands of the run may use together; once they have, this one is ended, too.
+    profile's. `budget_repo_id`: the project whose budgets it counts against, where that is not where the run acts.
+    `credits`: what all commands of the run may use together; once they have, this one is ended, too.
     `logs_ref` is kept with the execution. `serves`: the port of the command's own loopback at which `dial` reaches
     it; the strong tier of `local` alone has that. `writable`: whether it may change its workspace.
     """
@@ -55,6 +56,7 @@ class Order:
     repo_id: str | None = None
     branch: str | None = None
     environment: str | None = None
+    budget_repo_id: str | None = None
     logs_ref: str | None = None
     serves: int = 0
     writable: bool = True

@@ -16,7 +16,7 @@ from .carrying import packed_files, unpacked
 from .costs import credits_of
 from .dialing import GREETING, dial, door_of, end, meter_of
 from .execution import execute, outcome_of, usage_of
-from .opening import runtime_of
+from .opening import require_budget, runtime_of
 from .orders import ATTEMPT, Order, Outcome, SecretAsked
 from .providers import SandboxProviders
 from .remote import RemoteSandboxes, Seen
@@ -61,6 +61,7 @@ __all__ = [
     "packed_workspace",
     "parse_provider",
     "parse_runtimes",
+    "require_budget",
     "require_tier",
     "run",
     "runtime_of",

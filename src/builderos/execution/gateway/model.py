@@ -25,7 +25,7 @@ ai_usage = sa.Table(
     *(_text(name) for name in ("org_id", "kind", "door", "request_id", "actor")),
     *(
         _text(name, null=True)
-        for name in ("credential_id", "opened_by", "run_id", "step_id", "agent", "prompt")
+        for name in ("credential_id", "opened_by", "run_id", "step_id", "agent", "prompt", "repo_id")
     ),
     *(_text(name) for name in ("asked", "provider", "model", "label", "state", "code")),
     sa.Column("estimated", sa.Boolean, nullable=False, server_default=sa.false()),

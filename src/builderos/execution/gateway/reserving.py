@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 import sqlalchemy as sa
@@ -72,9 +72,9 @@ def reserve(unit: Unit, wanted: Sequence[Wanted]) -> list[Reservation | Problem]
     held = [Reservation(new_id("aiu"), unit.org_id, one.input, one.output, one.cost) for one in wanted]
     rows = [_row(unit, one, reservation) for one, reservation in zip(wanted, held, strict=True)]
     refusals = unit.ask("ops.ai_reserve", orjson.dumps(rows).decode(), subjects(unit, wanted[0].about))
-    refused = {str(id_): _exceeded(*rest) for id_, *rest in refusals}
-    for subject in {str(problem.extra["name"]) for problem in refused.values()}:
-        unit.keep(functools.partial(_tell, subject))
+    refused = {str(id_): _exceeded(unit, *rest) for id_, *rest in refusals}
+    for subject in {str(one.extra["name"]) for one in refused.values() if "repo_id" not in one.extra}:
+        unit.keep(functools.partial(_tell, subject))  # of a project's budget whoever watches them tells
     return [refused.get(reservation.id, reservation) for reservation in held]
 
 
@@ -87,7 +87,7 @@ def _row(unit: Unit, wanted: Wanted, held: Reservation) -> dict[str, Any]:
     return {
         "id": held.id, "org_id": unit.org_id, "kind": wanted.kind, "door": wanted.call.door,
         "request_id": wanted.call.request_id, "actor": unit.actor.id, "credential_id": unit.actor.credential_id,
-        "opened_by": unit.actor.opened_by,
+        "opened_by": unit.actor.opened_by, "repo_id": unit.actor.repo_id,
         "run_id": about.run_id, "step_id": about.step_id, "agent": about.agent, "prompt": about.prompt,
         "asked": wanted.asked, "provider": wanted.provider, "model": wanted.model, "label": wanted.label,
         "held_tokens": wanted.input + wanted.output, "held_cost": wanted.cost, "reserved_at": unit.now,
@@ -95,7 +95,20 @@ def _row(unit: Unit, wanted: Wanted, held: Reservation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _exceeded(subject: str, period: str, meter: str, amount: int, used: int, since: date) -> Problem:
+def _exceeded(
+    unit: Unit,
+    subject: str,
+    period: Literal["day", "month", "total"],
+    meter: str,
+    amount: int,
+    used: int,
+    since: date,
+) -> Problem:
+    kind, _, repo_id = subject.partition(":")
+    if kind == "project" and period != "total":
+        project = unit.get(quotas.budgets.Budgets).project(unit.org_id, repo_id)
+        spent = quotas.budgets.Standing(unit.org_id, "tokens", period, amount, used, since, repo_id, project)
+        return quotas.budgets.exceeded(spent)
     name = f"{meter} of {subject} per {period}"
     resets = None if period == "total" else quotas.budgets.end_of(period, since)
     unit_of = 10**9 if meter == "cost" else 1

@@ -18,6 +18,7 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
+from builderos.trust.quotas import service as quotas
 from builderos.trust.vault import service as vault
 
 from . import events, groups, sources
@@ -112,7 +113,11 @@ def again(unit: Unit, old: Row, from_step: str | None) -> str:
 def insert_run(
     unit: Unit, values: dict[str, Any], made: list[dict[str, Any]], timeout_s: float | None
 ) -> str:
-    """Write the rows of a run and of its steps (`rows_of`), and start what may run; returns its id."""
+    """Write the rows of a run and of its steps (`rows_of`), and start what may run; returns its id.
+
+    Raises `budget_exceeded` where the project has nothing left for commands.
+    """
+    quotas.projects.require(unit, values["repo_id"])
     run_id = new_id("run")
     ended = sum(new.get("ended_at") is not None for new in made)
     values |= {

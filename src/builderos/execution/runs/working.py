@@ -10,7 +10,7 @@ from builderos.core.steps import Actions, Done, InUnit, Work
 from builderos.core.unit import Unit
 from builderos.engine.durable import Durable
 from builderos.execution.compute import service as compute
-from builderos.trust.quotas.service import budgets
+from builderos.trust.quotas.service import budgets, projects
 
 from .definition import node_of
 from .model import steps
@@ -22,8 +22,9 @@ STEP_TIMEOUT_S: Final = 600.0
 
 
 def spend(unit: Unit, run: Row) -> None:
-    """Raise `budget_exceeded` where the organisation's budget, or the run's own, is used up."""
+    """Raise `budget_exceeded` where the organisation's budget, the project's, or the run's own, is used up."""
     unit.get(budgets.Budgets).spend(unit.org_id, ("cpu_seconds",))
+    projects.require(unit, run.repo_id)
     most = run.definition.get("budget_credits")
     if most is None:
         return
@@ -35,10 +36,11 @@ def spend(unit: Unit, run: Row) -> None:
         )  # fmt: skip
 
 
-def _budget_holds(unit: Unit) -> bool:
-    """Whether the organisation's budget lets another step begin."""
+def _budget_holds(unit: Unit, run: Row) -> bool:
+    """Whether the organisation's budget and the project's let another step begin."""
     try:
         unit.get(budgets.Budgets).spend(unit.org_id, ("cpu_seconds",))
+        projects.require(unit, run.repo_id)
     except Problem:
         return False
     return True
@@ -95,7 +97,7 @@ def quick(unit: Unit, run: Row, step: Row) -> InUnit | None:
         return None
     if unit.actor.id != run.actor_id or run.definition.get("budget_credits") is not None:
         return None
-    return action.in_unit if unit.get(Durable).here and _budget_holds(unit) else None
+    return action.in_unit if unit.get(Durable).here and _budget_holds(unit, run) else None
 
 
 def is_heavy(unit: Unit, spec: dict[str, Any]) -> bool:

@@ -18,13 +18,15 @@ from .server import become
 NUMBERS = (("requests", "REQUESTS"), ("writes", "WRITES"), ("refused", "REFUSED"), ("failed", "FAILED"),
            ("commits", "COMMITS"), ("merges", "MERGES"), ("sandboxes", "WORKSPACES"),
            ("commands", "COMMANDS"), ("cpu_ms", "CPU MS"))  # fmt: skip
-BUDGETS = (("meter", "METER"), ("period", "PERIOD"), ("used", "USED"), ("amount", "BUDGET"), ("percent", "PER CENT"),
-           ("level", "STANDS"), ("resets_at", "RESETS"))  # fmt: skip
+BUDGETS = (("repo_name", "PROJECT"), ("meter", "METER"), ("period", "PERIOD"), ("used", "USED"), ("amount", "BUDGET"),
+           ("percent", "PER CENT"), ("level", "STANDS"), ("resets_at", "RESETS"))  # fmt: skip
 ORGS = (("slug", "ORGANISATION"), ("members", "MEMBERS"), ("repositories", "REPOSITORIES"), ("sandboxes", "WORKSPACES"),
         ("requests", "REQUESTS"), ("failed", "FAILED"), ("refused", "REFUSED"), ("alerts", "ALERTS"))  # fmt: skip
 TOOLS = (("tool", "TOOL"), ("calls", "CALLS"), ("failed", "FAILED"), ("mean_ms", "MS"))
 ERRORS = (("code", "ERROR"), ("calls", "CALLS"))
-METER = click.Choice(["requests", "writes", "commits", "sandboxes", "cpu_seconds"])
+METER = click.Choice(
+    ["requests", "writes", "commits", "sandboxes", "cpu_seconds", "memory_hours", "gpu_hours", "tokens"]
+)
 PERIOD = click.Choice(["day", "month"])
 
 
@@ -52,30 +54,37 @@ def budget() -> None:
     """Look at budgets, set and remove them."""
 
 
+PROJECT = click.option("--project", metavar="REPOSITORY", help="The project that it is for.")
+
+
 @budget.command("list")
+@click.option("--project", metavar="REPOSITORY", help="Only those of this project.")
 @click.pass_obj
-def list_(caller: Caller) -> int:
-    """List the budgets of your organisation and where they stand."""
-    return caller.listing(caller.client().call("GET", "/v1/budgets"), BUDGETS, "There are no budgets")
+def list_(caller: Caller, project: str | None) -> int:
+    """List the budgets of your organisation and its projects, and where they stand."""
+    reply = caller.client().call("GET", "/v1/budgets", fields(repo_name=project))
+    return caller.listing(reply, BUDGETS, "There are no budgets")
 
 
 @budget.command("set")
 @click.argument("meter", type=METER)
 @click.argument("period", type=PERIOD)
-@click.argument("amount", type=click.IntRange(1))
+@click.argument("amount", type=click.FloatRange(0, min_open=True))
+@PROJECT
 @click.pass_obj
-def set_(caller: Caller, meter: str, period: str, amount: int) -> int:
-    """Set a budget: told at 80 %, refused at 100 %."""
-    return _put(caller, meter, period, amount)
+def set_(caller: Caller, meter: str, period: str, amount: float, project: str | None) -> int:
+    """Set a budget: told at 80 %, refused and stopped at 100 %. Hours of memory are those of a GiB that is held."""
+    return _put(caller, meter, period, project, amount)
 
 
 @budget.command()
 @click.argument("meter", type=METER)
 @click.argument("period", type=PERIOD)
+@PROJECT
 @click.pass_obj
-def remove(caller: Caller, meter: str, period: str) -> int:
+def remove(caller: Caller, meter: str, period: str, project: str | None) -> int:
     """Remove a budget."""
-    return _put(caller, meter, period, None)
+    return _put(caller, meter, period, project, None)
 
 
 @click.group("admin", cls=Noun)
@@ -127,8 +136,7 @@ def lift(caller: Caller, id: str) -> int:
     return caller.show(reply, [str(reply["message"]), *facts(reply, ("id", "kind"))])
 
 
-def _put(caller: Caller, meter: str, period: str, amount: int | None) -> int:
-    reply = caller.client().call(
-        "PUT", "/v1/budgets", {"meter": meter, "period": period, "amount": amount}, once=True
-    )
+def _put(caller: Caller, meter: str, period: str, project: str | None, amount: float | None) -> int:
+    body = {"meter": meter, "period": period, "amount": amount} | fields(repo_name=project)
+    reply = caller.client().call("PUT", "/v1/budgets", body, once=True)
     return caller.listing(reply, BUDGETS, "There are no budgets")

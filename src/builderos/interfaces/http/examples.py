@@ -312,7 +312,9 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "sumModelUsage": {"by": "model"},
     "listModelBudgets": {},
     "setModelBudget": {**_KEY, "subject": "each-key", "period": "month", "meter": "cost", "amount": 25},
-    "setBudget": {**_KEY, "meter": "commits", "period": "day", "amount": 5000},
+    "setBudget": {
+        **_KEY, "repo_name": "ai-builder-lab", "meter": "memory_hours", "period": "month", "amount": 500,
+    },
     "getOverview": {"days": 7},
     "liftSuspension": {**_KEY, "id": f"crd_{_ID}"},
     **EXPERIMENTS,

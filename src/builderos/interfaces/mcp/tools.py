@@ -27,7 +27,7 @@ LOOKING: Final = frozenset({
     "getExperimentSeries", "listExperimentFiles", "getExperimentSweep", "showLineage", "listDatasets", "showDataset",
     "listRegisteredModels", "showRegisteredModel", "listModelVersions", "showModelVersion", "listPromotions",
     "showPromotion", "listEndpoints", "showEndpoint", "endpointMetrics", "listWorkSessions", "showSession", "listApps",
-    "showApp", "listAppReleases", "appLogs",
+    "showApp", "listAppReleases", "appLogs", "listBudgets",
 })  # fmt: skip
 MAX_REPLY: Final = 100_000
 _HINTS: Final = {

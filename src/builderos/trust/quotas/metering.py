@@ -20,7 +20,7 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Unit, as_system
 from builderos.trust.ledger import service as ledger
 
-from .model import error_usage, tool_usage, usage
+from .model import error_usage, project_usage, tool_usage, usage
 
 REFUSED: Final = frozenset({
     "approval_required", "budget_exceeded", "credits_exhausted", "forbidden_branch", "policy_denied",
@@ -145,6 +145,6 @@ def add(unit: Unit, table: sa.Table, key: Mapping[str, Any], sums: Mapping[str, 
 def sweep(unit: Unit) -> int:
     """Forget numbers of more than `KEPT` ago; returns how many rows of actors."""
     before = (unit.now - KEPT).date()
-    for table in (tool_usage, error_usage):
+    for table in (tool_usage, error_usage, project_usage):
         unit.execute(sa.delete(table).where(table.c.day < before))
     return unit.execute(sa.delete(usage).where(usage.c.day < before)).rowcount

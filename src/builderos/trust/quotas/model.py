@@ -38,11 +38,22 @@ budgets = sa.Table(
     "budgets",
     metadata,
     sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("repo_id", sa.Text, primary_key=True),
     sa.Column("meter", sa.Text, primary_key=True),
     sa.Column("period", sa.Text, primary_key=True),
-    _count("amount"),
+    sa.Column("amount", sa.Double, nullable=False),
     sa.Column("set_by", sa.Text, nullable=False),
     sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("told", sa.Text),
+    sa.Column("told_since", sa.Date),
+)
+project_usage = sa.Table(
+    "project_usage",
+    metadata,
+    sa.Column("org_id", sa.Text, primary_key=True),
+    sa.Column("repo_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    *(sa.Column(name, sa.Double, nullable=False) for name in ("cpu_s", "memory_s", "gpu_s")),
 )
 usage_periods = sa.Table(
     "usage_periods",

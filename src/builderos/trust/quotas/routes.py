@@ -16,13 +16,13 @@ def get_usage(unit: Unit, body: usage.UsageIn) -> usage.Usage:
 
 @routes.get("/v1/budgets", "listBudgets")
 def list_budgets(unit: Unit, body: budgets.BudgetListIn) -> budgets.BudgetList:
-    """List the budgets of your organisation and where they stand."""
+    """List the budgets of your organisation and of its projects, and where they stand."""
     return budgets.listed(unit, body)
 
 
 @routes.route("PUT", "/v1/budgets", "setBudget", effect="write", consequential=True)
 def set_budget(unit: Unit, body: budgets.BudgetIn) -> budgets.BudgetList:
-    """Set or remove a budget: told at 80 %, refused at 100 %."""
+    """Set or remove a budget of your organisation or of a project: told at 80 %, refused and stopped at 100 %."""
     return budgets.put(unit, body)
 
 

@@ -12,11 +12,13 @@ from typing import Final, NamedTuple
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
 
-from . import budgets, metering, overview, suspending, usage
+from . import budgets, metering, overview, projects, suspending, usage
 from .crowds import Crowds
 from .windows import Windows
 
-__all__ = ["Crowds", "Rates", "Standing", "budgets", "metering", "overview", "spend", "suspending", "usage"]
+__all__ = [
+    "Crowds", "Rates", "Standing", "budgets", "metering", "overview", "projects", "spend", "suspending", "usage",
+]  # fmt: skip
 
 _UNITS: Final = {60: "minute", 3600: "hour"}
 
@@ -43,6 +45,7 @@ class Rates:
         self._windows = {
             "per_token": Windows(settings.rate_per_token, 60),
             "per_org": Windows(settings.rate_per_org, 60),
+            "per_workload": Windows(settings.rate_per_workload, 60),
             "logged": Windows(settings.rate_logged, 60),
             "invalid_tokens": Windows(settings.rate_invalid_tokens, 60),
             "anonymous_inits": Windows(settings.rate_anonymous_inits, 3600),

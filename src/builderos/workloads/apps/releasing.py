@@ -26,7 +26,8 @@ def release(unit: Unit, body: ReleaseIn) -> Reply[AppRelease]:
     """Have a commit of a branch become the app; it is `building` when this returns, and live once it is well.
 
     Raises `not_found` for the branch or a commit that is none of its, `illegal_transition` for a stopped app,
-    `runtime_not_approved`, `validation_failed` where the branch does not hold what the app is made of.
+    `runtime_not_approved`, `budget_exceeded`, `validation_failed` where the branch does not hold what the app is made
+    of.
     """
     app, rules = _active(unit, body.id)
     asked = workspaces.BranchIn(repo_name=app.repo_name, branch=body.branch or app.spec["source"]["branch"])
@@ -34,6 +35,7 @@ def release(unit: Unit, body: ReleaseIn) -> Reply[AppRelease]:
     repositories.ready(unit, branch)
     commit, tree = _tree_of(unit, branch, body.commit_sha, app)
     compute.runtime_of(unit, app.repo_id, app.spec["runtime"], app.spec["profile"])
+    compute.require_budget(unit, app.repo_id, app.spec["runtime"], app.spec["profile"])
     id_, number = new_id("apv"), app.numbers + 1
     rows.change(unit, app.id, numbers=number, updated_at=unit.now)
     values: dict[str, Any] = {

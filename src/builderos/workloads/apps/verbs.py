@@ -123,11 +123,14 @@ def stop(unit: Unit, body: AppActIn) -> App:
 
 
 def start(unit: Unit, body: AppActIn) -> Reply[App]:
-    """Serve again what was live when it was stopped. Raises `quota_exceeded`, `illegal_transition`."""
+    """Serve again what was live when it was stopped. Raises `quota_exceeded`, `budget_exceeded`,
+    `illegal_transition`.
+    """
     row, rules = managed(unit, body.id)
     if row.state != "stopped":
         raise Problem("illegal_transition", "this app is not stopped", hint="Release something.", allowed=[])
     _check_quota(unit)
+    compute.require_budget(unit, row.repo_id, row.spec["runtime"], row.spec["profile"])
     here = unit.get(SandboxProviders).place
     rows.change(unit, row.id, state="active", asleep=False, machine=here, updated_at=unit.now)
     rows.told(unit, row.id, "app.started")

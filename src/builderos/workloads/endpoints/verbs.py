@@ -115,6 +115,8 @@ def _version(unit: Unit, ref: str, env: Environment) -> rows.Row:
 
 
 def _deploy(unit: Unit, row: rows.Row, version: rows.Row, share: int) -> None:
+    project = registry.project_of(unit, version)
+    compute.require_budget(unit, None, row.runtime, row.profile, budget_repo_id=project)
     id_, number = new_id("mdp"), row.numbers + 1
     rows.change(unit, row.id, numbers=number)
     values: dict[str, Any] = {

@@ -49,6 +49,12 @@ def by_id(unit: Unit, version_id: str) -> tuple[Row, Row]:
     return unit.execute(sa.select(models).where(models.c.id == row.model_id)).one(), row
 
 
+def project_of(unit: Unit, version: Row) -> str | None:
+    """The repository in which the run that made a version was carried out; None where nobody can tell."""
+    found = unit.ask("ops.experiment_repository", version.run_id) if version.run_id is not None else []
+    return str(found[0][0]) if found else None
+
+
 def in_production(unit: Unit, model_id: str) -> Row | None:
     """The version that is let into production."""
     c = versions.c

@@ -13,7 +13,7 @@ from .registry import (
     set_tag,
     show_model,
 )
-from .rows import by_id, model_of, node_of, version_of
+from .rows import by_id, model_of, node_of, project_of, version_of
 from .versions import change_version, create_version, delete_version, list_versions, show_version
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "model_of",
     "node_of",
     "on_verdict",
+    "project_of",
     "promote",
     "register_model",
     "roll_back",

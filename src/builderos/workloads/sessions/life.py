@@ -31,7 +31,7 @@ T = TypeVar("T")
 log = logging.getLogger("builderos.sessions")
 _SAID: Final = {
     "oom": "it used more memory than it may", "disk": "it filled its disk", "timeout": "its time was over",
-    "budget": "the budget was used up", "lost": "its processes are gone",
+    "lost": "its processes are gone",
 }  # fmt: skip
 EDITORS: Final[dict[str, Editor]] = {"jupyter": kernels, "marimo": marimo}
 _SILENT_S: Final = 300.0
@@ -187,6 +187,8 @@ class Life:
             return End("timed_out", "timeout", _SAID["timeout"], usage, run)
         if outcome.status == "success":
             return End("stopped", "exit", "its server ended by itself", usage, run)
+        if outcome.reason == "budget":
+            return End("stopped", "budget", outcome.detail, usage, run)
         reason = outcome.reason or "exit"
         if outcome.exit_code == MISSING:
             return End("failed", reason, f"the runtime does not bring {editor.PROGRAM}", usage, run)

@@ -1,5 +1,6 @@
 """Starting sessions, ending them, starting them again."""
 
+import zlib
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,14 +23,15 @@ from .model import sessions
 from .reading import shown
 from .schema import OPEN, Session, SessionActIn, SessionStartIn
 
+_LOCK: Final = 7305  # of those who count sessions
 _ENDED: Final = ("stopped", "failed", "timed_out")
 
 
 def start(unit: Unit, body: SessionStartIn) -> Reply[Session]:
     """Start a notebook or a shell on a branch's files; it is `starting` when this returns.
 
-    Raises what `locate` raises, `runtime_not_approved`, `quota_exceeded`, `not_found` for a project that the repository
-    does not belong to.
+    Raises what `locate` raises, `runtime_not_approved`, `budget_exceeded`, `quota_exceeded`, `not_found` for a project
+    that the repository does not belong to.
     """
     place = workspaces.locate(unit, body, "session.start")
     branch = place.branch
@@ -39,6 +41,7 @@ def start(unit: Unit, body: SessionStartIn) -> Reply[Session]:
             "not_found", "the repository does not belong to this project", hint="Leave project_id out."
         )
     runtime, _, profile = compute.runtime_of(unit, branch.repo_id, body.runtime, body.profile)
+    compute.require_budget(unit, branch.repo_id, runtime, profile)
     _check_quota(unit)
     id_ = new_id("nbs")
     values: dict[str, Any] = {
@@ -71,6 +74,7 @@ def restart(unit: Unit, body: SessionActIn) -> Reply[Session]:
             hint="Start a new one: what was committed is on the branch.",
         )  # fmt: skip
     compute.runtime_of(unit, row.repo_id, row.runtime, row.profile)
+    compute.require_budget(unit, row.repo_id, row.runtime, row.profile)
     _check_quota(unit)
     rows.change(
         unit, row.id, status="starting", reason=None, detail="", starts=row.starts + 1, started_at=None,
@@ -131,9 +135,12 @@ def _tell(unit: Unit, what: str, id_: str) -> None:
 def _check_quota(unit: Unit) -> None:
     """Raise `quota_exceeded` where as many sessions run as may at once."""
     limit, c = unit.settings.max_sessions, sessions.c
+    unit.ask(
+        "pg_advisory_xact_lock", _LOCK, zlib.crc32(unit.org_id.encode()) - 2**31
+    )  # one counts after the other
     used = unit.execute(sa.select(sa.func.count()).where(c.ended_at.is_(None))).scalar_one()
     if used >= limit:
         raise Problem(
             "quota_exceeded", f"{used} sessions run; the limit is {limit}",
-            hint="Stop one that nobody needs: builderos session stop ID.", limit=limit, used=used,
+            hint="Stop one that nobody needs: builderos session stop ID.", limit=limit, used=used, resets_at=None,
         )  # fmt: skip
