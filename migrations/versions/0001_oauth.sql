@@ -66,7 +66,7 @@ create table ops.identity_providers (
 create index on ops.identity_providers (org_id, id);
 create index on ops.identity_providers (id) where listed;
 
-create index on ops.credentials (org_id, expires_at) where kind = 'access';
+create index on ops.credentials (org_id, expires_at) where kind in ('access', 'workload');
 alter table ops.sign_ins add column provider_id text references ops.identity_providers;  -- null: the server's own
 
 call ops.wall('oauth_clients', 'oauth_codes', 'device_codes', 'identity_providers');

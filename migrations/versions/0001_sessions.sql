@@ -26,6 +26,7 @@ create table ops.sessions (
   logs_ref text not null,
   sandbox_run_id text,
   usage jsonb,
+  calls jsonb not null default '{}',       -- endpoints and models that it may call, by name
   actor jsonb not null,                    -- on whose behalf it runs
   created_by text not null,
   created_at timestamptz not null,

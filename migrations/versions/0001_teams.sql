@@ -94,7 +94,7 @@ alter table ops.credentials
   add column session_id text references ops.member_sessions,
   drop constraint credentials_kind_check,
   add constraint credentials_kind_check check (kind in
-    ('reuse_token', 'owner', 'api_key', 'share', 'personal', 'service', 'access', 'cookie', 'invite'));
+    ('reuse_token', 'owner', 'api_key', 'share', 'personal', 'service', 'access', 'cookie', 'invite', 'workload'));
 create index on ops.credentials (member_id);
 create index on ops.credentials (session_id);
 
@@ -123,7 +123,9 @@ language sql stable security definer set search_path = ops, pg_temp as $$
   select c.id, c.org_id, c.kind, c.actor_id, c.actor_name, c.profile, c.scopes, c.repo_id, c.sandbox_id, s.name, s.state,
          c.expires_at, coalesce(c.revoked_at, c.suspended_at, m.removed_at, t.ended_at,
            case when c.kind not in ('personal', 'access', 'cookie') or m.role <> 'org_owner' then o.closing_at end),
-         s.expires_at, s.last_active_at, c.member_id, m.role, coalesce(t.audience, ''), o.closing_at is not null,
+         s.expires_at, s.last_active_at, c.member_id, m.role,
+         -- What an app or a session is given is good at the door of jails alone.
+         case when c.kind = 'workload' then '/jail' else coalesce(t.audience, '') end, o.closing_at is not null,
          case when c.kind in ('personal', 'service', 'access', 'cookie') then ops.grants_held(m.id) end,
          c.session_id, case when c.kind = 'reuse_token' then c.made_by end
   from ops.credentials c

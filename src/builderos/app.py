@@ -279,7 +279,8 @@ def serve(begun: Begun) -> int:
                 front.open(proxy.listen(settings, sock.getsockname()[1]))
             asgi = http_app(started) if doors else health_only(started.app)
             process.run(
-                asgi, settings, sock, traffic, ready, lambda: _cut_off(settings, behind), {"proxy_port": front.port}
+                asgi, settings, sock, traffic, ready, lambda: _cut_off(settings, behind), {"proxy_port": front.port},
+                jails=doors,
             )  # fmt: skip
         finally:
             front.close()

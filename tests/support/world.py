@@ -117,8 +117,8 @@ class World:
         self.asgi = root.http_app(root.Started(self.app, database.engine_url))
         # One event loop for all requests, as in a server: what waits in one loop cannot be woken from another.
         self._running = ExitStack()
-        portal = self._running.enter_context(start_blocking_portal())
-        self.http = InProcess(self.asgi, portal, "http://127.0.0.1")
+        self.portal = self._running.enter_context(start_blocking_portal())
+        self.http = InProcess(self.asgi, self.portal, "http://127.0.0.1")
         self.owner = {"Authorization": f"Bearer {self.owner_token}"}
 
     def close(self) -> None:

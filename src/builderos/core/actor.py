@@ -5,7 +5,7 @@ from typing import Literal
 
 Role = Literal[
     "owner", "api_key", "sandbox", "share", "anonymous", "system",
-    "org_owner", "admin", "builder", "reviewer", "viewer", "invite",
+    "org_owner", "admin", "builder", "reviewer", "viewer", "invite", "workload",
 ]  # fmt: skip
 MemberRole = Literal["org_owner", "admin", "builder", "reviewer", "viewer"]
 Profile = Literal["minimal", "standard", "full", "closing"]  # closing: an owner of what is about to be erased
@@ -30,9 +30,11 @@ class Actor:
     `name` is a pseudonym fit for git and the ledger (`sandbox-golden-otter`, `owner`), never a person's data.
     `repo_id`/`sandbox_id`/`branch` are set where the credential is bound to one sandbox.
     `member_id` is the member of the organisation on whose behalf the credential acts: a workspace token or an API key
-    keeps the one who made it. `role` holds in the whole organisation, `grants` where they say. `session_id` is the
-    signed-in session whose credentials follow each other. `opened_by` is set where a workspace acts that somebody known
-    opened: a member's id, or the id of the local owner, who is no member of anything.
+    keeps the one who made it. A `workload` is an app or a session that calls this server: `id` is its own, and its
+    scopes name what it may call (`endpoint:iris`, `model:fast`). `role` holds in the whole organisation, `grants`
+    where they say. `session_id` is the signed-in session whose credentials follow each other. `opened_by` is set
+    where a workspace acts that somebody known opened: a member's id, or the id of the local owner, who is no member of
+    anything.
     """
 
     role: Role
@@ -56,6 +58,11 @@ def is_anonymous(actor: Actor) -> bool:
     or no credential at all.
     """
     return actor.role == "anonymous" or (actor.role == "sandbox" and not (actor.member_id or actor.opened_by))
+
+
+def is_named(actor: Actor, what: str) -> bool:
+    """Whether the manifest of a workload names this, e.g. `endpoint:iris`; nobody else has a manifest."""
+    return actor.role != "workload" or what in actor.scopes
 
 
 def system_actor(org_id: str) -> Actor:

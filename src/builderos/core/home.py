@@ -27,6 +27,7 @@ ARTIFACTS: Final = "artifacts"
 EXPORTS: Final = "exports"
 PROJECTS: Final = "projects"
 EXECUTIONS: Final = "executions"  # of all organisations: nothing stays there
+JAIL_DOOR: Final = "calls"  # a socket file there: what commands in jails may ask this server
 ASIDE: Final = ".lost"
 
 

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
 
     rate_per_token: int = Field(60, ge=1, description="Requests per token and minute.")
     rate_per_org: int = Field(600, ge=1, description="Requests per organisation and minute.")
+    rate_per_workload: int = Field(
+        1200, ge=1, description="Requests per minute of an app or a session that calls endpoints and models."
+    )
     rate_logged: int = Field(
         30_000, ge=1, description="Requests per token and minute that log to experiments or ask for them."
     )
@@ -224,6 +227,11 @@ class Settings(BaseSettings):
     ai_networks: str = Field(
         "", description="Networks of this server's own in which providers of models may be, e.g. 10.1.0.0/16."
     )
+    sandbox_networks: str = Field(
+        "",
+        description="Networks of this server's own (a registry of packages, say) in which hosts may be that the policy"
+        " lets commands in sandboxes of this machine reach.",
+    )
     ai_anonymous: bool = Field(
         False, description="Whether workspaces that nobody signed in for may use models."
     )
@@ -254,7 +262,9 @@ class Settings(BaseSettings):
             )
         return self
 
-    @field_validator("webhook_networks", "oidc_networks", "ai_networks", "dataset_networks")
+    @field_validator(
+        "webhook_networks", "oidc_networks", "ai_networks", "dataset_networks", "sandbox_networks"
+    )
     @classmethod
     def _networks(cls, text: str) -> str:
         networks_of(text)

@@ -47,6 +47,7 @@ ACTORS: list[tuple[Actor, bool]] = [
     (actor("org_owner", scopes=frozenset({"read"})), True),
     (actor("admin", scopes=frozenset({"admin", "write"})), True),
     (actor("invite"), True),
+    (actor("workload", scopes=frozenset({"endpoint:iris", "model:fast"})), True),
 ]
 
 

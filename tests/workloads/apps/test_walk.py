@@ -1,12 +1,15 @@
 """An app from its first release to the one before: what is live answers at its own name, and nothing else does."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import aiohttp
 import pytest
 
 from builderos.execution.runs import service as runs
+from builderos.workloads.apps import instance
 from builderos.workloads.apps.service import Keeper
 from tests.support.hosting import QUICK, WSGI, Answer, Dock, host_of
 from tests.support.servers import until
@@ -224,6 +227,56 @@ def test_what_crashes_is_started_again_and_what_does_so_in_a_loop_waits_and_rais
     assert told.count("app.crashed") == 3
     dock.release(made["id"])
     assert dock.ask(made, token=token).status == 200  # a new release is not held up by the old one's pause
+    dock.call("DELETE", f"/v1/apps/{made['id']}")
+
+
+def test_what_ends_again_and_again_has_failed_with_its_logs_until_it_is_started_or_released_anew(
+    dock: Dock,
+) -> None:
+    dock.commit({"loop.py": "import os\nprint('no tables', flush=True)\n" + WSGI.format(word="loop")})
+    keeper = dock.ship.context.get(Keeper)
+    with mock.patch.object(keeper, "pace", replace(QUICK, again_s=(0.01,), give_up=3)):
+        made = dock.make(path="loop.py")
+        release = dock.release(made["id"])
+    made, token = dock.call("GET", f"/v1/apps/{made['id']}"), dock.token(made["id"])
+    for count in range(3):
+        until(lambda: dock.ask(made, token=token).status == 200)
+        dock.ask(made, "/die", token=token)
+        dock.until(made["id"], lambda one, n=count: one["current"]["crashes"] == n + 1)  # type: ignore[misc]
+    shown = dock.until(made["id"], lambda one: one["current"]["status"] == "failed")
+    assert (shown["standing"], shown["current"]["reason"]) == ("failing", "crashes")
+    assert "exit code 3" in shown["current"]["detail"]
+    assert "no tables" in dock.log(made["id"], release["id"], start=shown["current"]["starts"])
+    assert dock.ask(made, token=token).status == 503
+    dock.call("POST", f"/v1/apps/{made['id']}/stop")
+    dock.call("POST", f"/v1/apps/{made['id']}/start")
+    until(lambda: dock.ask(made, token=dock.token(made["id"])).status == 200)
+    dock.call("DELETE", f"/v1/apps/{made['id']}")
+
+
+def test_what_takes_connections_and_does_not_answer_is_told_of_ended_and_started_again(dock: Dock) -> None:
+    hangs = "import os, time\nHERE = '/tmp/hangs'\n" + WSGI.format(word="up") + (
+        "inner = app\n"
+        "def app(environ, start):\n"
+        "    if environ['PATH_INFO'] == '/hang':\n"
+        "        open(HERE, 'w').close()\n"
+        "    while os.path.exists(HERE):\n"
+        "        time.sleep(0.05)\n"
+        "    return inner(environ, start)\n"
+    )  # fmt: skip
+    dock.commit({"hangs.py": hangs})
+    made = dock.make(path="hangs.py")
+    dock.release(made["id"])
+    made, token = dock.call("GET", f"/v1/apps/{made['id']}"), dock.token(made["id"])
+    before = dock.ask(made, token=token).json["word"]
+    with mock.patch.object(instance, "_LOOK_S", 0.1):
+        waited = dock.ask(made, "/hang", token=token)  # it has a deadline: the end of what does not answer
+        assert (waited.status, before) == (502, "up")
+        shown = dock.until(made["id"], lambda one: one["current"]["crashes"] == 1)
+    assert "it hung" in shown["current"]["detail"]
+    alerts = dock.call("GET", "/v1/alerts", rule="deploy_unhealthy")["items"]
+    assert shown["current"]["id"] in str(alerts) or made["id"] in str(alerts)
+    until(lambda: dock.ask(made, token=token).status == 200)
     dock.call("DELETE", f"/v1/apps/{made['id']}")
 
 

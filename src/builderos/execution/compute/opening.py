@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from builderos.core.home import EXECUTIONS, JAIL_DOOR
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
@@ -51,7 +52,7 @@ def open_row(unit: Unit, order: Order) -> Opened:
     tier = tier_for(unit, order, probe, chosen.provider.tier)
     if tier not in ("strong", "weak", "remote"):
         return Opened(None, approval=tier)
-    if order.serves and tier != "strong":
+    if (order.serves or order.calls) and tier != "strong":
         raise Problem(
             "unavailable", "this command has to be spoken with, which the strong sandbox of this machine alone allows",
             hint="Use the provider local, on a machine with bubblewrap.",
@@ -68,6 +69,7 @@ def open_row(unit: Unit, order: Order) -> Opened:
         mounts=tuple(Mount(folder, folder) for folder in chosen.runtime.folders),
         secrets=_secrets(unit, order, where), hosts=hosts, limits=chosen.profile.limits(order.timeout_s),
         tier=tier, image=chosen.runtime.image or "", gpu=chosen.profile.gpu, serves=order.serves,
+        calls=str(unit.settings.home_dir / EXECUTIONS / JAIL_DOOR) if order.calls else "",
         writable=order.writable,
     )  # fmt: skip
     spec.check()

@@ -8,8 +8,9 @@ from typing import Any, Final, Literal
 
 from builderos.core.unit import Call
 
-from .schema import Limits, State, Use
+from .schema import CALLS_PORT, Limits, State, Use
 
+CALLS_AT: Final = f"http://127.0.0.1:{CALLS_PORT}"
 ATTEMPT: Final = "BUILDEROS_ATTEMPT"  # the variable in which a command finds the number of its attempt
 OutcomeReason = Literal["exit", "timeout", "oom", "disk", "lost", "budget"]
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
@@ -36,7 +37,8 @@ class Order:
     profile's. `budget_repo_id`: the project whose budgets it counts against, where that is not where the run acts.
     `credits`: what all commands of the run may use together; once they have, this one is ended, too.
     `logs_ref` is kept with the execution. `serves`: the port of the command's own loopback at which `dial` reaches
-    it; the strong tier of `local` alone has that. `writable`: whether it may change its workspace.
+    it; `calls`: it may ask this server what is open to commands, at `CALLS_AT`; the strong tier of `local` alone has
+    these two. `writable`: whether it may change its workspace.
     """
 
     call: Call
@@ -59,6 +61,7 @@ class Order:
     budget_repo_id: str | None = None
     logs_ref: str | None = None
     serves: int = 0
+    calls: bool = False
     writable: bool = True
 
     @property

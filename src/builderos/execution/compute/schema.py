@@ -15,6 +15,7 @@ State: TypeAlias = Literal["queued", "running", "success", "failed", "timeout"]
 Reason: TypeAlias = Literal["exit", "timeout", "oom", "disk", "killed", "lost", "budget"]
 
 MIB: Final = 1024 * 1024
+CALLS_PORT: Final = 3129  # of a command's own loopback
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\Z")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 _HOST: Final = re.compile(
@@ -74,7 +75,8 @@ class Spec:
     the command may reach by HTTPS: `example.com`, `*.example.com`, `example.com:8443`; none by default. Nothing of the
     server's environment is inherited. `tier`: the weakest that will do. `image`, pinned by its digest, is what a remote
     provider starts. `serves`: the port of the command's own loopback at which the server that started it may call;
-    nobody else can. The strong tier of `local` alone knows it.
+    nobody else can. `calls`: a socket file of that server, which the command reaches at `CALLS_PORT` of its loopback.
+    The strong tier of `local` alone knows these two.
     """
 
     id: str
@@ -92,6 +94,7 @@ class Spec:
     image: str = ""
     gpu: int = 0
     serves: int = 0
+    calls: str = ""
 
     def check(self) -> None:
         """Raise `validation_failed` for what no provider could run, before anything is made."""

@@ -17,7 +17,7 @@ from .costs import credits_of
 from .dialing import GREETING, dial, door_of, end, meter_of
 from .execution import execute, outcome_of, usage_of
 from .opening import require_budget, runtime_of
-from .orders import ATTEMPT, Order, Outcome, SecretAsked
+from .orders import ATTEMPT, CALLS_AT, Order, Outcome, SecretAsked
 from .providers import SandboxProviders
 from .remote import RemoteSandboxes, Seen
 from .runtimes import ProviderFile, RuntimeFile, parse_provider, parse_runtimes
@@ -30,6 +30,7 @@ from .waiting import finished, run
 __all__ = [
     "ACCOUNT",
     "ATTEMPT",
+    "CALLS_AT",
     "GREETING",
     "HOME",
     "RUN_WEAK",

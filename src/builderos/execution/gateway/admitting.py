@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 import orjson
 
-from builderos.core.actor import is_anonymous
+from builderos.core.actor import is_anonymous, is_named
 from builderos.core.problems import Problem
 from builderos.core.unit import Call, Unit
 from builderos.trust.vault import service as vault
@@ -72,6 +72,8 @@ class _Allowed:
         if found is None:
             if is_anonymous(self._unit.actor) and not self._unit.settings.ai_anonymous:
                 raise _stranger()
+            if not is_named(self._unit.actor, f"model:{asked}"):
+                raise _unnamed(asked)
             found = routing.allowed(self._unit, routing.candidates(self._file, asked))
             self._known[asked] = found
         return found
@@ -135,6 +137,13 @@ def _stranger() -> Problem:
         "policy_denied", "models are for people who signed in",
         hint="Sign in, use an API key, or ask the server's owner for BUILDEROS_AI_ANONYMOUS.",
         policy_rule="known-people-use-models",
+    )  # fmt: skip
+
+
+def _unnamed(asked: str) -> Problem:
+    return Problem(
+        "policy_denied", f"the manifest of this app or session does not name the model {asked[:200]}",
+        hint="Name it in models of the app or session, as it is asked for.", policy_rule="manifest",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import sqlalchemy as sa
 from pydantic import Field
 
+from builderos.core.actor import is_named
 from builderos.core.operations import Live
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
@@ -178,7 +179,8 @@ def _usable(unit: Unit) -> list[ModelRow]:
         real = routing.resolved(file, name)
         provider, _, model = real.partition("/")
         entry = file.providers.get(provider)
-        if entry is None or not entry.enabled or not may_use(unit, real):
+        named = is_named(unit.actor, f"model:{name}")
+        if entry is None or not entry.enabled or not named or not may_use(unit, real):
             continue
         facts = entry.models.get(model) or entry.models.get("*")
         known = facts.model_dump(include={"input", "output", "max_output", "context"}) if facts else {}

@@ -1,5 +1,7 @@
 """What whoever serves something from a jail may use."""
 
+from . import badges
+from .badges import Badge, Calls, Endpoints, Holder
 from .lines import Lines, Reply, Silent
 from .passes import Kind, Pass, Passes
 from .relay import SILENT, Inside, Passing, TooLarge
@@ -7,7 +9,11 @@ from .site import Files
 
 __all__ = [
     "SILENT",
+    "Badge",
+    "Calls",
+    "Endpoints",
     "Files",
+    "Holder",
     "Inside",
     "Kind",
     "Lines",
@@ -17,4 +23,5 @@ __all__ = [
     "Reply",
     "Silent",
     "TooLarge",
+    "badges",
 ]

@@ -13,6 +13,7 @@ SECRETS: Final = "/run/secrets"
 HOME: Final = "/home/builder"
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXY_PORT: Final = 3128
+OWN: Final = "127.0.0.1,localhost"
 _MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # What /proc tells of others and any account may read. Every mount makes a start slower: root's own files are not here.
 _MASKED: Final = ("keys", "key-users", "interrupts", "timer_list", "sched_debug")
@@ -45,6 +46,7 @@ def environment(spec: Spec, proxy: str | None, workspace: str, home: str, secret
     if proxy is not None:
         names = ("http_proxy", "https_proxy", "all_proxy")
         env |= dict.fromkeys((*names, *(name.upper() for name in names)), proxy)
+        env |= dict.fromkeys(("no_proxy", "NO_PROXY"), OWN)  # what it serves itself, and the way to its server
     env |= dict(spec.env)
     for secret in spec.secrets:
         env[secret.name] = f"{secrets}/{secret.name}" if secret.as_file else secret.value

@@ -7,10 +7,9 @@ import logging
 import os
 import resource
 import signal
-import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from builderos.core import folders
@@ -19,13 +18,13 @@ from builderos.execution.compute.schema import Meter, Reason, Result, Spec, Tier
 from . import tree
 from .disk import BLOCK, bytes_in
 from .doorman import Doorman
-from .egress import Proxy, Rules
+from .doors import Doors
+from .egress import Rules
 from .metering import measured
 from .output import Output
 from .seats import Orders, Seat
 from .stage import Stage, hand_over
 from .walls import Built, Walls
-from .way_in import WayIn
 
 log = logging.getLogger("builderos.sandboxes")
 _TICK_S: Final = 0.1
@@ -57,12 +56,10 @@ class Room:
     ) -> None:
         self.spec = spec
         self.folder = folder
-        self._rules = rules
         self._place = place
         self._ended = ended
         self._loop = asyncio.get_running_loop()
-        self._proxy: Proxy | None = None
-        self._way: WayIn | None = None
+        self._doors = Doors(spec, folder, rules)
         self._cause: Reason | None = None
         self._detail = ""
         self._timers: list[asyncio.TimerHandle] = []
@@ -182,37 +179,26 @@ class Room:
             if self._seat.group is None:
                 count = self.spec.limits.pids
                 resource.prlimit(pid, resource.RLIMIT_NPROC, (count, count))
-            if self.spec.hosts:
-                self._proxy = Proxy(replace(self._rules, password=self._built.password))
-                door = self._built.door or self._place.doorman.open(pid, self._built.port)
-                self._loop.create_task(self._open_door(door))
-            if self.spec.serves:
-                self._way = WayIn(self._place.doorman, pid, self.spec.serves)
-                self._loop.create_task(self._open_way(self._way))
+            self._doors.make(pid, self._built, self._place.doorman)
         except OSError as error:
             self._fail(error)
             return
-        if not self.spec.hosts:
+        if self._doors.wanted:
+            self._loop.create_task(self._open())
+        else:
             self._built.release()
 
     def _fail(self, error: OSError) -> None:
         self._detail = f"the sandbox could not be set up: {error}"
         self.end("lost")
 
-    async def _open_door(self, door: socket.socket) -> None:
-        assert self._proxy is not None
+    async def _open(self) -> None:
         try:
-            await self._proxy.serve(door)
-        except OSError as error:  # without the proxy the command would wait for its beginning for ever
+            await self._doors.open()
+        except OSError as error:  # without them the command would wait for its beginning for ever
             self._fail(error)
             return
         self._built.release()
-
-    async def _open_way(self, way: WayIn) -> None:
-        try:
-            await way.open(self.folder)
-        except OSError as error:
-            self._fail(error)
 
     def _pump(self) -> None:
         if not self._output.pump():
@@ -360,18 +346,17 @@ class Room:
             self._detail = f"a file would have grown past {self.spec.limits.disk} bytes"
         self._loop.remove_reader(self._output.source)
         self._output.end()
-        proxy = self._proxy
+        sent, received = self._doors.passed
         use = Use(
             cpu_s=round(cpu_s, 4), wall_s=round(self._wall_s, 4), max_rss=peak,
             io_read=used.ru_inblock * BLOCK, io_written=used.ru_oublock * BLOCK, output=self._output.total,
-            network_sent=proxy.sent if proxy else 0, network_received=proxy.received if proxy else 0,
+            network_sent=sent, network_received=received,
         )  # fmt: skip
         reason: Reason = self._cause or ("exit" if code is not None else "lost")
         detail = self._detail or (
             "" if code is not None or self._cause else "the sandbox could not be set up"
         )
-        decisions = proxy.decisions if proxy else ()
-        return Result(reason, code, use, detail, self._output.truncated, decisions)
+        return Result(reason, code, use, detail, self._output.truncated, self._doors.decisions)
 
     def _code(self, code: int) -> int | None:
         """The command's own exit code; bubblewrap's where it failed before the command began is none."""
@@ -390,9 +375,7 @@ class Room:
             if self._pidfd >= 0:
                 last.callback(os.close, self._pidfd)
             last.callback(os.close, self._workspace)
-            for line in (self._proxy, self._way):
-                if line is not None:
-                    last.callback(line.close)
+            last.callback(self._doors.close)
             self._loop.remove_reader(self._output.source)
             last.callback(self._output.end)
             if hasattr(self, "_built"):

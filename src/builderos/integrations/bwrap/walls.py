@@ -105,7 +105,7 @@ class Strong:
         secret_fds = {
             _FIRST_SECRET + at: in_memory(secret.value.encode(), "secret") for at, secret in enumerate(files)
         }
-        waits = watched or bool(spec.hosts)
+        waits = watched or bool(spec.hosts or spec.calls)
         view = jail.View(
             workspace=paths["workspace"], git=paths.get("git"),
             mounts=[(paths[f"m{at}"], mount.target) for at, mount in enumerate(spec.mounts)],

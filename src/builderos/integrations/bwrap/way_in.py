@@ -71,7 +71,7 @@ class WayIn:
         except BaseException:
             inside.close()
             raise
-        lanes = [asyncio.create_task(_pass_on(reader, back)), asyncio.create_task(_pass_on(there, writer))]
+        lanes = [asyncio.create_task(pass_on(reader, back)), asyncio.create_task(pass_on(there, writer))]
         try:
             await asyncio.gather(*lanes)
         finally:
@@ -80,7 +80,8 @@ class WayIn:
             back.close()
 
 
-async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """Bytes one way, until there are no more."""
     while data := await source.read(_CHUNK):
         sink.write(data)
         await sink.drain()

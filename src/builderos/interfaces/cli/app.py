@@ -18,7 +18,8 @@ COLUMNS = (("name", "APP"), ("type", "TYPE"), ("standing", "STANDS"), ("release"
            ("url", "ADDRESS"), ("id", "ID"))  # fmt: skip
 RELEASES = (("number", "NO"), ("status", "STATUS"), ("branch", "BRANCH"), ("commit", "COMMIT"), ("starts", "STARTS"),
             ("crashes", "CRASHES"), ("created_at", "CREATED"), ("id", "ID"), ("detail", "WHY"))  # fmt: skip
-FACTS = ("type", "standing", "url", "command", "build", "runtime", "profile", "secrets", "network", "base_path",
+FACTS = ("type", "standing", "url", "command", "build", "runtime", "profile", "secrets", "network", "endpoints",
+         "models", "base_path",
          "idle_timeout", "policy")  # fmt: skip
 _PIECE = 262_144
 _LOOK_S = 0.5
@@ -44,6 +45,16 @@ def _settings(function: Any) -> Any:
         click.option(
             "--network", multiple=True, metavar="HOST", help="A host it may reach; repeat for more."
         ),
+        click.option(
+            "--endpoint",
+            "endpoints",
+            multiple=True,
+            metavar="NAME",
+            help="An endpoint it may call; repeat for more.",
+        ),
+        click.option(
+            "--model", "models", multiple=True, metavar="NAME", help="A model it may ask; repeat for more."
+        ),
         click.option("--health", metavar="PATH", help="Path that says whether it is well."),
         click.option("--base-path", metavar="PATH", help="Path below which it is served, e.g. /sales."),
         click.option("--idle-timeout", type=int, metavar="SECONDS", help="Asleep after so long; 0: never."),
@@ -63,6 +74,7 @@ def _body(given: dict[str, Any]) -> Json:
     return fields(
         command=given["run"], build=given["build"], runtime=given["runtime"], profile=given["profile"],
         env=_variables(given["env"]), secrets=list(given["secrets"]) or None, network=list(given["network"]) or None,
+        endpoints=list(given["endpoints"]) or None, models=list(given["models"]) or None,
         health={"path": given["health"]} if given["health"] else None, base_path=given["base_path"],
         idle_timeout=given["idle_timeout"], policy=policy,
     )  # fmt: skip

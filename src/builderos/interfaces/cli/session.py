@@ -20,7 +20,8 @@ STATUSES = ["starting", "running", "idle", "stopping", "stopped", "failed", "tim
 COLUMNS = (("id", "SESSION"), ("kind", "KIND"), ("status", "STATUS"), ("branch", "BRANCH"), ("runtime", "RUNTIME"),
            ("profile", "PROFILE"), ("created_at", "CREATED"))  # fmt: skip
 FACTS = ("kind", "editor", "status", "reason", "detail", "url", "repo_name", "branch", "runtime", "profile",
-         "idle_timeout", "starts", "checkpoint", "resources", "usage", "created_at", "started_at", "last_active_at",
+         "idle_timeout", "endpoints", "models", "starts", "checkpoint", "resources", "usage", "created_at",
+         "started_at", "last_active_at",
          "ended_at")  # fmt: skip
 OVER = frozenset({"session.stopped", "session.failed", "session.timed_out"})
 _PIECE = 262_144
@@ -39,17 +40,20 @@ def command() -> None:
 @click.option("--runtime", default="", help="An approved runtime; the first listed one otherwise.")
 @click.option("--profile", default="", help="An approved size; the first listed one otherwise.")
 @click.option("--idle-timeout", type=int, metavar="SECONDS", help="Without work for so long, it is stopped.")
+@click.option("--endpoint", "endpoints", multiple=True, help="An endpoint it may call; repeat for more.")
+@click.option("--model", "models", multiple=True, help="A model it may ask; repeat for more.")
 @on_branch
 @click.pass_obj
 def start(
     caller: Caller, kind: str, editor: str | None, runtime: str, profile: str, idle_timeout: int | None,
-    repo: str | None, branch: str | None,
+    endpoints: tuple[str, ...], models: tuple[str, ...], repo: str | None, branch: str | None,
 ) -> int:  # fmt: skip
     """Start a notebook or a shell; `builderos session open` gives its address once it runs."""
     client, place = caller.place(repo, branch)
     body = place | fields(
-        kind=kind, editor=editor, runtime=runtime or None, profile=profile or None, idle_timeout=idle_timeout
-    )
+        kind=kind, editor=editor, runtime=runtime or None, profile=profile or None, idle_timeout=idle_timeout,
+        endpoints=list(endpoints) or None, models=list(models) or None,
+    )  # fmt: skip
     reply = client.call("POST", "/v1/sessions", body, once=True)
     return caller.show(reply, [f"{reply['id']} is starting", *facts(reply, ("branch", "runtime", "profile"))])
 

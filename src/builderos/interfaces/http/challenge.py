@@ -22,6 +22,8 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _OF_THIS_MACHINE: Final = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
 METADATA: Final = "/.well-known/oauth-protected-resource"
 MCP: Final = "/mcp"
+JAIL: Final = "/jail"  # what the credentials of workloads are for; `ops.credential` says so
+IN_A_JAIL: Final = "builderos.jail"  # in the scope of a request that came in at the door of jails
 
 
 def challenge(problem: Problem) -> str | None:

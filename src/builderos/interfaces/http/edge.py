@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from builderos.core.settings import Settings
 from builderos.trust.quotas.service import Rates
 
 from . import limits
-from .challenge import base_url, with_metadata
+from .challenge import IN_A_JAIL, JAIL, base_url, with_metadata
 from .cookies import Cookies
 from .place import LOOPBACK
 from .problem import problem_response
@@ -86,6 +87,8 @@ class Edge:
             _bearer(headers) or self._cookies.credential(scope, headers),
             self._rates.caller(caller_of(scope, headers, self._settings.proxies)),
         )
+        if IN_A_JAIL in scope:
+            incoming = replace(incoming, door="jail", audience=JAIL)
         scope.setdefault("state", {})["incoming"] = incoming
         logs.request_id.set(incoming.request_id)
         self._traffic.active += 1

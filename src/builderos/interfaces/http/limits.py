@@ -44,6 +44,8 @@ def spend_rates(
     try:
         if logs:
             rates.hit("logged", who, standings=standings)
+        elif actor.role == "workload":  # many people may stand behind it, and nobody else is to wait for them
+            rates.hit("per_workload", actor.id, standings=standings)
         else:
             rates.hit("per_token", who, per_token, standings)
             rates.hit("per_org", actor.org_id, per_org, seen_of_org)

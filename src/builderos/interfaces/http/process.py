@@ -22,6 +22,7 @@ from builderos import VERSION
 from builderos.core.clock import rfc3339, utcnow
 from builderos.core.settings import Settings
 
+from . import inward
 from .place import address
 from .traffic import Traffic
 from .wire import Wire
@@ -40,11 +41,14 @@ def run(
     on_ready: Callable[[str], None],
     on_overdue: Callable[[], None],
     more: Mapping[str, int | str] | None = None,
+    *,
+    jails: bool = True,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. `server.json` stands in the home meanwhile, with `more`.
 
     While it drains, what is under way goes on, and what comes in is refused with 503. `on_overdue` is called, in a
-    thread of its own, when threads still work behind that: nobody can interrupt them.
+    thread of its own, when threads still work behind that: nobody can interrupt them. `jails`: what apps and sessions
+    may call is open to them meanwhile.
     """
     home = settings.home_dir
     port = sock.getsockname()[1]
@@ -56,6 +60,7 @@ def run(
     )  # fmt: skip
     announce = functools.partial(_announce, home, url, port, on_ready, more or {})
     server = _Draining(config, traffic, settings.drain_s, announce, on_overdue)
+    server.inner = (asgi, inward.listen(home)) if jails else None
 
     def leave(_number: int, _frame: object) -> None:
         server.should_exit = True
@@ -68,6 +73,7 @@ def run(
         server.run(sockets=[sock])
     finally:
         server.ended()
+        inward.leave(home)
         (home / "server.json").unlink(missing_ok=True)
 
 
@@ -89,10 +95,13 @@ class _Draining(uvicorn.Server):
         self._until: float | None = None
         self._watch = threading.Timer(drain_s + LAST_S + 1, overdue)
         self._watch.daemon = True
+        self.inner: tuple[ASGIApp, socket.socket] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's startup, then the announcement."""
         await super().startup(sockets)
+        if self.started and self.inner is not None:
+            self.servers.append(await inward.serve(self, *self.inner))
         if self.started:
             await asyncio.to_thread(self._ready)
 

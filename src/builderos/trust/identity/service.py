@@ -29,7 +29,7 @@ from .standing import standing_in, still
 __all__ = ["members", "roles", "standing_in", "still", "visitors"]
 
 CredentialKind = Literal[
-    "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite"
+    "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite", "workload"
 ]
 PREFIX: Final[dict[CredentialKind, str]] = {
     "reuse_token": "bos_rt_",
@@ -41,6 +41,7 @@ PREFIX: Final[dict[CredentialKind, str]] = {
     "access": "bos_at_",
     "cookie": "bos_cs_",
     "invite": "bos_in_",
+    "workload": "bos_wl_",
 }
 ROLE: Final[dict[str, Role]] = {
     "reuse_token": "sandbox",
@@ -48,10 +49,11 @@ ROLE: Final[dict[str, Role]] = {
     "api_key": "api_key",
     "share": "share",
     "invite": "invite",
+    "workload": "workload",
 }
 OF_MEMBERS: Final = frozenset({"personal", "service", "access", "cookie"})
 EVERY_SCOPE: Final = ("admin", "approve", "promote", "read", "write")
-SECRET: Final = re.compile(r"bos_(?:rt|ow|ak|sh|pt|sa|at|cs|in)_[0-9A-Za-z]{43}")
+SECRET: Final = re.compile(r"bos_(?:rt|ow|ak|sh|pt|sa|at|cs|in|wl)_[0-9A-Za-z]{43}")
 _BASE62: Final = string.digits + string.ascii_letters
 _PAIRS: Final = tuple(high + low for high in _BASE62 for low in _BASE62)
 DEFAULT_ORG_SLUG: Final = "local"
@@ -256,6 +258,29 @@ def ends(unit: Unit) -> list[tuple[str, str | None, datetime | None]]:
     return [tuple(row) for row in unit.execute(wanted)]
 
 
+def prolong(unit: Unit, credential_id: str, expires_at: datetime) -> bool:
+    """Have a credential end later; whether there is one that nobody revoked."""
+    c = credentials.c
+    live = sa.update(credentials).where(c.id == credential_id, c.revoked_at.is_(None))
+    return unit.execute(live.values(expires_at=expires_at)).rowcount == 1
+
+
+def narrow(unit: Unit, actor_id: str, kept: Iterable[str]) -> None:
+    """Leave the live credentials of a workload no scope but those; with none they are revoked."""
+    c = credentials.c
+    wanted = sa.select(c.id, c.scopes).where(
+        c.actor_id == actor_id, c.kind == "workload", c.revoked_at.is_(None)
+    )
+    left = frozenset(kept)
+    if not left:
+        over = sa.update(credentials).where(c.id.in_(wanted.with_only_columns(c.id)))
+        unit.execute(over.values(revoked_at=unit.now))
+        return
+    for row in unit.execute(wanted.with_for_update()).all():
+        scopes = [scope for scope in row.scopes if scope in left]
+        unit.execute(sa.update(credentials).where(c.id == row.id).values(scopes=scopes))
+
+
 def list_credentials(
     unit: Unit, kind: CredentialKind, *, member_id: str | None = None
 ) -> list[dict[str, Any]]:
@@ -286,9 +311,9 @@ def session_of(unit: Unit, credential_id: str) -> str | None:
 
 
 def sweep_access(unit: Unit, before: datetime) -> int:
-    """Forget access tokens that ended before that instant; returns how many."""
+    """Forget access tokens, and tokens of workloads, that ended before that instant; returns how many."""
     c = credentials.c
-    old = sa.delete(credentials).where(c.kind == "access", c.expires_at < before)
+    old = sa.delete(credentials).where(c.kind.in_(("access", "workload")), c.expires_at < before)
     return unit.execute(old).rowcount
 
 

@@ -86,7 +86,10 @@ RULES: Final[tuple[Rule, ...]] = (
         "-----BEGIN (?:RSA |EC |DSA |OPENSSH |ENCRYPTED |PGP |SSH2 ENCRYPTED )?PRIVATE KEY(?: BLOCK)?-----", 27,
         _has_body,
     ),
-    Rule("builderos-token", "BuilderOS token", rf"\bbos_(?:rt|ow|ak|sh|pt|sa|at|cs|in|rf|ml|bc|wb)_{_A}{{43}}\b", 7),
+    Rule(
+        "builderos-token", "BuilderOS token",
+        rf"\bbos_(?:rt|ow|ak|sh|pt|sa|at|cs|in|rf|ml|bc|wb|ap|wl)_{_A}{{43}}\b", 7,
+    ),
     Rule("github-token", "GitHub token", rf"\bgh[pousr]_{_A}{{36}}\b", 4, _crc32_in_base62),
     Rule("github-fine-grained-token", "GitHub token", rf"\bgithub_pat_{_A}{{22}}_{_A}{{59}}\b", 11),
     Rule("gitlab-token", "GitLab token", r"\bgl(?:pat|ptt|rt|dt|ft|soat|imt|agent|oas|cbt|ffct)-[\w.-]{20,}", 6),

@@ -18,6 +18,7 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Call, Unit, as_system
 from builderos.execution.compute import service as compute
 from builderos.execution.runs import service as runs
+from builderos.execution.serving.service import badges
 from builderos.trust.vault import service as vault
 
 from . import hosting, kinds, rows
@@ -39,6 +40,8 @@ class Recipe:
     store: str
     tree: str
     spec: Mapping[str, Any]
+    app_name: str
+    calls: badges.Calls
     folder: Path
     logs: Path
     redactor: Any
@@ -48,6 +51,11 @@ class Recipe:
     def static(self) -> bool:
         """Whether files are served, and nothing runs."""
         return not self.spec["command"]
+
+    @property
+    def holder(self) -> badges.Holder:
+        """As what it calls endpoints and models: the app itself, never whoever released it."""
+        return badges.Holder(self.app_id, f"app-{self.app_name}", self.repo_id)
 
     @property
     def health_path(self) -> str:
@@ -60,8 +68,12 @@ def recipe_of(unit: Unit, release_id: str) -> Recipe:
     row = rows.release(unit, release_id)
     branch = repositories.branch_by_id(unit, row.branch_id)
     chosen = unit.get(compute.Approved).choose(unit, branch.repo_id, row.spec["runtime"], row.spec["profile"])
+    app = rows.find(unit, row.app_id)
+    # What the manifest names no more is closed to older releases, too.
+    calls = badges.Calls.of(row.spec).within(badges.Calls.of(app.spec).scopes)
     return Recipe(
-        org_id=unit.org_id, app_id=row.app_id, id=row.id, number=row.number, repo_id=branch.repo_id,
+        org_id=unit.org_id, app_id=row.app_id, app_name=app.name, calls=calls, id=row.id, number=row.number,
+        repo_id=branch.repo_id,
         branch_id=branch.id, branch=row.branch, store=branch.store, tree=row.tree, spec=row.spec,
         folder=rows.folder_of(unit, row), logs=rows.log_of(unit, row, "build", 0).parent,
         redactor=unit.get(vault.Known).of(unit), max_seconds=chosen.profile.max_seconds,

@@ -11,6 +11,7 @@ from builderos.core.problems import Problem
 from builderos.core.unit import Call
 from builderos.execution.compute import service as compute
 from builderos.execution.runs import service as runs
+from builderos.execution.serving.service import badges
 
 from . import files, kinds
 from .files import Recipe
@@ -55,11 +56,13 @@ class Instance:
         self.files: Files | None = None
         self.inside = 0
         self.tended = False
+        self.hangs = False  # it did not answer at all when it was looked at last, and is to be ended for that
         self.expired = False  # its profile's time was over: no fault of its own
         self._context = context
         self._call = call
         self._work: asyncio.Task[compute.Outcome] | None = None
         self._log: _Log | None = None
+        self._badge: badges.Badge | None = None
         self._ended = asyncio.Event()
 
     @property
@@ -98,6 +101,9 @@ class Instance:
             runs.Sink, self.recipe.logs / f"{self.start}.log", self.recipe.redactor
         )  # fmt: skip
         self._log = _Log(sink)
+        self._badge = await badges.Badge.issued(
+            self._context, self.recipe.org_id, self.recipe.holder, self.recipe.calls
+        )
         order = self._order()
         self._work = asyncio.create_task(self._run(order, sink))
         door = await asyncio.to_thread(compute.door_of, self._context, order.name)
@@ -117,12 +123,14 @@ class Instance:
 
     def _order(self) -> compute.Order:
         recipe, spec = self.recipe, self.recipe.spec
+        taken = {*spec["env"], *spec["secrets"]}
+        shown = self._badge.environment(taken) if self._badge is not None else {}
         return compute.Order(
             call=self._call, run_id=recipe.id, step_id="app", attempt=self.start, workspace=str(recipe.folder),
             argv=("/bin/sh", "-c", spec["command"]), runtime=spec["runtime"], profile=spec["profile"],
             network=tuple(spec["network"]), secrets=tuple(compute.SecretAsked(name) for name in spec["secrets"]),
-            env=kinds.environment_of(spec), repo_id=recipe.repo_id, branch=recipe.branch, serves=kinds.PORT,
-            writable=False,
+            env=kinds.environment_of(spec) | shown, repo_id=recipe.repo_id, branch=recipe.branch, serves=kinds.PORT,
+            calls=self._badge is not None, writable=False,
         )  # fmt: skip
 
     async def _became_well(self, door: Path, wanted: int, within_s: float) -> str:
@@ -147,7 +155,11 @@ class Instance:
         check = self.recipe.spec["health"]
         if self.door is None or self.over:
             return ""
+        began = time.monotonic()
         status = await look(self.door, self.recipe.health_path)
+        # Where nobody takes the connection, its end is only about to be heard.
+        silent = status is None and time.monotonic() - began >= _LOOK_S
+        self.hangs = silent and check.get("restart", True)
         if status == check["status"]:
             return ""
         path = self.recipe.health_path
@@ -176,6 +188,9 @@ class Instance:
         found, self.files = self.files, None
         if found is not None:
             found.close()
+        badge, self._badge = self._badge, None
+        if badge is not None:
+            await badge.end()
         work = self._work
         if work is None:
             return

@@ -13,7 +13,8 @@ from builderos.execution.compute.service import SandboxProviders
 
 from . import rows
 from .instance import Instance
-from .life import Life, Pace
+from .life import Life
+from .pace import Pace
 
 
 class Keeper:

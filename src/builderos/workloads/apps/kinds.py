@@ -7,17 +7,38 @@ from typing import Any, Final, get_args
 
 from builderos.core.problems import Problem
 from builderos.execution.compute.schema import host_rule
+from builderos.execution.serving.service import badges
 
 from .schema import Health, Source, Type
 
 PORT: Final = 8000
 HOST_FILE: Final = ".builderos/apphost.py"  # of the files of a release: what serves WSGI and ASGI
-_RESERVED: Final = frozenset({"PORT", "HOST", "HOSTNAME", "BASE_PATH", "PATH", "HOME", "WORKSPACE", "TMPDIR"})
+_RESERVED: Final = frozenset({
+    "PORT", "HOST", "HOSTNAME", "BASE_PATH", "PATH", "HOME", "WORKSPACE", "TMPDIR", badges.URL, badges.TOKEN,
+})  # fmt: skip
 _STREAMLIT: Final = (
     "exec python3 -m streamlit run {path} --server.port=$PORT --server.address=127.0.0.1 --server.headless=true "
     "--server.enableCORS=false --server.enableXsrfProtection=false --server.fileWatcherType=none "
     "--browser.gatherUsageStats=false --server.baseUrlPath=$BASE_PATH"
 )  # the door asks every page where it comes from; what streamlit checks itself it can only guess behind a proxy
+_BUILT: Final = "find .next/standalone -name server.js -not -path '*/node_modules/*' | head -n 1"
+_NEXT: Final = f'cd {{path}} && exec node "$(if [ -f server.js ]; then echo server.js; else {_BUILT}; fi)"'
+# Node as a wheel of Python brings npm as a file that finds the rest of it only where Node itself was installed. What
+# `output: "standalone"` leaves is put together with what it leaves out; the rest is many times as large.
+_NEXT_BUILD: Final = f"""cd {{path}}
+[ ! -f server.js ] || exit 0
+cli=$(dirname "$(command -v node)")/../lib/node_modules/npm/bin/npm-cli.js
+npm() {{{{ if [ -f "$cli" ]; then node "$cli" "$@"; else command npm "$@"; fi; }}}}
+if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
+NEXT_TELEMETRY_DISABLED=1 node_modules/.bin/next build
+server=$([ ! -d .next/standalone ] || {_BUILT})
+[ -n "$server" ] || {{{{ echo "next.config has to say output: 'standalone'" >&2; exit 1; }}}}
+place=$(dirname "$server")
+mkdir -p "$place/.next"
+cp -r .next/static "$place/.next/static"
+[ ! -d public ] || cp -r public "$place/public"
+rm -rf node_modules .next/cache
+"""
 TYPES: Final[tuple[Type, ...]] = get_args(Type)
 _HEALTH: Final[Mapping[Type, str]] = {"streamlit": "/_stcore/health"}
 
@@ -33,12 +54,19 @@ def command_of(type_: Type, source: Source, said: str) -> str:
     if type_ == "custom":
         raise Problem("validation_failed", "a custom app has no command", hint="Say command.")
     if type_ == "nextjs":
-        return f"cd {shlex.quote(source.path or '.')} && exec node server.js"
+        return _NEXT.format(path=shlex.quote(source.path or "."))
     if not source.path:
         raise Problem("validation_failed", f"a {type_} app is a file", hint="Say source.path, e.g. app.py.")
     if type_ == "streamlit":
         return _STREAMLIT.format(path=shlex.quote(source.path))
     return f"exec python3 {HOST_FILE} {shlex.quote(source.path)} {source.object}"
+
+
+def build_of(type_: Type, source: Source, said: str, command: str) -> str:
+    """What is run in the files first. `said`, `command`: what somebody said instead of what a type does."""
+    if said or command or type_ != "nextjs":
+        return said
+    return _NEXT_BUILD.format(path=shlex.quote(source.path or "."))
 
 
 def health_of(type_: Type, said: Health | None) -> Health:

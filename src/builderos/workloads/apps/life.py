@@ -10,7 +10,6 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from builderos.core.actor import system_actor
@@ -24,28 +23,12 @@ from builderos.trust.identity import service as identity
 from . import files, rows
 from .files import Recipe
 from .instance import Instance
+from .pace import Pace
 from .standing import Stand
 
 T = TypeVar("T")
 log = logging.getLogger("builderos.apps")
 _LOOP_AT: Final = 3  # crashes in a row that make an alert
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds. `warm_s`: how long what was live stays up behind what is; `drain_s`: what its last requests and sockets
-    get then; `calm_s`: after which a process counts as steady; `again_s`: pauses before one that ended is started
-    again; `wait_s`: how long a request waits for an app that wakes.
-    """
-
-    look_s: float = 0.5
-    health_s: float = 10.0
-    warm_s: float = 60.0
-    drain_s: float = 30.0
-    calm_s: float = 60.0
-    again_s: tuple[float, ...] = (0.1, 0.5, 2.0, 5.0, 15.0, 60.0)
-    wait_s: float = 30.0
-    bad_looks: int = 3
 
 
 class Life:
@@ -214,17 +197,26 @@ class Life:
     async def _revive(self) -> None:
         """Try until it answers, or something else does."""
         while not self._closed and self.stand.current is None:
+            if self._crashes >= self._pace.give_up:
+                return await self._given_up()
             if self._crashes:
                 await asyncio.sleep(self._pace.again_s[min(self._crashes, len(self._pace.again_s)) - 1])
             release_id = await self._unit(functools.partial(_current, app_id=self.id))
             if release_id is None:
-                return
+                return None
             try:
                 why = await self._revived(release_id)
             except Problem as problem:
                 why = problem.told
             if why:
                 await self._crashed(release_id, why)
+        return None
+
+    async def _given_up(self) -> None:
+        """It ends again and again: its release has failed, until it is started or another one is released."""
+        told = functools.partial(rows.give_up, app_id=self.id, detail=self.trouble)
+        with contextlib.suppress(Problem):  # the database is away: it is said when somebody asks for it again
+            await self._unit(told)
 
     async def _revived(self, release_id: str) -> str:
         """Have the release that is live answer again; why it does not."""
@@ -281,13 +273,17 @@ class Life:
                 return await self._renewed(instance)
             if now - looked >= self._pace.health_s:
                 looked, bad = now, await self._healthy(instance, bad)
+                if bad >= self._pace.bad_looks and instance.hangs:
+                    return await self._ended(
+                        instance, f"it hung: {instance.recipe.health_path} does not answer"
+                    )
         return None
 
-    async def _ended(self, instance: Instance) -> None:
-        """Its process ended by itself: the next one comes up after a pause."""
+    async def _ended(self, instance: Instance, why: str = "") -> None:
+        """Its process ended by itself, or is to end, which is `why`: the next one comes up after a pause."""
         if not self.stand.drop(instance) or self._closed:
             return
-        why = await instance.last_words()
+        why = why or await instance.last_words()
         await self._down(instance)
         if not instance.expired:
             await self._crashed(instance.recipe.id, why)
@@ -308,7 +304,8 @@ class Life:
 
     async def _renewed(self, instance: Instance) -> None:
         """Its profile's time is nearly over: another one takes over before."""
-        fresh = await self._started(instance.recipe, self._own_call())
+        recipe = await asyncio.to_thread(files.in_org, self._context, self.org_id, instance.recipe.id)
+        fresh = await self._started(recipe, self._own_call())
         if why := await fresh.up():
             self._up.discard(fresh)
             log.warning("the app %s could not be renewed: %s", self.id, why)
@@ -378,7 +375,9 @@ def _current(unit: Unit, app_id: str) -> str | None:
     except Problem:  # it was deleted meanwhile
         return None
     here = row.machine == unit.get(SandboxProviders).place
-    return row.current_id if row.state == "active" and here else None
+    if row.state != "active" or not here or row.current_id is None:
+        return None
+    return str(row.current_id) if rows.release(unit, row.current_id).status == "live" else None
 
 
 def _idle_timeout(unit: Unit, app_id: str) -> int:

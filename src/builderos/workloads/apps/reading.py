@@ -51,7 +51,11 @@ def shown(unit: Unit, row: rows.Row) -> App:
     """An app as the contract names it."""
     current = rows.release(unit, row.current_id) if row.current_id is not None else None
     latest = rows.newest(unit, row.id)
-    spec = {name: value for name, value in row.spec.items() if name not in ("said", "type")}
+    spec = {
+        name: value
+        for name, value in row.spec.items()
+        if name not in ("said", "said_build", "type", "reaches")
+    }
     return App(
         id=row.id, name=row.name, type=row.type, policy=row.policy, idle_timeout=row.idle_timeout, state=row.state,
         standing=_standing(unit, row), url=url_of(unit, row) if row.state == "active" else None,
@@ -68,7 +72,8 @@ def _standing(unit: Unit, row: rows.Row) -> Any:
         return "new"
     if row.asleep:
         return "asleep"
-    return "failing" if unit.get(Keeper).fails(row.id) else "awake"
+    given_up = rows.release(unit, row.current_id).status == "failed"
+    return "failing" if given_up or unit.get(Keeper).fails(row.id) else "awake"
 
 
 def show(unit: Unit, body: AppIn) -> App:

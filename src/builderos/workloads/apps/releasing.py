@@ -107,7 +107,7 @@ def _tree_of(unit: Unit, branch: Branch, sha: str | None, app: rows.Row) -> tupl
         )
     scratch = Scratch.of(unit.context, unit.org_id, branch.repo_id, branch.store)
     tree, path = scratch.tree_of(commit), str(app.spec["source"]["path"])
-    if path and not app.spec["build"]:  # else the build may make it
+    if path and not app.spec["said_build"]:  # else the build may make it
         entry, folder = scratch.entry(tree, path), app.type in ("static", "nextjs")
         if entry is None or (entry.is_tree is not folder and app.type != "custom"):
             raise Problem(

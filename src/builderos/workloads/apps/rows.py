@@ -130,7 +130,7 @@ def go_live(unit: Unit, id_: str) -> bool:
         told(unit, app.id, "app.overtaken", release=id_, by=old.id)
         ledger.record(unit, "app.superseded", id_, {"app": app.id, "by": old.id})
         return False
-    if old is not None and old.id != id_:
+    if old is not None and old.id != id_ and old.status == "live":
         change_release(unit, old.id, status="rolled_back" if back else "superseded", ended_at=unit.now)
     values = {} if back else {"replaces": old.id if old is not None else None}
     change_release(
@@ -139,6 +139,13 @@ def go_live(unit: Unit, id_: str) -> bool:
     change(unit, app.id, current_id=id_, asleep=False, updated_at=unit.now)
     code = lineage.Node("code", row.commit_sha, f"{app.repo_name} at {row.commit_sha[:8]}")
     lineage.record(unit, code, lineage.Node("app", app.id, app.name), "served_by")
+    for name, endpoint_id in row.spec["reaches"].items():
+        lineage.record(
+            unit,
+            lineage.Node("endpoint", endpoint_id, name),
+            lineage.Node("app", app.id, app.name),
+            "used_by",
+        )
     told(
         unit, app.id, "app.live", release=id_, number=row.number, replaces=old.id if old is not None else None
     )
@@ -172,6 +179,25 @@ def crashed(unit: Unit, id_: str, detail: str, in_a_row: int, loop_at: int) -> N
         said = {"app": row.app_id, "reason": "crashes", "detail": detail[:500]}
         notices.raise_alert(unit, UNHEALTHY, row.app_id, said)
         ledger.record(unit, "app.unhealthy", id_, said)
+
+
+def give_up(unit: Unit, app_id: str, detail: str) -> None:
+    """What is live of it ends again and again, and is not started again: its release has failed."""
+    app = find(unit, app_id, lock=True)
+    row = release(unit, app.current_id, lock=True) if app.current_id is not None else None
+    if row is None or row.status != "live":
+        return
+    change_release(unit, row.id, status="failed", reason="crashes", detail=detail[:2000], ended_at=unit.now)
+    said = {"app": app_id, "reason": "crashes", "detail": detail[:500]}
+    told(unit, app_id, "app.failed", release=row.id, reason="crashes", detail=detail[:500])
+    notices.raise_alert(unit, UNHEALTHY, row.id, said)
+    ledger.record(unit, "app.failed", row.id, said)
+
+
+def again(unit: Unit, id_: str) -> None:
+    """Have a release that was given up be tried again."""
+    if release(unit, id_, lock=True).status == "failed":
+        change_release(unit, id_, status="live", reason=None, detail="", ended_at=None)
 
 
 def slept(unit: Unit, app_id: str, asleep: bool) -> None:

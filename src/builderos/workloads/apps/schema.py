@@ -36,7 +36,7 @@ class Source(In):
     path: Annotated[
         SourcePath,
         Field(
-            description="streamlit, flask: the file, e.g. app.py; nextjs: the folder of server.js; static: the folder."
+            description="streamlit, flask: the file, e.g. app.py; nextjs: where package.json is; static: the folder."
         ),
     ] = ""
     object: Annotated[
@@ -52,6 +52,10 @@ class Health(In):
     within_s: Annotated[
         int, Field(ge=1, le=600, description="Seconds that a release has to become so.")
     ] = 60  # fmt: skip
+    restart: Annotated[
+        bool,
+        Field(description="End it and start it again where it does not answer at all, three looks in a row."),
+    ] = True
 
 
 class OpenPolicy(In):
@@ -94,6 +98,19 @@ class _Settings(In):
     network: Annotated[
         list[Line] | None,
         Field(max_length=50, description="Hosts that it may reach, where the policy lets it."),
+    ] = None
+    endpoints: Annotated[
+        list[Line] | None,
+        Field(
+            max_length=50,
+            description="Endpoints that it may call, by name, with what it finds in BUILDEROS_CALL_URL and _TOKEN.",
+        ),
+    ] = None
+    models: Annotated[
+        list[Line] | None,
+        Field(
+            max_length=50, description="Models that it may ask there by OpenAI's interface, as it names them."
+        ),
     ] = None
     health: Health | None = None
     base_path: Annotated[
@@ -226,6 +243,8 @@ class App(Out):
     env: dict[str, str]
     secrets: list[str]
     network: list[str]
+    endpoints: list[str]
+    models: list[str]
     health: Health
     base_path: str
     policy: OpenPolicy

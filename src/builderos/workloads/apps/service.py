@@ -3,7 +3,7 @@
 from . import kinds, tokens
 from .instance import Instance
 from .keeping import Keeper
-from .life import Pace
+from .pace import Pace
 from .rows import WORD
 from .tidying import erase, tidy
 

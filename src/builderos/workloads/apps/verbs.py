@@ -15,6 +15,7 @@ from builderos.engine import signals
 from builderos.engine.service import Engine
 from builderos.execution.compute import service as compute
 from builderos.execution.compute.service import SandboxProviders
+from builderos.execution.serving.service import badges
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
 
@@ -25,6 +26,7 @@ from .schema import App, AppActIn, AppChangeIn, AppCreateIn, Health, OpenPolicy,
 
 IDLE_S = 1800
 _TEXTS = ("command", "build", "base_path")
+_LISTS = ("secrets", "network", "endpoints", "models")
 
 
 def may(unit: Unit, action: policy.Action, place: tuple[str, str] | None = None) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ def create(unit: Unit, body: AppCreateIn) -> Reply[App]:
     repo = repositories.find_repository(unit, body.source.repo_name)
     rules = may(unit, "app.manage", (repo.id, repo.name))
     said = {name: getattr(body, name) or "" for name in (*_TEXTS, "runtime", "profile")}
-    said |= {"env": body.env or {}, "secrets": body.secrets or [], "network": body.network or []}
+    said |= {"env": body.env or {}} | {name: getattr(body, name) or [] for name in _LISTS}
     spec = _spec(unit, body.type, repo.id, body.source, said, body.health)
     _check_quota(unit)
     values: dict[str, Any] = {
@@ -99,13 +101,14 @@ def change(unit: Unit, body: AppChangeIn) -> App:
         may(unit, "app.manage", (repo.id, repo.name))
         repo_id, repo_name = repo.id, repo.name
         values |= {"repo_id": repo_id, "repo_name": repo_name}
-    names = (*_TEXTS, "runtime", "profile", "env", "secrets", "network")
+    names = (*_TEXTS, "runtime", "profile", "env", *_LISTS)
     given = {name: value for name in names if (value := getattr(body, name)) is not None}
     if given or body.source is not None or body.health is not None:
-        before = row.spec | {"command": row.spec["said"]}
+        before = row.spec | {"command": row.spec["said"], "build": row.spec["said_build"]}
         source = body.source or Source.model_validate(row.spec["source"])
         health = body.health or Health.model_validate(row.spec["health"])
         values["spec"] = _spec(unit, row.type, repo_id, source, before | given, health)
+        badges.narrow(unit, row.id, badges.Calls.of(values["spec"]))  # what is named no more ends at once
     if values:
         rows.change(unit, row.id, updated_at=unit.now, **values)
         rows.told(unit, row.id, "app.changed", what=sorted(values))
@@ -133,6 +136,8 @@ def start(unit: Unit, body: AppActIn) -> Reply[App]:
     compute.require_budget(unit, row.repo_id, row.spec["runtime"], row.spec["profile"])
     here = unit.get(SandboxProviders).place
     rows.change(unit, row.id, state="active", asleep=False, machine=here, updated_at=unit.now)
+    if row.current_id is not None:
+        rows.again(unit, row.current_id)
     rows.told(unit, row.id, "app.started")
     ledger.record(unit, "app.started", row.id, {"name": row.name}, rules=rules)
     tell(unit, row.id, "start")
@@ -154,6 +159,7 @@ def _ended(unit: Unit, row: rows.Row, state: str, rules: tuple[str, ...]) -> Non
     for one in rows.under_way(unit, row.id):
         rows.change_release(unit, one.id, status="stopped", reason=state, ended_at=unit.now)
     unit.execute(sa.delete(tokens).where(tokens.c.app_id == row.id))
+    badges.revoke(unit, row.id)
     rows.told(unit, row.id, f"app.{state}")
     ledger.record(unit, f"app.{state}", row.id, {"name": row.name}, rules=rules)
     tell(unit, row.id, "stop")
@@ -171,13 +177,15 @@ def tell(unit: Unit, app_id: str, what: str, release_id: str = "-") -> None:
 def _spec(
     unit: Unit, type_: Type, repo_id: str, source: Source, said: dict[str, Any], health: Health | None
 ) -> dict[str, Any]:
-    """How it is built, started and looked at. `said`: the command is what somebody said, not what follows of it."""
+    """How it is built, started and looked at. `said`: command and build are what somebody said, not what follows."""
     kinds.check(source, said["env"], said["secrets"], said["network"])
+    reaches = badges.checked(unit, badges.Calls.of(said))
     runtime, _, profile = compute.runtime_of(unit, repo_id, said["runtime"], said["profile"])
     return {
-        "type": type_, "source": source.model_dump(), "said": said["command"], "build": said["build"],
+        "type": type_, "source": source.model_dump(), "said": said["command"],
+        "said_build": said["build"], "build": kinds.build_of(type_, source, said["build"], said["command"]),
         "command": kinds.command_of(type_, source, said["command"]), "runtime": runtime, "profile": profile,
-        "env": dict(said["env"]), "secrets": list(said["secrets"]), "network": list(said["network"]),
+        "env": dict(said["env"]), **{name: list(said[name]) for name in _LISTS}, "reaches": reaches,
         "health": kinds.health_of(type_, health).model_dump(), "base_path": said["base_path"],
     }  # fmt: skip
 

@@ -17,6 +17,7 @@ from builderos.core.unit import Call, Unit, as_system, perform
 from builderos.execution.compute import service as compute
 from builderos.execution.compute.schema import Meter
 from builderos.execution.runs import service as runs
+from builderos.execution.serving.service import badges
 from builderos.trust.vault import service as vault
 
 from . import files, kernels, marimo, rows, tokens
@@ -113,11 +114,14 @@ class Life:
         row, call, redactor, state = await self._unit(self._read)
         folder = await asyncio.to_thread(files.lay_out, self._context, self.org_id, self.id)
         base, editor = base_of(self.id), EDITORS[row.editor]
+        holder = badges.Holder(self.id, f"session-{self.id[-6:].lower()}", row.repo_id, call.actor)
+        badge = await badges.Badge.issued(self._context, self.org_id, holder, badges.Calls.of(row.calls))
+        shown = badge.environment() if badge is not None else {}
         order = compute.Order(
             call=call, run_id=self.id, step_id="session", attempt=row.starts, workspace=str(folder),
             argv=editor.argv(base, compute.WORKSPACE), runtime=row.runtime, profile=row.profile,
-            env=editor.environment(self._secret), repo_id=row.repo_id, branch=row.branch, logs_ref=row.logs_ref,
-            serves=PORT,
+            env=editor.environment(self._secret) | shown, repo_id=row.repo_id, branch=row.branch, logs_ref=row.logs_ref,
+            serves=PORT, calls=badge is not None,
         )  # fmt: skip
         with await asyncio.to_thread(runs.Sink, state / row.logs_ref, redactor) as sink:
             work = asyncio.create_task(compute.execute(self._context, order, sink))
@@ -140,6 +144,8 @@ class Life:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                if badge is not None:
+                    await badge.end()
 
     def _read(self, unit: Unit) -> tuple[rows.Row, Call, Any, Any]:
         row = rows.find(unit, self.id)
@@ -157,12 +163,22 @@ class Life:
     def _may(self) -> bool:
         try:
             call = as_system(self._context, self.org_id, self._read, read_only=True)[1]
-            perform(
-                self._context, call, lambda unit: rows.require(unit, "session.use", rows.find(unit, self.id))
-            )
+            perform(self._context, call, self._still_may)
         except Problem as problem:
             return problem.retryable  # the database is away: nothing is known of what changed
         return True
+
+    def _still_may(self, unit: Unit) -> None:
+        row = rows.find(unit, self.id)
+        rows.require(unit, "session.use", row)
+        calls = badges.Calls.of(row.calls)
+        if not calls:
+            return
+        try:
+            badges.checked(unit, calls)
+        except Problem as problem:
+            if not problem.retryable:  # the session goes on without what its owner may call no more
+                badges.revoke(unit, self.id)
 
     async def _end_command(self, name: str, work: "asyncio.Task[compute.Outcome]") -> None:
         """Have it end; where it is only about to begin, once it has."""

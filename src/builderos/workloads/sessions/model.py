@@ -32,6 +32,7 @@ sessions = sa.Table(
     *_texts("logs_ref"),
     sa.Column("sandbox_run_id", sa.Text),
     sa.Column("usage", JSONB),
+    sa.Column("calls", JSONB, nullable=False),
     sa.Column("actor", JSONB, nullable=False),
     *_texts("created_by"),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),

@@ -11,19 +11,20 @@ from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.tables import as_dict
 from builderos.core.unit import Unit
 from builderos.execution.compute.schema import Meter
+from builderos.execution.serving.service import badges
 
 from . import rows
 from .keeping import Keeper
 from .model import sessions
 from .schema import Resources, Session, SessionIn, SessionList, SessionListIn, SessionLogs, SessionLogsIn
 
-_SHOWN: Final = frozenset(Session.model_fields) - {"resources"}
+_SHOWN: Final = frozenset(Session.model_fields) - {"resources", "endpoints", "models"}
 
 
 def shown(row: rows.Row) -> Session:
     """A row as the contract names it."""
     values: dict[str, Any] = as_dict(row)
-    return Session(**{name: values[name] for name in _SHOWN})
+    return Session(**badges.Calls.of(row.calls).as_json(), **{name: values[name] for name in _SHOWN})
 
 
 def seen(unit: Unit, id_: str) -> rows.Row:

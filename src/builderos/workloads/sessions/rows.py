@@ -12,6 +12,7 @@ from builderos.core.home import project_state
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.execution.runs import service as runs
+from builderos.execution.serving.service import badges
 from builderos.trust.identity import service as identity
 from builderos.trust.ledger import service as ledger
 from builderos.trust.policy import service as policy
@@ -125,6 +126,7 @@ def finish(
         unit, id_, status=status, reason=reason, detail=detail[:2000], url=None, ended_at=unit.now, **values
     )
     unit.execute(sa.delete(tokens).where(tokens.c.session_id == id_))
+    badges.revoke(unit, id_)
     said = {"status": status, "reason": reason, "detail": detail[:500]}
     runs.events.add(unit, id_, _EVENTS[status], said)
     ledger.record(unit, _EVENTS[status], id_, payload_of(row, reason=reason, detail=detail[:500]))

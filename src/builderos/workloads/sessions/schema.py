@@ -29,6 +29,17 @@ class SessionStartIn(BranchWriteIn):
     idle_timeout: Annotated[
         int, Field(ge=1, le=7 * 86_400, description="Seconds without work after which it is stopped.")
     ] = 1800
+    endpoints: Annotated[
+        list[Line],
+        Field(
+            max_length=50,
+            description="Endpoints that it may call, by name, with what it finds in BUILDEROS_CALL_URL and _TOKEN.",
+        ),
+    ] = []
+    models: Annotated[
+        list[Line],
+        Field(max_length=50, description="Models that it may ask there by OpenAI's interface, as it names them."),
+    ] = []
 
 
 class SessionIn(In):
@@ -123,6 +134,8 @@ class Session(Out):
     reason: Annotated[str | None, Field(description="In a word, why it ended.")]
     detail: str
     idle_timeout: int
+    endpoints: Annotated[list[str], Field(description="Endpoints that it may call.")]
+    models: Annotated[list[str], Field(description="Models that it may ask.")]
     starts: Annotated[int, Field(description="How often it was started.")]
     url: Annotated[str | None, Field(description="Where it is while it runs; a token is needed there.")]
     checkpoint: Annotated[

@@ -15,7 +15,9 @@ from builderos.engine.service import Engine
 from builderos.execution.compute import service as compute
 from builderos.execution.compute.service import SandboxProviders
 from builderos.execution.runs import service as runs
+from builderos.execution.serving.service import badges
 from builderos.trust.ledger import service as ledger
+from builderos.workloads.lineage import service as lineage
 
 from . import rows
 from .keeping import Keeper
@@ -42,6 +44,8 @@ def start(unit: Unit, body: SessionStartIn) -> Reply[Session]:
         )
     runtime, _, profile = compute.runtime_of(unit, branch.repo_id, body.runtime, body.profile)
     compute.require_budget(unit, branch.repo_id, runtime, profile)
+    calls = badges.Calls(tuple(dict.fromkeys(body.endpoints)), tuple(dict.fromkeys(body.models)))
+    reaches = badges.checked(unit, calls)
     _check_quota(unit)
     id_ = new_id("nbs")
     values: dict[str, Any] = {
@@ -49,10 +53,13 @@ def start(unit: Unit, body: SessionStartIn) -> Reply[Session]:
         "repo_name": branch.repo_name, "branch": branch.name, "kind": body.kind, "editor": body.editor,
         "runtime": runtime, "profile": profile, "status": "starting", "detail": "",
         "idle_timeout": body.idle_timeout, "starts": 1, "machine": unit.get(SandboxProviders).place,
-        "logs_ref": f"logs/sessions/{id_}.log", "actor": runs.actor_json(unit.actor), "created_by": unit.actor.id,
-        "created_at": unit.now,
+        "logs_ref": f"logs/sessions/{id_}.log", "calls": calls.as_json(), "actor": runs.actor_json(unit.actor),
+        "created_by": unit.actor.id, "created_at": unit.now,
     }  # fmt: skip
     unit.execute(sa.insert(sessions).values(values))
+    for name, endpoint_id in reaches.items():
+        node = lineage.Node("endpoint", endpoint_id, name)
+        lineage.record(unit, node, lineage.Node("session", id_, f"{body.kind} on {branch.name}"), "used_by")
     return _begun(unit, id_, place.rules)
 
 
@@ -75,6 +82,7 @@ def restart(unit: Unit, body: SessionActIn) -> Reply[Session]:
         )  # fmt: skip
     compute.runtime_of(unit, row.repo_id, row.runtime, row.profile)
     compute.require_budget(unit, row.repo_id, row.runtime, row.profile)
+    badges.checked(unit, badges.Calls.of(row.calls))
     _check_quota(unit)
     rows.change(
         unit, row.id, status="starting", reason=None, detail="", starts=row.starts + 1, started_at=None,
