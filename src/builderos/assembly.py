@@ -207,7 +207,7 @@ def _sandbox_providers(settings: Settings, approved: Approved) -> SandboxProvide
     """Where commands may run. Nothing is built before the first command; SDKs are loaded by what needs them."""
     state = settings.home_dir / EXECUTIONS
     providers = SandboxProviders(settings.home_dir)
-    providers.enrol("local", lambda: LocalSandboxes(state / "local"))
+    providers.enrol("local", lambda: LocalSandboxes(state / "local", networks=settings.sandbox_networks))
     for name, build in (("docker", docker.provider), ("kubernetes", kubernetes.provider)):
         providers.enrol(name, functools.partial(_remote, build, approved, name, state / name))
     token = settings.vercel_token

@@ -15,6 +15,7 @@ from builderos.core.unit import Call, Unit
 from builderos.execution.gateway import service as gateway
 from builderos.execution.gateway.ports import Limited, ModelProvider
 from builderos.execution.runs import service as execution
+from builderos.execution.serving import service as serving
 from builderos.integrations.anthropic.service import AnthropicProvider
 from builderos.integrations.openai.service import OpenAIProvider
 from builderos.integrations.recorded.service import RecordedProvider
@@ -101,6 +102,7 @@ def put_workbench(context: Context) -> None:
     context.put(datasets.Arrivals, datasets.Arrivals())
     context.put(endpoints.Keeper, endpoints.Keeper(context))
     context.put(endpoints.Counts, endpoints.Counts())
+    context.put(serving.Endpoints, serving.Endpoints(endpoints.callable_by))
     context.put(Addresses, Addresses(context.get(Address).origin_of))
     context.put(apps.Keeper, apps.Keeper(context))
     context.get(Elsewhere).enrol("apps", apps.erase)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from builderos.core.actor import is_anonymous, is_named
 from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.problems import Problem
@@ -71,10 +72,26 @@ def admit(
     return perform(context, calls[0], verb, read_only=True)
 
 
-def _choose(unit: Unit, calls: Sequence[Call], id_: str) -> "list[Chosen | Problem]":
+def callable_by(unit: Unit, id_: str) -> str:
+    """Id of an endpoint that the unit's actor may call. Raises `not_found`, `Refused`, `policy_denied`."""
+    return str(_asked(unit, id_).id)
+
+
+def _asked(unit: Unit, id_: str) -> Any:
     rules = policy.require(unit, "endpoint.invoke", policy.org_resource(unit)).rules
+    actor = unit.actor
+    if is_anonymous(actor):  # before anything of endpoints is learned
+        raise Problem(
+            "policy_denied", "endpoints are for people who signed in",
+            hint="Sign in, or use an API key.", policy_rule="known-people-call-endpoints",
+        )  # fmt: skip
     row = rows.called(unit, id_)
-    actor, own = unit.actor, row.policy
+    own = row.policy
+    if not (is_named(actor, f"endpoint:{row.name}") or is_named(actor, f"endpoint:{row.id}")):
+        raise Problem(
+            "policy_denied", "the manifest of this app or session does not name this endpoint",
+            hint="Name it in endpoints of the app or session.", rules=list(rules),
+        )  # fmt: skip
     named = {actor.id, actor.member_id, actor.credential_id}
     if (own["roles"] and actor.role not in own["roles"]) or (
         own["actors"] and named.isdisjoint(own["actors"])
@@ -83,6 +100,11 @@ def _choose(unit: Unit, calls: Sequence[Call], id_: str) -> "list[Chosen | Probl
             "policy_denied", "the policy of this endpoint does not let you call it",
             hint="Whoever manages it names roles and actors that may.", rules=list(rules),
         )  # fmt: skip
+    return row
+
+
+def _choose(unit: Unit, calls: Sequence[Call], id_: str) -> "list[Chosen | Problem]":
+    row = _asked(unit, id_)
     found: list[Chosen | Problem] = []
     for call in calls:
         unit.call = call  # the access is this one's

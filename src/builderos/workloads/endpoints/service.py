@@ -1,7 +1,7 @@
 """What other rooms and doors may use of endpoints."""
 
-from .calling import Chosen, Counts, admit
+from .calling import Chosen, Counts, admit, callable_by
 from .keeping import WORD, Keeper, erase
 from .shadowing import same
 
-__all__ = ["WORD", "Chosen", "Counts", "Keeper", "admit", "erase", "same"]
+__all__ = ["WORD", "Chosen", "Counts", "Keeper", "admit", "callable_by", "erase", "same"]

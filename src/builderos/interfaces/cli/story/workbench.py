@@ -1,5 +1,6 @@
-"""Act 4: a model from data to people. Real training in the sandbox, a real endpoint, a real Streamlit in front."""
+"""Act 4: a model from data to people. Real training in the sandbox, a real endpoint, a real Streamlit that asks it."""
 
+import asyncio
 import csv
 import http.client
 import json
@@ -138,13 +139,13 @@ class Workbench(Act):
         stage.check(told, "each call is an access that somebody can look up")
 
     def show(self) -> None:
-        """A Streamlit page at a name of its own, for whoever is let in."""
+        """A Streamlit page at a name of its own, for whoever is let in; it asks the endpoint as the app that it is."""
         stage = self.stage
         self.answers = self._ask()
         self._release_page("iris@1")
         made = self._post(
             "/v1/apps", name="irises", type="streamlit", runtime="ml",
-            source={"repo_name": NAME, "branch": self.branch, "path": "page.py"},
+            source={"repo_name": NAME, "branch": self.branch, "path": "page.py"}, endpoints=["iris"],
         )  # fmt: skip
         self.app = made["id"]
         self.release = self._live()
@@ -153,14 +154,18 @@ class Workbench(Act):
         stranger = self._at_app(None)
         stage.check(stranger[0] in (303, 401, 403), "who is not let in sees nothing", stranger[0])
         stage.say(f"live at {self._get(f'/v1/apps/{self.app}')['url']}")
+        shown = self._shown("iris@1", self.answers)
+        stage.say(f"it asked the endpoint, and shows: {shown}")
+        told = self._get(f"/v1/audit/access?object={self.endpoint}&action=endpoint.invoke")["items"]
+        stage.check(told[0]["actor"] == self.app, "the record names the app as the caller", told[0])
 
     def origin(self) -> None:
-        """From the endpoint back to data and code."""
-        graph = self._get(f"/v1/lineage/{self.endpoint}?direction=up&depth=10")
+        """From the page back to data and code."""
+        graph = self._get(f"/v1/lineage/{self.app}?direction=up&depth=10")
         names = {node["kind"]: node["name"] for node in graph["nodes"]}
-        wanted = {"endpoint", "model", "experiment_run", "dataset", "code"}
+        wanted = {"app", "endpoint", "model", "experiment_run", "dataset", "code"}
         self.stage.check(wanted <= names.keys(), "the way back leads to data and code", names)
-        for kind in ("endpoint", "model", "experiment_run", "dataset", "code"):
+        for kind in ("app", "endpoint", "model", "experiment_run", "dataset", "code"):
             self.stage.say(f"{kind.replace('_', ' '):15} {names[kind]}")
 
     def back(self) -> None:
@@ -175,7 +180,7 @@ class Workbench(Act):
         worse, wrong = self._live(), self._ask()
         stage.check(wrong != self.answers, "the worst one tells them apart otherwise", wrong)
         stage.check(worse != self.release, "the page is another release", worse)
-        stage.say("iris@2 answers, and it is worse")
+        stage.say(f"iris@2 answers, and it is worse: {self._shown('iris@2', wrong)}")
         self._post(f"/v1/endpoints/{self.endpoint}/rollback")
         stage.check(self._ask() == self.answers, "after the rollback it answers as before")
         self._post(f"/v1/apps/{self.app}/rollback", reason="worse")
@@ -184,7 +189,7 @@ class Workbench(Act):
         self._post(f"/v1/promotions/{mistake['id']}/rollback", reason="worse")
         shown = self._get("/v1/models/iris/versions/1")
         stage.check(shown["stage"] == "production", "the registry knows it, too", shown["stage"])
-        stage.say("endpoint, page and registry are back at iris@1")
+        stage.say(f"endpoint, page and registry are back at iris@1: {self._shown('iris@1', self.answers)}")
 
     # ---------------------------------------------------------------- behind the scenes
 
@@ -249,9 +254,9 @@ class Workbench(Act):
         return [str(kind) for kind in reply["predictions"]]
 
     def _release_page(self, model: str) -> None:
-        """Commit what the page shows."""
-        text = json.dumps({"model": model, "flowers": self.flowers, "kinds": self._ask()}, indent=1)
-        body = {"file_path": "answers.json", "content": text, "message": f"Show what {model} says"}
+        """Commit what the page asks about."""
+        text = json.dumps({"model": model, "flowers": self.flowers}, indent=1)
+        body = {"file_path": "page.json", "content": text, "message": f"Show what {model} says"}
         self.stage.client(self.token).call("POST", "/commit_and_log_output", body)
 
     def _live(self) -> str:
@@ -279,6 +284,16 @@ class Workbench(Act):
         finally:
             line.close()
 
+    def _shown(self, model: str, kinds: list[str]) -> str:
+        """What Streamlit shows, heard on its socket as a browser hears it. Raises `Failed` where it is not this."""
+        token = str(self._post(f"/v1/apps/{self.app}/token")["token"])
+        url = str(self._get(f"/v1/apps/{self.app}")["url"])
+        wanted = "They are: " + ", ".join(kinds)
+        heard = asyncio.run(_heard(url, token, wanted.encode()))
+        self.stage.check(f"as {model} tells".encode() in heard, f"the page speaks of {model}", heard[-300:])
+        self.stage.check(wanted.encode() in heard, "the page shows what the endpoint answers", heard[-300:])
+        return wanted
+
     def _post(self, path: str, **body: object) -> Json:
         return self.owner.call("POST", path, dict(body))
 
@@ -293,3 +308,26 @@ class Workbench(Act):
                 raise Failed(f"not true: {what} (found: {found})")
             time.sleep(0.1)
         return found
+
+
+async def _heard(url: str, token: str, wanted: bytes) -> bytes:
+    """What Streamlit sends whoever opens its page, until `wanted` is among it or it has been silent for a while."""
+    import aiohttp
+
+    address = urlsplit(url)
+    headers = {"Host": address.netloc, "Authorization": f"Bearer {token}"}
+    socket, heard = f"http://127.0.0.1:{address.port or 80}/_stcore/stream", b""
+    async with (
+        aiohttp.ClientSession(headers=headers) as browser,
+        browser.ws_connect(socket, protocols=("streamlit",), origin=f"http://{address.netloc}") as line,
+    ):
+        await line.send_bytes(bytes.fromhex("5a00"))  # BackMsg.rerun_script, with nothing in it
+        while wanted not in heard:
+            try:
+                message = await line.receive(timeout=PATIENCE_S)
+            except TimeoutError:
+                break
+            if message.type is not aiohttp.WSMsgType.BINARY:
+                break
+            heard += message.data
+    return heard
