@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import nursery
 from tests.support.server import ROOT, Server, running_server  # noqa: F401
 from tests.support.world import git, make_repository
 
@@ -34,19 +35,27 @@ class Answer:
 
 @dataclass
 class Line:
-    """A command line: the program with the environment of one person in one folder."""
+    """A command line: the program with the environment of one person in one folder.
+
+    It is forked off a process that has imported the command line already; with `started` it is started as people do.
+    """
 
     env: dict[str, str]
     folder: Path
     token: str | None = None
     program: list[str] = field(default_factory=lambda: list(PROGRAM))
+    started: bool = False
 
     def __call__(self, *words: str, stdin: str = "", **env: str) -> Answer:
         """Run it to its end."""
         tokens = {"BUILDEROS_TOKEN": self.token} if self.token else {}
+        whole, given = {**self.env, **tokens, **env}, stdin.encode()
+        if not self.started and self.program == PROGRAM:
+            ended = nursery().run(words, cwd=self.folder, env=whole, stdin=given, timeout_s=180)
+            return Answer(ended.code, ended.out.decode(), ended.err.decode())
         done = subprocess.run(
-            [*self.program, *words], cwd=self.folder, env={**self.env, **tokens, **env}, input=stdin.encode(),
-            capture_output=True, check=False, timeout=180,
+            [*self.program, *words], cwd=self.folder, env=whole, input=given, capture_output=True, check=False,
+            timeout=180,
         )  # fmt: skip
         return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
 

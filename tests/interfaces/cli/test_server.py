@@ -65,7 +65,7 @@ def detached(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def line_of(run_folder: Path, folder: Path) -> Line:
     env = environment(run_folder / f"u{uuid.uuid4().hex[:8]}", BUILDEROS_ENGINE="false")  # no schedules here
-    return Line(env | {"XDG_CONFIG_HOME": str(folder / "config")}, folder)
+    return Line(env | {"XDG_CONFIG_HOME": str(folder / "config")}, folder, started=True)
 
 
 def home_of(line: Line) -> Path:
