@@ -12,7 +12,7 @@ import pytest
 from builderos.core.actor import system_actor
 from builderos.core.unit import Unit, as_system
 from builderos.execution.runs import events
-from builderos.workloads.stream import hub, reading
+from builderos.workloads.stream import hub, reading, topics
 from tests.support.databases import Databases
 from tests.support.live import served
 from tests.support.servers import until
@@ -113,6 +113,31 @@ def test_what_happens_is_told_with_topic_object_and_version(world: World, url: s
     assert {(item["type"], item["repo"], item["branch"]) for item in told} == {("commit", "lab", box.branch)}
     line = world.ok(world.as_owner("GET", "/v1/audit", params={"object": sha}))["items"][0]
     assert {item["version"] for item in told} == {line["seq"]}
+
+
+def test_the_rooms_of_the_workbench_have_topics_of_their_own_and_a_sign_in_is_no_session(
+    world: World, box: Sandbox
+) -> None:
+    rooms = "experiments,models,datasets,endpoints,sessions,apps"
+    start = _page(world, world.owner, rooms)["next_cursor"]
+    made = world.ok(world.as_owner("POST", "/v1/experiments", json={"name": "told"}))["id"]
+    world.ok(world.as_owner("POST", "/v1/models", json={"name": "told"}))
+    _add(world, "nbs_x", "session.idle")
+    _add(world, "app_x", "app.live")
+    items = _page(world, world.owner, rooms, start)["items"]
+    told = [(item["topic"], item["type"]) for item in items]
+    assert sorted(told) == [
+        ("apps", "app.live"), ("experiments", "experiment.created"), ("models", "model.registered"),
+        ("sessions", "session.idle"),
+    ]  # fmt: skip
+    assert made in {item["object"] for item in items}
+    assert {item["data"] for item in items} == {None}
+    signed_in = {"type": "session.ended", "object": "ses_x", "at": "", "payload": {}}
+    happened = topics.of_line(world.org_id, 1, signed_in)
+    assert happened is not None
+    assert happened.topics == {"audit"}
+    refused = world.http.get("/v1/stream", params={"topics": rooms, "stream": False}, headers=box.headers)
+    world.problem(refused, "policy_denied")
 
 
 def test_who_comes_back_gets_every_act_once_wherever_it_was_cut_off(

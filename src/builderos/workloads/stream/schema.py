@@ -17,8 +17,9 @@ class StreamIn(In):
         Field(
             max_length=6000,
             description="Topics, separated by commas: runs, approvals, inbox, alerts, sandboxes, commits, pulls, "
-            "deployments, prompts, evals, policies, memory, artifacts, members, webhooks, projects, audit; of one "
-            "object e.g. run:<id>, deployment:<id>, prompt:<name>.",
+            "deployments, prompts, evals, policies, memory, artifacts, members, webhooks, projects, experiments, "
+            "models, datasets, endpoints, sessions, apps, audit; of one object e.g. run:<id>, deployment:<id>, "
+            "prompt:<name>.",
         ),
     ]
     stream: Annotated[

@@ -47,8 +47,16 @@ TOPICS: Final[dict[str, Topic]] = {
     "members": Topic("member.list", ("member.", "invite.", "grant.")),
     "webhooks": Topic("webhook.read", ("webhook.",), "webhook"),
     "projects": Topic("project.read", ("project.", "workspace.", "repo.", "branch.")),
+    "experiments": Topic("experiment.read", ("experiment.", "experiment_run.")),
+    "models": Topic("registry.read", ("model.", "promotion.")),
+    "datasets": Topic("dataset.read", ("dataset.",)),
+    "endpoints": Topic("endpoint.read", ("endpoint.",)),
+    "sessions": Topic("session.read", ()),  # all that happens to these is among the events of runs;
+    "apps": Topic("app.read", ()),  # and a line called session.… may tell of a sign-in
     "audit": Topic("audit.read", ("",)),
 }
+_OF_RUNS: Final = {"session.": "sessions", "app.": "apps", "experiment.": "experiments"}
+"""Whom else an event is told to that is kept among those of runs."""
 _OWN_ACTION: Final[dict[str, policy.Action]] = {
     "commits": "git.log", "sandboxes": "sandbox.read", "pulls": "sandbox.read", "memory": "memory.read",
 }  # fmt: skip
@@ -142,8 +150,9 @@ def of_line(org_id: str, seq: int, body: dict[str, Any]) -> Happened | None:
 def of_run(news: runs.events.News) -> Happened:
     """An event of a run."""
     said = news.event.as_json(news.run_id)
+    also = {topic for begin, topic in _OF_RUNS.items() if news.event.type.startswith(begin)}
     return Happened(
-        f"evt_{news.run_id.partition('_')[2]}_{news.event.seq}", frozenset({RUNS}), news.event.type, news.run_id,
+        f"evt_{news.run_id.partition('_')[2]}_{news.event.seq}", frozenset({RUNS, *also}), news.event.type, news.run_id,
         news.event.seq, said["at"], news.repo or None, news.branch or None, news.run_id, said["payload"],
     )  # fmt: skip
 
