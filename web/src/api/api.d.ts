@@ -1811,13 +1811,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the budgets of your organisation and where they stand.
-         * @description List the budgets of your organisation and where they stand.
+         * List the budgets of your organisation and of its projects, and where they stand.
+         * @description List the budgets of your organisation and of its projects, and where they stand.
          */
         get: operations["listBudgets"];
         /**
-         * Set or remove a budget: told at 80 %, refused at 100 %.
-         * @description Set or remove a budget: told at 80 %, refused at 100 %.
+         * Set or remove a budget of your organisation or of a project: told at 80 %, refused and stopped at 100 %.
+         * @description Set or remove a budget of your organisation or of a project: told at 80 %, refused and stopped at 100 %.
          */
         put: operations["setBudget"];
         post?: never;
@@ -2141,6 +2141,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/endpoints/{id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read what a process of an endpoint printed.
+         * @description Read what a process of an endpoint printed.
+         */
+        get: operations["endpointLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/endpoints/{id}/metrics": {
         parameters: {
             query?: never;
@@ -2153,6 +2173,26 @@ export interface paths {
          * @description Tell how an endpoint did lately: calls, errors, latency at 50 and 95 percent.
          */
         get: operations["endpointMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/payloads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what some calls of an endpoint were asked and answered, where it keeps that; newest first.
+         * @description List what some calls of an endpoint were asked and answered, where it keeps that; newest first.
+         */
+        get: operations["listEndpointPayloads"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2175,6 +2215,26 @@ export interface paths {
          * @description Have an endpoint answer as before the last change of its traffic, at once.
          */
         post: operations["rollBackEndpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change who may call an endpoint, how many processes answer there, or which calls are kept with their payloads.
+         * @description Change who may call an endpoint, how many processes answer there, or which calls are kept with their payloads.
+         */
+        post: operations["changeEndpoint"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3357,6 +3417,26 @@ export interface paths {
          * @description Forget an alias of a model.
          */
         delete: operations["deleteModelAlias"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{name}/score": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a version of a model score a dataset, as a run in its sandbox; the result is an artifact.
+         * @description Have a version of a model score a dataset, as a run in its sandbox; the result is an artifact.
+         */
+        post: operations["scoreDataset"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -4890,6 +4970,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/scoring-jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the jobs of batch scoring, newest first.
+         * @description List the jobs of batch scoring, newest first.
+         */
+        get: operations["listScoringJobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/scoring-jobs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a job of batch scoring: how many rows are scored, the result, or the row and column that did not fit.
+         * @description Show a job of batch scoring: how many rows are scored, the result, or the row and column that did not fit.
+         */
+        get: operations["showScoringJob"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/secret-findings": {
         parameters: {
             query?: never;
@@ -6405,6 +6525,8 @@ export interface components {
             created_by: string;
             /** @description The release that is live. */
             current: components["schemas"]["AppRelease"] | null;
+            /** Endpoints */
+            endpoints: string[];
             /** Env */
             env: {
                 [key: string]: string;
@@ -6416,6 +6538,8 @@ export interface components {
             idle_timeout: number;
             /** @description The newest release, whatever became of it. */
             latest: components["schemas"]["AppRelease"] | null;
+            /** Models */
+            models: string[];
             /** Name */
             name: string;
             /** Network */
@@ -6509,6 +6633,11 @@ export interface components {
              */
             command?: string | null;
             /**
+             * Endpoints
+             * @description Endpoints that it may call, by name, with what it finds in BUILDEROS_CALL_URL and _TOKEN.
+             */
+            endpoints?: string[] | null;
+            /**
              * Env
              * @description Variables, no secrets.
              */
@@ -6526,6 +6655,11 @@ export interface components {
              * @description Seconds without a request after which it sleeps; 0: never.
              */
             idle_timeout?: number | null;
+            /**
+             * Models
+             * @description Models that it may ask there by OpenAI's interface, as it names them.
+             */
+            models?: string[] | null;
             /**
              * Network
              * @description Hosts that it may reach, where the policy lets it.
@@ -6580,6 +6714,11 @@ export interface components {
              */
             command?: string | null;
             /**
+             * Endpoints
+             * @description Endpoints that it may call, by name, with what it finds in BUILDEROS_CALL_URL and _TOKEN.
+             */
+            endpoints?: string[] | null;
+            /**
              * Env
              * @description Variables, no secrets.
              */
@@ -6597,6 +6736,11 @@ export interface components {
              * @description Seconds without a request after which it sleeps; 0: never.
              */
             idle_timeout?: number | null;
+            /**
+             * Models
+             * @description Models that it may ask there by OpenAI's interface, as it names them.
+             */
+            models?: string[] | null;
             /**
              * Name
              * @description What it is called, e.g. sales.
@@ -7295,7 +7439,7 @@ export interface components {
         };
         /**
          * Budget
-         * @description A budget and where it stands.
+         * @description A budget and where it stands. `repo_id` and `repo_name` are null where it is the organisation's.
          */
         Budget: {
             /** Amount */
@@ -7309,7 +7453,7 @@ export interface components {
              * Meter
              * @enum {string}
              */
-            meter: "requests" | "writes" | "commits" | "sandboxes" | "cpu_seconds";
+            meter: "requests" | "writes" | "commits" | "sandboxes" | "cpu_seconds" | "memory_hours" | "gpu_hours" | "tokens";
             /** Percent */
             percent: number;
             /**
@@ -7317,6 +7461,10 @@ export interface components {
              * @enum {string}
              */
             period: "day" | "month";
+            /** Repo Id */
+            repo_id: string | null;
+            /** Repo Name */
+            repo_name: string | null;
             /**
              * Resets At
              * Format: date-time
@@ -7349,16 +7497,21 @@ export interface components {
             idempotency_key?: string | null;
             /**
              * Meter
-             * @description What is counted.
+             * @description What is counted. Of a project: cpu_seconds, memory_hours (hours of a GiB that is held), gpu_hours, tokens (of models). Of an organisation: requests, writes, commits, sandboxes, cpu_seconds.
              * @enum {string}
              */
-            meter: "requests" | "writes" | "commits" | "sandboxes" | "cpu_seconds";
+            meter: "requests" | "writes" | "commits" | "sandboxes" | "cpu_seconds" | "memory_hours" | "gpu_hours" | "tokens";
             /**
              * Period
              * @description day or month, in UTC.
              * @enum {string}
              */
             period: "day" | "month";
+            /**
+             * Repo Name
+             * @description The project that it is for; the whole organisation where none is named.
+             */
+            repo_name?: string | null;
             /**
              * Reuse Token
              * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
@@ -7372,7 +7525,7 @@ export interface components {
         };
         /**
          * BudgetList
-         * @description Every budget of the organisation.
+         * @description Budgets: the organisation's first, then those of its projects.
          */
         BudgetList: {
             /** Items */
@@ -7445,7 +7598,7 @@ export interface components {
         CallPolicy: {
             /**
              * Actors
-             * @description Ids of members, keys and programs that may call; none: all.
+             * @description Ids of members, keys, programs and apps that may call; none: all.
              * @default []
              */
             actors?: string[];
@@ -7520,6 +7673,27 @@ export interface components {
             seq?: number | null;
             /** Tool */
             tool: string;
+        };
+        /** ChangeInAtChangeEndpoint */
+        ChangeInAtChangeEndpoint: {
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            payloads?: components["schemas"]["PayloadLog"] | null;
+            policy?: components["schemas"]["CallPolicy"] | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            scaling?: components["schemas"]["Scaling"] | null;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
         };
         /** ChangeModelInAtChangeRegisteredModel */
         ChangeModelInAtChangeRegisteredModel: {
@@ -8162,6 +8336,14 @@ export interface components {
             name: string;
             /**
              * @default {
+             *       "keep_days": 7,
+             *       "max_chars": 2048,
+             *       "rate": 0
+             *     }
+             */
+            payloads?: components["schemas"]["PayloadLog"];
+            /**
+             * @default {
              *       "actors": [],
              *       "roles": []
              *     }
@@ -8184,6 +8366,15 @@ export interface components {
              * @default
              */
             runtime?: string;
+            /**
+             * @default {
+             *       "max_replicas": 1,
+             *       "min_replicas": 1,
+             *       "quiet_s": 300,
+             *       "target": 4
+             *     }
+             */
+            scaling?: components["schemas"]["Scaling"];
             /**
              * Tool Version
              * @description Pins a version of this tool, e.g. 1.
@@ -9048,11 +9239,13 @@ export interface components {
             id: string;
             /** Name */
             name: string;
+            payloads: components["schemas"]["PayloadLog"];
             policy: components["schemas"]["CallPolicy"];
             /** Profile */
             profile: string;
             /** Runtime */
             runtime: string;
+            scaling: components["schemas"]["Scaling"];
             /**
              * Shadow
              * @description The deployment that is asked likewise, unheard.
@@ -9083,6 +9276,29 @@ export interface components {
             items: components["schemas"]["Endpoint"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * EndpointLogs
+         * @description A piece of what a process of a deployment printed.
+         */
+        EndpointLogs: {
+            /** Deployment */
+            deployment: string;
+            /** Id */
+            id: string;
+            /**
+             * Next Offset
+             * @description Where the next piece begins.
+             */
+            next_offset: number;
+            /** Offset */
+            offset: number;
+            /** Size */
+            size: number;
+            /** Start */
+            start: number;
+            /** Text */
+            text: string;
         };
         /**
          * EndpointMetrics
@@ -9380,6 +9596,11 @@ export interface components {
             /** Id */
             id: string;
             /**
+             * Is Sweep
+             * @description A search of parameters; its trials are runs of their own.
+             */
+            is_sweep: boolean;
+            /**
              * Metrics
              * @description Of each series, the point with the greatest step.
              */
@@ -9452,6 +9673,11 @@ export interface components {
             id: string;
             /** Inputs */
             inputs: components["schemas"]["ExperimentInput"][];
+            /**
+             * Is Sweep
+             * @description A search of parameters; its trials are runs of their own.
+             */
+            is_sweep: boolean;
             /**
              * Metrics
              * @description Of each series, the point with the greatest step.
@@ -9574,7 +9800,7 @@ export interface components {
              * @default sandbox
              * @enum {string}
              */
-            role?: "owner" | "api_key" | "sandbox" | "share" | "anonymous" | "system" | "org_owner" | "admin" | "builder" | "reviewer" | "viewer" | "invite";
+            role?: "owner" | "api_key" | "sandbox" | "share" | "anonymous" | "system" | "org_owner" | "admin" | "builder" | "reviewer" | "viewer" | "invite" | "workload";
             /**
              * Rule
              * @description The rule that a test case wants to decide.
@@ -10228,6 +10454,12 @@ export interface components {
              */
             path?: string;
             /**
+             * Restart
+             * @description End it and start it again where it does not answer at all, three looks in a row.
+             * @default true
+             */
+            restart?: boolean;
+            /**
              * Status
              * @description What it has to answer.
              * @default 200
@@ -10759,6 +10991,18 @@ export interface components {
              * @default []
              */
             warnings?: string[];
+        };
+        /**
+         * JobError
+         * @description Why a job did not come to a good end; row (from 1, without the header) and column where they are known.
+         */
+        JobError: {
+            /** Column */
+            column?: string | null;
+            /** Message */
+            message: string;
+            /** Row */
+            row?: number | null;
         };
         /**
          * JoinIn
@@ -11804,8 +12048,18 @@ export interface components {
             number: number;
             /** Ready At */
             ready_at: string | null;
+            /**
+             * Replicas
+             * @description Processes that it has, or is about to have.
+             */
+            replicas: number;
             /** Share */
             share: number;
+            /**
+             * Starts
+             * @description How often a process of it was started.
+             */
+            starts: number;
             /**
              * Status
              * @enum {string}
@@ -12479,6 +12733,74 @@ export interface components {
             refused: string[];
             /** Topics */
             topics: string[];
+        };
+        /**
+         * Payload
+         * @description What one call was asked and answered, as far as it is kept. `cut`: there was more.
+         */
+        Payload: {
+            /** Actor */
+            actor: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Cut */
+            cut: boolean;
+            /** Deployment Id */
+            deployment_id: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Id */
+            id: string;
+            /** Input */
+            input: string;
+            /** Ms */
+            ms: number;
+            /** Output */
+            output: string;
+            /** Request Id */
+            request_id: string;
+            /** Status */
+            status: number;
+        };
+        /**
+         * PayloadList
+         * @description One page, newest first.
+         */
+        PayloadList: {
+            /** Items */
+            items: components["schemas"]["Payload"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * PayloadLog
+         * @description Which share of the calls is kept with what was asked and answered, without the secrets that are known.
+         */
+        PayloadLog: {
+            /**
+             * Keep Days
+             * @description How long each is kept.
+             * @default 7
+             */
+            keep_days?: number;
+            /**
+             * Max Chars
+             * @description Of each text; the rest is cut.
+             * @default 2048
+             */
+            max_chars?: number;
+            /**
+             * Rate
+             * @description 0: none, 1: all.
+             * @default 0
+             */
+            rate?: number;
         };
         /**
          * Permission
@@ -14054,7 +14376,7 @@ export interface components {
              * @default sandbox
              * @enum {string}
              */
-            role?: "owner" | "api_key" | "sandbox" | "share" | "anonymous" | "system" | "org_owner" | "admin" | "builder" | "reviewer" | "viewer" | "invite";
+            role?: "owner" | "api_key" | "sandbox" | "share" | "anonymous" | "system" | "org_owner" | "admin" | "builder" | "reviewer" | "viewer" | "invite" | "workload";
             /**
              * Rule
              * @description The rule that a test case wants to decide.
@@ -16182,6 +16504,203 @@ export interface components {
             tool_version?: string | null;
         };
         /**
+         * Scaling
+         * @description How many processes on this machine answer for each deployment: more while calls wait, fewer when it is quiet.
+         */
+        Scaling: {
+            /**
+             * Max Replicas
+             * @description At most.
+             * @default 1
+             */
+            max_replicas?: number;
+            /**
+             * Min Replicas
+             * @description At least; 0: none while nobody calls, and the next call starts one.
+             * @default 1
+             */
+            min_replicas?: number;
+            /**
+             * Quiet S
+             * @description Seconds of less to do after which there is one fewer.
+             * @default 300
+             */
+            quiet_s?: number;
+            /**
+             * Target
+             * @description Calls in flight that each has before there is another one.
+             * @default 4
+             */
+            target?: number;
+        };
+        /** ScoreInAtScoreDataset */
+        ScoreInAtScoreDataset: {
+            /**
+             * Branch
+             * @description Branch, e.g. sandbox-golden-otter. Defaults to your own.
+             */
+            branch?: string | null;
+            /**
+             * Carry
+             * @description Columns that stand beside the answers in the result, e.g. an id.
+             * @default []
+             */
+            carry?: string[];
+            /**
+             * Chunk Rows
+             * @description Rows that are scored, and kept, at a time.
+             * @default 1000
+             */
+            chunk_rows?: number;
+            /**
+             * Columns
+             * @description Columns that the model is given, where it does not say which itself.
+             * @default []
+             */
+            columns?: string[];
+            /**
+             * Dataset Ref
+             * @description Dataset that is scored: name@version.
+             */
+            dataset_ref: string;
+            /**
+             * File
+             * @description Which of its files: .csv, .tsv, .jsonl or .parquet; needed where several are.
+             */
+            file?: string | null;
+            /**
+             * Format
+             * @description Of the result; left out: csv for .csv and .tsv, else jsonl.
+             */
+            format?: ("csv" | "jsonl") | null;
+            /**
+             * Idempotency Key
+             * @description Same key and body: same reply, one effect, for 24 h.
+             */
+            idempotency_key?: string | null;
+            /**
+             * Profile
+             * @description How much it may use; the first that is approved without.
+             * @default
+             */
+            profile?: string;
+            /**
+             * Register As
+             * @description Register the result as the next version of this dataset, too.
+             */
+            register_as?: string | null;
+            /**
+             * Repo Name
+             * @description Repository, e.g. ai-builder-lab. Defaults to the one your token belongs to.
+             */
+            repo_name?: string | null;
+            /**
+             * Repo Owner
+             * @description Owner of the repository, where the name alone is ambiguous.
+             */
+            repo_owner?: string | null;
+            /**
+             * Reuse Token
+             * @description Your workspace token (bos_rt_…), unless sent as Authorization: Bearer.
+             */
+            reuse_token?: string | null;
+            /**
+             * Runtime
+             * @description An approved runtime that brings what the model needs.
+             * @default
+             */
+            runtime?: string;
+            /**
+             * Timeout S
+             * @description Longer it does not run.
+             * @default 3600
+             */
+            timeout_s?: number;
+            /**
+             * Tool Version
+             * @description Pins a version of this tool, e.g. 1.
+             */
+            tool_version?: string | null;
+            /**
+             * Version
+             * @description Number of its version.
+             */
+            version: number;
+        };
+        /**
+         * ScoringJob
+         * @description A table that a model scores. `run_id` carries it out: that is cancelled, and run again to go on with the chunks
+         *     that are missing.
+         */
+        ScoringJob: {
+            /**
+             * Artifact Id
+             * @description The result: row, what was carried along, prediction.
+             */
+            artifact_id: string | null;
+            /** Chunk Rows */
+            chunk_rows: number;
+            /** Chunks Done */
+            chunks_done: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /**
+             * Dataset
+             * @description name@version.
+             */
+            dataset: string;
+            /** Ended At */
+            ended_at: string | null;
+            error: components["schemas"]["JobError"] | null;
+            /** File */
+            file: string;
+            /**
+             * Format
+             * @enum {string}
+             */
+            format: "csv" | "jsonl";
+            /** Id */
+            id: string;
+            /**
+             * Model
+             * @description name@version.
+             */
+            model: string;
+            /**
+             * Result
+             * @description The dataset that it became.
+             */
+            result: string | null;
+            /** Rows Done */
+            rows_done: number;
+            /** Rows Total */
+            rows_total: number | null;
+            /** Run Id */
+            run_id: string;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "scheduled" | "running" | "finished" | "failed" | "cancelled";
+        };
+        /**
+         * ScoringJobList
+         * @description One page, newest first.
+         */
+        ScoringJobList: {
+            /** Items */
+            items: components["schemas"]["ScoringJob"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
          * Secret
          * @description A secret without its value. `fingerprint` tells its versions apart and nothing of the value.
          */
@@ -16599,6 +17118,12 @@ export interface components {
              */
             editor?: "jupyter" | "marimo";
             /**
+             * Endpoints
+             * @description Endpoints that it may call, by name, with what it finds in BUILDEROS_CALL_URL and _TOKEN.
+             * @default []
+             */
+            endpoints?: string[];
+            /**
              * Idempotency Key
              * @description Same key and body: same reply, one effect, for 24 h.
              */
@@ -16616,6 +17141,12 @@ export interface components {
              * @enum {string}
              */
             kind?: "notebook" | "shell";
+            /**
+             * Models
+             * @description Models that it may ask there by OpenAI's interface, as it names them.
+             * @default []
+             */
+            models?: string[];
             /**
              * Profile
              * @description An approved profile; the first listed one when empty.
@@ -17056,7 +17587,7 @@ export interface components {
             object?: string;
             /**
              * Path
-             * @description streamlit, flask: the file, e.g. app.py; nextjs: the folder of server.js; static: the folder.
+             * @description streamlit, flask: the file, e.g. app.py; nextjs: where package.json is; static: the folder.
              * @default
              */
             path?: string;
@@ -19652,6 +20183,14 @@ export interface components {
              */
             content: string;
             /**
+             * Files
+             * @description Files that it names: path from its folder → text.
+             * @default {}
+             */
+            files?: {
+                [key: string]: string;
+            };
+            /**
              * Suite
              * @description Name of the suite: that of evals/<suite>.yaml.
              * @default suite
@@ -19802,6 +20341,11 @@ export interface components {
             editor: "jupyter" | "marimo";
             /** Ended At */
             ended_at: string | null;
+            /**
+             * Endpoints
+             * @description Endpoints that it may call.
+             */
+            endpoints: string[];
             /** Id */
             id: string;
             /** Idle Timeout */
@@ -19818,6 +20362,11 @@ export interface components {
             last_active_at: string | null;
             /** Logs Ref */
             logs_ref: string;
+            /**
+             * Models
+             * @description Models that it may ask.
+             */
+            models: string[];
             /** Profile */
             profile: string;
             /** Project Id */
@@ -24697,7 +25246,10 @@ export interface operations {
     };
     listBudgets: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only those of this project. */
+                repo_name?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -24744,10 +25296,11 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "amount": 5000,
+                 *       "amount": 500,
                  *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
-                 *       "meter": "commits",
-                 *       "period": "day"
+                 *       "meter": "memory_hours",
+                 *       "period": "month",
+                 *       "repo_name": "ai-builder-lab"
                  *     }
                  */
                 "application/json": components["schemas"]["BudgetIn"];
@@ -25638,6 +26191,59 @@ export interface operations {
             };
         };
     };
+    endpointLogs: {
+        parameters: {
+            query?: {
+                /** @description Id of the deployment; the newest when left out. */
+                deployment?: string | null;
+                /** @description Which start of its processes; the last one when left out. The last 20 are kept. */
+                start?: number | null;
+                /**
+                 * @description First byte that is wanted.
+                 * @example 0
+                 */
+                offset?: number;
+                /** @description Bytes, at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndpointLogs"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     endpointMetrics: {
         parameters: {
             query?: {
@@ -25685,6 +26291,57 @@ export interface operations {
             };
         };
     };
+    listEndpointPayloads: {
+        parameters: {
+            query?: {
+                /** @description Answered by this deployment. */
+                deployment?: string | null;
+                /**
+                 * @description Answered with this status.
+                 * @example 422
+                 */
+                status?: number | null;
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PayloadList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     rollBackEndpoint: {
         parameters: {
             query?: never;
@@ -25703,6 +26360,60 @@ export interface operations {
                  *     }
                  */
                 "application/json": components["schemas"]["ActInAtRollBackEndpoint"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Endpoint"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changeEndpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example enp_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "scaling": {
+                 *         "max_replicas": 4,
+                 *         "min_replicas": 1
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ChangeInAtChangeEndpoint"];
             };
         };
         responses: {
@@ -29225,6 +29936,65 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    scoreDataset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example iris */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "branch": "sandbox-golden-otter",
+                 *       "carry": [
+                 *         "id"
+                 *       ],
+                 *       "dataset_ref": "flowers@2",
+                 *       "idempotency_key": "9c1f6f0e-2a51-4a8e-9d57-0a4f7b6f5c11",
+                 *       "register_as": "flowers-scored",
+                 *       "repo_name": "ai-builder-lab",
+                 *       "runtime": "py311",
+                 *       "version": 3
+                 *     }
+                 */
+                "application/json": components["schemas"]["ScoreInAtScoreDataset"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScoringJob"];
                 };
             };
             /** @description The call was refused. `code` and `hint` say why. */
@@ -33610,6 +34380,95 @@ export interface operations {
             };
         };
     };
+    listScoringJobs: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only those of this model.
+                 * @example iris
+                 */
+                model?: string | null;
+                /** @example failed */
+                status?: ("scheduled" | "running" | "finished" | "failed" | "cancelled") | null;
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScoringJobList"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showScoringJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example scj_01JD3W6Q8Z5V2N7X4K9T0M1R3B */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScoringJob"];
+                };
+            };
+            /** @description The call was refused. `code` and `hint` say why. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server could not do it. `code` and `hint` say why. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listSecretFindings: {
         parameters: {
             query?: {
@@ -34689,7 +35548,7 @@ export interface operations {
         parameters: {
             query: {
                 /**
-                 * @description Topics, separated by commas: runs, approvals, inbox, alerts, sandboxes, commits, pulls, deployments, prompts, evals, policies, memory, artifacts, members, webhooks, projects, audit; of one object e.g. run:<id>, deployment:<id>, prompt:<name>.
+                 * @description Topics, separated by commas: runs, approvals, inbox, alerts, sandboxes, commits, pulls, deployments, prompts, evals, policies, memory, artifacts, members, webhooks, projects, experiments, models, datasets, endpoints, sessions, apps, audit; of one object e.g. run:<id>, deployment:<id>, prompt:<name>.
                  * @example runs,approvals,alerts
                  */
                 topics: string;

@@ -109,6 +109,7 @@ class ExperimentRun(Out):
     code_sha: str | None
     runtime: str | None
     run_id: Annotated[str | None, Field(description="The run (run_…) that carries it out.")]
+    is_sweep: Annotated[bool, Field(description="A search of parameters; its trials are runs of their own.")]
     state: Literal["active", "deleted"]
     started_at_ms: int
     ended_at_ms: int | None

@@ -165,7 +165,8 @@ def as_run(found: runs.Shown) -> ExperimentRun:
     return ExperimentRun(
         id=row.id, experiment_id=row.experiment_id, name=row.name, status=row.status, external=row.external,
         dataset_ref=row.dataset_ref, code_sha=row.code_sha, runtime=row.runtime, run_id=row.run_id,
-        state="active" if row.active else "deleted", started_at_ms=row.started_at, ended_at_ms=row.ended_at,
+        is_sweep=row.sweep is not None, state="active" if row.active else "deleted",
+        started_at_ms=row.started_at, ended_at_ms=row.ended_at,
         created_by=row.created_by, created_at=row.created_at,
         metrics=found.pairs("metrics"), params=found.pairs("params"), tags=found.pairs("tags"),
     )  # fmt: skip
