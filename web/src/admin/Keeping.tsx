@@ -2,6 +2,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { api, data } from '../api/client'
 import { useMay } from '../api/may'
+import { Who } from '../shell/Who'
 import { Button } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { CopyAs } from '../ui/CopyAs'
@@ -47,7 +48,7 @@ function Holds({ can }: { can: boolean }) {
           { id: 'what', title: 'What is held', width: 'minmax(12rem, 1fr)', cell: (one) => (one.subject ? harmless(one.subject) : 'everything') },
           { id: 'why', title: 'Why', width: 'minmax(14rem, 2fr)', cell: (one) => harmless(one.reason) },
           { id: 'state', title: 'State', width: '8rem', cell: (one) => <Status of={one.released_at ? 'released' : 'active'} /> },
-          { id: 'by', title: 'By', width: 'minmax(9rem, 1fr)', cell: (one) => harmless(one.created_by) },
+          { id: 'by', title: 'By', width: 'minmax(9rem, 1fr)', cell: (one) => <Who id={one.created_by} /> },
           { id: 'since', title: 'Since', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
           ...(can ? [{ id: 'acts', title: 'Acts', width: '8rem', cell: (one: { id: string; released_at: string | null }) => !one.released_at && <Button small onClick={() => setEnding(one.id)}>Release</Button> }] : []),
         ]}

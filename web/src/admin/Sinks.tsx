@@ -1,4 +1,4 @@
-import { useMutation, useQueryClient } from '@tanstack/react-query'
+import { useInfiniteQuery, useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { Button } from '../ui/Button'
@@ -6,7 +6,7 @@ import { Confirm } from '../ui/Confirm'
 import { Dialog } from '../ui/Dialog'
 import { Checkbox, Select, TextField } from '../ui/Field'
 import { Listing } from '../ui/Listing'
-import { ProblemNote } from '../ui/Note'
+import { Note, ProblemNote } from '../ui/Note'
 import { Section } from '../ui/Page'
 import { harmless, shownLine } from '../ui/plain'
 import { Status } from '../ui/Status'
@@ -28,6 +28,7 @@ export function Sinks({ can }: { can: boolean }) {
   return (
     <Section title="Where the record goes" actions={can && <Button icon="plus" onClick={() => setMaking(true)}>New sink</Button>}>
       {test.isError && <ProblemNote error={test.error} />}
+      <Failing />
       <Listing
         label="All sinks"
         queryKey={KEY}
@@ -61,6 +62,19 @@ export function Sinks({ can }: { can: boolean }) {
       )}
     </Section>
   )
+}
+
+/** Sinks that do not get what they should: nobody looks for that in the last column of a table. */
+function Failing() {
+  const known = useInfiniteQuery({ queryKey: [...KEY, 'pages'], queryFn: ({ signal }) => data(api.GET('/v1/audit/sinks', { signal })), initialPageParam: '', getNextPageParam: () => undefined })
+  const failing = known.data?.pages.flatMap((page) => page.items).filter((one) => one.failing_since) ?? []
+  return failing.slice(0, 10).map((one) => (
+    <Note key={one.id} tone="bad" role="alert">
+      <p className="font-medium"><bdi>{harmless(one.name)}</bdi> gets nothing since <Time at={one.failing_since ?? one.created_at} />.</p>
+      <p><bdi>{shownLine(trouble(one), 300)}</bdi></p>
+      <p className="text-sm text-muted">It is tried again and again, and gets all that it missed.</p>
+    </Note>
+  ))
 }
 
 interface Typed {

@@ -1,10 +1,12 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { api, data, type Schemas } from '../api/client'
+import { BudgetMeters } from '../shell/BudgetMeters'
 import { Chart } from '../ui/Chart'
 import { CopyAs } from '../ui/CopyAs'
 import { EmptyState } from '../ui/EmptyState'
 import { ProblemNote } from '../ui/Note'
+import { Section } from '../ui/Page'
 import { harmless } from '../ui/plain'
 import { Table } from '../ui/Table'
 import { duration } from '../ui/Time'
@@ -59,6 +61,7 @@ function Shown({ usage, by }: { usage: Schemas['Usage']; by: 'day' | 'actor' }) 
           <dd className="text-xl font-semibold">{usage.seats}</dd>
         </div>
       </dl>
+      <Limits />
       <Charts rows={usage.items} named={named} by={by} />
       <Table
         label="Usage"
@@ -72,6 +75,13 @@ function Shown({ usage, by }: { usage: Schemas['Usage']; by: 'day' | 'actor' }) 
       />
     </>
   )
+}
+
+/** How far the budgets are used up, the nearest to their end first. */
+function Limits() {
+  const found = useQuery({ queryKey: ['budgets'], queryFn: ({ signal }) => data(api.GET('/v1/budgets', { signal })) })
+  const items = [...(found.data?.items ?? [])].sort((one, other) => other.percent - one.percent).slice(0, 8)
+  return items.length > 0 && <Section title="Budgets"><BudgetMeters items={items} /></Section>
 }
 
 function Charts({ rows, named, by }: { rows: readonly Row[]; named: (row: Row) => string; by: 'day' | 'actor' }) {

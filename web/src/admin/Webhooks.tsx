@@ -3,6 +3,7 @@ import { Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
+import { Who } from '../shell/Who'
 import { Button } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { CopyAs } from '../ui/CopyAs'
@@ -94,7 +95,7 @@ function One({ id, can }: { id: string; can: boolean }) {
         }
       >
         {failed && <ProblemNote error={failed} />}
-        <Facts label="The webhook" of={[['State', <Status key="state" of={hook.data.state} />], ['Events', hook.data.events.join(', ') || 'all'], ['What for', hook.data.description], ['Made', <Time key="made" at={hook.data.created_at} />], ['By', hook.data.created_by]]} />
+        <Facts label="The webhook" of={[['State', <Status key="state" of={hook.data.state} />], ['Events', hook.data.events.join(', ') || 'all'], ['What for', hook.data.description], ['Made', <Time key="made" at={hook.data.created_at} />], ['By', <Who key="by" id={hook.data.created_by} />]]} />
       </Section>
       <Section title="Deliveries">
         <Listing

@@ -1,9 +1,9 @@
 import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useState, type FormEvent } from 'react'
 import { api, data } from '../api/client'
+import { PlaceFields } from '../projects/PlaceFields'
 import { Button } from '../ui/Button'
 import { CopyAs } from '../ui/CopyAs'
-import { TextField } from '../ui/Field'
 import { Listing } from '../ui/Listing'
 import { Page } from '../ui/Page'
 import { harmless } from '../ui/plain'
@@ -23,8 +23,7 @@ function Agents() {
   return (
     <Page title="Agents" below="Roles that come with BuilderOS, and those of a branch." actions={<CopyAs call={{ cli: 'builderos agent list', method: 'GET', path: '/v1/agents', mcp: { name: 'listAgents', arguments: query } }} />}>
       <form role="search" onSubmit={find} className="flex flex-wrap items-end gap-3">
-        <TextField label="Repository" value={typed.repo ?? search.repo ?? ''} onChange={(repo) => setTyped({ ...typed, repo })} />
-        <TextField label="Branch" value={typed.branch ?? search.branch ?? ''} onChange={(branch) => setTyped({ ...typed, branch })} />
+        <PlaceFields repo={typed.repo ?? search.repo ?? ''} branch={typed.branch ?? search.branch ?? ''} onRepo={(repo) => setTyped({ ...typed, repo })} onBranch={(branch) => setTyped({ ...typed, branch })} />
         <Button type="submit" icon="search">Show</Button>
       </form>
       <Listing

@@ -64,7 +64,7 @@ function Decided({ agent }: { agent: File }) {
   return (
     <div className="flex flex-col gap-2">
       <div role="region" aria-label="Tools by role" tabIndex={0} className="overflow-auto rounded-lg border border-line bg-panel p-2">
-        <table aria-label="Tools" className="w-full text-sm">
+        <table aria-label="Tools" className="w-full min-w-[44rem] text-sm">
           <thead>
             <tr className="text-left text-muted">
               <th scope="col" className="pr-4">Tool</th>

@@ -32,7 +32,7 @@ type Said =
   | { say: 'want'; topics: string[] }
   | { say: 'who' }
 
-const TOPICS = ['runs', 'approvals', 'inbox', 'alerts', 'sandboxes', 'commits', 'pulls', 'deployments', 'prompts', 'evals', 'policies', 'memory', 'artifacts', 'members', 'webhooks', 'projects', 'audit']
+const TOPICS = ['runs', 'approvals', 'inbox', 'alerts', 'sandboxes', 'commits', 'pulls', 'deployments', 'prompts', 'evals', 'policies', 'memory', 'artifacts', 'members', 'webhooks', 'projects', 'experiments', 'models', 'datasets', 'endpoints', 'sessions', 'apps', 'audit']
 const MOST = 60
 const SILENT_MS = 40_000 // a heartbeat comes every 15 s
 const FLUSH_MS = 80

@@ -1,6 +1,9 @@
 import { QueryClient } from '@tanstack/react-query'
 import { asProblem } from './problem'
 
+/** How often a meter is read that no event tells of: a metric that is being logged, memory in use. Nobody reads it for a page that nobody sees. */
+export const METER_MS = 2000
+
 /** What was read of the server. Live events say when something is old (live.ts), so nothing is asked for again by the clock. */
 export const cache = new QueryClient({
   defaultOptions: {

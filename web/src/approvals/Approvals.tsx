@@ -19,6 +19,7 @@ import { Decision, approvalQuery } from './Decision'
 import { Diff } from './Diff'
 import { NotifyMe } from './NotifyMe'
 import { approvalsRoute, STATES } from './route'
+import { actWord } from './words'
 
 export const Route = createLazyRoute('/approvals')({ component: Approvals })
 
@@ -108,10 +109,10 @@ function Listed({ items, shown, search }: { items: readonly Summary[]; shown: st
             aria-current={one.id === shown ? 'true' : undefined}
             className={`flex flex-col gap-0.5 rounded-md border px-3 py-2 hover:bg-raised ${one.id === shown ? 'border-accent bg-raised' : 'border-transparent'}`}
           >
-            <span className="line-clamp-2 font-medium">{harmless(one.reason) || one.action}</span>
+            <span className="line-clamp-2 font-medium">{harmless(one.reason) || actWord(one.action)}</span>
             <span className="flex flex-wrap items-center gap-x-3 text-sm text-muted">
               <Status of={one.risk} />
-              <code>{one.action}</code>
+              <span>{actWord(one.action)}</span>
               <Time at={one.created_at} />
             </span>
           </Link>

@@ -1,4 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
 import { useMemo, useState, type FormEvent } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useCommands } from '../shell/commands'
@@ -12,6 +13,7 @@ import { Status } from '../ui/Status'
 import { Time } from '../ui/Time'
 import { toast } from '../ui/toasts'
 import { Waiting } from '../ui/Waiting'
+import { actWord, promotionOf } from './words'
 
 export type Approval = Schemas['ApprovalShown']
 type Verdict = 'approve' | 'deny'
@@ -59,7 +61,7 @@ function Bar({ approval, keys, onDecided }: { approval: Approval; keys: boolean;
           <p className="text-lg font-medium whitespace-pre-wrap">{harmless(approval.reason) || 'No reason was given.'}</p>
           <p className="flex flex-wrap gap-x-4 gap-y-1 text-sm text-muted">
             <span>
-              <code>{approval.action}</code> on <code>{harmless(approval.object)}</code>
+              {actWord(approval.action)}: {promotionOf(approval.object) ? <Link to="/promotions/$id" params={{ id: approval.object }} className="text-accent underline">{approval.object}</Link> : <code>{harmless(approval.object)}</code>}
             </span>
             <span>asked for by {calledOf(approval, approval.requested_by)}</span>
             {approval.prompt_version && <span>prompt {approval.prompt_version}</span>}

@@ -4,6 +4,7 @@ import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { Lineage } from '../lineage/Lineage'
 import { Readers } from '../lineage/Readers'
+import { Who } from '../shell/Who'
 import { Button } from '../ui/Button'
 import { Copy } from '../ui/Copy'
 import { CopyAs } from '../ui/CopyAs'
@@ -24,7 +25,6 @@ import { appRoute, APP_TABS, type AppSearch } from './route'
 
 export const Route = createLazyRoute('/apps/$id')({ component: App })
 
-const ASK_AGAIN_MS = 1500
 const TAB_WORDS = { releases: 'Releases', logs: 'Logs', settings: 'Settings', lineage: 'Lineage', readers: 'Who opened it' } as const
 
 function App() {
@@ -32,7 +32,6 @@ function App() {
   const found = useQuery({
     queryKey: ['apps', id],
     queryFn: ({ signal }) => data(api.GET('/v1/apps/{id}', { params: { path: { id } }, signal })),
-    refetchInterval: ({ state }) => (state.data && isChanging(state.data) ? ASK_AGAIN_MS : false),
   })
   if (found.isPending) return <Page title="App"><Waiting /></Page>
   if (found.isError) return <Page title="App"><ProblemNote error={found.error} again={() => void found.refetch()} /></Page>
@@ -87,7 +86,6 @@ function Releases({ one, onLogs }: { one: One; onLogs: (release: string, of: 'bu
       queryKey={['apps', one.id, 'releases', one.latest?.status ?? '', one.current?.id ?? '']}
       read={(cursor, signal) => data(api.GET('/v1/apps/{id}/releases', { params: { path: { id: one.id }, query: { limit: 100, cursor } }, signal }))}
       keyOf={(row) => row.id}
-      changing={(row) => row.status === 'building' || row.status === 'starting'}
       empty="Nothing was released yet."
       command={`builderos app release ${one.id}`}
       className="max-h-[50vh]"
@@ -97,7 +95,7 @@ function Releases({ one, onLogs }: { one: One; onLogs: (release: string, of: 'bu
         { id: 'commit', title: 'Commit', width: 'minmax(10rem, 1fr)', cell: (row) => <><code>{row.commit_sha.slice(0, 10)}</code> <bdi className="text-muted">{harmless(row.branch)}</bdi></> },
         { id: 'crashes', title: 'Starts, crashes', width: '9rem', align: 'right', cell: (row) => `${row.starts}, ${row.crashes}` },
         { id: 'detail', title: 'What happened', width: 'minmax(12rem, 2fr)', cell: (row) => <bdi title={harmless(row.detail.slice(0, 2000))}>{harmless((row.detail || (row.reason ?? '')).slice(0, 300))}</bdi> },
-        { id: 'made', title: 'Asked', width: '8rem', cell: (row) => <Time at={row.created_at} /> },
+        { id: 'made', title: 'Asked', width: '9rem', cell: (row) => <Time at={row.created_at} /> },
         { id: 'logs', title: 'Printed', width: '11rem', cell: (row) => <span className="flex gap-1"><Button small aria-label={`Build log of release ${row.number}`} onClick={() => onLogs(row.id, 'build')}>Build log</Button><Button small aria-label={`Log of release ${row.number}`} onClick={() => onLogs(row.id, undefined)}>Log</Button></span> },
       ]}
     />
@@ -128,11 +126,12 @@ function Settings({ one }: { one: One }) {
         ['Runtime', one.runtime], ['Profile', one.profile],
         ['Variables', Object.entries(one.env).map(([key, value]) => `${key}=${value.slice(0, 200)}`).join(', ')],
         ['Secrets', one.secrets.join(', ') || 'none'],
+        ['May call', [...one.endpoints, ...one.models].join(', ')],
         ['May reach', one.network.join(', ') || 'nothing'],
         ['Is well when', `${health.path ?? '/'} answers ${health.status ?? 200} within ${health.within_s ?? 60} s`],
         ['Served below', one.base_path || '/'],
         ['Sleeps after', one.idle_timeout === 0 ? 'never' : `${duration(one.idle_timeout * 1000)} without a request`],
-        ['Made', <Time key="made" at={one.created_at} />], ['By', one.created_by],
+        ['Made', <Time key="made" at={one.created_at} />], ['By', <Who key="by" id={one.created_by} />],
       ]}
     />
   )

@@ -48,7 +48,6 @@ function Apps() {
         read={(cursor, signal) => data(api.GET('/v1/apps', { params: { query: { ...query, limit: 100, cursor } }, signal }))}
         keyOf={(one) => one.id}
         onOpen={(one) => void go({ to: '/apps/$id', params: { id: one.id } })}
-        changing={isChanging}
         empty="No app was made yet."
         command="builderos app create sales streamlit --path app.py"
         columns={[
@@ -58,7 +57,7 @@ function Apps() {
           { id: 'kind', title: 'Kind', width: '10rem', cell: (one) => KIND_WORDS[one.type] },
           { id: 'source', title: 'From', width: 'minmax(12rem, 2fr)', cell: (one) => <bdi>{harmless(`${one.source.repo_name} / ${one.source.branch ?? 'main'} / ${one.source.path ?? ''}`)}</bdi> },
           { id: 'who', title: 'For whom', width: '8rem', cell: (one) => (one.policy.open === 'public' ? 'Everybody' : 'The organisation') },
-          { id: 'changed', title: 'Changed', width: '8rem', cell: (one) => <Time at={one.updated_at} /> },
+          { id: 'changed', title: 'Changed', width: '9rem', cell: (one) => <Time at={one.updated_at} /> },
         ]}
       />
       {making && <Make onClose={() => setMaking(false)} />}

@@ -7,6 +7,7 @@ import { Lineage } from '../lineage/Lineage'
 import { Readers } from '../lineage/Readers'
 import { Look } from '../experiments/Files'
 import { bytes, save } from '../runs/ArtifactsTab'
+import { Who } from '../shell/Who'
 import { Button } from '../ui/Button'
 import { CopyAs } from '../ui/CopyAs'
 import { Code, Facts, json } from '../ui/Facts'
@@ -56,7 +57,7 @@ function Shown({ one }: { one: Schemas['Dataset'] }) {
           label="The version"
           of={[
             ['Kind', one.kind], ['Size', `${bytes(one.size)} in ${one.files.length.toLocaleString('en')} ${one.files.length === 1 ? 'file' : 'files'}`], ['Rows', one.rows === null ? '' : one.rows.toLocaleString('en')],
-            ['Hash', <code key="hash" className="break-all">{one.digest}</code>], ['About', one.description], ['Registered', <Time key="made" at={one.created_at} />], ['By', one.created_by],
+            ['Hash', <code key="hash" className="break-all">{one.digest}</code>], ['About', one.description], ['Registered', <Time key="made" at={one.created_at} />], ['By', <Who key="by" id={one.created_by} />],
           ]}
         />
         <Section title="Whence"><Code label="Whence, as the server keeps it" text={json(one.source)} className="max-h-48" /></Section>

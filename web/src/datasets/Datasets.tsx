@@ -46,7 +46,7 @@ function Datasets() {
           { id: 'files', title: 'Files', width: '6rem', align: 'right', cell: (one) => one.count.toLocaleString('en') },
           { id: 'size', title: 'Size', width: '7rem', align: 'right', cell: (one) => bytes(one.size) },
           { id: 'about', title: 'About', width: 'minmax(12rem, 2fr)', cell: (one) => <bdi>{harmless(one.description.slice(0, 200))}</bdi> },
-          { id: 'made', title: 'Registered', width: '8rem', cell: (one) => <Time at={one.created_at} /> },
+          { id: 'made', title: 'Registered', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
         ]}
       />
       {making && <Register onClose={() => setMaking(false)} />}

@@ -3,6 +3,7 @@ import { createLazyRoute, Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
+import { Who } from '../shell/Who'
 import { Button, buttonClass } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { CopyAs } from '../ui/CopyAs'
@@ -67,7 +68,7 @@ function Shown({ one }: { one: Schemas['Deployment'] }) {
               ['State', <Status key="state" of={one.status} />], ['What happened', one.detail || one.reason?.replaceAll('_', ' ')], ['Branch', one.branch],
               ['Commit', one.commit_sha && <code key="commit" className="break-all">{one.commit_sha}</code>], ['Made of', <code key="tree" className="break-all">{one.built_tree ?? one.tree}</code>],
               ['Served by', one.provider], ['Asked for', <Time key="made" at={one.created_at} />], ['Live since', one.live_at && <Time key="live" at={one.live_at} />], ['Ended', one.ended_at && <Time key="ended" at={one.ended_at} />],
-              ['By', one.created_by],
+              ['By', <Who key="by" id={one.created_by} />],
               ['Run', one.run_id && <Link key="run" to="/runs/$id" params={{ id: one.run_id }} className="text-accent underline">{one.run_id}</Link>],
               ['Instead of', one.replaces && <Link key="before" to="/deployments/$id" params={{ id: one.replaces }} className="text-accent underline">{one.replaces}</Link>],
               ['Approval', one.approval_id && <Link key="approval" to="/approvals" search={{ id: one.approval_id }} className="text-accent underline">{one.approval_id}</Link>],

@@ -3,9 +3,9 @@ import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useState, type FormEvent } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
+import { PlaceFields } from '../projects/PlaceFields'
 import { Button } from '../ui/Button'
 import { CopyAs } from '../ui/CopyAs'
-import { TextField } from '../ui/Field'
 import { Listing } from '../ui/Listing'
 import { Page, Panel, Section } from '../ui/Page'
 import { harmless } from '../ui/plain'
@@ -47,8 +47,7 @@ function Deployments() {
       }
     >
       <form role="search" onSubmit={find} className="flex flex-wrap items-end gap-3">
-        <TextField label="Repository" value={typed.repo ?? search.repo ?? ''} onChange={(repo) => setTyped({ ...typed, repo })} />
-        <TextField label="Branch" value={typed.branch ?? search.branch ?? ''} onChange={(branch) => setTyped({ ...typed, branch })} />
+        <PlaceFields repo={typed.repo ?? search.repo ?? ''} branch={typed.branch ?? search.branch ?? ''} onRepo={(repo) => setTyped({ ...typed, repo })} onBranch={(branch) => setTyped({ ...typed, branch })} />
         <Button type="submit" icon="search">Show</Button>
       </form>
       <Section title="Live now">

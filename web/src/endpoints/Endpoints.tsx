@@ -16,7 +16,6 @@ import { endpointsRoute, ENV_WORDS, ENVS } from './route'
 export const Route = createLazyRoute('/endpoints')({ component: Endpoints })
 
 export type One = Schemas['Endpoint']
-export const isChanging = (one: One): boolean => one.state === 'active' && one.deployments.some((each) => each.status === 'starting')
 
 /** In one word, how it stands: what answers decides. */
 export function standing(one: One): string {
@@ -53,7 +52,6 @@ function Endpoints() {
         read={(cursor, signal) => data(api.GET('/v1/endpoints', { params: { query: { ...query, limit: 100, cursor } }, signal }))}
         keyOf={(one) => one.id}
         onOpen={(one) => void go({ to: '/endpoints/$id', params: { id: one.id } })}
-        changing={isChanging}
         empty="Nothing answers yet."
         command="builderos endpoint create iris iris@1"
         columns={[

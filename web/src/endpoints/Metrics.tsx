@@ -46,6 +46,7 @@ export function Metrics({ one, minutes, onMinutes }: { one: One; minutes: number
             { id: 'refused', title: 'Did not fit', width: '7rem', align: 'right', cell: (row) => row.refused.toLocaleString('en') },
             { id: 'p50', title: 'Half within', width: '7rem', align: 'right', cell: (row) => ms(row.p50_ms) },
             { id: 'p95', title: '95 % within', width: '7rem', align: 'right', cell: (row) => ms(row.p95_ms) },
+            ...(found.data.total.compared > 0 ? [{ id: 'differed', title: 'Shadow differed', width: '10rem', align: 'right' as const, cell: (row: Schemas['Answered']) => (row.compared > 0 ? `${row.differed.toLocaleString('en')} of ${row.compared.toLocaleString('en')}` : '') }] : []),
           ]}
         />
         {found.data.total.calls > 0 && <Charts of={found.data} />}

@@ -30,7 +30,7 @@ export default function Try({ one }: { one: One }) {
     <div className="flex flex-col gap-3">
       <p className="text-muted">MLflow's words (instances, inputs, dataframe_split, dataframe_records) or those of the Open Inference Protocol.</p>
       <Suspense fallback={<Waiting />}>
-        <CodeEditor label="Text of request.json" path="request.json" value={text} onChange={setText} onSave={() => typeof body !== 'string' && ask.mutate()} onLeave={() => send.current?.focus()} />
+        <div className="[--editor-least:12rem]"><CodeEditor label="Text of request.json" path="request.json" value={text} onChange={setText} onSave={() => typeof body !== 'string' && ask.mutate()} onLeave={() => send.current?.focus()} /></div>
       </Suspense>
       {typeof body === 'string' && <Note tone="warn">{body}</Note>}
       <div className="flex flex-wrap items-center gap-2">

@@ -5,7 +5,7 @@ const oneOf = <T extends string>(all: readonly T[], value: unknown): T | undefin
 
 export const ENVS = ['dev', 'stage', 'prod'] as const
 export const ENV_WORDS = { dev: 'Development', stage: 'Stage', prod: 'Production' } as const
-export const ENDPOINT_TABS = ['traffic', 'metrics', 'try', 'lineage', 'readers'] as const
+export const ENDPOINT_TABS = ['traffic', 'metrics', 'try', 'logs', 'payloads', 'lineage', 'readers'] as const
 
 export interface EndpointsSearch {
   env?: (typeof ENVS)[number] | undefined
@@ -15,6 +15,8 @@ export interface EndpointsSearch {
 export interface EndpointSearch {
   tab?: (typeof ENDPOINT_TABS)[number] | undefined
   minutes?: number | undefined
+  /** Whose log is shown. */
+  deployment?: string | undefined
 }
 
 export const endpointsRoute = createRoute({
@@ -26,5 +28,5 @@ export const endpointsRoute = createRoute({
 export const endpointRoute = createRoute({
   getParentRoute: () => rootRoute,
   path: '/endpoints/$id',
-  validateSearch: (raw: Record<string, unknown>): EndpointSearch => ({ tab: oneOf(ENDPOINT_TABS, raw.tab), minutes: Number.isSafeInteger(raw.minutes) && Number(raw.minutes) >= 1 && Number(raw.minutes) <= 10_080 ? Number(raw.minutes) : undefined }),
+  validateSearch: (raw: Record<string, unknown>): EndpointSearch => ({ tab: oneOf(ENDPOINT_TABS, raw.tab), deployment: typeof raw.deployment === 'string' ? raw.deployment.slice(0, 200) : undefined, minutes: Number.isSafeInteger(raw.minutes) && Number(raw.minutes) >= 1 && Number(raw.minutes) <= 10_080 ? Number(raw.minutes) : undefined }),
 }).lazy(() => import('./Endpoint').then((page) => page.Route))

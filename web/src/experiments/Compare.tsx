@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useMemo } from 'react'
 import { api, data, type Schemas } from '../api/client'
+import { METER_MS } from '../api/query'
 import { IconButton } from '../ui/Button'
 import { Copy } from '../ui/Copy'
 import { CopyAs } from '../ui/CopyAs'
@@ -24,7 +25,6 @@ import { sideBySideRoute, COMPARE_TABS, type CompareSearch } from './route'
 export const Route = createLazyRoute('/experiments/$id/compare')({ component: Compare })
 
 type Comparison = Omit<Schemas['builderos__workloads__experiments__schema__Comparison'], 'series'>
-const ASK_AGAIN_MS = 2000
 const TAB_WORDS = { charts: 'Charts', params: 'Params', metrics: 'Metrics', files: 'Files' } as const
 
 function Compare() {
@@ -35,7 +35,7 @@ function Compare() {
     queryKey: ['experiments', id, 'compare', wanted],
     queryFn: ({ signal }) => data(api.GET('/v1/experiments/{id}/compare', { params: { path: { id }, query: { runs: wanted } }, signal })),
     enabled: wanted !== '',
-    refetchInterval: ({ state }) => (state.data?.runs.some(isOpen) ? ASK_AGAIN_MS : false),
+    refetchInterval: ({ state }) => (state.data?.runs.some(isOpen) ? METER_MS : false),
   })
   const back = <Link to="/experiments/$id" params={{ id }} className="text-accent underline">The experiment</Link>
   if (wanted === '') return <Page title="Compare runs" below={back}><EmptyState title="No runs are chosen." command={`builderos experiment runs ${id}`} /></Page>

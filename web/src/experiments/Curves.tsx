@@ -1,6 +1,7 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
 import { api, data } from '../api/client'
+import { METER_MS } from '../api/query'
 import { Button } from '../ui/Button'
 import { Checkbox, Field, Select, TextField } from '../ui/Field'
 import { ProblemNote } from '../ui/Note'
@@ -15,7 +16,6 @@ import type { CurvesSearch } from './route'
 const FIRST = 6
 const POINTS = 600
 const MOST_DRAWN = 20
-const ASK_AGAIN_MS = 2000
 
 interface Props {
   /** Experiment, runs and their names. */
@@ -78,7 +78,7 @@ function Batch({ metrics, experiment, runs, search, live, alone, onAlone }: Batc
     queryKey: ['experiments', experiment, 'series', metrics, axis, ids],
     queryFn: ({ signal }) => seriesOf(experiment, ids, metrics, axis, signal),
     placeholderData: keepPreviousData,
-    refetchInterval: live ? ASK_AGAIN_MS : false,
+    refetchInterval: live ? METER_MS : false,
   })
   const charts = useMemo(
     () => metrics.map((metric) => [metric, runs.map((run, n): Curve => ({ name: run.name, points: found.data?.get(metric)?.[n] ?? [] })).filter((curve) => curve.points.length > 0)] as const),

@@ -2,12 +2,15 @@ import { keepPreviousData, useInfiniteQuery, useQuery, useQueryClient } from '@t
 import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useMemo, useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
+import { METER_MS } from '../api/query'
 import { useMay } from '../api/may'
-import { Button } from '../ui/Button'
+import { Button, buttonClass } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { CopyAs } from '../ui/CopyAs'
 import { EmptyState } from '../ui/EmptyState'
 import { TextField } from '../ui/Field'
+import { Icon } from '../ui/Icon'
+import { Menu } from '../ui/Menu'
 import { Note, ProblemNote } from '../ui/Note'
 import { Page } from '../ui/Page'
 import { harmless, shownLine } from '../ui/plain'
@@ -26,7 +29,6 @@ import { experimentRoute, MOST_RUNS, type RunsSearch } from './route'
 export const Route = createLazyRoute('/experiments/$id')({ component: Experiment })
 
 const PAGE = 100
-const ASK_AGAIN_MS = 2000
 
 function Experiment() {
   const { id } = experimentRoute.useParams()
@@ -41,7 +43,7 @@ function Shown({ one }: { one: Schemas['Experiment'] }) {
   const go = useNavigate()
   const may = useMay(one.project_id ?? undefined)
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set())
-  const [running, setRunning] = useState(false)
+  const [running, setRunning] = useState<'run' | 'search' | null>(null)
   const query = { filter: search.filter ?? '', order_by: search.order ?? '', state: search.state ?? ('active' as const) }
   const put = (change: RunsSearch) => void go({ to: '/experiments/$id', params: { id: one.id }, search: { ...search, ...change }, replace: true })
   const list = useInfiniteQuery({
@@ -50,8 +52,8 @@ function Shown({ one }: { one: Schemas['Experiment'] }) {
     initialPageParam: '',
     getNextPageParam: (last) => last.next_cursor ?? undefined,
     placeholderData: keepPreviousData,
-    // What still runs changes; many pages are not asked for again and again.
-    refetchInterval: ({ state }) => (state.data && state.data.pages.length < 3 && state.data.pages.some((page) => page.items.some(isOpen)) ? ASK_AGAIN_MS : false),
+    // Metrics of what still runs are no events; many pages are not asked for again and again.
+    refetchInterval: ({ state }) => (state.data && state.data.pages.length < 3 && state.data.pages.some((page) => page.items.some(isOpen)) ? METER_MS : false),
   })
   const rows = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data])
   const keys = useMemo(() => keysOf(rows), [rows])
@@ -65,8 +67,9 @@ function Shown({ one }: { one: Schemas['Experiment'] }) {
         <>
           <CopyAs call={{ cli: `builderos experiment runs ${one.id}`, method: 'GET', path: `/v1/experiments/${one.id}/runs?${new URLSearchParams(query).toString()}`, mcp: { name: 'searchExperimentRuns', arguments: { id: one.id, ...query } } }} />
           <Columns keys={keys} shown={shown} onChange={(cols) => put({ cols: cols?.map(written) })} />
-          {may('experiment.write') && <Acts one={one} />}
-          {may('experiment.write') && one.state === 'active' && <Button icon="runs" onClick={() => setRunning(true)}>Run</Button>}
+          <Acts one={one} chosen={compare} can={may('experiment.write')} />
+          {may('experiment.write') && one.state === 'active' && <Button icon="runs" onClick={() => setRunning('run')}>Run</Button>}
+          {may('experiment.write') && one.state === 'active' && <Button icon="search" onClick={() => setRunning('search')}>Search params</Button>}
           <Button look="main" disabled={chosen.size < 2} onClick={() => void go({ to: '/experiments/$id/compare', params: { id: one.id }, search: { runs: compare } })}>
             {chosen.size < 2 ? 'Compare' : `Compare ${compare.length}`}
           </Button>
@@ -75,7 +78,7 @@ function Shown({ one }: { one: Schemas['Experiment'] }) {
     >
       {one.state === 'deleted' && <Note tone="warn">This experiment was put away, with its runs.</Note>}
       <Filter key={`${search.filter ?? ''} ${search.state ?? ''}`} search={search} keys={keys} error={list.error} put={put} />
-      {running && <Submit experiment={one.id} onClose={() => setRunning(false)} />}
+      {running && <Submit key={running} experiment={one.id} kind={running} onClose={() => setRunning(null)} />}
       {list.isPending ? <Waiting /> : list.isError ? null : rows.length === 0 ? (
         <EmptyState title={search.filter ? 'No run is like this.' : 'No run was logged yet.'} command={`builderos api openExperimentRun -f id=${one.id}`} />
       ) : (
@@ -101,7 +104,7 @@ function columnsOf(shown: readonly Key[], order: string | undefined, sort: (orde
   const by = (key: string | null) => (key === null ? {} : { sorted: sortedBy(order, key), onSort: () => sort(turned(order, key)) })
   return [
     { id: 'status', title: 'Status', width: '9rem', cell: (run) => <Status of={run.state === 'deleted' ? 'deleted' : run.status} />, ...by('status') },
-    { id: 'name', title: 'Run', width: 'minmax(12rem, 2fr)', cell: (run) => <Link to="/experiment-runs/$id" params={{ id: run.id }} className="font-medium text-accent underline"><bdi>{harmless(run.name)}</bdi></Link>, ...by('run_name') },
+    { id: 'name', title: 'Run', width: 'minmax(12rem, 2fr)', cell: (run) => <><Link to="/experiment-runs/$id" params={{ id: run.id }} className="font-medium text-accent underline"><bdi>{harmless(run.name)}</bdi></Link>{run.is_sweep && <span className="text-muted"> search</span>}</>, ...by('run_name') },
     ...shown.map((key): Column<Run> => ({
       id: written(key),
       title: harmless(key.name).slice(0, 80),
@@ -114,8 +117,19 @@ function columnsOf(shown: readonly Key[], order: string | undefined, sort: (orde
       ...by(asked(key)),
     })),
     { id: 'took', title: 'Took', width: '7rem', align: 'right', cell: (run) => (run.ended_at_ms !== null && run.ended_at_ms >= run.started_at_ms ? duration(run.ended_at_ms - run.started_at_ms) : '') },
-    { id: 'began', title: 'Began', width: '8rem', cell: (run) => <Time at={instantOf(run.started_at_ms, run.created_at)} />, ...by('start_time') },
+    { id: 'began', title: 'Began', width: '9rem', cell: (run) => <Time at={instantOf(run.started_at_ms, run.created_at)} />, ...by('start_time') },
   ]
+}
+
+/** The zip of some runs, or of all. */
+const exportOf = (id: string, runs: readonly string[]): string => `/v1/experiments/${encodeURIComponent(id)}/export${runs.length > 0 ? `?runs=${runs.join(',')}` : ''}`
+
+/** Let the browser fetch a file; a refusal leaves the page where it is. */
+function fetched(url: string): void {
+  const link = document.createElement('a')
+  link.href = url
+  link.download = ''
+  link.click()
 }
 
 const LATEST_MS = 8.64e15
@@ -123,8 +137,8 @@ const LATEST_MS = 8.64e15
 /** A clock of elsewhere may say anything: what is no instant of a calendar is shown as when it came here. */
 export const instantOf = (ms: number, otherwise: string): string => (Math.abs(ms) <= LATEST_MS ? new Date(ms).toISOString() : otherwise)
 
-/** Rename, put away, get back. */
-function Acts({ one }: { one: Schemas['Experiment'] }) {
+/** Give out, rename, put away, get back. */
+function Acts({ one, chosen, can }: { one: Schemas['Experiment']; chosen: readonly string[]; can: boolean }) {
   const cache = useQueryClient()
   const [ask, setAsk] = useState<'rename' | 'delete' | null>(null)
   const [name, setName] = useState(one.name)
@@ -135,8 +149,18 @@ function Acts({ one }: { one: Schemas['Experiment'] }) {
   }
   return (
     <>
-      <Button onClick={() => setAsk('rename')}>Rename</Button>
-      {one.state === 'active' ? <Button onClick={() => setAsk('delete')}>Put away</Button> : <Button icon="undo" onClick={() => void change({ state: 'active' }, 'It is back.')}>Get it back</Button>}
+      <Menu
+        label="More"
+        align="end"
+        className={buttonClass()}
+        button={<>More <Icon name="down" /></>}
+        items={[
+          { label: chosen.length > 0 ? `Export ${chosen.length} runs` : 'Export', icon: 'download', below: 'A zip with every point and file, for Import', run: () => fetched(exportOf(one.id, chosen)) },
+          ...(can ? [{ label: 'Rename', run: () => setAsk('rename') }] : []),
+          ...(can && one.state === 'active' ? [{ label: 'Put away', run: () => setAsk('delete') }] : []),
+          ...(can && one.state === 'deleted' ? [{ label: 'Get it back', icon: 'undo' as const, run: () => void change({ state: 'active' }, 'It is back.') }] : []),
+        ]}
+      />
       {ask === 'rename' && (
         <Confirm open onClose={() => setAsk(null)} title="Rename the experiment" act="Rename" run={() => change({ name: name.trim() }, 'Renamed.')}>
           <TextField label="Name" value={name} onChange={setName} />

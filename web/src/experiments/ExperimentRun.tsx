@@ -2,10 +2,12 @@ import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useMemo, useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
+import { METER_MS } from '../api/query'
 import { useMay } from '../api/may'
 import { Lineage } from '../lineage/Lineage'
 import { Readers } from '../lineage/Readers'
 import { RegisterFrom } from '../models/RegisterFrom'
+import { Who } from '../shell/Who'
 import { Button } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { CopyAs } from '../ui/CopyAs'
@@ -24,12 +26,12 @@ import { instantOf, isOpen } from './Experiment'
 import { Files } from './Files'
 import { Matrix } from './Matrix'
 import { NoteOf } from './NoteOf'
+import { Trials } from './Trials'
 import { experimentRunRoute, RUN_TABS, type RunSearch } from './route'
 
 export const Route = createLazyRoute('/experiment-runs/$id')({ component: ExperimentRun })
 
-const ASK_AGAIN_MS = 2000
-const TAB_WORDS = { charts: 'Charts', params: 'Params and metrics', files: 'Files', lineage: 'Lineage', readers: 'Who read it' } as const
+const TAB_WORDS = { trials: 'Trials', charts: 'Charts', params: 'Params and metrics', files: 'Files', lineage: 'Lineage', readers: 'Who read it' } as const
 export type Shown = Schemas['ExperimentRunShown']
 
 function ExperimentRun() {
@@ -37,7 +39,7 @@ function ExperimentRun() {
   const found = useQuery({
     queryKey: ['experiments', 'run', id],
     queryFn: ({ signal }) => data(api.GET('/v1/experiment-runs/{id}', { params: { path: { id } }, signal })),
-    refetchInterval: ({ state }) => (state.data && isOpen(state.data) ? ASK_AGAIN_MS : false),
+    refetchInterval: ({ state }) => (state.data && isOpen(state.data) ? METER_MS : false),
   })
   if (found.isPending) return <Page title="Run of an experiment"><Waiting /></Page>
   if (found.isError) return <Page title="Run of an experiment"><ProblemNote error={found.error} again={() => void found.refetch()} /></Page>
@@ -50,10 +52,11 @@ function Run({ run }: { run: Shown }) {
   const may = useMay()
   const put = (change: RunSearch) => void go({ to: '/experiment-runs/$id', params: { id: run.id }, search: { ...search, ...change }, replace: true })
   const audits = may('audit.read')
-  const tab = search.tab === 'readers' && !audits ? 'charts' : (search.tab ?? 'charts')
+  const there = RUN_TABS.filter((one) => (one !== 'readers' || audits) && (one !== 'trials' || run.is_sweep))
+  const tab = there.find((one) => one === search.tab) ?? there[0] ?? 'charts'
   const runs = useMemo(() => [{ id: run.id, name: run.name }], [run.id, run.name])
   const metrics = useMemo(() => Object.keys(run.metrics).sort(), [run.metrics])
-  const tabs = RUN_TABS.filter((one) => one !== 'readers' || audits).map((one) => ({ id: one, label: TAB_WORDS[one] }))
+  const tabs = there.map((one) => ({ id: one, label: TAB_WORDS[one] }))
   return (
     <Page
       title={harmless(run.name)}
@@ -71,7 +74,8 @@ function Run({ run }: { run: Shown }) {
         <Section title="How it stands"><About run={run} /></Section>
         <Section title="Note"><NoteOf run={run} /></Section>
       </div>
-      <Tabs label="Of this run" tabs={tabs} value={tab} onChange={(next) => put({ tab: RUN_TABS.find((one) => one === next && one !== 'charts') })}>
+      <Tabs label="Of this run" tabs={tabs} value={tab} onChange={(next) => put({ tab: there.find((one) => one === next && one !== there[0]) })}>
+        {tab === 'trials' && <Trials run={run} />}
         {tab === 'charts' && <Curves experiment={run.experiment_id} runs={runs} metrics={metrics} search={search} put={put} live={isOpen(run)} />}
         {tab === 'params' && <Values run={run} metrics={metrics} />}
         {tab === 'files' && <Files run={run} file={search.file} onFile={(file) => put({ file })} />}
@@ -118,7 +122,7 @@ function About({ run }: { run: Shown }) {
         ['Runtime', run.runtime],
         ['Read', run.inputs.length > 0 && <ul key="inputs">{run.inputs.slice(0, 50).map((one) => <li key={`${one.name} ${one.digest}`}><bdi>{shownLine(one.name, 200)}</bdi> <code className="text-sm text-muted">{shownLine(one.digest, 20)}</code></li>)}</ul>],
         ['Models', run.models.length > 0 && run.models.map(harmless).join(', ')],
-        ['By', run.created_by],
+        ['By', <Who key="by" id={run.created_by} />],
       ]}
     />
   )

@@ -13,6 +13,7 @@ import { Page } from '../ui/Page'
 import { harmless } from '../ui/plain'
 import { Status } from '../ui/Status'
 import { Time } from '../ui/Time'
+import { Import } from './Import'
 import { experimentsRoute, STATES, type State } from './route'
 
 export const Route = createLazyRoute('/experiments')({ component: Experiments })
@@ -24,7 +25,7 @@ function Experiments() {
   const go = useNavigate()
   const may = useMay()
   const [typed, setTyped] = useState<string | null>(null)
-  const [making, setMaking] = useState(false)
+  const [making, setMaking] = useState<'new' | 'import' | null>(null)
   const query = { q: search.q ?? null, state: search.state ?? ('active' as const) }
   return (
     <Page
@@ -33,7 +34,8 @@ function Experiments() {
       actions={
         <>
           <CopyAs call={{ cli: 'builderos experiment list', method: 'GET', path: '/v1/experiments', mcp: { name: 'listExperiments', arguments: query } }} />
-          {may('experiment.write') && <Button look="main" icon="plus" onClick={() => setMaking(true)}>New experiment</Button>}
+          {may('experiment.write') && <Button onClick={() => setMaking('import')}>Import</Button>}
+          {may('experiment.write') && <Button look="main" icon="plus" onClick={() => setMaking('new')}>New experiment</Button>}
         </>
       }
     >
@@ -65,7 +67,8 @@ function Experiments() {
           { id: 'made', title: 'Made', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
         ]}
       />
-      {making && <Make onClose={() => setMaking(false)} />}
+      {making === 'new' && <Make onClose={() => setMaking(null)} />}
+      {making === 'import' && <Import onClose={() => setMaking(null)} />}
     </Page>
   )
 }

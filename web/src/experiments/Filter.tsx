@@ -36,7 +36,7 @@ export function Filter({ search, keys, error, put }: Props) {
         <div className="min-w-64 grow">
           <TextField label="Filter" value={typed} onChange={setTyped} placeholder="metrics.acc > 0.9 AND params.model = 'net'" spellCheck={false} autoComplete="off" className="font-mono" />
         </div>
-        <Select label="Add" value="" onChange={(key) => key && add(key)} options={[['', 'A condition…'], ...keys.slice(0, MOST_OFFERED).flatMap((key) => beginning(key))]} />
+        <div className="w-44"><Select label="Add" value="" onChange={(key) => key && add(key)} options={[['', 'A condition…'], ...keys.slice(0, MOST_OFFERED).flatMap((key) => beginning(key))]} /></div>
         <Select label="Which" value={search.state ?? 'active'} onChange={(state) => put({ state: STATES.find((one) => one === state && one !== 'active') })} options={STATE_WORDS} />
         <Button type="submit" icon="search">Show</Button>
         {search.filter && <Button look="quiet" onClick={() => put({ filter: undefined })}>Show all</Button>}

@@ -16,7 +16,7 @@ export const given = <T extends object>(values: T): T => Object.fromEntries(Obje
 
 export const STATES = ['active', 'deleted', 'all'] as const
 export type State = (typeof STATES)[number]
-export const RUN_TABS = ['charts', 'params', 'files', 'lineage', 'readers'] as const
+export const RUN_TABS = ['trials', 'charts', 'params', 'files', 'lineage', 'readers'] as const
 export const COMPARE_TABS = ['charts', 'params', 'metrics', 'files'] as const
 export const MOST_RUNS = 100
 

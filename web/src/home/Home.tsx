@@ -3,7 +3,10 @@ import { createLazyRoute, Link, Navigate } from '@tanstack/react-router'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { useSession } from '../api/session'
+import { promotionOf } from '../approvals/words'
+import { BudgetMeters } from '../shell/BudgetMeters'
 import { inboxQuery } from '../shell/inbox'
+import { CopyAs } from '../ui/CopyAs'
 import { EmptyState } from '../ui/EmptyState'
 import { ProblemNote } from '../ui/Note'
 import { Page, Panel, Section } from '../ui/Page'
@@ -37,7 +40,7 @@ function OfMembers() {
   const since = Date.now() - RECENT_MS
   const failed = all.filter((run) => (run.status === 'failed' || run.status === 'timed_out') && Date.parse(run.ended_at ?? run.created_at) > since)
   return (
-    <Page title="Home">
+    <Page title="Home" actions={<CopyAs call={{ cli: 'builderos inbox list', method: 'GET', path: '/v1/inbox', mcp: { name: 'listInbox', arguments: {} } }} />}>
       <Section title="Waits for you">
         <WaitsForYou asks={asks} />
       </Section>
@@ -80,6 +83,7 @@ function WaitsForYou({ asks }: { asks: readonly Run[] }) {
               ) : (
                 <span className="font-medium">{harmless(item.title)}</span>
               )}
+              {item.kind === 'approval' && promotionOf(item.object) && <span className="text-sm text-muted"> promotes a model</span>}
             </span>
             <Status of={item.kind === 'approval' ? item.weight : item.weight === 'critical' ? 'alert' : 'notice'} />
             <Time at={item.at} className="text-sm text-muted" />
@@ -120,8 +124,6 @@ function RunLine({ run }: { run: Run }) {
   )
 }
 
-const METERS: Record<string, string> = { requests: 'Requests', writes: 'Writes', commits: 'Commits', sandboxes: 'Sandboxes', cpu_seconds: 'Processor seconds' }
-
 /** How much of the budgets is used; nothing where there are none, or where the caller may not see them. */
 function Budgets() {
   const may = useMay()
@@ -134,23 +136,7 @@ function Budgets() {
   if (!budgets.data || budgets.data.items.length === 0) return null
   return (
     <Section title="Budgets">
-      <ul className="grid gap-3 sm:grid-cols-2 xl:grid-cols-4">
-        {budgets.data.items.map((one) => {
-          const name = `${METERS[one.meter] ?? one.meter} per ${one.period}`
-          return (
-            <li key={name} className="rounded-lg border border-line bg-panel p-3">
-              <p className="flex justify-between gap-2 text-sm">
-                <span>{name}</span>
-                <span className={one.level === 'ok' ? 'text-muted' : 'font-medium text-warn'}>{one.percent} %</span>
-              </p>
-              <meter aria-label={name} min={0} max={one.amount} value={Math.min(one.used, one.amount)} high={one.amount * 0.8} optimum={0} className="w-full" />
-              <p className="text-sm text-muted">
-                {one.used.toLocaleString('en')} of {one.amount.toLocaleString('en')}, anew <Time at={one.resets_at} />
-              </p>
-            </li>
-          )
-        })}
-      </ul>
+      <BudgetMeters items={budgets.data.items} />
     </Section>
   )
 }

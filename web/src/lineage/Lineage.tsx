@@ -66,7 +66,7 @@ function Known({ graph }: { graph: Graph }) {
             { id: 'relation', title: 'How', width: '10rem', cell: (edge) => RELATIONS[edge.relation] ?? edge.relation },
             { id: 'target', title: 'To what', width: 'minmax(12rem, 2fr)', cell: (edge) => <Named node={nodes.get(edge.target)} id={edge.target} /> },
             { id: 'away', title: 'Where', width: '9rem', cell: (edge) => stepsWord(nodes.get(edge.source)?.depth ?? 0) },
-            { id: 'at', title: 'When', width: '8rem', cell: (edge) => <Time at={edge.created_at} /> },
+            { id: 'at', title: 'When', width: '9rem', cell: (edge) => <Time at={edge.created_at} /> },
           ]}
         />
       )}

@@ -67,7 +67,7 @@ function Shown({ one }: { one: Schemas['Model'] }) {
             { id: 'aliases', title: 'Aliases', width: 'minmax(8rem, 1fr)', cell: (row) => harmless(row.aliases.join(', ')) },
             { id: 'run', title: 'From', width: 'minmax(10rem, 1fr)', cell: (row) => (row.run_id ? <Link to="/experiment-runs/$id" params={{ id: row.run_id }} className="text-accent underline">{row.run_id}</Link> : harmless(row.source)) },
             { id: 'about', title: 'About', width: 'minmax(10rem, 2fr)', cell: (row) => <bdi>{harmless(row.description.slice(0, 200))}</bdi> },
-            { id: 'made', title: 'Made', width: '8rem', cell: (row) => <Time at={row.created_at} /> },
+            { id: 'made', title: 'Made', width: '9rem', cell: (row) => <Time at={row.created_at} /> },
           ]}
         />
       </Section>

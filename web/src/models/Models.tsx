@@ -68,7 +68,7 @@ function List({ like }: { like: string | undefined }) {
           { id: 'production', title: 'In production', width: '8rem', align: 'right', cell: (one) => one.production ?? '' },
           { id: 'aliases', title: 'Aliases', width: 'minmax(9rem, 1fr)', cell: (one) => harmless(Object.entries(one.aliases).map(([alias, version]) => `${alias} → ${version}`).join(', ')) },
           { id: 'about', title: 'About', width: 'minmax(12rem, 2fr)', cell: (one) => <bdi>{harmless(one.description.slice(0, 200))}</bdi> },
-          { id: 'changed', title: 'Changed', width: '8rem', cell: (one) => <Time at={one.updated_at} /> },
+          { id: 'changed', title: 'Changed', width: '9rem', cell: (one) => <Time at={one.updated_at} /> },
         ]}
       />
     </div>
@@ -94,7 +94,6 @@ function Promotions() {
       read={(cursor, signal) => data(api.GET('/v1/promotions', { params: { query: { limit: 100, cursor } }, signal }))}
       keyOf={(one) => one.id}
       onOpen={(one) => void go({ to: '/promotions/$id', params: { id: one.id } })}
-      changing={(one) => one.state === 'requested'}
       empty="Nobody asked for a promotion yet."
       command="builderos model promote first-model@1"
       columns={[
@@ -102,7 +101,7 @@ function Promotions() {
         { id: 'kind', title: 'Kind', width: '11rem', cell: (one) => KIND_WORDS[one.kind] },
         { id: 'state', title: 'State', width: '9rem', cell: (one) => <Status of={one.state} /> },
         { id: 'why', title: 'Why', width: 'minmax(10rem, 2fr)', cell: (one) => <bdi>{harmless(one.reason.slice(0, 200))}</bdi> },
-        { id: 'at', title: 'Asked', width: '8rem', cell: (one) => <Time at={one.created_at} /> },
+        { id: 'at', title: 'Asked', width: '9rem', cell: (one) => <Time at={one.created_at} /> },
       ]}
     />
   )

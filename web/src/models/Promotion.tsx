@@ -24,14 +24,12 @@ import { promotionRoute } from './route'
 export const Route = createLazyRoute('/promotions/$id')({ component: Promotion })
 
 type One = Schemas['Promotion']
-const ASK_AGAIN_MS = 2000
 
 function Promotion() {
   const { id } = promotionRoute.useParams()
   const found = useQuery({
     queryKey: ['models', 'promotion', id],
     queryFn: ({ signal }) => data(api.GET('/v1/promotions/{id}', { params: { path: { id } }, signal })),
-    refetchInterval: ({ state }) => (state.data?.state === 'requested' || state.data?.state === 'approved' ? ASK_AGAIN_MS : false),
   })
   if (found.isPending) return <Page title="Promotion"><Waiting /></Page>
   if (found.isError) return <Page title="Promotion"><ProblemNote error={found.error} again={() => void found.refetch()} /></Page>
@@ -118,10 +116,10 @@ function Compared({ shown }: { shown: Side }) {
                 keyOf={(pair) => pair.name}
                 className="max-h-[40vh]"
                 columns={[
-                  { id: 'name', title: title.slice(0, -1), width: 'minmax(9rem, 2fr)', cell: (pair) => <bdi>{shownLine(pair.name, 200)}</bdi> },
-                  { id: 'before', title: before, width: 'minmax(7rem, 1fr)', align: 'right', cell: (pair) => <bdi>{shownValue(pair.before)}</bdi> },
-                  { id: 'after', title: 'After', width: 'minmax(7rem, 1fr)', align: 'right', cell: (pair) => <bdi className="font-medium">{shownValue(pair.after)}</bdi> },
-                  { id: 'change', title: 'Change', width: '7rem', align: 'right', cell: (pair) => (pair.change === null ? (pair.before === pair.after ? '' : 'differs') : `${pair.change > 0 ? '+' : ''}${short(pair.change)}`) },
+                  { id: 'name', title: title.slice(0, -1), width: 'minmax(8rem, 1fr)', cell: (pair) => <bdi>{shownLine(pair.name, 200)}</bdi> },
+                  { id: 'before', title: before, width: '7rem', align: 'right', cell: (pair) => <bdi>{shownValue(pair.before)}</bdi> },
+                  { id: 'after', title: 'After', width: '7rem', align: 'right', cell: (pair) => <bdi className="font-medium">{shownValue(pair.after)}</bdi> },
+                  { id: 'change', title: 'Change', width: '6rem', align: 'right', cell: (pair) => (pair.change === null ? (pair.before === pair.after ? '' : 'differs') : `${pair.change > 0 ? '+' : ''}${short(pair.change)}`) },
                 ]}
               />
             )}

@@ -7,6 +7,7 @@ import { Lineage } from '../lineage/Lineage'
 import { Readers } from '../lineage/Readers'
 import { Look } from '../experiments/Files'
 import { bytes } from '../runs/ArtifactsTab'
+import { Who } from '../shell/Who'
 import { Button, IconButton } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { Facts } from '../ui/Facts'
@@ -18,10 +19,11 @@ import { Table } from '../ui/Table'
 import { Tabs } from '../ui/Tabs'
 import { Time } from '../ui/Time'
 import { toast } from '../ui/toasts'
+import { Scoring } from './Scoring'
 import { modelRoute, MODEL_TABS, type ModelSearch } from './route'
 
 type ModelVersion = Schemas['ModelVersion']
-const TAB_WORDS = { files: 'Files', lineage: 'Lineage', readers: 'Who read or served it' } as const
+const TAB_WORDS = { files: 'Files', scoring: 'Scored data', lineage: 'Lineage', readers: 'Who read or served it' } as const
 
 /** One version: where it stands, how it gets further, its files, where it comes from. */
 export function Version({ one, production }: { one: ModelVersion; production: number | null }) {
@@ -44,11 +46,12 @@ export function Version({ one, production }: { one: ModelVersion; production: nu
           ['About', one.description],
           ['Tags', Object.entries(one.tags).slice(0, 60).map(([key, value]) => shownLine(`${key}: ${value}`, 200)).join(', ')],
           ['Made', <Time key="made" at={one.created_at} />],
-          ['By', one.created_by],
+          ['By', <Who key="by" id={one.created_by} />],
         ]}
       />
       <Tabs label="Of this version" tabs={tabs} value={tab} onChange={(next) => put({ tab: MODEL_TABS.find((each) => each === next && each !== 'files') })}>
         {tab === 'files' && <Files one={one} file={search.file} onFile={(file) => put({ file })} />}
+        {tab === 'scoring' && <Scoring one={one} />}
         {tab === 'lineage' && <Lineage id={one.id} />}
         {tab === 'readers' && <Readers id={one.id} />}
       </Tabs>

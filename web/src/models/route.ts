@@ -9,7 +9,7 @@ const number = (value: unknown): number | undefined => (typeof value === 'number
 const oneOf = <T extends string>(all: readonly T[], value: unknown): T | undefined => all.find((each) => each === value)
 
 export const MODELS_TABS = ['models', 'promotions'] as const
-export const MODEL_TABS = ['files', 'lineage', 'readers'] as const
+export const MODEL_TABS = ['files', 'scoring', 'lineage', 'readers'] as const
 
 export interface ModelsSearch {
   tab?: (typeof MODELS_TABS)[number] | undefined

@@ -2,6 +2,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
+import { Who } from '../shell/Who'
 import { Button } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { Dialog } from '../ui/Dialog'
@@ -210,7 +211,7 @@ export function Facts({ repo, branch }: OfBranch) {
         { id: 'body', title: 'What', width: 'minmax(18rem, 3fr)', cell: (one) => shownLine(one.body.replace(/\s+/g, ' '), 300) },
         { id: 'tier', title: 'Kind', width: '8rem', cell: (one) => one.tier.replaceAll('_', ' ') },
         { id: 'agent', title: 'Of', width: '9rem', cell: (one) => harmless(one.agent ?? 'everybody') },
-        { id: 'by', title: 'By', width: '10rem', cell: (one) => harmless(one.created_by) },
+        { id: 'by', title: 'By', width: '10rem', cell: (one) => <Who id={one.created_by} /> },
         { id: 'at', title: 'Changed', width: '9rem', cell: (one) => <Time at={one.changed_at} /> },
       ]}
     />

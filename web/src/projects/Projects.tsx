@@ -1,15 +1,16 @@
-import { useMutation } from '@tanstack/react-query'
+import { useMutation, useQuery } from '@tanstack/react-query'
 import { createLazyRoute, getRouteApi, Link, useNavigate } from '@tanstack/react-router'
 import { useBranches } from '../api/branches'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
+import { BudgetMeters } from '../shell/BudgetMeters'
 import { openWorkspace } from '../simple/open'
 import { Button } from '../ui/Button'
 import { Copy } from '../ui/Copy'
 import { CopyAs } from '../ui/CopyAs'
 import { Listing } from '../ui/Listing'
 import { ProblemNote } from '../ui/Note'
-import { Page } from '../ui/Page'
+import { Page, Section } from '../ui/Page'
 import { harmless } from '../ui/plain'
 import { Time } from '../ui/Time'
 import { Project } from './Project'
@@ -24,7 +25,7 @@ function Projects() {
   return (
     <Page
       title={repo === undefined ? 'Projects' : harmless(repo)}
-      below={repo !== undefined && <Link to="/projects">All projects</Link>}
+      below={repo !== undefined && <Link to="/projects" className="text-accent underline">All projects</Link>}
       actions={
         <CopyAs
           call={
@@ -40,6 +41,7 @@ function Projects() {
       ) : (
         <>
           <Inside repo={repo} />
+          <Budgets repo={repo} />
           <Project key={repo} repo={repo} />
         </>
       )}
@@ -72,6 +74,18 @@ function Name({ repo }: { repo: Schemas['RepoLine'] }) {
       {harmless(repo.repo_name)}
     </Link>
   )
+}
+
+/** What the project may use and how much of it is used up; nothing where that is not limited, or not to be seen. */
+function Budgets({ repo }: { repo: string }) {
+  const may = useMay()
+  const found = useQuery({
+    queryKey: ['budgets', { repo }],
+    queryFn: ({ signal }) => data(api.GET('/v1/budgets', { params: { query: { repo_name: repo } }, signal })),
+    enabled: may('usage.read'),
+  })
+  if (!found.data || found.data.items.length === 0) return null
+  return <Section title="Budgets"><BudgetMeters items={found.data.items} ofProject /></Section>
 }
 
 /** A workspace of one's own, the files of main, and the link for somebody without an account. */

@@ -27,7 +27,7 @@ import { promptRoute } from './route'
 export const Route = createLazyRoute('/prompts/$name')({ component: Prompt })
 
 type Version = Schemas['builderos__assets__prompts__schema__Version']
-const GATES = { pass: 'gate passed', fail: 'gate failed', wait: 'gate waits' } as const
+const GATES = { pass: 'gate_passed', fail: 'gate_failed', wait: 'gate_waits' } as const
 const percent = (value: number | null): string => (value === null ? 'not tried' : `${(value * 100).toFixed(1)} %`)
 
 function Prompt() {
@@ -121,7 +121,7 @@ function Compare({ name, from, to, all }: { name: string; from: string; to: stri
             <h3>What became of the evals</h3>
             {diff.data.evals.length === 0 && <p className="text-muted">No suite was tried with both.</p>}
             {diff.data.evals.length > 0 && (
-              <table aria-label="Evals of both versions" className="w-full text-sm">
+              <table aria-label="Evals of both versions" className="w-full min-w-[24rem] text-sm">
                 <thead>
                   <tr className="text-left text-muted"><th scope="col">Suite</th><th scope="col" className="text-right">{from}</th><th scope="col" className="text-right">{to}</th><th scope="col" className="text-right">Change</th></tr>
                 </thead>

@@ -3,6 +3,7 @@ import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useMemo, type ReactNode } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { Button } from '../ui/Button'
+import { CopyAs } from '../ui/CopyAs'
 import { DiffReview } from '../ui/DiffReview'
 import { filesOf, linesOf, type FileDiff } from '../ui/diffs'
 import { EmptyState } from '../ui/EmptyState'
@@ -32,7 +33,7 @@ function Compare() {
   const { a, b } = compareRoute.useSearch()
   if (!a || !b)
     return (
-      <Page title="Compare two runs">
+      <Page title="Compare two runs" actions={<CopyAs call={{ cli: 'builderos run list', method: 'GET', path: '/v1/runs', mcp: { name: 'listRuns', arguments: {} } }} />}>
         <EmptyState title="Choose two runs in the list, and press Compare." command="builderos run list" />
       </Page>
     )
@@ -81,13 +82,14 @@ function Head({ word, id, view, other }: { word: string; id: string; view: View;
   return (
     <section aria-label={`Run ${word}`} className="min-w-0 rounded-lg border border-line bg-panel p-3">
       <h2 className="flex flex-wrap items-center gap-x-3">
-        <span>
+        <span className="grow">
           {word}:{' '}
           <Link to="/runs/$id" params={{ id }} className="text-accent underline">
             <bdi>{harmless(run.pipeline_id)}</bdi>
           </Link>
         </span>
         <Status of={run.status} />
+        <CopyAs call={{ cli: `builderos run show ${id}`, method: 'GET', path: `/v1/runs/${id}`, mcp: { name: 'showRun', arguments: { id } } }} />
       </h2>
       <p className="text-sm text-muted">
         <Time at={run.created_at} />

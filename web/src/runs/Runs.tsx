@@ -40,7 +40,7 @@ const COLUMNS: readonly Column<Row>[] = [
   { id: 'steps', title: 'Steps', width: '11rem', cell: (run) => <Mini run={run} /> },
   { id: 'branch', title: 'Branch', width: 'minmax(9rem, 1.5fr)', cell: (run) => <bdi>{harmless(run.branch ? `${run.repo_name} / ${run.branch}` : '')}</bdi> },
   { id: 'detail', title: 'Why', width: 'minmax(6rem, 1fr)', cell: (run) => <span title={harmless(run.detail)}>{harmless(run.detail || String(run.trigger.type ?? '')).slice(0, 200)}</span> },
-  { id: 'began', title: 'Began', width: '7rem', cell: (run) => <Time at={run.created_at} /> },
+  { id: 'began', title: 'Began', width: '9rem', cell: (run) => <Time at={run.created_at} /> },
   { id: 'took', title: 'Took', width: '7rem', align: 'right', cell: (run) => (run.ended_at ? duration(took(run.started_at ?? run.created_at, run.ended_at, 0)) : '') },
 ]
 

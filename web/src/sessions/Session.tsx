@@ -3,7 +3,9 @@ import { createLazyRoute, Link } from '@tanstack/react-router'
 import { useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
+import { METER_MS } from '../api/query'
 import { bytes } from '../runs/ArtifactsTab'
+import { Who } from '../shell/Who'
 import { Button } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { CopyAs } from '../ui/CopyAs'
@@ -21,7 +23,6 @@ import { isOpen, type Session as One } from './Sessions'
 
 export const Route = createLazyRoute('/sessions/$id')({ component: Session })
 
-const ASK_AGAIN_MS = 2000
 const WAYS_ENDED = new Set(['stopped', 'failed', 'timed_out'])
 
 function Session() {
@@ -29,7 +30,7 @@ function Session() {
   const found = useQuery({
     queryKey: ['sessions', id],
     queryFn: ({ signal }) => data(api.GET('/v1/sessions/{id}', { params: { path: { id } }, signal })),
-    refetchInterval: ({ state }) => (state.data && isOpen(state.data) ? ASK_AGAIN_MS : false),
+    refetchInterval: ({ state }) => (state.data?.resources ? METER_MS : false),
   })
   if (found.isPending) return <Page title="Session"><Waiting /></Page>
   if (found.isError) return <Page title="Session"><ProblemNote error={found.error} again={() => void found.refetch()} /></Page>
@@ -55,8 +56,8 @@ function Shown({ one }: { one: One }) {
             of={[
               ['State', <Status key="state" of={one.status} />], ['Why', one.detail || one.reason],
               ['Repository', <Link key="repo" to="/projects" search={{ repo: one.repo_name }} className="text-accent underline">{harmless(one.repo_name)}</Link>], ['Branch', one.branch],
-              ['Runtime', one.runtime], ['Profile', one.profile], ['Stops after', `${duration(one.idle_timeout * 1000)} without work`], ['Starts', String(one.starts)],
-              ['Started', one.started_at && <Time key="started" at={one.started_at} />], ['Last active', one.last_active_at && <Time key="active" at={one.last_active_at} />], ['Ended', one.ended_at && <Time key="ended" at={one.ended_at} />], ['By', one.created_by],
+              ['Runtime', one.runtime], ['Profile', one.profile], ['May call', [...one.endpoints, ...one.models].join(', ')], ['Stops after', `${duration(one.idle_timeout * 1000)} without work`], ['Starts', String(one.starts)],
+              ['Started', one.started_at && <Time key="started" at={one.started_at} />], ['Last active', one.last_active_at && <Time key="active" at={one.last_active_at} />], ['Ended', one.ended_at && <Time key="ended" at={one.ended_at} />], ['By', <Who key="by" id={one.created_by} />],
             ]}
           />
         </Section>
@@ -100,12 +101,15 @@ function Meters({ of }: { of: Schemas['Resources'] }) {
 /** A measure in words: the unit stands at the end of its name. */
 function measured(name: string, value: unknown): string {
   if (typeof value !== 'number') return typeof value === 'string' ? value : JSON.stringify(value)
-  if (/(^|_)bytes$/.test(name)) return bytes(value)
+  if (/(^|_)bytes$|^(memory|io|network)_/.test(name)) return bytes(value)
   if (/(^|_)ms$/.test(name)) return duration(value)
   return /(^|_)(s|seconds)$/.test(name) ? duration(value * 1000) : value.toLocaleString('en', { maximumSignificantDigits: 6 })
 }
 
-const spelled = (name: string): string => name.replace(/_(s|ms|bytes|seconds)$/, '').replaceAll('_', ' ')
+const spelled = (name: string): string => {
+  const words = name.replace(/_(s|ms|bytes|seconds)$/, '').replaceAll('_', ' ').replace(/^io /, 'files ').replace(/^cpu$/, 'processor').replace(/^wall$/, 'time')
+  return words.charAt(0).toUpperCase() + words.slice(1)
+}
 
 function Used({ of }: { of: One['usage'] }) {
   const known = Object.entries(of ?? {}).filter(([, value]) => value !== null && typeof value !== 'object')

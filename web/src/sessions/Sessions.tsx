@@ -2,9 +2,9 @@ import { createLazyRoute, Link, useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
+import { PlaceFields } from '../projects/PlaceFields'
 import { Button } from '../ui/Button'
 import { CopyAs } from '../ui/CopyAs'
-import { TextField } from '../ui/Field'
 import { Listing } from '../ui/Listing'
 import { Page } from '../ui/Page'
 import { harmless } from '../ui/plain'
@@ -45,8 +45,7 @@ function Sessions() {
           void go({ to: '/sessions', search: { repo: (typed.repo ?? search.repo ?? '').trim() || undefined, branch: (typed.branch ?? search.branch ?? '').trim() || undefined } })
         }}
       >
-        <TextField label="Repository" value={typed.repo ?? search.repo ?? ''} onChange={(repo) => setTyped({ ...typed, repo })} />
-        <TextField label="Branch" value={typed.branch ?? search.branch ?? ''} onChange={(branch) => setTyped({ ...typed, branch })} />
+        <PlaceFields repo={typed.repo ?? search.repo ?? ''} branch={typed.branch ?? search.branch ?? ''} onRepo={(repo) => setTyped({ ...typed, repo })} onBranch={(branch) => setTyped({ ...typed, branch })} />
         <Button type="submit" icon="search">Show</Button>
       </form>
       <Listing
@@ -55,7 +54,6 @@ function Sessions() {
         read={(cursor, signal) => data(api.GET('/v1/sessions', { params: { query: { ...query, limit: 100, cursor } }, signal }))}
         keyOf={(one) => one.id}
         onOpen={(one) => void go({ to: '/sessions/$id', params: { id: one.id } })}
-        changing={isOpen}
         empty="No session was started yet."
         command="builderos session start"
         columns={[

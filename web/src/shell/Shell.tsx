@@ -1,5 +1,5 @@
 import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router'
-import { lazy, Suspense, useEffect, useMemo, useState } from 'react'
+import { Fragment, lazy, Suspense, useEffect, useMemo, useState } from 'react'
 import { listen } from '../api/live'
 import { cache } from '../api/query'
 import { onSession, session as current, useSession } from '../api/session'
@@ -104,11 +104,14 @@ function Sidebar({ open, onGone }: { open: boolean; onGone: () => void }) {
           const rooms = mine.filter((room) => room.group === group)
           return (
             rooms.length > 0 && (
-              <ul key={group} aria-label={group || undefined} className="mb-3 flex flex-col gap-0.5">
-                {rooms.map((room) => (
-                  <Entry key={room.to} room={room} onGone={onGone} />
-                ))}
-              </ul>
+              <Fragment key={group}>
+                {rooms.length > 1 && group && <p aria-hidden className="px-2.5 pb-1 text-xs font-medium text-muted">{group}</p>}
+                <ul aria-label={group || undefined} className="mb-3 flex flex-col gap-0.5">
+                  {rooms.map((room) => (
+                    <Entry key={room.to} room={room} onGone={onGone} />
+                  ))}
+                </ul>
+              </Fragment>
             )
           )
         })}

@@ -12,7 +12,7 @@ const LOOKS: Record<Look, string> = {
 
 /** How a button looks, for links that stand where a button would. */
 export const buttonClass = (look: Look = 'plain', small = false): string =>
-  `inline-flex items-center justify-center gap-2 rounded-md border font-medium whitespace-nowrap select-none disabled:opacity-55 disabled:cursor-not-allowed ${small ? 'px-2 py-0.5 text-sm min-h-7' : 'px-3 py-1.5 min-h-9'} ${LOOKS[look]}`
+  `inline-flex items-center justify-center gap-2 rounded-md border font-medium whitespace-nowrap select-none aria-pressed:border-accent aria-pressed:text-accent disabled:opacity-55 disabled:cursor-not-allowed ${small ? 'px-2 py-0.5 text-sm min-h-7' : 'px-3 py-1.5 min-h-9'} ${LOOKS[look]}`
 
 interface Props extends ComponentProps<'button'> {
   look?: Look

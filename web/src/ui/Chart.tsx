@@ -34,7 +34,8 @@ const plain = (value: number): string => value.toLocaleString('en', { maximumFra
  * Numbers over time or beside each other. The pointer and the arrow keys go from place to place and tell exact values;
  * a button shows the same as a table.
  */
-export function Chart({ label, at, series, kind = 'line', format = plain, most }: Props) {
+export function Chart({ label, at, series, kind: wanted = 'line', format = plain, most }: Props) {
+  const kind = at.length === 1 ? 'bar' : wanted // a line of one point is a dot in the void
   const [here, setHere] = useState<number | null>(null)
   const [table, setTable] = useState(false)
   const top = most ?? Math.max(...series.flatMap((one) => one.values.map((value) => value ?? 0)), 0)
@@ -112,8 +113,9 @@ function Drawn({ of, look, kind, top, lane, lanes }: { of: readonly (number | nu
   const [stroke, fill, dashes] = LOOKS[look] ?? LOOKS[0]
   const high = (value: number): number => (top > 0 ? (value / top) * (HIGH - 1) : 0)
   if (kind === 'bar') {
-    const wide = (WIDE / of.length) * 0.8
-    const bar = (value: number, n: number): string => `M${(n * WIDE) / of.length + wide * 0.125 + (wide / lanes) * lane} ${HIGH}v${-high(value)}h${wide / lanes}v${high(value)}z`
+    const slot = WIDE / of.length
+    const wide = slot * (of.length === 1 ? 0.3 : 0.8) // one alone would be a wall
+    const bar = (value: number, n: number): string => `M${n * slot + (slot - wide) / 2 + (wide / lanes) * lane} ${HIGH}v${-high(value)}h${wide / lanes}v${high(value)}z`
     return <path d={of.map((value, n) => (value === null ? '' : bar(value, n))).join('')} className={fill} />
   }
   const points = of.flatMap((value, n) => (value === null ? [] : [[left(n, of.length, kind), HIGH - high(value), n] as const]))

@@ -20,7 +20,7 @@ interface Props {
 }
 
 const LOOK = EditorView.theme({
-  '&': { minHeight: '50vh', maxHeight: '70vh', fontSize: '0.875rem', backgroundColor: 'var(--panel)', color: 'var(--text)' },
+  '&': { minHeight: 'var(--editor-least, 50vh)', maxHeight: '70vh', fontSize: '0.875rem', backgroundColor: 'var(--panel)', color: 'var(--text)' },
   '&.cm-focused': { outline: '2px solid var(--accent)', outlineOffset: '-2px' },
   '.cm-scroller': { fontFamily: 'var(--font-mono)', lineHeight: '1.55', overflow: 'auto' },
   '.cm-content': { padding: '0.6rem 0', caretColor: 'var(--text)' },

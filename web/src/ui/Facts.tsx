@@ -6,7 +6,7 @@ export function Facts({ label, of }: { label: string; of: readonly (readonly [na
   return (
     <dl aria-label={label} className="grid grid-cols-[max-content_minmax(0,1fr)] gap-x-4 gap-y-1.5">
       {of
-        .filter(([, value]) => value !== null && value !== undefined && value !== '')
+        .filter(([, value]) => value !== null && value !== undefined && value !== '' && value !== false)
         .map(([name, value]) => (
           <div key={name} className="contents">
             <dt className="text-sm text-muted">{name}</dt>

@@ -1,5 +1,6 @@
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useMemo } from 'react'
+import { METER_MS } from '../api/query'
 import { CopyAs, type Call } from './CopyAs'
 import { EmptyState } from './EmptyState'
 import { ProblemNote } from './Note'
@@ -23,8 +24,8 @@ interface Props<Row> {
   /** The call that reads this list, where the page does not offer it already. */
   call?: Call
   onOpen?: (row: Row) => void
-  /** A row that changes without an event to tell of it: the list is read again every two seconds while it has one. */
-  changing?: (row: Row) => boolean
+  /** A row that changes, or a list that grows, without an event to tell of it: it is read again and again. */
+  changing?: ((row: Row) => boolean) | boolean
   className?: string
 }
 
@@ -37,7 +38,7 @@ export function Listing<Row>({ label, queryKey, read, columns, keyOf, empty, com
     initialPageParam: '',
     getNextPageParam: (last) => last.next_cursor ?? undefined,
     placeholderData: keepPreviousData,
-    refetchInterval: (query) => (changing && query.state.data?.pages.some((page) => page.items.some(changing)) ? 2000 : false),
+    refetchInterval: (query) => (changing === true || (changing && query.state.data?.pages.some((page) => page.items.some(changing))) ? METER_MS : false),
   })
   const rows = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data])
   if (list.isPending) return <Waiting />

@@ -17,7 +17,7 @@ export function Page({ title, tab, actions, below, children }: Props) {
     document.title = `${tab ?? title} · BuilderOS`
   }, [tab, title])
   return (
-    <div className="mx-auto flex w-full max-w-[110rem] flex-col gap-5 p-4 sm:p-6">
+    <div className="mx-auto flex w-full max-w-[max(110rem,75vw)] flex-col gap-5 p-4 sm:p-6">
       <header className="flex flex-wrap items-start justify-between gap-3">
         <div className="min-w-0">
           <h1>{title}</h1>

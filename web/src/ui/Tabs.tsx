@@ -1,4 +1,4 @@
-import { useId, useRef, type KeyboardEvent, type ReactNode } from 'react'
+import { useEffect, useId, useRef, type KeyboardEvent, type ReactNode } from 'react'
 
 export interface Tab {
   id: string
@@ -20,6 +20,13 @@ interface Props {
 export function Tabs({ label, tabs, value, onChange, children }: Props) {
   const id = useId()
   const row = useRef<HTMLDivElement>(null)
+  // Where not all fit beside each other, the chosen one is among those that are seen.
+  useEffect(() => {
+    const [all, one] = [row.current, row.current?.querySelector<HTMLElement>('[aria-selected="true"]')]
+    if (!all || !one) return
+    const left = one.offsetLeft - all.offsetLeft
+    if (left < all.scrollLeft || left + one.offsetWidth > all.scrollLeft + all.clientWidth) all.scrollLeft = left
+  }, [value])
   const move = (event: KeyboardEvent) => {
     const at = tabs.findIndex((tab) => tab.id === value)
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key]

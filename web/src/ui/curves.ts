@@ -62,7 +62,9 @@ export function frameOf(curves: readonly Curve[], log: boolean, range?: readonly
   if (log) return low === high ? { from, to, low: low / 2, high: high * 2, log } : { from, to, low, high, log }
   // Numbers near the greatest of all: their difference would be infinite.
   const room = Math.min((high / 2 - low / 2) * 0.08, Number.MAX_VALUE / 8) || Math.abs(high) * 0.1 || 1
-  return { from, to, low: Math.max(low - room, -Number.MAX_VALUE / 2), high: Math.min(high + room, Number.MAX_VALUE / 2), log }
+  // What is never below zero, such as a time, is drawn from zero on at the lowest.
+  const bottom = low >= 0 ? Math.max(0, low - room) : low - room
+  return { from, to, low: Math.max(bottom, -Number.MAX_VALUE / 2), high: Math.min(high + room, Number.MAX_VALUE / 2), log }
 }
 
 export const WIDE = 1000

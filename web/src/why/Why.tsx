@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { createLazyRoute, getRouteApi } from '@tanstack/react-router'
 import { useEffect, useMemo, useState, type KeyboardEvent } from 'react'
 import { api, data } from '../api/client'
+import { PlaceFields } from '../projects/PlaceFields'
 import { Button } from '../ui/Button'
 import { CopyAs } from '../ui/CopyAs'
 import { EmptyState } from '../ui/EmptyState'
@@ -22,12 +23,12 @@ const ROW_PX = 22
 /** A file, and the story of the line that is pressed: who wrote it, with what, and who said yes. */
 function Why() {
   const { repo, branch, path, line } = route.useSearch()
-  const asked = new URLSearchParams({ ...(repo ? { repo_name: repo } : {}), ...(branch ? { branch } : {}), path: path ?? '', line: String(line ?? 1) })
+  const asked = new URLSearchParams({ ...(repo ? { repo_name: repo } : {}), ...(branch ? { branch } : {}), path: path ?? 'README.md', line: String(line ?? 1) })
   return (
     <Page
       title={path === undefined ? 'Why is this line here?' : harmless(path)}
       below={path !== undefined && `${repo ? `${harmless(repo)}, ` : ''}${harmless(branch ?? 'your workspace')}: press a line to see its story.`}
-      actions={path !== undefined && <CopyAs call={{ cli: `builderos why ${path}:${line ?? 1}${branch ? ` --branch ${branch}` : ''}`, method: 'GET', path: `/v1/why?${asked.toString()}`, mcp: { name: 'explainLine', arguments: Object.fromEntries(asked) } }} />}
+      actions={<CopyAs call={{ cli: `builderos why ${path ?? 'README.md'}:${line ?? 1}${branch ? ` --branch ${branch}` : ''}`, method: 'GET', path: `/v1/why?${asked.toString()}`, mcp: { name: 'explainLine', arguments: Object.fromEntries(asked) } }} />}
     >
       <Ask key={`${repo} ${branch} ${path}`} />
       {path === undefined ? (
@@ -59,8 +60,7 @@ function Ask() {
         void go({ search: { ...(repo ? { repo } : {}), ...(branch ? { branch } : {}), ...(path ? { path } : {}) } })
       }}
     >
-      <TextField label="Project" value={repo} onChange={setRepo} autoComplete="off" spellCheck={false} />
-      <TextField label="Branch" value={branch} onChange={setBranch} autoComplete="off" spellCheck={false} />
+      <PlaceFields word="Project" repo={repo} branch={branch} onRepo={setRepo} onBranch={setBranch} />
       <TextField label="File" value={path} onChange={setPath} required autoComplete="off" spellCheck={false} />
       <Button type="submit">Show</Button>
     </form>
