@@ -81,6 +81,29 @@ def test_the_same_point_sent_twice_is_kept_once_and_clocks_may_run_backwards(api
     assert (info["status"], info["end_time"]) == ("FAILED", 7)
 
 
+def test_of_a_long_series_so_many_points_are_given_as_are_asked_for(api: Api, run: str) -> None:
+    points = [{"key": "long", "value": n, "timestamp": n, "step": n} for n in range(1000)]
+    api.ok("POST", "runs/log-batch", run_id=run, metrics=points)
+
+    def steps(**more: Any) -> list[int]:
+        path = "metrics/get-history-bulk-interval"
+        found = api.ok("GET", path, run_ids=[run], metric_key="long", **more).get("metrics", [])
+        assert {point["run_id"] for point in found} <= {run}
+        return [point["step"] for point in found]
+
+    ten = steps(max_results=10)
+    assert (len(ten), ten[0], ten[-1]) == (10, 0, 999)
+    assert {after - before for before, after in itertools.pairwise(ten)} == {111}
+    assert (steps(max_results=1), len(steps())) == ([999], 1000)
+    assert steps(start_step=5, end_step=7) == [5, 6, 7]
+    assert steps(start_step=5000, end_step=6000) == []
+    for wrong in ({"max_results": 0}, {"start_step": 1}, {"start_step": 2, "end_step": 1}):
+        said = api.refused(
+            "GET", "metrics/get-history-bulk-interval", run_ids=[run], metric_key="long", **wrong
+        )
+        assert said[:2] == (400, "INVALID_PARAMETER_VALUE"), wrong
+
+
 def test_numbers_that_json_does_not_know_come_back_as_words(api: Api, run: str) -> None:
     for key, value in (("a", "NaN"), ("b", "Infinity"), ("c", "-Infinity"), ("d", 1e308)):
         api.ok("POST", "runs/log-metric", run_id=run, key=key, value=value, timestamp=1)

@@ -9,6 +9,7 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 import orjson
+from anyio.abc import ObjectReceiveStream
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +28,7 @@ from .words import Body, invalid
 
 PREFIX: Final = "2.0/mlflow-artifacts/artifacts"
 _PIECE: Final = 1024 * 1024
+_AHEAD: Final = 4
 _SEND_S: Final = 60.0
 _ROOT: Final = "artifacts"
 
@@ -111,17 +113,33 @@ class Artifacts:
             read_only=True,
         )
         kind = headers.get("content-type")
-        pieces = _pieces(receive)
+        ahead, behind = anyio.create_memory_object_stream[bytes | Problem](_AHEAD)
 
-        async def following() -> bytes | None:
-            return await anext(pieces, None)
+        async def coming() -> None:
+            async with ahead:
+                try:
+                    async for piece in _pieces(receive):
+                        await ahead.send(piece)
+                except Problem as problem:  # else what came so far would be taken for the whole
+                    await ahead.send(problem)
 
         def source() -> Iterator[bytes]:
-            while (piece := anyio.from_thread.run(following)) is not None:
+            while (piece := anyio.from_thread.run(_next, behind)) is not None:
+                if isinstance(piece, Problem):
+                    raise piece
                 yield piece
 
-        put = functools.partial(self._put, call, owner, name, kind, source())
-        await self._thread(put)
+        failed: Problem | None = None
+        # What comes is received while what came before is hashed and written.
+        async with anyio.create_task_group() as tasks, behind:
+            tasks.start_soon(coming)
+            try:
+                await self._thread(functools.partial(self._put, call, owner, name, kind, source()))
+            except Problem as problem:
+                failed = problem
+            tasks.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
 
     def _put(self, call: Call, owner: str, name: str, kind: str | None, source: Iterator[bytes]) -> None:
         content = kept.prepare(
@@ -164,19 +182,27 @@ class Artifacts:
 
 async def _pieces(receive: Receive) -> AsyncGenerator[bytes]:
     """The body in pieces worth a way to another thread. Raises `validation_failed` where it breaks off."""
-    held = bytearray()
-    more = True
+    held, size, more = list[bytes](), 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise invalid("the request broke off")
-        held += message.get("body", b"")
+        held.append(message.get("body", b""))
+        size += len(held[-1])
         more = message.get("more_body", False)
-        if len(held) >= _PIECE:
-            yield bytes(held)
-            held.clear()
-    if held:
-        yield bytes(held)
+        if size >= _PIECE or not more:
+            whole = b"".join(held)
+            held, size = [], 0
+            if whole:
+                yield whole
+
+
+async def _next(pieces: ObjectReceiveStream[bytes | Problem]) -> bytes | Problem | None:
+    """The next of them; None behind the last."""
+    try:
+        return await pieces.receive()
+    except anyio.EndOfStream:
+        return None
 
 
 async def _json(send: Send, document: dict[str, Any]) -> None:

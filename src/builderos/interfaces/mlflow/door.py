@@ -23,16 +23,18 @@ from starlette.types import Receive, Scope, Send
 from builderos.core.application import Application
 from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
-from builderos.core.unit import Call, perform
+from builderos.core.unit import Call, Unit, perform
 from builderos.interfaces.http.records import note_refusal
 from builderos.interfaces.http.serve import Incoming, admit
 from builderos.trust.policy import service as policy
 from builderos.trust.quotas import service as quotas
+from builderos.workloads.experiments.service import spans
 
+from . import otlp
 from .artifacts import PREFIX, Artifacts
 from .routing import ROUTES, Act, found
 from .shapes import VERSION, NoEndpoint, as_error, dumped
-from .traces import NO_SPANS, SPANS
+from .traces import SPANS
 from .words import Body, of_query
 
 log = logging.getLogger("builderos.mlflow")
@@ -96,9 +98,11 @@ class Door:
         if path in _INFOS:
             await reply(send, 200, orjson.dumps(_INFO))
             return
-        if path.removeprefix("/") == SPANS:
-            await run_in_thread(self._app, self.admitted, incoming, "mlflow-spans")
-            await reply(send, 501, orjson.dumps(NO_SPANS))
+        if path.removeprefix("/") == SPANS and scope["method"] == "POST":
+            headers = Headers(scope=scope)
+            await run_in_thread(self._app, self._take_spans, await _whole(receive), headers, incoming)
+            kind = _kind(headers)
+            await reply(send, 200, b"" if kind == otlp.PROTOBUF else b"{}", kind=kind.encode())
             return
         api = next((prefix for prefix in APIS if path.startswith(prefix)), None)
         rest = path.removeprefix(api) if api is not None else ""
@@ -125,6 +129,18 @@ class Door:
         call = admit(self._app, incoming, f"{operation}@1", logs=True)
         incoming.seen.who = (call.actor.org_id, call.actor.id)
         return call
+
+    def _take_spans(self, raw: bytes, headers: Headers, incoming: Incoming) -> None:
+        """In a worker thread."""
+
+        def keep(unit: Unit, _: Body) -> dict[str, Any]:
+            found = otlp.read(raw, _kind(headers), headers.get("content-encoding", "").strip().lower())
+            home, run_id = headers.get("x-mlflow-experiment-id", "0"), headers.get("x-mlflow-run-id", "")
+            spans.log(unit, home, found, run_id)
+            return {}
+
+        incoming.seen.operation = "mlflow-spans"
+        self._do(Act("spans", "POST", keep, reads=False), b"", "", "", {}, incoming)
 
     def _do(
         self, act: Act, raw: bytes, query: str, kind: str, implied: dict[str, str], incoming: Incoming
@@ -178,6 +194,10 @@ def _body(act: Act, raw: bytes, query: str, kind: str, implied: dict[str, str]) 
     if not isinstance(document, dict):
         raise Problem("validation_failed", "the body is no JSON object", hint="")
     return Body({**cast("dict[str, Any]", document), **implied})
+
+
+def _kind(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _whole(receive: Receive) -> bytes:

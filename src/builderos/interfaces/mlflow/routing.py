@@ -55,6 +55,7 @@ ROUTES: Final[Mapping[tuple[str, str], Act]] = _acts(
     ("POST", f"{_V2}runs/set-tag", tracking.set_tag, False),
     ("POST", f"{_V2}runs/delete-tag", tracking.delete_tag, False),
     ("GET", f"{_V2}metrics/get-history", tracking.history, True),
+    ("GET", f"{_V2}metrics/get-history-bulk-interval", tracking.histories, True),
     ("GET", f"{_V2}artifacts/list", artifacts.list_of_run, True),
     ("POST", f"{_V2}runs/log-inputs", models.log_inputs, False),
     ("POST", f"{_V2}runs/outputs", models.log_outputs, False),
@@ -84,15 +85,23 @@ ROUTES: Final[Mapping[tuple[str, str], Act]] = _acts(
     ("DELETE", f"{_V2}model-versions/delete-tag", registry.untag_model, False),
     ("POST", f"{_V3}traces", traces.start, False),
     ("POST", f"{_V3}traces/search", traces.search, True),
+    ("GET", f"{_V3}traces/get", traces.whole, True),
+    ("GET", f"{_V3}traces/batchGet", traces.several, True),
+    ("GET", f"{_V3}traces/batchGetInfos", traces.several_infos, True),
     ("POST", f"{_V2}traces/delete-traces", traces.delete, False),
     ("POST", f"{_V3}traces/delete-traces", traces.delete, False),
 )
 # Paths with an id in them.
 _TRACE: Final = r"traces/(?P<trace_id>tr-[0-9a-f]{1,64})"
+_ASSESSMENT: Final = _TRACE + r"/assessments/(?P<assessment_id>a-[0-9a-f]{32})"
 _PATTERNS: Final = tuple(
     (method, re.compile(r"[23]\.0/mlflow/" + pattern + r"\Z"), Act(name, method, handler, reads))
     for method, pattern, name, handler, reads in (
         ("GET", _TRACE, "traces-get", traces.get, True),
+        ("POST", _TRACE + "/assessments", "traces-assess", traces.assess, False),
+        ("GET", _ASSESSMENT, "assessments-get", traces.get_assessment, True),
+        ("PATCH", _ASSESSMENT, "assessments-change", traces.change_assessment, False),
+        ("DELETE", _ASSESSMENT, "assessments-drop", traces.drop_assessment, False),
         ("PATCH", _TRACE + "/tags", "traces-tag", traces.set_tag, False),
         ("DELETE", _TRACE + "/tags", "traces-untag", traces.delete_tag, False),
         ("GET", r"logged-models/(?P<model_id>[^/]+)", "logged-models-get", models.get, True),

@@ -178,6 +178,27 @@ def history(unit: Unit, body: Body) -> Reply:
     return ({"metrics": [shapes.point(row) for row in kept]} if kept else {}) | token
 
 
+def histories(unit: Unit, body: Body) -> Reply:
+    """`metrics/get-history-bulk-interval`: a series of several runs, of each as many points as are shown."""
+    run_ids, key = body.texts("run_ids"), body.text("metric_key")
+    if not 1 <= len(run_ids) <= runs.MAX_SAMPLED:
+        raise invalid(f"GetMetricHistoryBulkInterval request must specify at most {runs.MAX_SAMPLED} run_ids. "
+                      f"Received {len(run_ids)} run_ids.")  # fmt: skip
+    limit = body.integer("max_results", runs.MAX_SAMPLE)
+    if not 1 <= limit <= runs.MAX_SAMPLE:
+        raise invalid(f"max_results must be between 1 and {runs.MAX_SAMPLE}.")
+    between = None
+    if body.has("start_step") != body.has("end_step"):
+        raise invalid("If either start step or end step are specified, both must be specified.")
+    if body.has("start_step"):
+        between = body.integer("start_step"), body.integer("end_step")
+        if between[0] > between[1]:
+            raise invalid("end_step must be greater than start_step. "
+                          f"Found start_step={between[0]} and end_step={between[1]}.")  # fmt: skip
+    rows = runs.sampled(unit, run_ids, key, limit=limit, between=between)
+    return {"metrics": [{**shapes.point(row), "run_id": row.run_id} for row in rows]} if rows else {}
+
+
 def search_runs(unit: Unit, body: Body) -> Reply:
     """`runs/search`."""
     ids = body.texts("experiment_ids")

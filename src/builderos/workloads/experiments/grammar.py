@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from builderos.core.problems import Problem
 
-Entity = Literal["metric", "param", "tag", "attribute", "dataset"]
+Entity = Literal["metric", "param", "tag", "attribute", "dataset", "feedback", "expectation"]
 Value = float | int | str | tuple[str, ...] | None
 MAX_CLAUSES: Final = 50
 MAX_TEXT: Final = 20_000
@@ -21,9 +21,18 @@ ENTITIES: Final[Mapping[str, Entity]] = {
     **dict.fromkeys(("attribute", "attributes", "attr", "run"), "attribute"),
     **dict.fromkeys(("dataset", "datasets"), "dataset"),
 }
+TRACES: Final[Mapping[str, Entity]] = {
+    **dict.fromkeys(("metadata", "request_metadata", "trace_metadata"), "param"),
+    **dict.fromkeys(("tag", "tags"), "tag"),
+    **dict.fromkeys(("attribute", "attributes", "trace"), "attribute"),
+    "feedback": "feedback", "expectation": "expectation",
+}  # fmt: skip
+"""The words for traces: metadata are parameters to this grammar."""
 NUMBERS: Final = frozenset({"=", "!=", ">", ">=", "<", "<="})
 TEXTS: Final = frozenset({"=", "!=", "LIKE", "ILIKE", "IS NULL", "IS NOT NULL"})
 LISTED: Final = frozenset({"=", "!=", "LIKE", "ILIKE", "IN", "NOT IN"})
+RANGES: Final = frozenset({">", ">=", "<", "<="})
+ASSESSED: Final = frozenset({"feedback", "expectation"})
 NUMERIC: Final = frozenset({"start_time", "end_time", "creation_time", "last_update_time", "creation_timestamp",
                                "last_updated_timestamp"})  # fmt: skip
 ATTRIBUTES: Final[Mapping[str, str]] = {
@@ -37,7 +46,7 @@ EXPERIMENT: Final[Mapping[str, str]] = {
 DATASET: Final = frozenset({"name", "digest", "context"})
 
 _SPACE: Final = re.compile(r"\s*")
-_IDENTIFIER: Final = re.compile(r"(?:([A-Za-z]+)\s*\.\s*)?(?:`([^`]+)`|\"([^\"]+)\"|([A-Za-z_][\w./:-]*))")
+_IDENTIFIER: Final = re.compile(r"(?:([A-Za-z_]+)\s*\.\s*)?(?:`([^`]+)`|\"([^\"]+)\"|([A-Za-z_][\w./:-]*))")
 _OPERATOR: Final = re.compile(
     r"(>=|<=|!=|=|>|<|NOT\s+IN\b|IN\b|ILIKE\b|LIKE\b|IS\s+NOT\s+NULL\b|IS\s+NULL\b)", re.IGNORECASE
 )
@@ -74,13 +83,15 @@ def invalid(detail: str) -> Problem:
     )  # fmt: skip
 
 
-def read_filter(text: str, attributes: Mapping[str, str] = ATTRIBUTES) -> tuple[Clause, ...]:
+def read_filter(
+    text: str, attributes: Mapping[str, str] = ATTRIBUTES, entities: Mapping[str, Entity] = ENTITIES
+) -> tuple[Clause, ...]:
     """The conditions of a filter; an empty one has none. Raises `validation_failed`."""
     if len(text) > MAX_TEXT or "\x00" in text:
         raise invalid("Invalid filter string: it is too long, or holds a NUL character")
     if not text.strip():
         return ()
-    reader, found = _Reader(text, attributes), list[Clause]()
+    reader, found = _Reader(text, attributes, entities), list[Clause]()
     while True:
         found.append(reader.clause())
         if len(found) > MAX_CLAUSES:
@@ -90,7 +101,11 @@ def read_filter(text: str, attributes: Mapping[str, str] = ATTRIBUTES) -> tuple[
         reader.conjunction()
 
 
-def read_order(items: Sequence[str], attributes: Mapping[str, str] = ATTRIBUTES) -> tuple[Order, ...]:
+def read_order(
+    items: Sequence[str],
+    attributes: Mapping[str, str] = ATTRIBUTES,
+    entities: Mapping[str, Entity] = ENTITIES,
+) -> tuple[Order, ...]:
     """The keys of an order. Raises `validation_failed`."""
     found: list[Order] = []
     for item in items:
@@ -99,24 +114,24 @@ def read_order(items: Sequence[str], attributes: Mapping[str, str] = ATTRIBUTES)
         match = _IDENTIFIER.fullmatch(text.strip())
         if match is None:
             raise invalid(f"Invalid order_by clause '{item[:200]}'")
-        entity, key = _named(match, item, attributes)
+        entity, key = _named(match, item, attributes, entities)
         if entity == "dataset":
             raise invalid(f"Invalid order_by clause '{item[:200]}': runs are not ordered by datasets")
         found.append(Order(entity, key, named is not None and named[1].upper() == "DESC"))
     return tuple(found)
 
 
-def _named(match: "re.Match[str]", text: str, attributes: Mapping[str, str]) -> tuple[Entity, str]:
+def _named(
+    match: "re.Match[str]", text: str, attributes: Mapping[str, str], entities: Mapping[str, Entity]
+) -> tuple[Entity, str]:
     prefix, tick, quoted, bare = match.groups()
     key = tick or quoted or bare
     if prefix is None and bare is not None and "." in bare:
         prefix, _, key = bare.partition(".")
     assert prefix is None or isinstance(prefix, str)
-    entity = ENTITIES.get(prefix.lower()) if prefix is not None else "attribute"
+    entity = entities.get(prefix.lower()) if prefix is not None else "attribute"
     if entity is None:
-        raise invalid(
-            f"Invalid entity type '{str(prefix)[:100]}'. There are metric, parameter, tag, attribute, dataset"
-        )
+        raise invalid(f"Invalid entity type '{str(prefix)[:100]}'. There are {', '.join(sorted(entities))}")
     if entity == "attribute":
         known = attributes.get(key.lower())
         if known is None:
@@ -131,8 +146,8 @@ def _named(match: "re.Match[str]", text: str, attributes: Mapping[str, str]) -> 
 class _Reader:
     """Reads a filter from left to right."""
 
-    def __init__(self, text: str, attributes: Mapping[str, str]) -> None:
-        self._text, self._at, self._attributes = text, 0, attributes
+    def __init__(self, text: str, attributes: Mapping[str, str], entities: Mapping[str, Entity]) -> None:
+        self._text, self._at, self._attributes, self._entities = text, 0, attributes, entities
 
     def ended(self) -> bool:
         self._skip()
@@ -151,13 +166,15 @@ class _Reader:
         found = self._take(_OPERATOR)
         if found is None:
             raise invalid(f"Invalid clause(s) in filter string: '{self._text[begin:][:200].strip()}'")
-        entity, key = _named(match, self._text[begin:], self._attributes)
+        entity, key = _named(match, self._text[begin:], self._attributes, self._entities)
         operator = " ".join(found[1].upper().split())
         return Clause(entity, key, operator, self._value(entity, key, operator))
 
     def _value(self, entity: Entity, key: str, operator: str) -> Value:
         number = entity == "metric" or (entity == "attribute" and key in NUMERIC)
         known = NUMBERS if number else TEXTS if entity in ("param", "tag") else LISTED
+        if entity in ASSESSED:
+            known, number = TEXTS | RANGES, operator in RANGES
         if operator not in known:
             raise invalid(
                 f"Invalid comparator '{operator}' for {entity} '{key[:100]}'; there are {sorted(known)}"

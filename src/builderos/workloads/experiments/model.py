@@ -135,6 +135,24 @@ traces = sa.Table(
     sa.Column("created_by", sa.Text, nullable=False),
     sa.Column("created_at", _AT, nullable=False),
 )
+spans = sa.Table(
+    "trace_spans",
+    metadata,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("org_id", "trace_id", "id")),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("started_ns", "size")),
+    sa.Column("document", sa.Text, nullable=False),
+)
+assessments = sa.Table(
+    "trace_assessments",
+    metadata,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("org_id", "id")),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("trace_id", "kind", "name")),
+    *(sa.Column(name, JSONB, nullable=False) for name in ("value", "source", "metadata")),
+    *(sa.Column(name, sa.Text) for name in ("rationale", "span_id", "overrides")),
+    sa.Column("valid", sa.Boolean, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    *(sa.Column(name, _AT, nullable=False) for name in ("created_at", "updated_at")),
+)
 artifacts = sa.Table(
     "experiment_artifacts",
     metadata,

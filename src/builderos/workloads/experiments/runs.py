@@ -24,6 +24,8 @@ from .reach import milliseconds, no_run, require, spot
 Row = sa.Row[Any]
 ENDED: Final = ("finished", "failed", "killed")
 MAX_POINTS: Final = 25_000
+MAX_SAMPLED: Final = 100
+MAX_SAMPLE: Final = 2500
 MAX_NAME: Final = 500
 PARTS: Final = ("metrics", "params", "tags", "inputs", "models")
 
@@ -224,6 +226,37 @@ def history(
             sa.tuple_(*order) > sa.tuple_(*(sa.literal(v, c.type) for v, c in zip(after, order, strict=True)))
         )
     return list(unit.execute(wanted).all())
+
+
+def sampled(
+    unit: Unit, ids: Sequence[str], key: str, *, limit: int, between: tuple[int, int] | None = None
+) -> list[Row]:
+    """A series of several runs: of each at most `limit` points in the order of their steps, evenly picked, the first
+    and the last among them; `between`: of these steps alone. Raises `not_found`.
+    """
+    wanted = list(dict.fromkeys(ids))
+    for id_ in wanted:
+        spot(unit, id_, "experiment.read")
+    c = metrics.c
+    number = sa.func.row_number().over(partition_by=c.run_id, order_by=(c.step, c.at, c.value))
+    points = sa.select(
+        metrics, (number - 1).label("number"), (sa.func.count().over(partition_by=c.run_id) - 1).label("last")
+    ).where(c.run_id.in_(wanted), c.key == key)
+    if between is not None:
+        points = points.where(c.step.between(*between))
+    n = points.subquery("n").c
+    apart = sa.func.greatest(
+        n.last, 1
+    )  # one of them is left wherever the share of the points grows by a whole
+    grows = n.number * (limit - 1) // apart > (n.number - 1) * (limit - 1) // apart
+    kept = [n.last < limit, n.number == n.last, *([n.number == 0, grows] if limit > 1 else [])]
+    return list(
+        unit.execute(
+            sa.select(n.run_id, n.key, n.value, n.at, n.step)
+            .where(sa.or_(*kept))
+            .order_by(n.run_id, n.number)
+        )
+    )
 
 
 def known(unit: Unit, run_id: str) -> Row:

@@ -1,4 +1,4 @@
-"""Traces: what happened within a call, as a client tells it; its spans are a file of the trace."""
+"""Traces: what happened within a call, as a client tells it; its spans are a file of the trace, or rows (`spans`)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from builderos.core.unit import Unit
 from builderos.trust.audit import service as audit
 from builderos.trust.ledger import service as ledger
 
-from .grammar import Clause, invalid, read_filter, read_order
+from .grammar import ASSESSED, TRACES, Clause, invalid, read_filter, read_order
 from .limits import MAX_INT, MAX_TAGS, check_tags
-from .model import artifacts, traces
+from .model import artifacts, assessments, spans, traces
 from .operators import OPERATORS
 from .reach import Act, experiment, require
 
@@ -38,11 +38,7 @@ _COLUMNS: Final[dict[str, sa.ColumnElement[Any]]] = {
     "status": traces.c.state, "trace_id": traces.c.id, "start_time": traces.c.started_at,
     "end_time": traces.c.duration_ms, "run_id": traces.c.metadata[RUN].astext, "name": traces.c.tags[NAME].astext,
 }  # fmt: skip
-_QUOTED: Final = re.compile(r"('[^']*'|\"[^\"]*\"|`[^`]*`)")
-_WORDS: Final = (
-    (re.compile(r"\b(?:request_metadata|trace_metadata|metadata)\s*\.", re.IGNORECASE), "params."),
-    (re.compile(r"\btrace\s*\.", re.IGNORECASE), "attributes."),
-)
+FILE: Final = "traces.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +78,24 @@ def log(unit: Unit, told: Told) -> Row:
     )
     row = unit.execute(kept.returning(traces)).one_or_none()
     if row is None:
-        raise Problem(
-            "conflict",
-            f"the trace {told.id} lies in another experiment",
-            hint="Take another id.",
-            conflicts=[],
-        )
+        raise elsewhere(told.id)
     ledger.record(unit, "trace.logged", told.id, {"experiment_id": home.id, "state": told.state}, rules=rules)
     return row
+
+
+def elsewhere(id_: str) -> Problem:
+    """A trace stays where it is."""
+    return Problem(
+        "conflict", f"the trace {id_} lies in another experiment", hint="Take another id.", conflicts=[]
+    )
+
+
+def rows_of(unit: Unit, ids: Sequence[str]) -> dict[str, int]:
+    """How many spans of traces are rows, of those that have any, and of whose spans no file was made."""
+    c = spans.c
+    filed = sa.exists().where(artifacts.c.owner == c.trace_id, artifacts.c.path == FILE)
+    wanted = sa.select(c.trace_id, sa.func.count().label("many")).where(c.trace_id.in_(list(ids)), ~filed)
+    return {row.trace_id: row.many for row in unit.execute(wanted.group_by(c.trace_id))}
 
 
 def find(unit: Unit, id_: str, act: Act) -> Row:
@@ -151,8 +157,8 @@ def search(
     ]
     c = traces.c
     wanted = sa.select(traces).where(c.experiment_id.in_(homes))
-    wanted = wanted.where(*[_condition(clause) for clause in read_filter(_spelled(filter_), ATTRIBUTES)])
-    for order in read_order([_spelled(item) for item in order_by], ATTRIBUTES):
+    wanted = wanted.where(*[_condition(clause) for clause in read_filter(filter_, ATTRIBUTES, TRACES)])
+    for order in read_order(order_by, ATTRIBUTES, TRACES):
         if order.entity != "attribute":
             raise invalid(
                 "traces are ordered by their attributes: timestamp_ms, execution_time_ms, status, name"
@@ -170,21 +176,28 @@ def search(
 def _condition(clause: Clause) -> sa.ColumnElement[bool]:
     if clause.entity == "attribute":
         return OPERATORS[clause.operator](_COLUMNS[clause.key], clause.value)
-    if clause.entity not in ("param", "tag"):
-        raise invalid("traces are searched by attributes, tags and metadata")
+    if clause.entity in ASSESSED:
+        return _assessed(clause)
     text = (traces.c.metadata if clause.entity == "param" else traces.c.tags)[clause.key].astext
     if clause.operator.startswith("IS"):
         return text.is_(None) if clause.operator == "IS NULL" else text.is_not(None)
     return OPERATORS[clause.operator](text, clause.value)
 
 
-def _spelled(text: str) -> str:
-    """A filter in the words of the grammar: metadata are parameters to it."""
-    parts = _QUOTED.split(text)
-    for at in range(0, len(parts), 2):
-        for pattern, word in _WORDS:
-            parts[at] = pattern.sub(word, parts[at])
-    return "".join(parts)
+def _assessed(clause: Clause) -> sa.ColumnElement[bool]:
+    """What is thought of a trace: a value is compared as a number, or as the text that it is."""
+    c, operator = assessments.c, clause.operator
+    own = (c.trace_id == traces.c.id, c.kind == clause.entity, c.name == clause.key)
+    if operator.startswith("IS"):
+        there = sa.exists().where(*own).correlate(traces)
+        return ~there if operator == "IS NULL" else there
+    deeper = sa.func.jsonb_extract_path_text(c.value, "serialized_value", "value")
+    text = sa.func.coalesce(c.value["value"].astext, deeper)
+    if not isinstance(clause.value, float):
+        return sa.exists().where(*own, OPERATORS[operator](text, clause.value)).correlate(traces)
+    plain = sa.func.jsonb_typeof(c.value["value"]) == "number"
+    number = sa.case((plain, sa.cast(c.value["value"].astext, sa.Double)))
+    return sa.exists().where(*own, OPERATORS[operator](number, clause.value)).correlate(traces)
 
 
 def _check(told: Told) -> None:
