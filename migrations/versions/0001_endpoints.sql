@@ -56,8 +56,34 @@ create table ops.endpoint_calls (
   primary key (org_id, deployment_id, minute)
 );
 create index on ops.endpoint_calls (org_id, endpoint_id, minute);
-call ops.wall('endpoints', 'model_deployments', 'endpoint_calls');
-revoke delete on ops.endpoints, ops.model_deployments, ops.endpoint_calls from bos_app;
+-- A table that a model scores, in chunks.
+create table ops.scoring_jobs (
+  id text primary key,
+  org_id text not null references ops.orgs,
+  version_id text not null references ops.model_versions,
+  model text not null,                     -- name@version, as it was asked for
+  dataset_id text not null,
+  dataset text not null,                   -- name@version
+  file text not null,                      -- of the dataset
+  spec jsonb not null,                     -- format, chunk_rows, columns, carry, register_as
+  run_id text not null,                    -- the run that carries it out now
+  repo_id text,
+  status text not null check (status in ('scheduled', 'running', 'finished', 'failed', 'cancelled')),
+  rows_total bigint,                       -- where the dataset says it
+  rows_done bigint not null default 0,
+  chunks_done int not null default 0,
+  artifact_id text,
+  result text,                             -- the dataset that the result became: name@version
+  error jsonb,                             -- message, row, column
+  created_by text not null,
+  created_at timestamptz not null,
+  started_at timestamptz,
+  ended_at timestamptz
+);
+create index on ops.scoring_jobs (org_id, id desc);
+create index on ops.scoring_jobs (org_id, run_id);
+call ops.wall('endpoints', 'model_deployments', 'endpoint_calls', 'scoring_jobs');
+revoke delete on ops.endpoints, ops.model_deployments, ops.endpoint_calls, ops.scoring_jobs from bos_app;
 reset role;
 
 grant create on schema ops to bos_definer;

@@ -246,6 +246,7 @@ def _put_runs(context: Context, settings: Settings) -> None:
     context.put(Gates, gates)
     companions = Companions()
     experiments.carrying.builtin(companions)
+    endpoints.batching.builtin(companions)
     context.put(Companions, companions)
     origins = Origins()
     for prefix, origin in {**execution.ORIGINS, **deployments.ORIGINS}.items():

@@ -253,6 +253,19 @@ class Works:
         ]
 
     @cached_property
+    def table_id(self) -> str:
+        """A dataset that is a table."""
+        kept = upload(self.world, b'{"x": 1}\n', "rows.jsonl", self.sandbox.headers)["id"]
+        return self.sandbox.post("/v1/datasets", name=f"table{next(numbers)}", artifacts=[kept])["id"]
+
+    @cached_property
+    def scoring_job_id(self) -> str:
+        """A job that waits to be carried out."""
+        body = {"version": 1, "dataset_ref": self.table_id, "repo_name": self.sandbox.repo_name}
+        body["branch"] = self.sandbox.branch
+        return self.world.ok(self.world.as_owner("POST", f"/v1/models/{self.model}/score", json=body))["id"]
+
+    @cached_property
     def experiment_id(self) -> str:
         """An experiment of the organisation."""
         made = self.world.as_owner("POST", "/v1/experiments", json={"name": f"experiment {next(numbers)}"})

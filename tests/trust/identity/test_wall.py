@@ -135,7 +135,7 @@ def test_every_function_that_runs_as_somebody_else_has_been_read(walled: Walled)
 ARGUMENTS = {
     "text": THEIRS, "bytea": "theirs", "timestamp with time zone": "2026-01-01Z", "date": "2026-01-01",
     "interval": "1 day", "bigint": "1", "jsonb": "{}", "boolean": "true", "integer": "1",
-    "real": "1",
+    "real": "1", "double precision": "1",
 }  # fmt: skip
 # Their labels are kinds of things, a closed list but for rows that are made up.
 SUMS = {"ops.numbers": "sums over the whole server, nothing of any one organisation"}

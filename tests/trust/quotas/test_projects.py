@@ -80,6 +80,7 @@ def test_people_are_told_once_at_80_per_cent_and_again_of_a_larger_budget(lab: L
     use(lab, repo, memory_s=1.5 * GIB_HOUR_S)
     assert told(lab, "quota_near") == []
     use(lab, repo, memory_s=1.7 * GIB_HOUR_S)
+    until(lambda: len(told(lab, "quota_near")) == 1)
     (first,) = told(lab, "quota_near")
     assert first["object"] == f"2 memory_hours of lab per day {utcnow().date()}"
     assert (first["detail"]["repo"], first["detail"]["budget"], first["detail"]["used"]) == ("lab", 2, 1.7)
@@ -90,7 +91,7 @@ def test_people_are_told_once_at_80_per_cent_and_again_of_a_larger_budget(lab: L
     assert (shown["repo_name"], shown["used"], shown["amount"], shown["percent"]) == ("lab", 1.7, 4, 42)
     assert len(told(lab, "quota_near")) == 1
     use(lab, repo, memory_s=3.3 * GIB_HOUR_S)
-    assert len(told(lab, "quota_near")) == 2
+    until(lambda: len(told(lab, "quota_near")) == 2)
 
 
 def test_nothing_new_begins_in_a_project_that_has_used_up_a_budget_and_others_go_on(
@@ -119,8 +120,9 @@ def test_nothing_new_begins_in_a_project_that_has_used_up_a_budget_and_others_go
     source = {"repo_name": box.repo_name, "branch": box.branch, "path": ""}
     app = lab.post("/v1/apps", name="page", type="flask", source=source, runtime="py", command="true")
     world.problem(lab.try_post(f"/v1/apps/{app['id']}/releases"), "budget_exceeded")
-    objects = [one["object"] for one in told(lab, "budget_exceeded")]
-    assert objects.count(f"10 cpu_seconds of lab per day {utcnow().date()}") == 1
+    name = f"10 cpu_seconds of lab per day {utcnow().date()}"
+    until(lambda: name in {one["object"] for one in told(lab, "budget_exceeded")})
+    assert [one["object"] for one in told(lab, "budget_exceeded")].count(name) == 1
     world.import_repo(make_repository(world.home / "other", {"a.txt": "a"}), "other")
     other = world.open_sandbox("other")
     other.commit({"ship/p/pipeline.yaml": "name: p\nversion: 1.0.0\nsteps: [{id: a, run: 'true'}]"})

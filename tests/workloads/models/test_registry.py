@@ -181,6 +181,11 @@ def test_whoever_decides_sees_the_metrics_of_both_sides_and_what_it_was_made_fro
     assert {"experiment_run", "model"} == {node["kind"] for node in asked["shown"]["lineage"]}
     page = call(site, "GET", f"/v1/approvals/{asked['approval_id']}")["diff"]
     assert "- metric accuracy: 0.5\n+ metric accuracy: 0.75 (+0.25)" in page
+    assert "into production (now: 1)" in page
+    assert "  evals: none were tried in its run" in page
+    assert "  from experiment_run run 2" in page
+    first = call(site, "GET", f"/v1/approvals/{made['approval_id']}")["diff"]
+    assert "+ file model.bin (5 bytes)" in first, "a run that becomes a version shows what it brings"
 
 
 def test_a_branch_goes_to_a_pull_with_an_approval_of_its_own(site: World) -> None:

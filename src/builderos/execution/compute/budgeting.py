@@ -32,19 +32,24 @@ async def until_used_up(context: Context, row: sa.Row[Any]) -> str:
     counted = utcnow()
     while True:
         pause = LOOK_S[1]
-        try:
-            known = context.get(quotas.budgets.Budgets).has_project(row.org_id, row.budget_repo_id)
-            if known or (utcnow() - counted).total_seconds() >= COUNT_S:
-                counted = utcnow()
-                standings = await asyncio.to_thread(as_system, context, row.org_id, _look(context, row))
-                for standing in standings:
-                    if standing.level == "exceeded":
-                        return _words(standing)
-                pause = min([pause, *(_seconds_left(row, standing) for standing in standings)])
-        except Problem as problem:  # the database is away: the command goes on, and is counted afterwards
-            if not problem.retryable:
-                raise
+        known = context.get(quotas.budgets.Budgets).has_project(row.org_id, row.budget_repo_id)
+        if known or (utcnow() - counted).total_seconds() >= COUNT_S:
+            counted = utcnow()
+            standings = await _looked(context, row)
+            over = next((standing for standing in standings if standing.level == "exceeded"), None)
+            if over is not None:
+                return _words(over)
+            pause = min([pause, *(_seconds_left(row, standing) for standing in standings)])
         await asyncio.sleep(max(LOOK_S[0], pause))
+
+
+async def _looked(context: Context, row: sa.Row[Any]) -> list[quotas.budgets.Standing]:
+    try:
+        return await asyncio.to_thread(as_system, context, row.org_id, _look(context, row))
+    except Problem as problem:
+        if not problem.retryable:
+            raise
+        return []  # the database is away: the command goes on, and is counted afterwards
 
 
 def _look(context: Context, row: sa.Row[Any]) -> Callable[[Unit], list[quotas.budgets.Standing]]:

@@ -1,6 +1,7 @@
 """Registered models: versions, stages, aliases, the way into production."""
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -10,8 +11,9 @@ from builderos.client.http import Json
 
 from .caller import Caller
 from .commands import Noun
-from .options import fields, paged
+from .options import fields, on_branch, paged
 from .output import facts, table
+from .run_follow import follow_run
 
 COLUMNS = (("name", "MODEL"), ("latest", "LATEST"), ("production", "PRODUCTION"), ("description", "WHAT"))
 VERSIONS = (
@@ -21,6 +23,16 @@ VERSIONS = (
     ("run_id", "RUN"),
     ("created_at", "AT"),
 )
+JOBS = (
+    ("id", "JOB"),
+    ("model", "MODEL"),
+    ("dataset", "DATASET"),
+    ("status", "STATUS"),
+    ("far", "ROWS"),
+    ("at", "AT"),
+)
+JOB_FACTS = ("id", "model", "dataset", "file", "status", "run_id", "rows_done", "rows_total", "chunks_done",
+             "artifact_id", "result", "created_by", "created_at", "ended_at")  # fmt: skip
 FACTS = ("id", "kind", "state", "approval_id", "requested_by", "reason", "created_at")
 
 
@@ -122,12 +134,28 @@ def promote(caller: Caller, what: str, to: str | None, path: str | None, reason:
 @click.argument("id_", metavar="PROMOTION")
 @click.pass_obj
 def promotion(caller: Caller, id_: str) -> int:
-    """Show a promotion and the metrics that whoever decides sees."""
+    """Show a promotion as whoever decides sees it: metrics, params, evals and data of both sides, and the lineage."""
     reply = caller.client().call("GET", f"/v1/promotions/{quote(id_, safe='')}")
-    shown = table(
-        reply["shown"].get("metrics", []), (("name", "METRIC"), ("before", "NOW"), ("after", "THEN"))
-    )
-    return caller.show(reply, [*facts(reply, FACTS), "", shown])
+    return caller.show(reply, [*facts(reply, FACTS), "", *_sides(reply["shown"])])
+
+
+def _sides(shown: Json) -> list[str]:
+    now = f"IN PRODUCTION ({shown['before']})" if shown.get("before") is not None else "IN PRODUCTION"
+    lines: list[str] = []
+    for kind in ("metrics", "params"):
+        columns = (("name", kind[:-1].upper()), ("before", now), ("after", "THEN"), ("change", "CHANGE"))
+        rows = shown.get(kind, [])
+        lines += [table(rows, columns) if rows else f"No {kind} are known.", ""]
+    for kind in ("evals_before", "evals"):
+        rows = [{**one, "rate": f"{one['pass_rate']:.0%}"} for one in shown.get(kind, [])]
+        head = f"EVAL, {now}" if kind == "evals_before" else "EVAL"
+        lines += (
+            [table(rows, (("suite", head), ("verdict", "VERDICT"), ("rate", "PASSED"))), ""] if rows else []
+        )
+    lines += [f"data {', '.join(shown['datasets'])}"] if shown.get("datasets") else []
+    lines += [f"code {shown['code_sha']}"] if shown.get("code_sha") else []
+    lines += [f"file {file['path']} ({file['size']} bytes)" for file in shown.get("files", [])]
+    return [*lines, *(f"from {node['kind']} {node['name']}" for node in shown.get("lineage", []))]
 
 
 @command.command()
@@ -139,6 +167,92 @@ def rollback(caller: Caller, id_: str, reason: str) -> int:
     path = f"/v1/promotions/{quote(id_, safe='')}/rollback"
     reply = caller.client().call("POST", path, {"reason": reason}, once=True)
     return caller.show(reply, f"{id_} is {reply['state']}")
+
+
+@command.command()
+@click.argument("ref", metavar="NAME@VERSION")
+@click.argument("dataset", metavar="DATASET@VERSION")
+@click.option("--file", help="Which file of the dataset, where it has more than one table.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    help="A column that the model is given, where it does not say which.",
+)
+@click.option("--carry", multiple=True, help="A column that stands beside the answers, e.g. an id.")
+@click.option("--format", type=click.Choice(["csv", "jsonl"]), help="Of the result.")
+@click.option(
+    "--chunk", "chunk_rows", type=click.IntRange(1, 100_000), help="Rows that are scored at a time."
+)
+@click.option(
+    "--register-as", metavar="NAME", help="Register the result as the next version of this dataset."
+)
+@click.option("--runtime", help="An approved runtime that brings what the model needs.")
+@click.option("--profile", help="How much it may use; the first that is approved without.")
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Longer it does not run.")
+@click.option(
+    "-f", "--follow", "following", is_flag=True, help="Go on until it has ended; then show what came of it."
+)
+@on_branch
+@click.pass_obj
+def score(
+    caller: Caller,
+    ref: str,
+    dataset: str,
+    following: bool,
+    repo: str | None,
+    branch: str | None,
+    **words: Any,
+) -> int:
+    """Have a version score a dataset, chunk by chunk, as a run in its sandbox."""
+    client = caller.client(repo or caller.repo_here())
+    name, version = _parts(ref)
+    lists = {key: list(words.pop(key)) or None for key in ("columns", "carry")}
+    body = {"version": version, "dataset_ref": dataset} | fields(
+        repo_name=repo, branch=branch, **words, **lists
+    )
+    reply = client.call("POST", f"{_path(name)}/score", body, once=True)
+    if not following:
+        return caller.show(reply, f"{reply['id']} is {reply['status']}, as {reply['run_id']}")
+    code = follow_run(caller, client, str(reply["run_id"]), wait=False)
+    reply = client.call("GET", _job(str(reply["id"])))
+    caller.show(reply, _told(reply))
+    return code
+
+
+@command.command()
+@click.argument("id_", metavar="JOB")
+@click.pass_obj
+def job(caller: Caller, id_: str) -> int:
+    """Show a job of batch scoring: how far it is, the result, or the row and column that did not fit."""
+    reply = caller.client().call("GET", _job(id_))
+    return caller.show(reply, _told(reply))
+
+
+@command.command()
+@click.option("--model", help="Only those of this model.")
+@paged
+@click.pass_obj
+def jobs(caller: Caller, model: str | None, limit: int, cursor: str | None) -> int:
+    """List jobs of batch scoring, newest first."""
+    reply = caller.client().call("GET", "/v1/scoring-jobs", fields(model=model, limit=limit, cursor=cursor))
+    rows = [
+        {**one, "far": f"{one['rows_done']} of {one['rows_total'] or '?'}", "at": one["created_at"]}
+        for one in reply["items"]
+    ]
+    return caller.listing({**reply, "items": rows}, JOBS, "Nothing was scored.")
+
+
+def _told(reply: Json) -> list[str]:
+    error = reply["error"]
+    if error is None:
+        return facts(reply, JOB_FACTS)
+    where = ", ".join(f"{what} {error[what]}" for what in ("row", "column") if error[what] is not None)
+    return [*facts(reply, JOB_FACTS), "", f"{where}: {error['message']}" if where else str(error["message"])]
+
+
+def _job(id_: str) -> str:
+    return f"/v1/scoring-jobs/{quote(id_, safe='')}"
 
 
 def _path(name: str) -> str:

@@ -351,6 +351,12 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "rollBackEndpoint": {**_KEY, "id": f"enp_{_ID}"},
     "stopEndpoint": {**_KEY, "id": f"enp_{_ID}"},
     "endpointMetrics": {"id": f"enp_{_ID}", "minutes": 60},
+    "scoreDataset": {
+        **_KEY, "name": "iris", "version": 3, "dataset_ref": "flowers@2", "repo_name": "ai-builder-lab",
+        "branch": "sandbox-golden-otter", "carry": ["id"], "register_as": "flowers-scored", "runtime": "py311",
+    },
+    "listScoringJobs": {"model": "iris", "status": "failed"},
+    "showScoringJob": {"id": f"scj_{_ID}"},
     "registerDataset": {
         **_KEY, "name": "iris", "repo_name": "ai-builder-lab", "branch": "sandbox-golden-otter",
         "paths": ["data/iris.csv"],

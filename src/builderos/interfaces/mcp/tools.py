@@ -28,6 +28,7 @@ LOOKING: Final = frozenset({
     "listRegisteredModels", "showRegisteredModel", "listModelVersions", "showModelVersion", "listPromotions",
     "showPromotion", "listEndpoints", "showEndpoint", "endpointMetrics", "listWorkSessions", "showSession", "listApps",
     "showApp", "listAppReleases", "appLogs", "listBudgets",
+    "listScoringJobs", "showScoringJob",
 })  # fmt: skip
 MAX_REPLY: Final = 100_000
 _HINTS: Final = {

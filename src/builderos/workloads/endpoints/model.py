@@ -64,3 +64,26 @@ calls = sa.Table(
     sa.Column("differed", sa.BigInteger, nullable=False),
     sa.Column("buckets", ARRAY(sa.BigInteger), nullable=False),
 )
+scoring_jobs = sa.Table(
+    "scoring_jobs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    *(
+        sa.Column(name, sa.Text, nullable=False)
+        for name in ("org_id", "version_id", "model", "dataset_id", "dataset", "file")
+    ),
+    sa.Column("spec", JSONB, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("repo_id", sa.Text),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("rows_total", sa.BigInteger),
+    sa.Column("rows_done", sa.BigInteger, nullable=False),
+    sa.Column("chunks_done", sa.Integer, nullable=False),
+    sa.Column("artifact_id", sa.Text),
+    sa.Column("result", sa.Text),
+    sa.Column("error", JSONB(none_as_null=True)),
+    sa.Column("created_by", sa.Text, nullable=False),
+    _at("created_at"),
+    _at("started_at", nullable=True),
+    _at("ended_at", nullable=True),
+)

@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import schema, verbs
+from . import batch, batch_schema, schema, verbs
 
 routes = Operations("endpoints")
 
@@ -54,3 +54,21 @@ def stop_endpoint(unit: Unit, body: schema.ActIn) -> schema.Endpoint:
 def endpoint_metrics(unit: Unit, body: schema.MetricsIn) -> schema.EndpointMetrics:
     """Tell how an endpoint did lately: calls, errors, latency at 50 and 95 percent."""
     return verbs.metrics(unit, body)
+
+
+@routes.post("/v1/models/{name}/score", "scoreDataset", status=202, consequential=True)
+def score_dataset(unit: Unit, body: batch_schema.ScoreIn) -> Reply[batch_schema.ScoringJob]:
+    """Have a version of a model score a dataset, as a run in its sandbox; the result is an artifact."""
+    return batch.score(unit, body)
+
+
+@routes.get("/v1/scoring-jobs", "listScoringJobs")
+def list_scoring_jobs(unit: Unit, body: batch_schema.JobListIn) -> batch_schema.ScoringJobList:
+    """List the jobs of batch scoring, newest first."""
+    return batch.listed(unit, body)
+
+
+@routes.get("/v1/scoring-jobs/{id}", "showScoringJob")
+def show_scoring_job(unit: Unit, body: batch_schema.JobIn) -> batch_schema.ScoringJob:
+    """Show a job of batch scoring: how many rows are scored, the result, or the row and column that did not fit."""
+    return batch.show(unit, body)

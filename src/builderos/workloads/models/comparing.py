@@ -27,8 +27,9 @@ def side_by_side(unit: Unit, run_id: str | None, before: rows.Row | None, about:
     return {
         "run_id": run_id, "before": before.number if before is not None else None,
         "metrics": _pairs(old.metrics, new.metrics), "params": _pairs(old.params, new.params),
-        "datasets": new.datasets, "code_sha": new.code_sha,
-        "evals": sources.verdicts(unit, new.run_id),
+        "datasets": new.datasets, "datasets_before": old.datasets, "code_sha": new.code_sha,
+        "code_before": old.code_sha,
+        "evals": sources.verdicts(unit, new.run_id), "evals_before": sources.verdicts(unit, old.run_id),
         "lineage": _lineage(unit, about),
     }  # fmt: skip
 
@@ -72,9 +73,30 @@ def as_text(title: str, shown: dict[str, Any]) -> str:
                 if pair["after"] is not None
                 else []
             )
-    lines += [f"  eval {one['suite']}: {one['verdict']} ({one['pass_rate']:.0%})" for one in shown["evals"]]
+    if not shown["metrics"]:
+        lines.append("  metrics: none are known of it")
+    lines += _changed("dataset", shown["datasets_before"], shown["datasets"])
+    codes = ([code] if (code := shown[name]) else [] for name in ("code_before", "code_sha"))
+    lines += _changed("code", *codes)
+    lines += _changed("eval", _verdicts(shown["evals_before"]), _verdicts(shown["evals"]))
+    if not shown["evals"]:
+        lines.append("  evals: none were tried in its run")
+    lines += [f"+ file {file['path']} ({file['size']} bytes)" for file in shown.get("files", [])[:MOST]]
     lines += [f"  from {node['kind']} {node['name']}" for node in shown["lineage"]]
     return "\n".join(lines) + "\n"
+
+
+def _changed(what: str, before: list[str], after: list[str]) -> list[str]:
+    """What both have, then what goes, then what comes."""
+    return [
+        *(f"  {what} {one}" for one in after if one in before),
+        *(f"- {what} {one}" for one in before if one not in after),
+        *(f"+ {what} {one}" for one in after if one not in before),
+    ]
+
+
+def _verdicts(evals: list[dict[str, Any]]) -> list[str]:
+    return [f"{one['suite']}: {one['verdict']} ({one['pass_rate']:.0%})" for one in evals]
 
 
 def bound(*said: Any) -> str:

@@ -86,6 +86,10 @@ class Scorer:
         except Exception as error:  # noqa: BLE001 - the model's own code: whatever it raises is told
             return no(500, f"the model failed: {type(error).__name__}: {error}"[:1000])
 
+    def score(self, names: list[str], rows: Sequence[Any]) -> Any:
+        """Answers to rows of these columns. Raises `Misfit`, `Broken`, and whatever the model raises."""
+        return _plain(self._predict(self._fit(rows, names)))
+
     def _generated(self, asked: dict[str, Any], *, whole: bool) -> tuple[int, Any]:
         """A text, or rows, answered piece by piece; `whole`: put together."""
         if self._model.stream is None:
