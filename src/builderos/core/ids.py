@@ -9,7 +9,7 @@ Kind = Literal[
     "org", "repo", "sbx", "br", "crd", "act", "chg", "apr", "pul", "bak", "shr", "alt", "tok", "req", "evt", "rel",
     "key", "nte", "pol", "usr", "sva", "inv", "ses", "oac", "idp",
     "whk", "dlv", "wks", "prj", "grt", "sec", "snk", "hld", "run", "pip", "trg", "stp", "sbr", "art", "upl",
-    "dst", "mdl", "mdv", "enp", "mdp", "scj", "pmt", "prm", "cmt", "evl", "aiu", "mem", "dep", "plc", "qst",
+    "dst", "mdl", "mdv", "enp", "mdp", "epl", "scj", "pmt", "prm", "cmt", "evl", "aiu", "mem", "dep", "plc", "qst",
     "nbs", "app", "apv", "exp", "xrn",
 ]  # fmt: skip
 

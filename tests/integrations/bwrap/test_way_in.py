@@ -55,6 +55,16 @@ def _connection(door: Path) -> http.client.HTTPConnection:
     return line
 
 
+def _handed(door: Path) -> socket.socket:
+    with socket.socket(socket.AF_UNIX) as asks:
+        asks.settimeout(10)
+        asks.connect(str(door.with_name("lines")))
+        _, given, _, _ = socket.recv_fds(asks, 1, 1)
+    found = socket.socket(fileno=given[0])
+    found.settimeout(10)
+    return found
+
+
 def _get(door: Path, path: str = "/") -> bytes:
     line = _connection(door)
     try:
@@ -79,9 +89,16 @@ def test_a_server_in_a_jail_is_reached_through_its_door_and_by_nothing_else(yard
     with socket.socket() as outside:
         outside.settimeout(5)
         assert outside.connect_ex(("127.0.0.1", 8000)) != 0
+    straight = http.client.HTTPConnection("jail", timeout=10)
+    straight.sock = _handed(door)
+    assert straight.sock.family == socket.AF_INET  # the line itself, with nobody between
+    straight.request("GET", "/straight")
+    assert straight.getresponse().read().startswith(b"/straight/")
     yard.provider.kill(sandbox.id, 0)
     yard.provider.wait(sandbox.id, 120)
     assert not _answers(door)
+    assert straight.sock.recv(1) == b""  # it ends with the jail
+    straight.close()
 
 
 def test_two_servers_on_one_port_are_two_servers(yard: Yard) -> None:

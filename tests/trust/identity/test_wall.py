@@ -50,6 +50,7 @@ DEFINERS = {
     "ops.check_orgs": "answers to the server alone",
     "ops.places_to_serve": "answers to the server alone",
     "ops.endpoints_to_serve": "answers to the server alone",
+    "ops.forget_payloads": "answers to the server alone",
     "ops.apps_to_serve": "answers to the server alone",
     "ops.app_token": "finds by the keyed hash of a secret",
     "ops.app_at_door": "says what a visitor of the door hears anyway",

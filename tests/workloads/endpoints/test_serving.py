@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
@@ -9,10 +10,11 @@ from unittest import mock
 import pytest
 
 from builderos.core.context import Context
+from builderos.core.database import Database
 from builderos.core.problems import Problem
 from builderos.core.unit import Call, Unit, open_unit
 from builderos.execution.compute.service import SandboxProviders
-from builderos.workloads.endpoints import calling, life
+from builderos.workloads.endpoints import calling, choosing, life, standing
 from builderos.workloads.endpoints.service import Counts, Keeper, erase
 from tests.support.databases import Databases
 from tests.support.sandboxes import needs_strong
@@ -215,7 +217,7 @@ def test_no_answer_leaves_before_its_access_is_written_down(rack: Rack, served: 
             verb(unit)
         raise Problem("unavailable", "the database went away", hint="Repeat the call.")
 
-    with mock.patch.object(calling, "perform", forgets):
+    with mock.patch.object(calling, "perform", forgets), mock.patch.object(standing, "perform", forgets):
         World.problem(rack.ask(served, ROW), "unavailable")
     assert rack.ask(served, ROW).json() == {"predictions": [1, 0]}
 
@@ -231,11 +233,84 @@ def test_who_may_call_is_narrowed_by_the_endpoints_own_policy_and_rate(rack: Rac
     rack.call("POST", f"/v1/endpoints/{made['id']}/stop")
     World.problem(rack.ask(made["id"], ROW, reader), "policy_denied")
     counts = Counts()
-    with mock.patch.object(calling, "utcnow", return_value=datetime(2026, 1, 1, tzinfo=UTC)):
+    with mock.patch.object(choosing, "utcnow", return_value=datetime(2026, 1, 1, tzinfo=UTC)):
         counts.spend("enp_a", 1)
         with pytest.raises(Problem) as refused:
             counts.spend("enp_a", 1)
     assert refused.value.code == "rate_limited"
+
+
+SLOW = """
+import sys, time
+class Model:
+    def predict(self, rows):
+        print("asked with token-of-a-neighbour", file=sys.stderr, flush=True)
+        time.sleep(0.2)
+        return rows
+def load(folder):
+    return Model()
+"""
+
+
+def test_processes_come_with_the_calls_and_go_when_it_is_quiet_and_their_logs_and_samples_tell_no_secret(
+    rack: Rack,
+) -> None:
+    rack.register("slow", {"model.py": SLOW.encode()})
+    rack.call("POST", "/v1/secrets", key_name="NEIGHBOUR", value="token-of-a-neighbour")
+    made = rack.serve("slow", "slow@1", scaling={"max_replicas": 2, "target": 1, "quiet_s": 1})
+    id_, asked = made["id"], {"instances": [["token-of-a-neighbour"]]}
+    path = f"/v1/endpoints/{id_}"
+
+    def count() -> int:
+        return int(rack.call("GET", path)["deployments"][0]["replicas"])
+
+    def busy() -> bool:
+        with ThreadPoolExecutor(4) as pool:
+            assert {reply.status_code for reply in pool.map(lambda _: rack.ask(id_, asked), range(4))} == {
+                200
+            }
+        return count() == 2
+
+    until(busy)
+    until(lambda: count() == 1)
+    rack.call("POST", f"{path}/settings", scaling={"min_replicas": 0, "quiet_s": 1}, payloads={"rate": 1})
+    until(lambda: count() == 0)
+    assert rack.ask(id_, asked).status_code == 200  # it wakes
+    lines = rack.call("GET", "/v1/audit", type="endpoint.scaled")["items"]
+    assert {(line["payload"]["from"], line["payload"]["to"]) for line in lines} >= {
+        (1, 2),
+        (2, 1),
+        (1, 0),
+        (0, 1),
+    }
+    until(lambda: "asked with" in rack.call("GET", f"{path}/logs")["text"])
+    assert "token-of-a-neighbour" not in rack.call("GET", f"{path}/logs", start=1)["text"]
+    rack.ship.context.get(Keeper).samples.write(rack.ship.context)
+    (kept,) = rack.call("GET", f"{path}/payloads")["items"]
+    assert kept["input"].startswith('{"instances":[["')
+    assert "token-of-a-neighbour" not in kept["input"] + kept["output"]
+    assert rack.call("GET", "/v1/audit/access", object=id_, action="endpoint.payloads")["items"]
+    World.problem(rack.world.http.get(f"{path}/payloads", headers=rack.key("read")), "policy_denied")
+    rack.call("POST", f"{path}/stop")
+
+
+def test_whoever_loses_the_right_to_call_gets_no_answer_from_that_moment_on(rack: Rack, served: str) -> None:
+    made = rack.call("POST", "/v1/api-keys", label="short", scopes=["read"])
+    secret = next(value for value in made.values() if str(value).startswith("bos_ak_"))
+    headers = {"Authorization": f"Bearer {secret}"}
+    for _ in range(3):  # from the second call on it is known
+        assert rack.ask(served, ROW, headers).status_code == 200
+    rack.call("POST", f"/v1/endpoints/{served}/settings", policy={"roles": ["owner"]})
+    World.problem(rack.ask(served, ROW, headers), "policy_denied")
+    rack.call("POST", f"/v1/endpoints/{served}/settings", policy={})
+    for _ in range(2):
+        assert rack.ask(served, ROW, headers).status_code == 200
+    with rack.ship.context.get(Database).transaction(
+        rack.world.org_id
+    ) as transaction:  # as another process would
+        transaction.send("update ops.credentials set revoked_at = now() where id = %s", (made["id"],))
+        transaction.commit()
+    World.problem(rack.ask(served, ROW, headers), "token_invalid")
 
 
 def test_production_takes_what_was_promoted_alone(rack: Rack) -> None:

@@ -1,5 +1,8 @@
 """Ask a server in a jail many times a second: lines that are kept, and as much of HTTP/1.1 as such an answer takes.
 
+Where whoever watches the jail hands out connected sockets, at a file `lines` beside the door, a line leads straight to
+the server; else it goes by way of the door.
+
 A kept line is used again only where nothing waits to be read on it, the end of it included: then the server has not
 left it, and what is sent is asked once. Whatever a server says beyond a plain answer ends its line.
 """
@@ -7,6 +10,7 @@ left it, and what is sent is asked once. Whatever a server says beyond a plain a
 import asyncio
 import os
 import select
+import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -177,6 +181,7 @@ class Lines:
         # By way of the open folder: the path of a socket may have 107 bytes, a folder's more.
         self._held = os.open(door.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._place = f"/proc/self/fd/{self._held}/{door.name}"
+        self._handed = f"/proc/self/fd/{self._held}/lines"
         self._most = most
         self._idle: deque[_Line] = deque()
         self._room = asyncio.Semaphore(_MOST)
@@ -223,11 +228,29 @@ class Lines:
             line.end()
         if self._held < 0:
             raise Silent("closed")
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                _, made = await asyncio.get_running_loop().create_unix_connection(
-                    lambda: _Line(self._most), self._place
-                )
+                straight = await asyncio.to_thread(_handed, self._handed)
+                if straight is None:
+                    return (await loop.create_unix_connection(lambda: _Line(self._most), self._place))[1]
+                return (await loop.create_connection(lambda: _Line(self._most), sock=straight))[1]
         except (OSError, TimeoutError) as error:
             raise Silent(str(error)) from error
-        return made
+
+
+def _handed(place: str) -> socket.socket | None:
+    """A socket that is connected to the server; None where nobody hands any out. Blocks. Raises `OSError`."""
+    with socket.socket(socket.AF_UNIX) as asks:
+        asks.settimeout(_CONNECT_S)
+        try:
+            asks.connect(place)
+        except FileNotFoundError:
+            return None
+        _, given, _, _ = socket.recv_fds(asks, 1, 1)
+    if not given:
+        raise ConnectionRefusedError("nobody answers there")
+    found = socket.socket(fileno=given[0])
+    found.setblocking(False)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found

@@ -1,7 +1,8 @@
 """The way to a server inside a jail: a socket file outside, each connection carried on to the jail's own loopback.
 
 A TCP socket stays in the network that it was made in, whoever connects it. So a few are made inside at once, by the
-doorman, and each is connected from here: nothing in the jail has to help, and nothing of it is listened to.
+doorman, and each is connected from here: nothing in the jail has to help, and nothing of it is listened to. At a second
+socket file the connected socket itself is handed out: whoever asks many times a second then speaks with nobody between.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Final
 from .doorman import Doorman
 
 NAME: Final = "door"
+HANDED: Final = "lines"
 _CHUNK: Final = 65536
 _MOST: Final = 512
 _LOOPBACK: Final = "127.0.0.1"
@@ -26,22 +28,23 @@ class WayIn:
         self._pid = pid
         self._port = port
         self._spare: deque[socket.socket] = deque()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, folder: str) -> None:
-        """Listen at `folder`/door. Raises `OSError`."""
-        door = _listener(folder)
-        try:
-            self._server = await asyncio.start_unix_server(self._one, sock=door, backlog=128)
-        except BaseException:
-            door.close()
-            raise
+        """Listen at `folder`/door, and hand out lines at `folder`/lines. Raises `OSError`."""
+        for name, serve in ((HANDED, self._hand), (NAME, self._one)):
+            door = _listener(folder, name)
+            try:
+                self._servers.append(await asyncio.start_unix_server(serve, sock=door, backlog=128))
+            except BaseException:
+                door.close()
+                raise
 
     def close(self) -> None:
         """Cut all lines."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for task in self._tasks:
             task.cancel()
         while self._spare:
@@ -60,13 +63,32 @@ class WayIn:
             self._tasks.discard(task)
             writer.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _hand(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Give a line itself, with the one byte that has to go along, and hang up."""
+        try:
+            with await self._dialled() as inside, socket.socket(fileno=os.dup(_number(writer))) as asks:
+                socket.send_fds(asks, [b"+"], [inside.fileno()])
+        except OSError:
+            return  # nobody listens inside, or who asked is gone: it sees its line end
+        finally:
+            writer.close()
+
+    async def _dialled(self) -> socket.socket:
+        """A line to the port. Raises `OSError`."""
         if not self._spare:
             self._spare.extend(self._doorman.dialling(self._pid))
         inside = self._spare.popleft()
         try:
             inside.setblocking(False)
             await asyncio.get_running_loop().sock_connect(inside, (_LOOPBACK, self._port))
+        except BaseException:
+            inside.close()
+            raise
+        return inside
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inside = await self._dialled()
+        try:
             there, back = await asyncio.open_connection(sock=inside)
         except BaseException:
             inside.close()
@@ -89,12 +111,17 @@ async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> N
         sink.write_eof()
 
 
-def _listener(folder: str) -> socket.socket:
+def _number(writer: asyncio.StreamWriter) -> int:
+    found: int = writer.get_extra_info("socket").fileno()
+    return found
+
+
+def _listener(folder: str, name: str) -> socket.socket:
     """Bound by way of an open folder: the path of a socket may have 107 bytes, that of a folder more."""
     held = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     door = socket.socket(socket.AF_UNIX)
     try:
-        place = f"/proc/self/fd/{held}/{NAME}"
+        place = f"/proc/self/fd/{held}/{name}"
         door.bind(place)
         os.chmod(place, 0o600)
         door.setblocking(False)

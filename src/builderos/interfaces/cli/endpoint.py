@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -20,11 +22,46 @@ DEPLOYMENTS = (
     ("ref", "MODEL"),
     ("status", "STATUS"),
     ("share", "SHARE"),
+    ("replicas", "PROCESSES"),
     ("id", "ID"),
     ("detail", "WHY"),
 )
+PAYLOADS = (("at", "AT"), ("status", "STATUS"), ("ms", "MS"), ("input", "ASKED"), ("output", "ANSWERED"))
+_PIECE = 262_144
 METRICS = (("deployment_id", "DEPLOYMENT"), ("calls", "CALLS"), ("errors", "ERRORS"), ("refused", "REFUSED"),
            ("p50_ms", "P50 MS"), ("p95_ms", "P95 MS"), ("compared", "COMPARED"), ("differed", "DIFFERED"))  # fmt: skip
+
+
+_SETTINGS: dict[str, tuple[str, str]] = {
+    "min_": ("scaling", "min_replicas"), "max_": ("scaling", "max_replicas"), "target": ("scaling", "target"),
+    "quiet": ("scaling", "quiet_s"), "payload_rate": ("payloads", "rate"), "payload_chars": ("payloads", "max_chars"),
+    "payload_days": ("payloads", "keep_days"),
+}  # fmt: skip
+
+
+def _settings(command: Callable[..., int]) -> Callable[..., int]:
+    options = (
+        click.option("--min", "min_", type=click.IntRange(0, 16), help="Processes for each deployment, at least."),
+        click.option("--max", "max_", type=click.IntRange(1, 16), help="Processes for each deployment, at most."),
+        click.option("--target", type=click.IntRange(1, 1000), help="Calls in flight before there is another one."),
+        click.option("--quiet", type=float, help="Seconds of less to do before there is one fewer."),
+        click.option("--payload-rate", type=click.FloatRange(0, 1), help="Share of the calls that is kept; 0: none."),
+        click.option("--payload-chars", type=click.IntRange(100, 16_384), help="How much of each text is kept."),
+        click.option("--payload-days", type=click.IntRange(1, 90), help="How long it is kept."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _set(settings: dict[str, Any], now: Json | None = None) -> Json:
+    """What was said, beside what there is `now`."""
+    found: Json = {}
+    for name, value in settings.items():
+        part, member = _SETTINGS[name]
+        if value is not None:
+            found.setdefault(part, dict((now or {}).get(part, {})))[member] = value
+    return found
 
 
 @click.group("endpoint", cls=Noun)
@@ -48,10 +85,11 @@ def command() -> None:
     "--role", "roles", multiple=True, help="A role that may call; repeat for more. All when left out."
 )
 @click.option("--per-minute", type=click.IntRange(1), help="Calls per minute, at most.")
+@_settings
 @click.pass_obj
 def create(
     caller: Caller, name: str, ref: str, env: str, runtime: str, profile: str, roles: tuple[str, ...],
-    per_minute: int | None,
+    per_minute: int | None, **settings: Any,
 ) -> int:  # fmt: skip
     """Make an endpoint that answers with a version of a model."""
     policy = fields(roles=list(roles) or None, per_minute=per_minute)
@@ -62,9 +100,55 @@ def create(
         "runtime": runtime,
         "profile": profile,
         "policy": policy,
+        **_set(settings),
     }
     reply = caller.client().call("POST", "/v1/endpoints", body, once=True)
     return caller.show(reply, f"{reply['id']} starts: builderos endpoint show {name}")
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@_settings
+@click.pass_obj
+def change(caller: Caller, id_: str, **settings: Any) -> int:
+    """Change how many processes answer, and which calls are kept with what was asked and answered."""
+    client = caller.client()
+    body = _set(settings, client.call("GET", _path(id_)))
+    if not body:
+        raise click.UsageError("say what is to be otherwise, e.g. --max 4")
+    reply = client.call("POST", f"{_path(id_)}/settings", body, once=True)
+    return caller.show(reply, _told(reply))
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@click.option("--deployment", help="Id of the deployment; the newest when left out.")
+@click.option("--start", type=click.IntRange(1), help="Which start of its processes; the last when left out.")
+@click.pass_obj
+def logs(caller: Caller, id_: str, deployment: str | None, start: int | None) -> int:
+    """Print what a process of an endpoint printed."""
+    client, offset, text = caller.client(), 0, ""
+    query = {"limit": _PIECE} | fields(deployment=deployment, start=start)
+    while True:
+        reply = client.call("GET", f"{_path(id_)}/logs", {**query, "offset": offset})
+        text += reply["text"]
+        if reply["next_offset"] == offset:
+            return caller.show({**reply, "text": text, "offset": 0}, text.rstrip("\n"))
+        offset = reply["next_offset"]
+
+
+@command.command()
+@click.argument("id_", metavar="ENDPOINT")
+@click.option("--status", type=click.IntRange(100, 599), help="Only calls answered with this status.")
+@paged
+@click.pass_obj
+def payloads(caller: Caller, id_: str, status: int | None, limit: int, cursor: str | None) -> int:
+    """Show what some calls were asked and answered, newest first, where the endpoint keeps that."""
+    asked = fields(status=status, limit=min(limit, 100), cursor=cursor)
+    reply = caller.client().call("GET", f"{_path(id_)}/payloads", asked)
+    return caller.listing(
+        reply, PAYLOADS, "None are kept. Keep some: builderos endpoint change --payload-rate."
+    )
 
 
 @command.command("list")

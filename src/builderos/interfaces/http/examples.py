@@ -351,6 +351,9 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "rollBackEndpoint": {**_KEY, "id": f"enp_{_ID}"},
     "stopEndpoint": {**_KEY, "id": f"enp_{_ID}"},
     "endpointMetrics": {"id": f"enp_{_ID}", "minutes": 60},
+    "changeEndpoint": {**_KEY, "id": f"enp_{_ID}", "scaling": {"min_replicas": 1, "max_replicas": 4}},
+    "endpointLogs": {"id": f"enp_{_ID}", "offset": 0},
+    "listEndpointPayloads": {"id": f"enp_{_ID}", "status": 422},
     "scoreDataset": {
         **_KEY, "name": "iris", "version": 3, "dataset_ref": "flowers@2", "repo_name": "ai-builder-lab",
         "branch": "sandbox-golden-otter", "carry": ["id"], "register_as": "flowers-scored", "runtime": "py311",

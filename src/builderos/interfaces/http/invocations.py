@@ -5,14 +5,14 @@ Who may call is asked in a worker thread; no transaction is open while the model
 
 import asyncio
 import contextlib
-import functools
 import logging
+import random
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -24,16 +24,12 @@ from starlette.types import Receive, Scope, Send
 
 from builderos.core.application import Application
 from builderos.core.clock import utcnow
-from builderos.core.metrics import Metrics
 from builderos.core.problems import Problem
-from builderos.core.unit import Call
-from builderos.trust.identity.service import Found
-from builderos.trust.policy import service as policy
 from builderos.workloads.endpoints import service as endpoints
 
+from .letting_in import Admissions, Waiting
 from .problem import crash_response, problem_response
-from .records import note_refusal
-from .serve import Incoming, admit
+from .serve import Incoming
 
 log = logging.getLogger("builderos.endpoints")
 PATH: Final = "/v1/endpoints/{id}/invoke"
@@ -41,11 +37,11 @@ NAME: Final = "invokeEndpoint"
 JSON: Final = "application/json"
 STREAM: Final = "text/event-stream"
 ANSWER_S: Final = 60.0
+WAKE_S: Final = 60.0
+LOOK_S: Final = 0.02
 ANSWER_MOST: Final = 64 * 1024 * 1024
 SHADOWS: Final = 16
 SHADOW_MOST: Final = 1024 * 1024
-AT_ONCE: Final = 64
-GROUPS: Final = 2
 _SAYS: Final = """\
 Send a document as MLflow's scoring server takes it (`dataframe_split`, `dataframe_records`, `instances`, `inputs`) or
 as the Open Inference Protocol V2 does (`inputs` with `name`, `shape`, `datatype`, `data`). What does not fit the model
@@ -82,29 +78,6 @@ class Answer:
     ms: float
 
 
-Outcome: TypeAlias = "endpoints.Chosen | Exception"
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A call that waits to be let in: what answers it, and, later, that the access is on the disk."""
-
-    incoming: Incoming
-    chosen: "asyncio.Future[endpoints.Chosen]"
-    noted: "asyncio.Future[endpoints.Chosen]"
-
-
-def _tell(waiting: "Sequence[asyncio.Future[endpoints.Chosen]]", found: "Sequence[Outcome]") -> None:
-    for done, one in zip(waiting, found, strict=True):
-        if not done.done():
-            done.set_exception(one) if isinstance(one, Exception) else done.set_result(one)
-
-
-def _heard(done: "asyncio.Future[endpoints.Chosen]") -> None:
-    if not done.cancelled():
-        done.exception()
-
-
 class _Passed(Response):
     """For the framework, which wants an answer: the door gives it by itself."""
 
@@ -122,9 +95,7 @@ class Door:
     def __init__(self, app: Application) -> None:
         self._app = app
         self._lines: dict[Path, Any] = {}
-        self._waiting: dict[tuple[str, str, str], list[Waiting]] = {}
-        self._working: dict[tuple[str, str, str], int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._admissions = Admissions(app)
         self._shadows: set[asyncio.Task[None]] = set()
         self._beside = anyio.CapacityLimiter(1)
 
@@ -157,34 +128,41 @@ class Door:
             return
         if answer is not None:
             await self._send(answer, send)
+            self._sample(answer, body or b"", incoming.request_id)
             self._ask_shadow(answer, body or b"")
 
     async def _answer(self, scope: Scope, incoming: Incoming, body: bytes) -> "Answer":
         """What the model says. Raises `Problem`."""
         head, tail = PATH.split("{id}")
         which: str = scope["path"][len(head) : -len(tail)]
-        waiting = self._let_in(incoming, which)
-        chosen = await waiting.chosen
-        began = time.perf_counter()
+        waiting = self._admissions.let_in(incoming, which)
         wants = Headers(scope=scope).get("accept", "")
-        reply = await self._ask(chosen.deployment_id, body, STREAM if STREAM in wants else "")
-        answer = Answer(chosen, began, reply, (time.perf_counter() - began) * 1000)
-        await self._is_noted(waiting, answer)
-        if reply is None or reply.stream is None:
+        accept = STREAM if STREAM in wants else ""
+        answer = await self._asked(await waiting.chosen, body, accept)
+        final = await self._noted(waiting, answer)
+        if final.deployment_id != answer.chosen.deployment_id:  # the traffic was changed meanwhile
+            await _unheard(answer)
+            answer = await self._asked(final, body, accept)
+        answer.chosen = final
+        if answer.reply is None or answer.reply.stream is None:
             self._count(answer)
-        if reply is None:
+        if answer.reply is None:
             raise Problem(
                 "unavailable", "the model did not answer", hint="Try again; its deployment is started anew."
             )
         return answer
 
-    async def _is_noted(self, waiting: "Waiting", answer: "Answer") -> None:
-        """Return when the access is on the disk: before that no answer leaves. Raises `Problem`."""
+    async def _asked(self, chosen: endpoints.Chosen, body: bytes, accept: str) -> "Answer":
+        began = time.perf_counter()
+        reply = await self._ask(chosen.deployment_id, body, accept)
+        return Answer(chosen, began, reply, (time.perf_counter() - began) * 1000)
+
+    async def _noted(self, waiting: Waiting, answer: "Answer") -> endpoints.Chosen:
+        """What answers, when the access is on the disk: before that no answer leaves. Raises `Problem`."""
         try:
-            await waiting.noted
+            return await waiting.noted
         except BaseException:
-            if answer.reply is not None and answer.reply.stream is not None:
-                await answer.reply.stream.aclose()
+            await _unheard(answer)
             raise
 
     def _count(self, answer: "Answer") -> None:
@@ -211,6 +189,20 @@ class Door:
         finally:
             answer.ms = (time.perf_counter() - answer.began) * 1000
             self._count(answer)
+
+    def _sample(self, answer: "Answer", body: bytes, request_id: str) -> None:
+        """Keep what was asked and answered, where the endpoint does; what is told piece by piece has no such answer."""
+        chosen, reply = answer.chosen, answer.reply
+        if chosen.rate and reply is not None and random.random() < chosen.rate:  # noqa: S311 - no secret
+            self._app.context.get(endpoints.Keeper).samples.add(
+                chosen,
+                utcnow(),
+                request_id,
+                status=reply.status,
+                ms=answer.ms,
+                asked=body,
+                answered=reply.body,
+            )
 
     def _ask_shadow(self, answer: "Answer", body: bytes) -> None:
         """Have the shadow answer, too, behind the caller's back; where there is much to do, it is spared."""
@@ -239,86 +231,21 @@ class Door:
         if error is not None:
             log.error("a shadow could not be asked", exc_info=error)
 
-    def _let_in(self, incoming: Incoming, which: str) -> "Waiting":
-        """Have it asked whether a call may be. Calls of one credential to one address that arrive together are let in
-        together: whoever comes while groups are let in belongs to the next one.
-        """
-        key, loop = (incoming.bearer or "", incoming.org_slug or "", which), asyncio.get_running_loop()
-        waiting = Waiting(incoming, loop.create_future(), loop.create_future())
-        # Nobody may be there any more to hear of either.
-        waiting.chosen.add_done_callback(_heard)
-        waiting.noted.add_done_callback(_heard)
-        self._waiting.setdefault(key, []).append(waiting)
-        if self._working.get(key, 0) < GROUPS:
-            self._working[key] = self._working.get(key, 0) + 1
-            task = loop.create_task(self._work(key))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return waiting
-
-    async def _work(self, key: tuple[str, str, str]) -> None:
-        limiter = self._app.context.get(anyio.CapacityLimiter)
-        loop = asyncio.get_running_loop()
-        while group := self._waiting.pop(key, []):
-            if group[AT_ONCE:]:
-                self._waiting[key] = group[AT_ONCE:]
-                group = group[:AT_ONCE]
-
-            def early(found: list[Outcome], group: list[Waiting] = group) -> None:
-                loop.call_soon_threadsafe(_tell, [one.chosen for one in group], found)
-
-            admit_all = functools.partial(self._admit, [one.incoming for one in group], key[2], early)
-            found: list[Outcome]
-            try:
-                found = await anyio.to_thread.run_sync(admit_all, limiter=limiter)
-            except Exception as error:  # noqa: BLE001 - each of them is told
-                found = [error] * len(group)
-            _tell([one.chosen for one in group], found)
-            _tell([one.noted for one in group], found)
-        self._working[key] -= 1
-        if not self._working[key]:
-            del self._working[key]
-
-    def _admit(
-        self, group: list[Incoming], which: str, early: "Callable[[list[Outcome]], None]"
-    ) -> "list[Outcome]":
-        """In a worker thread."""
-        context = self._app.context
-        known: dict[str, Found] = {}
-        refused: list[Problem | None] = []
-        calls: list[Call] = []
-        for incoming in group:
-            try:
-                calls.append(admit(self._app, incoming, f"{NAME}@1", known))
-                refused.append(None)
-            except Problem as problem:
-                context.get(Metrics).refused(problem)
-                refused.append(problem)
-
-        def whole(chosen: "Sequence[Outcome]") -> "list[Outcome]":
-            left = iter(chosen)
-            return [next(left) if one is None else one for one in refused]
-
-        try:
-            return whole(
-                endpoints.admit(context, calls, which, lambda found: early(whole(found))) if calls else []
-            )
-        except policy.Refused as problem:
-            for call in calls:
-                note_refusal(context, call, problem)
-            raise
-
     async def _ask(self, deployment_id: str, body: bytes, accept: str) -> Any:
         """What the process of a deployment answers with; None where it does not."""
         from builderos.execution.serving.service import Silent
 
-        door = self._app.context.get(endpoints.Keeper).door(deployment_id)
-        if door is None:
+        life = self._app.context.get(endpoints.Keeper).life(deployment_id)
+        seat = await _seat(life) if life is not None else None
+        if life is None or seat is None:
             return None
+        replica, door = seat
         try:
             return await self._to(door).post("/invoke", body, ANSWER_S, accept)
         except (Silent, OSError):
             return None
+        finally:
+            life.leave(replica)
 
     def _to(self, door: Path) -> Any:
         from builderos.execution.serving.service import Lines
@@ -330,6 +257,26 @@ class Door:
                 self._lines.pop(gone).close()
             self._lines[door] = Lines(door, ANSWER_MOST)
         return self._lines[door]
+
+
+async def _seat(life: Any) -> Any:
+    """A process that takes a call. Where there is none, the call wakes one and waits; None where none comes."""
+    if (found := life.enter()) is not None or not life.comes:
+        return found
+    life.waiting += 1
+    try:
+        for _ in range(int(WAKE_S / LOOK_S)):
+            await asyncio.sleep(LOOK_S)
+            if (found := life.enter()) is not None or not life.comes:
+                return found
+        return None
+    finally:
+        life.waiting -= 1
+
+
+async def _unheard(answer: Answer) -> None:
+    if answer.reply is not None and answer.reply.stream is not None:
+        await answer.reply.stream.aclose()
 
 
 async def _whole(receive: Receive) -> bytes | None:

@@ -26,8 +26,8 @@ LOOKING: Final = frozenset({
     "listExperiments", "getExperiment", "searchExperimentRuns", "compareExperimentRuns", "getExperimentRun",
     "getExperimentSeries", "listExperimentFiles", "getExperimentSweep", "showLineage", "listDatasets", "showDataset",
     "listRegisteredModels", "showRegisteredModel", "listModelVersions", "showModelVersion", "listPromotions",
-    "showPromotion", "listEndpoints", "showEndpoint", "endpointMetrics", "listWorkSessions", "showSession", "listApps",
-    "showApp", "listAppReleases", "appLogs", "listBudgets",
+    "showPromotion", "listEndpoints", "showEndpoint", "endpointMetrics", "endpointLogs", "listWorkSessions",
+    "showSession", "listApps", "showApp", "listAppReleases", "appLogs", "listBudgets",
     "listScoringJobs", "showScoringJob",
 })  # fmt: skip
 MAX_REPLY: Final = 100_000

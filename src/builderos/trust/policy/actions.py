@@ -38,6 +38,7 @@ Action = Literal[
     "deployment.read",
     "endpoint.invoke",
     "endpoint.manage",
+    "endpoint.payloads",
     "endpoint.read",
     "eval.read",
     "experiment.read",

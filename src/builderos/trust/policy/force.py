@@ -68,6 +68,13 @@ class InForce:
                 self._known[unit.org_id] = (time.monotonic(), found)
         return found
 
+    def known(self, org_id: str) -> Version | None:
+        """The version that this process knows to be in force; None where it would have to look."""
+        if not self._ask:
+            return self._fixed
+        known = self._known.get(org_id)
+        return known[1] if known is not None else None
+
     def rates(self, actor: Actor) -> tuple[int | None, int | None]:
         """Calls a minute that the file allows a token and the organisation, as far as this process knows the file.
 

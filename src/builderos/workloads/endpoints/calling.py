@@ -1,14 +1,9 @@
-"""One call of an endpoint: who may, how often, and which deployment answers."""
+"""One call of an endpoint: who may, and what answers."""
 
-import random
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from builderos.core.actor import is_anonymous, is_named
-from builderos.core.clock import utcnow
 from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.unit import Call, Unit, perform
@@ -16,58 +11,32 @@ from builderos.trust.audit import service as audit
 from builderos.trust.policy import service as policy
 
 from . import rows
-
-_REMEMBERED: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What answers a call."""
-
-    org_id: str
-    endpoint_id: str
-    deployment_id: str
-    shadow_id: str | None = None
-
-
-class Counts:
-    """Calls of each endpoint in the minute that goes on, by this process."""
-
-    def __init__(self) -> None:
-        self._minutes: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def spend(self, endpoint_id: str, limit: int) -> None:
-        """Count one. Raises `rate_limited`."""
-        minute = int(utcnow().timestamp()) // 60
-        with self._lock:
-            at, count = self._minutes.pop(endpoint_id, (minute, 0))
-            count = count + 1 if at == minute else 1
-            self._minutes[endpoint_id] = (minute, count)
-            while len(self._minutes) > _REMEMBERED:
-                self._minutes.popitem(last=False)
-        if count > limit:
-            raise Problem(
-                "rate_limited",
-                f"this endpoint is called {limit} times a minute at most",
-                hint="Wait.",
-                limit=limit,
-            )
+from .choosing import Chosen, Counts
+from .standing import Standing, picked, standing
 
 
 def admit(
-    context: Context, calls: Sequence[Call], id_: str, early: "Callable[[list[Chosen | Problem]], None]"
-) -> "list[Chosen | Problem]":
+    context: Context,
+    calls: Sequence[Call],
+    id_: str,
+    early: "Callable[[list[Chosen | Problem]], None]",
+    stood: tuple[bytes, str] | None = None,
+) -> "tuple[list[Chosen | Problem], Standing | None]":
     """Ask whether these calls of one actor may be, in one transaction; each is written down as an access.
 
     `early` is told before that is on the disk: the model may work meanwhile, and its answer leaves once this returns.
+    `stood`: what `stands` said of their credential; then calls like these may be let `admit_again` by what is returned.
     Raises `not_found`, `Refused`; what differs from call to call (`rate_limited`, `unavailable`) stands in the list.
     """
 
-    def verb(unit: Unit) -> "list[Chosen | Problem]":
-        found = _choose(unit, calls, id_)
+    def verb(unit: Unit) -> "tuple[list[Chosen | Problem], Standing | None]":
+        file = unit.get(policy.InForce).of(unit)
+        row = _asked(unit, id_)
+        found = _choose(unit, calls, row)
         early(found)
-        return found
+        if stood is None or any(isinstance(one, Problem) for one in found):
+            return found, None
+        return found, standing(unit, stood, row, file)
 
     return perform(context, calls[0], verb, read_only=True)
 
@@ -103,8 +72,7 @@ def _asked(unit: Unit, id_: str) -> Any:
     return row
 
 
-def _choose(unit: Unit, calls: Sequence[Call], id_: str) -> "list[Chosen | Problem]":
-    row = _asked(unit, id_)
+def _choose(unit: Unit, calls: Sequence[Call], row: Any) -> "list[Chosen | Problem]":
     found: list[Chosen | Problem] = []
     for call in calls:
         unit.call = call  # the access is this one's
@@ -122,8 +90,6 @@ def _chosen(unit: Unit, row: Any) -> Chosen:
         raise Problem(
             "unavailable", "nothing answers at this endpoint yet", hint="Show it: its deployments say why."
         )
-    ids = list(row.traffic)
-    shares = [row.traffic[one] for one in ids]
-    chosen = random.choices(ids, shares)[0] if len(ids) > 1 else ids[0]  # noqa: S311 - no secret
     audit.access.note(unit, "endpoint.invoke", row.id)
-    return Chosen(unit.org_id, row.id, chosen, row.shadow)
+    shares = list(row.traffic.items())
+    return Chosen(unit.org_id, row.id, picked(shares), row.shadow, unit.actor.id, row.payloads["rate"])

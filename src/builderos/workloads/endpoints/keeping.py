@@ -1,7 +1,7 @@
 """The deployments that this process runs: on an event loop of their own, which is there once there is one."""
 
 import asyncio
-from pathlib import Path
+import time
 from typing import Final
 
 from builderos.core.context import Context
@@ -11,11 +11,12 @@ from builderos.core.unit import Unit, as_system
 from builderos.engine import signals
 from builderos.execution.compute.service import SandboxProviders
 
-from . import rows
+from . import payloads, rows
 from .life import Life
 from .tally import Tally
 
 WORD: Final = "endpoints"
+FORGET_S: Final = 600.0
 
 
 class Keeper:
@@ -24,6 +25,8 @@ class Keeper:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.tally = Tally()
+        self.samples = payloads.Samples()
+        self._forgot = time.monotonic() - FORGET_S
         self._lives: dict[str, Life] = {}
         self._loop = Loop("endpoints")
         self._resumed = False
@@ -34,10 +37,9 @@ class Keeper:
         """Start a deployment whose row says that it starts. Does not wait."""
         self._loop.soon(lambda: self._live(org_id, id_, share))
 
-    def door(self, deployment_id: str) -> Path | None:
-        """The socket file at which a deployment answers; None where it does not run here, or not yet."""
-        life = self._lives.get(deployment_id)
-        return life.door if life is not None else None
+    def life(self, deployment_id: str) -> Life | None:
+        """A deployment that runs here; None where it does not."""
+        return self._lives.get(deployment_id)
 
     def heard(self, about: str) -> None:
         """`<organisation> <endpoint>`: some of its deployments may have to end; without an endpoint, all of them."""
@@ -45,8 +47,14 @@ class Keeper:
         self._loop.soon(lambda: self._sift(org_id, endpoint_id))
 
     def look(self, context: Context) -> None:
-        """For the engine: at its first call, start again what this machine serves; each time, write down the tally."""
+        """For the engine: at its first call, start again what this machine serves; each time, write down what was
+        counted and sampled.
+        """
         self.tally.write(context)
+        self.samples.write(context)
+        if time.monotonic() - self._forgot > FORGET_S:
+            self._forgot = time.monotonic()
+            payloads.forget(context)
         if self._resumed:
             return
         with context.get(Database).as_server() as connection:
@@ -80,9 +88,12 @@ class Keeper:
             return [id_ for id_ in mine if rows.deployment(unit, id_).status not in rows.LIVE]
 
         ended = await asyncio.to_thread(as_system, self._context, org_id, over) if endpoint_id else mine
-        for id_ in ended:
-            if id_ in self._lives:
-                self._lives[id_].stop()
+        for id_ in mine:
+            life = self._lives.get(id_)
+            if life is not None and id_ in ended:
+                life.stop()
+            elif life is not None:
+                await life.refresh()
 
     async def _resume(self, org_id: str, endpoint_id: str) -> None:
         def live(unit: Unit) -> list[str]:
@@ -100,5 +111,6 @@ def erase(context: Context, org_id: str) -> None:
     """End all that any process serves of an organisation that is erased; safe to repeat."""
     keeper = context.get(Keeper)
     keeper.tally.drop(org_id)
+    keeper.samples.drop(org_id)
     keeper.heard(f"{org_id} ")
     as_system(context, org_id, lambda unit: signals.tell(unit, WORD, f"{org_id} "))

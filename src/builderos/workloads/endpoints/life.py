@@ -1,4 +1,4 @@
-"""One deployment while it runs: its files are laid out, its process answers in the sandbox, until somebody ends it."""
+"""One deployment while it runs: as many processes as its calls need answer for it, until somebody ends it."""
 
 import asyncio
 import contextlib
@@ -9,44 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from builderos.assets.artifacts import service as artifacts
 from builderos.core.context import Context
 from builderos.core.problems import Problem
 from builderos.core.settings import Settings
-from builderos.core.unit import Call, Unit, as_system
-from builderos.execution.compute import service as compute
-from builderos.execution.runs import service as runs
-from builderos.trust.identity import service as identity
-from builderos.workloads.models import service as registry
+from builderos.core.unit import Unit, as_system
 
-from . import rows, scoring
+from . import rows
+from .replica import Replica
+from .scaling import Bounds, Pace
 from .schema import moved
 
 T = TypeVar("T")
 log = logging.getLogger("builderos.endpoints")
-PORT: Final = 8080
-READY_S: Final = 120.0
 DRIFT_S: Final = 30.0
-FAILED: Final = "model: "  # begins the line that says why a model could not be loaded
-_TAIL: Final = 8192
+TICK_S: Final = 0.2
+CALM_S: Final = 1.0  # from one look at what is wanted to the next, where that is always the same
+AGAIN_S: Final = 30.0  # after another process could not be started
 _AGAIN: Final = 3
-
-
-class Tail:
-    """The end of what a process prints."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        """See `LogSink`."""
-        self._held = (self._held + data)[-_TAIL:]
-
-    def why(self) -> str:
-        """What it said of a model that could not be loaded; else its last line."""
-        lines = [line for line in self._held.decode("utf-8", "replace").splitlines() if line.strip()]
-        told = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
-        return (told or lines or [""])[-1][:1000]
 
 
 class Life:
@@ -55,27 +34,55 @@ class Life:
     def __init__(self, context: Context, org_id: str, id_: str, share: int) -> None:
         self.org_id = org_id
         self.id = id_
-        self.door: Path | None = None
+        self.waiting = 0  # calls that nothing can be given to yet; the door counts them
         self._context = context
         self._share = share
         self._stop = asyncio.Event()
+        self._replicas: dict[Replica, asyncio.Task[str | None]] = {}
+        self._pace = Pace(Bounds())
+        self._crashes = 0
+        self._refused_until = 0.0
+        self._peak = 0
+        self._told = 1
+        self._wakes = False
+
+    # ---------------------------------------------------------------- from other threads
+
+    def enter(self) -> tuple[Replica, Path] | None:
+        """The process that has the least to do, with one call more, and its socket file; None where none answers.
+
+        Give it back: `leave`.
+        """
+        there = [(one.inside, one, door) for one in tuple(self._replicas) if (door := one.door) is not None]
+        if not there:
+            return None
+        _, found, door = min(there, key=lambda one: one[0])
+        found.inside += 1
+        self._peak = max(self._peak, 1 + sum(inside for inside, _, _ in there))
+        return found, door
+
+    @property
+    def comes(self) -> bool:
+        """Whether a call may wait for a process: it is on its way, or there is none while nobody calls."""
+        return not self._stop.is_set() and self._wakes
+
+    def leave(self, replica: Replica) -> None:
+        """A call of it was answered."""
+        replica.inside -= 1
+
+    # ---------------------------------------------------------------- on the loop
 
     def stop(self) -> None:
         """End it."""
         self._stop.set()
 
     async def live(self) -> None:
-        """Start its process, again where it crashed; never raises."""
+        """Keep processes answering; start them again where they crash; never raises."""
+        drift = asyncio.create_task(self._look_after())
         try:
-            why = None
-            for _ in range(_AGAIN):
-                why = await self._once()
-                if why is None:
-                    return
-                ready = await self._unit(lambda unit: rows.deployment(unit, self.id).ready_at is not None)
-                if not ready:
-                    break
-            await self._unit(lambda unit: rows.failed(unit, self.id, why or "it ended"))
+            why = await self._serve()
+            if why is not None:
+                await self._unit(lambda unit: rows.failed(unit, self.id, why))
         except Problem as problem:
             told = problem.told
             with contextlib.suppress(Problem):
@@ -85,124 +92,136 @@ class Life:
             told = f"{type(error).__name__}: {error}"[:500]
             await self._unit(lambda unit: rows.failed(unit, self.id, told))
         finally:
-            self.door = None
-            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            drift.cancel()
+            for replica in self._replicas:
+                replica.stop()
+            await asyncio.gather(drift, *self._replicas.values(), return_exceptions=True)
+            folder = self._context.get(Settings).home_dir / "executions" / "endpoints" / self.id
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _once(self) -> str | None:
-        """One start of its process. None: somebody ended it; else why it ended."""
-        order = await self._unit(self._order)
-        if order is None:
-            return None
-        await asyncio.to_thread(self._lay_out)
-        tail = Tail()
-        work = asyncio.create_task(compute.execute(self._context, order, tail))
-        watch = asyncio.create_task(self._watch(order.name))
+    async def refresh(self) -> None:
+        """Its endpoint was changed: take its bounds."""
+        bounds, ready, self._told = await self._unit(lambda unit: rows.bounds_of(unit, self.id))
+        self._wakes = ready and not bounds.least
+        self._pace.bounds = bounds if ready else Bounds(1, max(1, bounds.most), bounds.target, bounds.quiet_s)
+
+    async def _serve(self) -> str | None:
+        """None: somebody ended it; else why it ended."""
+        await self.refresh()
         stop = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait({work, watch, stop}, return_when=asyncio.FIRST_COMPLETED)
-            ended = work.done()
-            self.door = None
-            if not ended:
-                while not work.done() and not await asyncio.to_thread(compute.end, self._context, order.name):
-                    await asyncio.wait({work}, timeout=0.1)
-            outcome = await work
-            if stop.done():
-                return None
-            if not ended:
-                return f"it did not answer within {READY_S:g} s: {tail.why()}"
-            return tail.why() or outcome.detail or f"its process ended with exit code {outcome.exit_code}"
+            while True:
+                await self._scale()
+                tick = TICK_S if self._pace.bounds.moves else CALM_S
+                await asyncio.wait(
+                    {stop, *self._replicas.values()}, timeout=tick, return_when="FIRST_COMPLETED"
+                )
+                if stop.done():
+                    return None
+                why = await self._over()
+                if why is not None or self._stop.is_set():
+                    return why
         finally:
-            for task in (work, watch, stop):
-                task.cancel()
-            await asyncio.gather(work, watch, stop, return_exceptions=True)
+            stop.cancel()
 
-    @property
-    def _folder(self) -> Path:
-        return self._context.get(Settings).home_dir / "executions" / "endpoints" / self.id
+    async def _over(self) -> str | None:
+        """Processes that are over, if any: why all of it is, therefore."""
+        for replica in [one for one, task in self._replicas.items() if task.done()]:
+            why = await self._ended(replica)
+            if why is not None:
+                return why
+        return None
 
-    def _order(self, unit: Unit) -> compute.Order | None:
-        one = rows.deployment(unit, self.id, lock=True)
-        row = rows.find(unit, one.endpoint_id)
-        if one.status not in rows.LIVE or row.state != "active":
+    async def _ended(self, replica: Replica) -> str | None:
+        """One process is over: why all of it is, therefore; None where the others go on, or another is started."""
+        task = self._replicas.pop(replica)
+        try:
+            why = task.result()
+        except Problem as problem:
+            if not self._replicas:
+                raise
+            await self._refused(problem)
             return None
-        rows.change_deployment(unit, self.id, status="starting", starts=one.starts + 1)
-        model, version = registry.by_id(unit, one.version_id)
-        actor = runs.actor_of(one.actor)
-        if actor.credential_id is not None and identity.still(unit, actor) is None:
-            raise Problem(
-                "token_invalid", "whoever made this deployment may act no more", hint="Deploy it again."
-            )
-        call = Call(actor=actor, presented="valid", request_id=self.id, tool="endpoint", door="endpoint")
-        place = compute.WORKSPACE
-        return compute.Order(
-            call=call, run_id=self.id, step_id="score", attempt=one.starts + 1, workspace=str(self._folder),
-            argv=("python3", "-m", "scoring", f"{place}/model", str(PORT), model.name, str(version.number)),
-            runtime=row.runtime, profile=row.profile, serves=PORT,
-        )  # fmt: skip
+        if replica.leaving:
+            return None
+        if why is None:  # its row says that it is over
+            self._stop.set()
+            return None
+        self._crashes += 1
+        self._refused_until = asyncio.get_running_loop().time() + AGAIN_S
+        ready = await self._unit(lambda unit: rows.deployment(unit, self.id).ready_at is not None)
+        return why if not ready or (self._crashes >= _AGAIN and not self._staying()) else None
 
-    def _lay_out(self) -> None:
-        """The files of the model, verified, and the program beside them."""
-        folder = self._folder
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "model").mkdir(parents=True)
-        for path, handle in as_system(self._context, self.org_id, self._files, read_only=True):
-            target = folder / "model" / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                for chunk in handle.read(0, handle.what.size):
-                    file.write(chunk)
-        program = Path(scoring.__file__).parent
-        shutil.copytree(program, folder / "scoring", ignore=shutil.ignore_patterns("__pycache__"))
+    async def _refused(self, problem: Problem) -> None:
+        self._refused_until = asyncio.get_running_loop().time() + AGAIN_S
+        there = self._staying()
+        await self._unit(lambda unit: rows.scaled(unit, self.id, self._told, there, problem.code))
+        self._told = there
 
-    def _files(self, unit: Unit) -> list[tuple[str, Any]]:
-        _, version = registry.by_id(unit, rows.deployment(unit, self.id).version_id)
-        return [
-            (file["path"], artifacts.reading.handle_of(unit, file["artifact_id"])) for file in version.files
-        ]
+    def _staying(self) -> int:
+        return sum(not one.leaving for one in self._replicas)
 
-    async def _watch(self, name: str) -> None:
-        """Until its process answers; then it does so for as long as it likes. Returns where it does not in time."""
-        from builderos.execution.serving.service import SILENT, Inside
+    def _wanted(self) -> int:
+        return self._pace.wanted(self._staying(), self._peak + self.waiting)
 
-        door = await asyncio.to_thread(compute.door_of, self._context, name)
-        loop = asyncio.get_running_loop()
-        until, pause = loop.time() + READY_S, 0.05
-        while loop.time() < until:
-            with contextlib.suppress(*SILENT):
-                inside = Inside.at(door)
-                try:
-                    status = await inside.look("/ping", 5.0)
-                finally:
-                    await inside.close()
-                if status == 200:
-                    self.door = door
-                    await self._unit(functools.partial(rows.ready, id_=self.id, share=self._share))
-                    await self._look_after(door)
-                    return
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.5)
+    async def _scale(self) -> None:
+        """Start or end processes until there are as many as wanted."""
+        there, wanted = self._staying(), self._wanted()
+        self._peak = sum(one.inside for one in self._replicas)
+        if there and wanted > there and asyncio.get_running_loop().time() < self._refused_until:
+            wanted = there
+        if wanted != self._told:
+            why = "the calls in flight" if wanted > self._told else "it was quiet"
+            await self._unit(lambda unit: rows.scaled(unit, self.id, self._told, wanted, why))
+            self._told = wanted
+        for _ in range(wanted - there):
+            self._begin()
+        leaving = sorted((one for one in self._replicas if not one.leaving), key=lambda one: one.inside)
+        for replica in leaving[: max(0, there - wanted)]:
+            replica.leaving = True
+            self._drained(replica)
 
-    async def _look_after(self, door: Path) -> None:
-        """Until somebody ends it: keep what its process tells of the rows that come."""
-        from builderos.execution.serving.service import SILENT, Inside
+    def _drained(self, replica: Replica) -> None:
+        task = asyncio.get_running_loop().create_task(replica.drain())
+        self._replicas[replica].add_done_callback(lambda _: task.cancel())
 
+    def _begin(self) -> None:
+        first = not self._replicas
+        replica = Replica(self._context, self.org_id, self.id, first=first and not self.waiting)
+        task = asyncio.get_running_loop().create_task(replica.live())
+        self._replicas[replica] = task
+        known = asyncio.get_running_loop().create_task(self._answered(replica))
+        task.add_done_callback(lambda _: known.cancel())
+
+    async def _answered(self, replica: Replica) -> None:
+        await replica.answers.wait()
+        await self._unit(functools.partial(rows.ready, id_=self.id, share=self._share))
+        await self.refresh()
+
+    async def _look_after(self) -> None:
+        """Until somebody ends it: keep what its processes tell of the rows that come."""
         before: list[dict[str, Any]] | None = None
+        while True:
+            await asyncio.sleep(DRIFT_S)
+            found = await self._drift()
+            if found and found != before:
+                before = found
+                await self._unit(functools.partial(rows.drifted, id_=self.id, drift=found))
+
+    async def _drift(self) -> list[dict[str, Any]] | None:
+        from builderos.execution.serving.service import SILENT, Inside
+
+        door = next((one.door for one in self._replicas if one.door is not None), None)
+        if door is None:
+            return None
         inside = Inside.at(door)
         try:
-            while not self._stop.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), DRIFT_S)
-                    return
-                try:
-                    status, told = await inside.ask("/drift", 5.0, {})
-                except SILENT:
-                    continue
-                found = moved(told) if status == 200 else None
-                if found and found != before:
-                    before = found
-                    await self._unit(functools.partial(rows.drifted, id_=self.id, drift=found))
+            status, told = await inside.ask("/drift", 5.0, {})
+        except SILENT:
+            return None
         finally:
             await inside.close()
+        return moved(told) if status == 200 else None
 
     async def _unit(self, verb: Callable[[Unit], T]) -> T:
         return await asyncio.to_thread(as_system, self._context, self.org_id, verb)

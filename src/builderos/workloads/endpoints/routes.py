@@ -3,7 +3,7 @@
 from builderos.core.operations import Operations, Reply
 from builderos.core.unit import Unit
 
-from . import batch, batch_schema, schema, verbs
+from . import batch, batch_schema, logs, payloads, schema, verbs
 
 routes = Operations("endpoints")
 
@@ -24,6 +24,24 @@ def list_endpoints(unit: Unit, body: schema.ListIn) -> schema.EndpointList:
 def show_endpoint(unit: Unit, body: schema.WhichIn) -> schema.Endpoint:
     """Show an endpoint: what answers there, with which share of the calls; `id` may be its name, too."""
     return verbs.show(unit, body)
+
+
+@routes.post("/v1/endpoints/{id}/settings", "changeEndpoint", consequential=True)
+def change_endpoint(unit: Unit, body: schema.ChangeIn) -> schema.Endpoint:
+    """Change who may call an endpoint, how many processes answer there, or which calls are kept with their payloads."""
+    return verbs.change(unit, body)
+
+
+@routes.get("/v1/endpoints/{id}/logs", "endpointLogs")
+def endpoint_logs(unit: Unit, body: schema.EndpointLogsIn) -> schema.EndpointLogs:
+    """Read what a process of an endpoint printed."""
+    return logs.read(unit, body)
+
+
+@routes.get("/v1/endpoints/{id}/payloads", "listEndpointPayloads")
+def list_endpoint_payloads(unit: Unit, body: schema.PayloadsIn) -> schema.PayloadList:
+    """List what some calls of an endpoint were asked and answered, where it keeps that; newest first."""
+    return payloads.listed(unit, body)
 
 
 @routes.post("/v1/endpoints/{id}/deploy", "deployModel", status=202, consequential=True)

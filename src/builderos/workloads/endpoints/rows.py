@@ -1,10 +1,12 @@
 """Endpoints and their deployments as rows. Each function is part of a unit of its caller."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
+from builderos.core.home import project_state
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.ledger import service as ledger
@@ -12,10 +14,12 @@ from builderos.workloads.lineage import service as lineage
 from builderos.workloads.models import service as registry
 
 from .model import deployments, endpoints
-from .schema import CallPolicy, Drift, Endpoint, ModelDeployment
+from .scaling import Bounds
+from .schema import CallPolicy, Drift, Endpoint, ModelDeployment, PayloadLog, Scaling
 
 Row: TypeAlias = sa.Row[Any]
 LIVE: Final = ("starting", "ready")
+KEPT_LOGS: Final = 20  # of the starts of a deployment, the last ones
 
 
 def find(unit: Unit, id_: str, *, lock: bool = False) -> Row:
@@ -78,14 +82,16 @@ def shown(unit: Unit, row: Row) -> Endpoint:
                 id=one.id, number=one.number, model=model.name, version=version.number, version_id=version.id,
                 status=one.status, detail=one.detail, share=int(row.traffic.get(one.id, 0)),
                 drift=[Drift.model_validate(column) for column in one.drift or ()],
-                created_by=one.created_by, created_at=one.created_at, ready_at=one.ready_at, ended_at=one.ended_at,
+                replicas=one.replicas if one.status in LIVE else 0, starts=one.starts, created_by=one.created_by,
+                created_at=one.created_at, ready_at=one.ready_at, ended_at=one.ended_at,
             )
         )  # fmt: skip
     return Endpoint(
         id=row.id, name=row.name, env=row.env, url=f"{unit.settings.address}/v1/endpoints/{row.id}/invoke",
         policy=CallPolicy.model_validate(row.policy), runtime=row.runtime, profile=row.profile, state=row.state,
-        shadow=row.shadow,
-        deployments=listed, created_by=row.created_by, created_at=row.created_at, updated_at=row.updated_at,
+        shadow=row.shadow, scaling=Scaling.model_validate(row.scaling),
+        payloads=PayloadLog.model_validate(row.payloads), deployments=listed, created_by=row.created_by,
+        created_at=row.created_at, updated_at=row.updated_at,
     )  # fmt: skip
 
 
@@ -153,3 +159,32 @@ def failed(unit: Unit, id_: str, detail: str) -> None:
     ledger.record(
         unit, "endpoint.failed", id_, {"endpoint": row.id, "name": row.name, "detail": detail[:500]}
     )
+
+
+def bounds_of(unit: Unit, id_: str) -> tuple[Bounds, bool, int]:
+    """Between how many processes a deployment may have, whether it has ever answered, and how many it has."""
+    one = deployment(unit, id_)
+    return Bounds.of(find(unit, one.endpoint_id).scaling), one.ready_at is not None, one.replicas
+
+
+def scaled(unit: Unit, id_: str, before: int, now: int, why: str) -> None:
+    """A deployment is to have another number of processes; or could not get one more, where both are the same."""
+    one = deployment(unit, id_, lock=True)
+    if one.status not in LIVE:
+        return
+    change_deployment(unit, id_, replicas=now)
+    said = {"endpoint": one.endpoint_id, "from": before, "to": now, "why": why}
+    ledger.record(unit, "endpoint.scaled", id_, said)
+
+
+def log_of(unit: Unit, id_: str, start: int) -> Path:
+    """Where one start of a process of a deployment is logged."""
+    folder = project_state(unit.settings.home_dir, unit.org_id, None) / "logs" / "endpoints" / id_
+    return folder / f"{start}.log"
+
+
+def forget_logs(unit: Unit, id_: str, start: int) -> None:
+    """Take away what is logged of starts long before this one."""
+    gone = log_of(unit, id_, start - KEPT_LOGS)
+    for path in gone.parent.glob(f"{gone.stem}.*"):
+        path.unlink(missing_ok=True)

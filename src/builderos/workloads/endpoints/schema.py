@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
 from builderos.core.schema import In, Line, Out, WriteIn
 
@@ -22,11 +22,43 @@ class CallPolicy(In):
     roles: Annotated[list[Line], Field(max_length=20, description="Roles that may call; none: all.")] = []
     actors: Annotated[
         list[Line],
-        Field(max_length=200, description="Ids of members, keys and programs that may call; none: all."),
+        Field(
+            max_length=200, description="Ids of members, keys, programs and apps that may call; none: all."
+        ),
     ] = []
     per_minute: Annotated[
         int | None, Field(ge=1, le=10_000_000, description="Calls of all together, per minute.")
     ] = None
+
+
+class Scaling(In):
+    """How many processes on this machine answer for each deployment: more while calls wait, fewer when it is quiet."""
+
+    min_replicas: Annotated[
+        int,
+        Field(ge=0, le=16, description="At least; 0: none while nobody calls, and the next call starts one."),
+    ] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=16, description="At most.")] = 1
+    target: Annotated[
+        int, Field(ge=1, le=1000, description="Calls in flight that each has before there is another one.")
+    ] = 4
+    quiet_s: Annotated[
+        float, Field(ge=1, le=86_400, description="Seconds of less to do after which there is one fewer.")
+    ] = 300.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Scaling":
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas is more than max_replicas")
+        return self
+
+
+class PayloadLog(In):
+    """Which share of the calls is kept with what was asked and answered, without the secrets that are known."""
+
+    rate: Annotated[float, Field(ge=0, le=1, description="0: none, 1: all.")] = 0.0
+    max_chars: Annotated[int, Field(ge=100, le=16_384, description="Of each text; the rest is cut.")] = 2048
+    keep_days: Annotated[int, Field(ge=1, le=90, description="How long each is kept.")] = 7
 
 
 class CreateIn(WriteIn):
@@ -41,6 +73,45 @@ class CreateIn(WriteIn):
     policy: CallPolicy = CallPolicy()
     runtime: Annotated[Line, Field(description="Runtime with the model's libraries.")] = ""
     profile: Annotated[Line, Field(description="How much of the machine each process may use.")] = ""
+    scaling: Scaling = Scaling()
+    payloads: PayloadLog = PayloadLog()
+
+
+class ChangeIn(WriteIn):
+    """What is to be otherwise at an endpoint; what is left out stays."""
+
+    id: Line
+    policy: CallPolicy | None = None
+    scaling: Scaling | None = None
+    payloads: PayloadLog | None = None
+
+
+class EndpointLogsIn(In):
+    """Which log of an endpoint, and from which byte on."""
+
+    id: Line
+    deployment: Annotated[
+        Line | None, Field(description="Id of the deployment; the newest when left out.")
+    ] = None
+    start: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Which start of its processes; the last one when left out. The last 20 are kept.",
+        ),
+    ] = None
+    offset: Annotated[int, Field(ge=0, description="First byte that is wanted.")] = 0
+    limit: Annotated[int, Field(ge=1, le=262_144, description="Bytes, at most.")] = 65_536
+
+
+class PayloadsIn(In):
+    """Filters of what was asked and answered."""
+
+    id: Line
+    deployment: Annotated[Line | None, Field(description="Answered by this deployment.")] = None
+    status: Annotated[int | None, Field(ge=100, le=599, description="Answered with this status.")] = None
+    limit: int = Field(20, ge=1, le=100)
+    cursor: str | None = None
 
 
 class WhichIn(In):
@@ -138,6 +209,8 @@ class ModelDeployment(Out):
     status: Status
     detail: str
     share: int
+    replicas: Annotated[int, Field(description="Processes that it has, or is about to have.")]
+    starts: Annotated[int, Field(description="How often a process of it was started.")]
     drift: Annotated[
         list[Drift], Field(description="Columns of numbers, once enough rows have come; far ones first.")
     ]
@@ -159,10 +232,47 @@ class Endpoint(Out):
     profile: str
     state: Literal["active", "stopped"]
     shadow: Annotated[str | None, Field(description="The deployment that is asked likewise, unheard.")]
+    scaling: Scaling
+    payloads: PayloadLog
     deployments: Annotated[list[ModelDeployment], Field(description="Newest first.")]
     created_by: str
     created_at: datetime
     updated_at: datetime
+
+
+class EndpointLogs(Out):
+    """A piece of what a process of a deployment printed."""
+
+    id: str
+    deployment: str
+    start: int
+    text: str
+    offset: int
+    next_offset: Annotated[int, Field(description="Where the next piece begins.")]
+    size: int
+
+
+class Payload(Out):
+    """What one call was asked and answered, as far as it is kept. `cut`: there was more."""
+
+    id: str
+    deployment_id: str
+    at: datetime
+    expires_at: datetime
+    actor: str
+    request_id: str
+    status: int
+    ms: float
+    input: str
+    output: str
+    cut: bool
+
+
+class PayloadList(Out):
+    """One page, newest first."""
+
+    items: list[Payload]
+    next_cursor: str | None
 
 
 class EndpointList(Out):

@@ -1,8 +1,23 @@
 """What other rooms and doors may use of endpoints."""
 
 from . import batching
-from .calling import Chosen, Counts, admit, callable_by
+from .calling import admit, callable_by
+from .choosing import Chosen, Counts
 from .keeping import WORD, Keeper, erase
 from .shadowing import same
+from .standing import Standing, admit_again, stands
 
-__all__ = ["WORD", "Chosen", "Counts", "Keeper", "admit", "batching", "callable_by", "erase", "same"]
+__all__ = [
+    "WORD",
+    "Chosen",
+    "Counts",
+    "Keeper",
+    "Standing",
+    "admit",
+    "admit_again",
+    "batching",
+    "callable_by",
+    "erase",
+    "same",
+    "stands",
+]

@@ -26,6 +26,7 @@ from .keeping import WORD, Keeper
 from .model import deployments, endpoints
 from .schema import (
     ActIn,
+    ChangeIn,
     CreateIn,
     DeployIn,
     Endpoint,
@@ -54,11 +55,15 @@ def create(unit: Unit, body: CreateIn) -> Reply[Endpoint]:
     that the environment does not take.
     """
     rules = _may(unit, "endpoint.manage")
+    if body.payloads.rate:
+        _may(unit, "endpoint.payloads")
     version = _version(unit, body.model_version, body.env)
     runtime, _, profile = compute.runtime_of(unit, None, body.runtime, body.profile)
     values: dict[str, Any] = {
         "id": new_id("enp"), "org_id": unit.org_id, "name": body.name, "env": body.env,
-        "policy": body.policy.model_dump(), "runtime": runtime, "profile": profile, "state": "active", "traffic": {},
+        "policy": body.policy.model_dump(), "scaling": body.scaling.model_dump(),
+        "payloads": body.payloads.model_dump(),
+        "runtime": runtime, "profile": profile, "state": "active", "traffic": {},
         "numbers": 0, "machine": unit.get(SandboxProviders).place, "created_by": unit.actor.id,
         "created_at": unit.now, "updated_at": unit.now,
     }  # fmt: skip
@@ -75,6 +80,21 @@ def create(unit: Unit, body: CreateIn) -> Reply[Endpoint]:
     )
     _deploy(unit, row, version, 100)
     return Reply(202, rows.shown(unit, row))
+
+
+def change(unit: Unit, body: ChangeIn) -> Endpoint:
+    """Another policy, other bounds, another log of payloads, at once. Raises `not_found`, `illegal_transition`."""
+    rules = _may(unit, "endpoint.manage")
+    if body.payloads is not None and body.payloads.rate:
+        _may(unit, "endpoint.payloads")
+    row = _active(unit, body.id)
+    asked = {"policy": body.policy, "scaling": body.scaling, "payloads": body.payloads}
+    said = {name: part.model_dump() for name, part in asked.items() if part is not None}
+    if said:
+        rows.change(unit, row.id, **said)
+        ledger.record(unit, "endpoint.changed", row.id, {"name": row.name, **said}, rules=rules)
+        _tell(unit, row.id)
+    return rows.shown(unit, rows.find(unit, row.id))
 
 
 def deploy(unit: Unit, body: DeployIn) -> Reply[Endpoint]:
@@ -122,7 +142,7 @@ def _deploy(unit: Unit, row: rows.Row, version: rows.Row, share: int) -> None:
     values: dict[str, Any] = {
         "id": id_, "org_id": unit.org_id, "endpoint_id": row.id, "number": number, "version_id": version.id,
         "status": "starting", "detail": "", "created_by": unit.actor.id, "actor": runs.actor_json(unit.actor),
-        "starts": 0, "created_at": unit.now,
+        "starts": 0, "replicas": 1, "created_at": unit.now,
     }  # fmt: skip
     unit.execute(sa.insert(deployments).values(values))
     audit.access.note(unit, "model.serve", version.id)
