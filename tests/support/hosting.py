@@ -52,13 +52,13 @@ def app(environ, start):
 """
 
 
-def approve(home: Path, *, folders: tuple[str, ...] = ()) -> None:
+def approve(home: Path, *, folders: tuple[str, ...] = (), memory: str = "512Mi") -> None:
     """Have a server's own file approve a runtime with Python, and what else lies in folders."""
     file = home / "ssot" / "workbench" / "runtimes.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({
         "runtimes": [{"name": "py", "kind": "local", "folders": [*folders, sys.base_prefix]}],
-        "profiles": [{"name": "small", "cpu": 1, "memory": "512Mi", "max_seconds": 3600, "price": 1}],
+        "profiles": [{"name": "small", "cpu": 1, "memory": memory, "max_seconds": 3600, "price": 1}],
     }))  # fmt: skip
 
 

@@ -10,9 +10,10 @@ import pytest
 from tests.support.environments import environment
 from tests.support.hosting import Dock, approve, host_of
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("BUILDEROS_SOAK"), reason="make soak tries Streamlit itself"
-)
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(not os.environ.get("BUILDEROS_SOAK"), reason="make soak tries Streamlit itself"),
+]
 PAGE = "import streamlit as st\nst.title('Sales')\nst.write(f\"squared: {st.slider('n', 1, 10, 3) ** 2}\")\n"
 
 

@@ -23,10 +23,12 @@ _STREAMLIT: Final = (
 )  # the door asks every page where it comes from; what streamlit checks itself it can only guess behind a proxy
 _BUILT: Final = "find .next/standalone -name server.js -not -path '*/node_modules/*' | head -n 1"
 _NEXT: Final = f'cd {{path}} && exec node "$(if [ -f server.js ]; then echo server.js; else {_BUILT}; fi)"'
-# Node as a wheel of Python brings npm as a file that finds the rest of it only where Node itself was installed. What
+# Node as a wheel of Python brings npm as a file that finds the rest of it only where Node itself was installed; of
+# authorities it knows its own alone, unless it is told of those that the machine trusts. What
 # `output: "standalone"` leaves is put together with what it leaves out; the rest is many times as large.
 _NEXT_BUILD: Final = f"""cd {{path}}
 [ ! -f server.js ] || exit 0
+export NODE_EXTRA_CA_CERTS="${{{{NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}}}}"
 cli=$(dirname "$(command -v node)")/../lib/node_modules/npm/bin/npm-cli.js
 npm() {{{{ if [ -f "$cli" ]; then node "$cli" "$@"; else command npm "$@"; fi; }}}}
 if [ -f package-lock.json ]; then npm ci --no-audit --no-fund; else npm install --no-audit --no-fund; fi
