@@ -34,6 +34,10 @@ test: setup ## Run the tests: WORKERS=<n>, ARGS="tests/core -x"
 soak: setup ## Run the proofs of safety with their full counts (long)
 	@BUILDEROS_SOAK=1 $(PY) -m pytest -n 0 --timeout 0 -o faulthandler_timeout=0 -m soak $(ARGS)
 
+.PHONY: live
+live: setup ## Ask real models, for those who have keys (it costs money); without keys all is skipped
+	@BUILDEROS_LIVE=1 $(PY) -m pytest -n 0 -rs tests/ports/test_live_models.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## Print the speed ratios side by side: FULL=1 for the full sizes
 	@FULL="$(FULL)" $(PY) -m bench $(ARGS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from builderos.core.cleaning import clean_with
 from builderos.execution.gateway.counting import usage_in
 from builderos.execution.gateway.ports import Ask, ModelProvider, NoAnswer, Unfit
 from builderos.execution.gateway.schema import About, Counts
@@ -16,6 +17,7 @@ from builderos.execution.gateway.service import Provider
 from builderos.integrations.anthropic.service import AnthropicProvider
 from builderos.integrations.openai.service import OpenAIProvider
 from builderos.integrations.recorded.service import RecordedProvider
+from builderos.trust.vault.service import Known
 from tests.support.aimock import aimock
 from tests.support.upstreams import ModelServer, Reply, model_server
 
@@ -238,6 +240,22 @@ def test_a_replay_says_where_a_request_differs(elsewhere: str, tmp_path: Path) -
         Unfit, match=r"request\.messages\[1\]\.content: \"say goodbye\" instead of \"say hello\""
     ):
         collect(replaying, ask("say goodbye"))
+
+
+def test_a_credential_in_a_request_is_in_no_recording_and_the_request_is_found_again(
+    elsewhere: str, tmp_path: Path
+) -> None:
+    key = "ghp_" + "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb3d"
+    clean_with(Known().clean)
+    try:
+        collect(Case(recorded(tmp_path, "record", lambda: openai_at(elsewhere))), ask(f"say hello {key}"))
+        replayed = collect(Case(recorded(tmp_path, "replay")), ask(f"say hello {key}"))
+    finally:
+        clean_with(None)
+    assert replayed[0] == 200
+    kept = "".join(file.read_text() for file in tmp_path.rglob("*.jsonl"))
+    assert kept
+    assert key not in kept
 
 
 def test_a_refusal_is_not_recorded(elsewhere: str, tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ class Double(acp.Agent):
                 await unheard
             except acp.RequestError as error:
                 said.append(str(error.code))
+        said.append(await self.may("Edit it", "edit", "../etc/passwd"))
         os.unlink(f"{TOP}/etc")
         await self.say(" ".join(said))
 

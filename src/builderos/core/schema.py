@@ -55,7 +55,14 @@ def _bounded_json(value: Any, depth: int = 0) -> Any:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
+def _some_words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
 Text = Annotated[str, AfterValidator(_no_nul)]
+Prose = Annotated[Text, AfterValidator(_some_words)]
 Line = Annotated[str, StringConstraints(max_length=500), AfterValidator(_one_line)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line)]
 Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]

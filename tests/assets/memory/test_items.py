@@ -149,8 +149,8 @@ def test_a_change_names_the_version_it_is_about(world, sandbox):
 @pytest.mark.parametrize("body", [
     {"body": "x", "tier": "semantic"}, {"body": "x", "fact": "f", "tier": "vector"}, {"tier": "vector"},
     {"body": "x", "tier": "short_term"}, {"body": "x", "agent": "../../etc"}, {"body": "x\x00"}, {"body": "x" * 8001},
-    {"body": "x", "agent": "_all"},
-], ids=range(8))  # fmt: skip
+    {"body": "x", "agent": "_all"}, {"body": " \n"},
+], ids=range(9))  # fmt: skip
 def test_what_makes_no_sense_is_refused_and_nothing_is_kept(world, sandbox, body):
     world.problem(try_put(sandbox, **body), "validation_failed")
     assert get(sandbox)["items"] == []

@@ -236,6 +236,8 @@ steps:
     sandbox_id = next(item["id"] for item in found if item["branch"] == box.branch)
     ship.world.ok(ship.world.as_owner("POST", f"/v1/sandboxes/{sandbox_id}/token", json={"action": "revoke"}))
     ship.context.put(Callers, Callers())  # as after two seconds
+    blank = ship.world.as_owner("POST", f"/v1/runs/{id_}/answer", json={"answer": " "})
+    ship.world.problem(blank, "validation_failed")
     ship.world.ok(ship.world.as_owner("POST", f"/v1/runs/{id_}/answer", json={"answer": "yes"}))
     until(lambda: ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{id_}"))["status"] == "failed")
     run = ship.world.ok(ship.world.as_owner("GET", f"/v1/runs/{id_}"))

@@ -88,6 +88,24 @@ def test_raw_tables_become_one_clean_file_with_a_report(ship: Ship) -> None:
     assert json.loads(files["data/clean/rows.report.json"])["columns"] == ["age", "name"]
 
 
+def test_what_is_no_json_is_named_with_its_row_and_what_is_comes_out_whole(ship: Ship) -> None:
+    ship.box.commit(
+        {"data/odd/a.jsonl": '{"a": "one\\u2028line"}\n', "data/bad/a.jsonl": '{"a": 1}\n{"a": NaN}\n'}
+    )
+    runs = [
+        ship.start("data_pipeline", params={"source": f"data/{name}", "target": "data/odd.jsonl"})
+        for name in ("odd", "bad")
+    ]
+    odd, bad = ship.until(runs[0]), ship.until(runs[1])
+
+    assert odd["status"] == "succeeded", odd
+    assert json.loads(read(ship, "data/odd.jsonl")["data/odd.jsonl"]) == {"a": "one\u2028line"}
+    step = ship.steps(bad)["ingest"]
+    assert step["status"] == "failed"
+    log = ship.world.ok(ship.world.as_owner("GET", f"/v1/steps/{step['id']}/logs"))["text"]
+    assert "data/bad/a.jsonl: row 2 cannot be read: NaN is no JSON" in log
+
+
 def test_a_table_that_lacks_a_column_is_not_published(ship: Ship) -> None:
     run = ship.until(ship.start("data_pipeline", params={"required": ["age"], "target": "data/none.jsonl"}))
 

@@ -93,6 +93,14 @@ def test_what_is_not_supported_is_told_with_its_place(writer: Line) -> None:
     assert "javascript" in found.out
 
 
+def test_a_prompt_in_a_file_beside_the_suite_is_looked_over_with_it(writer: Line) -> None:
+    suite = "prompts: [file://hello.txt]\nproviders: [echo]\ntests: [{vars: {name: Ada}}]\n"
+    writer.write("evals/beside.yaml", suite)
+    assert "there is no file 'hello.txt'" in writer("eval", "lint", "evals/beside.yaml").out
+    writer.write("evals/hello.txt", "Hello {{name}}")
+    assert "1 cases" in writer.ok("eval", "lint", "evals/beside.yaml")
+
+
 def test_the_workflow_names_what_it_needs(writer: Line) -> None:
     text = writer.ok("eval", "workflow")
     assert "builderos eval run" in text

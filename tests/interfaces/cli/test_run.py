@@ -71,6 +71,7 @@ def test_exit_codes_say_how_a_run_ended(shipper: Line) -> None:
     assert failed.code == 1
     assert failed.json["status"] == "failed"
     assert "broken: failed (exit)" in failed.err
+    assert "  broken: exit exit 3\n    builderos logs stp_" in shipper.ok("run", "show", failed.json["id"])
     assert shipper("run", "status", failed.json["id"]).code == 1
     assert shipper("run", "no-such-pipeline").code in (1, 2)
     assert shipper("run", "good", "-p", "nonsense").code == 2

@@ -14,6 +14,7 @@ from builderos.core.unit import Unit, as_system
 from builderos.execution.compute.schema import Mount, Sandbox, Spec
 from builderos.execution.compute.service import SandboxProviders
 from builderos.workloads.agents import journal
+from builderos.workloads.agents.conversation import Answered
 from builderos.workloads.agents.definition import ADAPTERS, agent_of, parse
 from tests.support.databases import Databases
 from tests.support.models import Json
@@ -186,19 +187,33 @@ def test_files_outside_of_the_workspace_are_not_served(ship: Ship) -> None:
     calls = entries(ship, run["build"]["id"])
     talk = next(call for call in calls if call.kind == "model")
     assert talk.response is not None
-    assert len(talk.response["text"].split()) == 10  # each of them was refused
+    assert len(talk.response["text"].split()) == 11  # each of them was refused
+    assert talk.response["text"].endswith(" no")
     told = [
         (call.name, call.status, (call.response or {}).get("code")) for call in calls if call.kind == "tool"
     ]
     outside = [(name, "refused", "invalid_path") for name in ("read_file", "write_file")]
     assert told[1:5] == outside * 2
-    assert told[-2] == ("write_file", "refused", "invalid_path")  # it would be another text without its NUL
-    assert told[-1] == ("terminal/create", "refused", "tool_not_allowed")
+    assert told[-3] == ("write_file", "refused", "invalid_path")  # it would be another text without its NUL
+    assert told[-2] == ("terminal/create", "refused", "tool_not_allowed")
+    assert told[-1] == ("foreign_edit", "refused", "invalid_path")
     found = ship.world.ok(
         ship.world.as_owner("GET", f"/v1/audit?type=tool.refused&object={run['build']['id']}")
     )
     assert [line["payload"]["tool"] for line in found["items"]].count("terminal/create") == 1
-    assert len(found["items"]) == 6
+    assert len(found["items"]) == 7
+
+
+def test_a_program_that_is_not_in_the_sandbox_is_named(ship: Ship) -> None:
+    text = file("good").replace(str(PYTHON[0]), "no-such-agent")
+    run = ship.done(STEPS, {"agents/theirs.yaml": text})
+    assert "the sandbox has no program 'no-such-agent'" in ship.steps(run)["build"]["error"]
+
+
+def test_an_agent_without_a_key_is_told_where_keys_go() -> None:
+    said = str(Answered("session/prompt", {"code": -32000, "message": "Authentication required"}))
+    assert "Authentication required" in said
+    assert "harness: {secrets: [NAME]}" in said
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,19 @@ def test_a_version_becomes_latest_once_its_suite_passes_and_not_before(ship: Shi
     assert json.loads(path.read_text())["version"] == "1.2.0"
 
 
+def test_a_provider_that_is_away_or_another_model_takes_latest_from_nobody(ship: Ship) -> None:
+    publish(ship, "steady", "1.0.0", "Please do")
+    ship.box.commit({"evals/steady.yaml": SUITE.format(name="steady")})
+    tried(ship, "steady")
+    other = tried(ship, "steady", models=["up/other"])[1]
+    ship.box.commit({"evals/steady.yaml": SUITE.format(name="steady").replace("[echo]", "[away/it]")})
+    away = tried(ship, "steady")[1]
+
+    assert (other["verdict"], away["verdict"]) == ("fail", "fail")
+    assert {case["status"] for case in away["cases"]} == {"error"}
+    assert latest(ship, "steady") == "1.0.0"
+
+
 def test_who_may_not_publish_neither_lets_a_version_pass_nor_holds_it_back(ship: Ship) -> None:
     publish(ship, "guarded", "1.0.0", "Please do")
     publish(ship, "guarded", "1.1.0", "Just do")

@@ -118,7 +118,12 @@ def test_a_file_of_promptfoo_runs_as_it_is() -> None:
         (("providers: [echo]", "providers: [echo]\nredteam: {}"), 5),
         (("'Hello {{name}}", "'Hello {{name | upper}}"), 3),
         (("'Hello {{name}}", "'Hello {% if x %}"), 3),
-        (("'Hello {{name}}", "file://prompts.js'"), 3),
+        (("'Hello {{name}}, you are {{ age }}.'", "file://prompts.js"), 3),
+        (("'Hello {{name}}, you are {{ age }}.'", "prompts/greet.txt"), 3),
+        (("'Hello {{name}}, you are {{ age }}.'", "greet.py:make"), 3),
+        (("providers: [echo]", "providers: ['openai:{{env.MODEL}}']"), 4),
+        (("vars: {name: Cy}", "vars: {name: file://cy.txt}"), 16),
+        (("    vars: {name: [Ada, Bob]}", "    vars: {name: [Ada, file://bob.txt]}"), 11),
         (("    vars: {name: [Ada, Bob]}", "    vars: {name: [Ada, Bob]}\n    options: {transform: x}"), 12),
         (("  - vars: {name: Cy}", "  - file://more.yaml\n  - vars: {name: Cy}"), 16),
         (("vars: {name: Cy}", "vars: {nome: Cy}"), 16),
@@ -154,6 +159,8 @@ def test_a_prompt_in_a_file_beside_the_suite_is_read() -> None:
     assert tried(parse(text, name="g", read_file=files.get))[0].passed
     with pytest.raises(Problem, match="there is no file"):
         parse(text, name="g", read_file={}.get)
+    bare = text.replace("file://greet.txt", "greet.txt")
+    assert tried(parse(bare, name="g", read_file=files.get))[0].output == "Hello Ada, you are 7."
 
 
 def test_a_suite_of_ours_says_what_it_says() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints
 
 from builderos.assets.workspaces.service import BranchIn, BranchWriteIn
-from builderos.core.schema import In, Json, Line, Name, Out, Text, WriteIn
+from builderos.core.schema import In, Json, Line, Name, Out, Prose, Text, WriteIn
 
 MAX_BODY: Final = 8000
 MAX_TAGS: Final = 20
@@ -24,7 +24,7 @@ Fact = Annotated[
     Name, Field(description="What the fact is about, e.g. deploy.target: one fact per name and place.")
 ]
 Body = Annotated[
-    Text, Field(description="What is to be remembered, in plain words.", min_length=1, max_length=MAX_BODY)
+    Prose, Field(description="What is to be remembered, in plain words.", min_length=1, max_length=MAX_BODY)
 ]
 Words = Annotated[list[Name], Field(description="Words to find it by.", max_length=MAX_TAGS)]
 TierField = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from builderos.assets.workspaces.service import BranchWriteIn
-from builderos.core.schema import In, Json, Line, Name, Out, Text, WriteIn
+from builderos.core.schema import In, Json, Line, Name, Out, Prose, Text, WriteIn
 
 from .rows import RunStatus, StepStatus
 
@@ -60,7 +60,7 @@ class RunAnswerIn(WriteIn):
     id: Line
     step: Annotated[Name | None, Field(description="Step that asks, where several do.")] = None
     answer: Annotated[
-        Text, Field(description="The answer; one of the choices where there are some.", max_length=20_000)
+        Prose, Field(description="The answer; one of the choices where there are some.", max_length=20_000)
     ]
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from builderos.assets.workspaces.service import BranchIn, BranchWriteIn
 from builderos.core.operations import Reply
 from builderos.core.problems import Problem
-from builderos.core.schema import Line, Name, Text, ToolOut
+from builderos.core.schema import Line, Name, Prose, ToolOut
 from builderos.core.unit import Unit
 
 from . import control, reading, starting
@@ -29,7 +29,7 @@ class AnswerRunIn(BranchWriteIn):
 
     run_id: Annotated[Line, Field(description="The run that asks.")]
     answer: Annotated[
-        Text, Field(description="Your answer; one of the choices where there are some.", max_length=20_000)
+        Prose, Field(description="Your answer; one of the choices where there are some.", max_length=20_000)
     ]
     step: Annotated[Name | None, Field(description="Step that asks, where several do.")] = None
 

@@ -48,7 +48,8 @@ class Cassettes:
         self._played = Counter[str]()
 
     def add(self, what: Json, answer: Json) -> None:
-        """Keep an answer. Secrets were taken out of the request; they are taken out of the answer here."""
+        """Keep an answer. Whatever has the form of a secret is taken out of both: recordings are carried around."""
+        what = cleaned(what)
         row = {"fingerprint": fingerprint(what), "request": what, "answer": cleaned(answer)}
         data = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         with self._lock:
@@ -61,6 +62,7 @@ class Cassettes:
 
         Raises `Unfit`, which says where the request differs from the one that is most like it, and `Damaged`.
         """
+        what = cleaned(what)
         with self._lock:
             self._look()
             key = fingerprint(what)

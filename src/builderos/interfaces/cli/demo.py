@@ -1,7 +1,9 @@
 """`builderos demo`: the main job on a real repository, through the public doors, every statement checked."""
 
 import os
+import subprocess
 import time
+from pathlib import Path
 
 import click
 
@@ -19,8 +21,14 @@ _OWN = (_AGENTS, _WORKBENCH)  # they bring their own repositories
 @click.option(
     "--model", metavar="NAME", help="Live model for act 3, e.g. openai/NAME; else scripted replies."
 )
-def demo(repo: str | None, act: int | None, model: str | None) -> int:
+@click.option(
+    "--sample", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+    help="Play nothing: lay out the repository of act 3 in a new folder, and tell how to run its pipelines.",
+)  # fmt: skip
+def demo(repo: str | None, act: int | None, model: str | None, sample: Path | None) -> int:
     """Run the main job on a real repository and verify it."""
+    if sample is not None:
+        return _sample(sample)
     source = repo or this_project()
     if act in _OWN and repo is not None:
         complain(f"act {act} brings its own repository: leave --repo out")
@@ -35,6 +43,20 @@ def demo(repo: str | None, act: int | None, model: str | None) -> int:
             _perform(one, source or "", model)
     except Failed as failure:
         complain(f"\n✗ {failure}")
+        return 1
+    return 0
+
+
+def _sample(folder: Path) -> int:
+    if folder.exists() and any(folder.iterdir()):
+        complain(f"{folder} is not empty: name a new folder")
+        return 2
+    from .story.teashop import sample
+
+    try:
+        click.echo(sample(folder.absolute()))
+    except (OSError, subprocess.CalledProcessError) as failure:
+        complain(f"{folder} cannot be filled: {failure}")
         return 1
     return 0
 

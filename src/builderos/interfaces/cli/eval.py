@@ -1,5 +1,6 @@
 """Evals: try a suite, look at what came of it, look a file over."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,6 +24,7 @@ LIST: Final = (
     ("cases", "CASES"), ("regressions", "WORSE"), ("flaky", "FLAKY"), ("branch", "BRANCH"), ("run_id", "RUN"),
 )  # fmt: skip
 CASES: Final = (("id", "CASE"), ("status", "STATUS"), ("of", "TRIES"), ("reason", "REASON"))
+_NAMED: Final = re.compile(r"(?<![\w/.-])(?:file://)?(?:\./)?([\w-][\w/.-]*\.(?:txt|md|json))\b")
 _WORKFLOW: Final = Path(__file__).with_name("eval_workflow.yaml")
 
 
@@ -97,7 +99,8 @@ def list_(caller: Caller, suite: str | None, prompt: str | None, limit: int, cur
 @click.pass_obj
 def lint(caller: Caller, file: Path) -> int:
     """Look a suite over, ours or promptfoo's; ends with 1 when something is wrong or not supported."""
-    body = {"content": file.read_text(encoding="utf-8"), "suite": file.stem}
+    content = file.read_text(encoding="utf-8")
+    body = {"content": content, "suite": file.stem, "files": _beside(file, content)}
     reply = caller.client().call("POST", "/v1/evals/lint", body)
     if reply["valid"]:
         said = f"{file}: {reply['cases']} cases, {reply['tries']} tries ({reply['format']}), no mistake"
@@ -111,6 +114,17 @@ def workflow(caller: Caller) -> int:
     """Print a workflow for GitHub Actions that tries every suite in pull requests."""
     text = _WORKFLOW.read_text(encoding="utf-8")
     return caller.show({"path": ".github/workflows/evals.yaml", "content": text}, text.rstrip("\n"))
+
+
+def _beside(file: Path, content: str) -> dict[str, str]:
+    """Files below the suite's folder whose paths stand in it."""
+    folder = file.parent.resolve()
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(_NAMED.findall(content)):
+        place = (folder / name).resolve()
+        if place.is_relative_to(folder) and place.is_file():
+            found[name] = place.read_text(encoding="utf-8", errors="replace")
+    return found
 
 
 def _wait(client: Client, run_id: str) -> Json:

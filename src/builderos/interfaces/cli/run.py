@@ -14,7 +14,7 @@ from .commands import Noun, Verb
 from .faults import INTERRUPTED
 from .options import fields, on_branch, on_repo, paged
 from .output import facts, plain, table
-from .run_follow import closing, code_of, follow_run, path_of
+from .run_follow import closing, code_of, follow_run, path_of, went_wrong
 
 COLUMNS = (("id", "RUN"), ("status", "STATUS"), ("pipeline_id", "PIPELINE"), ("branch", "BRANCH"),
            ("created_at", "STARTED"), ("ended_at", "ENDED"))  # fmt: skip
@@ -153,6 +153,7 @@ def _page(view: Json, *, diff: bool) -> list[str]:
     lines = [f"{run['id']}  {run['pipeline_id']}", *facts(run, FACTS), "", table(timeline["items"], STEPS)]
     if timeline.get("next_cursor"):
         lines.append(f"… {timeline['total']} steps in all")
+    lines += went_wrong(view.get("failed") or [])
     lines += _gates(view.get("gates") or [])
     changed: Json | None = view.get("diff")
     if changed:

@@ -118,18 +118,21 @@ def _hints(client: Client, run_id: str) -> list[str]:
 def closing(run: Json) -> list[str]:
     """The last words about a run: how it ended, and where to read on about what went wrong."""
     lines = [f"{run.get('id')} {str(run.get('status')).replace('_', ' ')}{_why(run)}"]
-    steps: list[Json] = run.get("steps", [])
-    for step in steps:
-        if step.get("status") in ("failed", "timed_out", "denied"):
-            lines.append(
-                f"  {step.get('name')}: {step.get('reason') or step.get('status')} {step.get('error') or ''}".rstrip()
-            )
-            if step.get("attempt"):
-                lines.append(f"    builderos logs {step.get('id')}")
+    lines += went_wrong(run.get("steps", []))
     provenance: Json = run.get("provenance") or {}
     commits: list[str] = provenance.get("commits") or []
     lines += [f"  commit {sha}" for sha in commits[-5:]]
     return lines
+
+
+def went_wrong(steps: list[Json]) -> Iterator[str]:
+    """Why steps failed, and where to read on; of a run's steps, or of the brief ones of its view."""
+    for step in steps:
+        if step.get("status") in ("failed", "timed_out", "denied"):
+            why = step.get("reason") or step.get("status")
+            yield f"  {step.get('name')}: {why} {step.get('error') or ''}".rstrip()
+            if step.get("attempt"):
+                yield f"    builderos logs {step.get('id') or step.get('step_id')}"
 
 
 def _why(run: Json) -> str:

@@ -18,6 +18,7 @@ _VERSION: Final = 1
 _MOST_TEXT: Final = 100_000
 _MOST_CALLS: Final = 500
 _NO_METHOD, _BAD_PARAMS, _REFUSED, _LOG_IN = -32601, -32602, -32000, -32000
+_KEY: Final = "; a key of its is a secret that the agent's file names: harness: {secrets: [NAME]}"
 _CANCELLED: Final = {"outcome": {"outcome": "cancelled"}}
 
 UseTool = Callable[[str, Mapping[str, Any]], Awaitable[tuple[bool, str]]]
@@ -28,8 +29,11 @@ class Answered(Reached):
     """The agent answers with an error; `code` is the protocol's."""
 
     def __init__(self, method: str, error: object) -> None:
-        super().__init__("answer", f"the agent answers {method} with an error: {str(error)[:500]}")
         self.code = _mapping(error).get("code")
+        keyless = self.code == _LOG_IN or method == "authenticate"
+        super().__init__(
+            "answer", f"the agent answers {method} with an error: {str(error)[:500]}{_KEY * keyless}"
+        )
 
 
 class Conversation:
@@ -143,9 +147,16 @@ class Conversation:
         return call
 
     async def _permission(self, number: Any, params: Mapping[str, Any]) -> None:
-        name, args = foreign_tools.request_of(self._known(_mapping(params.get("toolCall"))))
+        call = self._known(_mapping(params.get("toolCall")))
+        name, args = foreign_tools.request_of(call)
         try:
-            allowed, _ = await self._use(name, args)
+            if outside := foreign_tools.changed_outside(call):
+                why = f"{outside[0][:200]} is not in the workspace"
+                bad = Problem("invalid_path", why, hint="Use a path inside the workspace.")
+                await self._refuse(name, json.dumps(dict(call)), bad)
+                allowed = False
+            else:
+                allowed, _ = await self._use(name, args)
         except Parked:
             await self._line.say({"id": number, "result": _CANCELLED})
             raise

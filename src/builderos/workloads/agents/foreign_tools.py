@@ -31,6 +31,7 @@ KINDS: Final = (
     "other",
 )
 _CHANGING: Final = frozenset({"edit", "delete", "move", "other"})
+_SCRATCH: Final = ("/tmp/", "/home/builder/", "/dev/shm/")  # noqa: S108 - in the jail
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FRESH: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -81,6 +82,16 @@ def request_of(call: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         "paths": sorted({found for path in named if (found := inside(path)) not in (None, ".")}),
     }  # fmt: skip
     return f"foreign_{kind}", args
+
+
+def changed_outside(call: Mapping[str, Any]) -> list[str]:
+    """What a request would change neither in the workspace nor in places that are the jail's own and end with it."""
+    if call.get("kind") not in ("edit", "delete", "move"):
+        return []
+    changes = [item for item in _list(call.get("content")) if item.get("type") == "diff"]
+    named = [item.get("path") for item in (*_list(call.get("locations")), *changes)]
+    paths = [path for path in named if isinstance(path, str) and inside(path) is None]
+    return [path for path in paths if not os.path.normpath(path).startswith(_SCRATCH)]
 
 
 def _effect(kind: str) -> Any:

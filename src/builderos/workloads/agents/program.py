@@ -16,6 +16,7 @@ from .line import MAX_LINE
 
 PORT: Final = 8000
 _GRACE_S: Final = 1.0
+_NOT_THERE: Final = 127
 # In the jail, between line and command: pipes, since many programs take a socket as their output for closed as soon as
 # something comes in by it. It hears the first caller alone, before anybody else is in there.
 _STARTER: Final = f"""
@@ -23,7 +24,11 @@ import contextlib, os, socket, subprocess, sys, threading
 door = socket.create_server(("127.0.0.1", {PORT}))
 line = door.accept()[0]
 door.close()
-agent = subprocess.Popen(sys.argv[1:], stdin=-1, stdout=-1)
+try:
+    agent = subprocess.Popen(sys.argv[1:], stdin=-1, stdout=-1)
+except OSError as error:
+    print(error, file=sys.stderr)
+    sys.exit({_NOT_THERE})
 line.sendall({compute.GREETING!r})
 def feed():
     with contextlib.suppress(OSError):
@@ -40,12 +45,14 @@ with contextlib.suppress(OSError):
 sys.exit(agent.wait())
 """
 
+_BEFORE: Final = ("python3", "-I", "-c", _STARTER)
+
 Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def started(command: tuple[str, ...]) -> tuple[str, ...]:
     """What an order runs so that `command` can be spoken with; it serves `PORT`."""
-    return ("python3", "-I", "-c", _STARTER, *command)
+    return (*_BEFORE, *command)
 
 
 @asynccontextmanager
@@ -81,6 +88,9 @@ async def _dialled(
         if problem.code == "approval_required" and "approval_id" in problem.extra:
             raise Parked("a yes", approval_id=str(problem.extra["approval_id"])) from problem
         raise
+    if outcome.exit_code == _NOT_THERE:
+        where = "install it below /usr of this machine, or name a file of the branch"
+        raise Reached("answer", f"the sandbox has no program {order.argv[len(_BEFORE)][:100]!r}: {where}")
     raise Reached("answer", f"the command could not be started: {outcome.reason} {outcome.detail}"[:500])
 
 

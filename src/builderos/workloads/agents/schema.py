@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from builderos.assets.workspaces.service import BranchIn, BranchWriteIn
-from builderos.core.schema import In, Json, Line, Name, Out, Text, WriteIn
+from builderos.core.schema import In, Json, Line, Name, Out, Prose, Text, WriteIn
 
 
 class AgentListIn(BranchIn):
@@ -54,7 +54,7 @@ class AgentRunIn(BranchWriteIn):
     """A task for one agent, on a branch."""
 
     name: Annotated[Name, Field(description="Name of the agent, e.g. builder.")]
-    goal: Annotated[Text, Field(description="What it is to do.", min_length=1, max_length=20_000)]
+    goal: Annotated[Prose, Field(description="What it is to do.", min_length=1, max_length=20_000)]
     inputs: Annotated[
         dict[Line, Json], Field(description="What else its prompt asks for.", max_length=50)
     ] = {}
@@ -110,7 +110,7 @@ class CallList(Out):
 class TellIn(WriteIn, StepIn):
     """Something that the agent of a step hears before its next turn."""
 
-    text: Annotated[Text, Field(description="What it is to know or to do.", min_length=1, max_length=20_000)]
+    text: Annotated[Prose, Field(description="What it is to know or to do.", min_length=1, max_length=20_000)]
 
 
 class InterruptIn(WriteIn, StepIn):

@@ -89,8 +89,12 @@ def open_suite(unit: Unit, work: Work) -> Opened:
         suite=suite, digest=digest, version=version, judge=_judge(), tree=tree, scratch=scratch,
         baseline=_baseline(unit, work, suite, version, str(inputs.get("baseline") or "")),
         known=_known(unit, work, digest),
-        counts=policy.decide(unit, "prompt.publish", policy.org_resource(unit)).verdict == "allow", begun=unit.now,
+        counts=not inputs.get("models") and _may_publish(unit), begun=unit.now,
     )  # fmt: skip
+
+
+def _may_publish(unit: Unit) -> bool:
+    return policy.decide(unit, "prompt.publish", policy.org_resource(unit)).verdict == "allow"
 
 
 def suite_at(files: prompts.Files, name: str) -> Suite:

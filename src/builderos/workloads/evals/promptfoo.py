@@ -6,6 +6,7 @@ Format: promptfoo's reference (https://www.promptfoo.dev/docs/configuration/refe
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -31,6 +32,9 @@ CONFIG: Final = {
     "frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty",
 }  # fmt: skip
 _PARTS: Final = 10_000
+# promptfoo takes a prompt for a path where it looks like one, `file://` before it or not.
+_PATH: Final = re.compile(r"[^\s{}]+\.(?:txt|md|jsonl?|ya?ml|csv|j2|[mc]?[jt]s|py|rb|sh|exe)(?::\w+)?\Z")
+_ELSEWHERE: Final = ("file://", "package:")
 
 
 class PromptfooWords(SuiteWords):
@@ -79,19 +83,31 @@ class PromptfooWords(SuiteWords):
         return tuple(template for template in found if template is not None)
 
     def _prompt(self, node: yaml.Node, path: str, number: int) -> Template | None:
-        label = f"prompt {number + 1}"
+        label, may_be_path = f"prompt {number + 1}", True
         if isinstance(node, yaml.MappingNode):
             keys = self.mapping(node, path, ("id", "raw", "label"))
+            may_be_path = "raw" not in keys
             label = (self.text(keys["label"], f"{path}.label") if "label" in keys else None) or label
             node = keys.get("raw", keys.get("id", node))
             if isinstance(node, yaml.MappingNode):
                 self.fault(node, path, "there is no text", "Add raw: with the text.")
                 return None
         text = self.text(node, path)
-        if text is not None and text.startswith("file://"):
+        if text is not None and (text.startswith("file://") or (may_be_path and _PATH.match(text))):
             text = self._file(node, path, text, (".txt", ".md", ".json"))
         found = self.template(node, path, text) if text is not None else None
         return Template(label, found) if found is not None else None
+
+    def inputs(self, node: yaml.Node, path: str) -> dict[str, Any]:
+        """Vars; promptfoo would read those of other files from there."""
+        found = super().inputs(node, path)
+        for key, item in node.value if isinstance(node, yaml.MappingNode) else ():
+            for part in item.value if isinstance(item, yaml.SequenceNode) else (item,):
+                if isinstance(part, yaml.ScalarNode) and part.value.startswith(_ELSEWHERE):
+                    self.unsupported(
+                        part, f"{path}.{key.value}", f"a var from {part.value[:80]!r}", "Write it out."
+                    )
+        return found
 
     def _file(self, node: yaml.Node, path: str, text: str, ends: tuple[str, ...]) -> str | None:
         """A file of the same branch that is named as `file://…`."""

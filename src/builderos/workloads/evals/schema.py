@@ -38,6 +38,10 @@ class LintIn(In):
 
     content: Annotated[Text, Field(description="The whole file.", max_length=4 * 1024 * 1024)]
     suite: SuiteName = "suite"
+    files: Annotated[
+        dict[Name, Text],
+        Field(description="Files that it names: path from its folder → text.", max_length=50),
+    ] = {}
 
 
 class LintError(Out):

@@ -131,8 +131,8 @@ def _close(unit: Unit, work: Work, opened: Opened, trials: list[Trial]) -> dict[
         suite_digest=opened.digest, prompt=tried.prompt_ref, version=tried.version,
         rank=rank_of(version.version) if version else None, sha256=tried.sha256, run_id=work.run_id,
         repo_id=work.repo_id, repo_name=work.repo_name, branch_id=work.branch_id, branch=work.branch,
-        counts=opened.counts, verdict=said["verdict"], pass_rate=said["pass_rate"], cases=len(said["cases"]),
-        document=said, created_by=unit.actor.id, created_at=unit.now,
+        counts=opened.counts and _is_judged(said), verdict=said["verdict"], pass_rate=said["pass_rate"],
+        cases=len(said["cases"]), document=said, created_by=unit.actor.id, created_at=unit.now,
     )  # fmt: skip
     note(unit, work.project_id, opened.suite.id, said)
     payload = {
@@ -141,6 +141,12 @@ def _close(unit: Unit, work: Work, opened: Opened, trials: list[Trial]) -> dict[
     }  # fmt: skip
     ledger.record(unit, "eval.tried", id_, payload)
     return said
+
+
+def _is_judged(said: dict[str, Any]) -> bool:
+    """Whether the verdict is about the prompt; where all that did not pass could not be tried, it is not."""
+    bad = {case["status"] for case in said["cases"]} - {"pass"}
+    return said["verdict"] == "pass" or bad != {"error"}
 
 
 def _cleaned(unit: Unit, said: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def run(unit: Unit, body: RunIn) -> Reply[RunOut]:
 def lint(unit: Unit, body: LintIn) -> LintOut:
     """Every mistake of a suite with its line, and everything in it that is not supported; nothing is kept."""
     policy.require(unit, "eval.read", policy.org_resource(unit))
-    suite, issues = read(body.content, name=body.suite)
+    suite, issues = read(body.content, name=body.suite, read_file=body.files.get)
     return LintOut(
         valid=suite is not None, format=suite.source if suite is not None else None,
         cases=len(suite.cases) if suite is not None else 0,

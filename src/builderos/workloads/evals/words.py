@@ -186,6 +186,8 @@ def provider_of(name: str) -> Provider | str:
     if name in ("echo", "default"):
         return Provider("echo") if name == "echo" else Provider("model", "default")
     head, _, rest = name.partition(":")
+    if "{{" in name:
+        return f"the template {name!r}"
     if not rest:
         return Provider("model", name) if "/" in name and MODEL.match(name) else f"the provider {name!r}"
     kind, _, model = rest.partition(":")
