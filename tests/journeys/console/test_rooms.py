@@ -27,7 +27,6 @@ ROUTES = (
     "/agents/builder?tab=console", "/deployments", *(f"/admin?tab={t}" for t in ADMIN),
 )  # fmt: skip
 ELSEWHERE = ("/why", "/runs", "/runs/compare", "/projects", "/approvals", "/")
-NO_CALL = ("/", "/why", "/runs/compare", "/projects")  # what they show is offered where it is shown whole
 WIDTHS = (390, 3840, 1280)  # a phone, a wall, and what it was
 COMMANDS = (
     "() => [...document.querySelectorAll('[data-empty]')].map((one) => one.querySelectorAll('code').length)"
@@ -58,6 +57,8 @@ def stocked(served: Server) -> Server:
         "POST", "/v1/webhooks", {"url": "https://hooks.example.com/builderos", "events": ["approval.*"]}
     )
     owner.call("PUT", "/v1/budgets", {"meter": "requests", "period": "day", "amount": 10**9})
+    mine = {"repo_name": "lab", "meter": "memory_hours", "period": "month", "amount": 40.5}
+    owner.call("PUT", "/v1/budgets", mine)
     owner.call("POST", "/v1/api-keys", {"label": "nightly", "scopes": ["read"]})
     owner.call("POST", "/v1/invites", {"email": "eve@acme.example", "role": "builder"})
     owner.call("POST", "/v1/secrets", {"key_name": "SMTP_PASSWORD", "value": "a long one"})
@@ -92,10 +93,7 @@ def walked(somebody: Visitor, routes: tuple[str, ...]) -> dict[str, list[str]]:
             page.set_viewport_size({"width": width, "height": 800})
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 broken.append(f"wider than {width} pixels")
-        if (
-            path not in NO_CALL
-            and page.get_by_role("main").get_by_role("button", name="Copy as").count() == 0
-        ):
+        if page.get_by_role("main").get_by_role("button", name="Copy as").count() == 0:
             broken.append("nothing offers to be copied as a call")
         if any(commands != 1 for commands in page.evaluate(COMMANDS)):
             broken.append("an empty list does not show the one command that fills it")
@@ -164,6 +162,11 @@ def test_a_chart_tells_its_values_to_the_keyboard_and_as_a_table(stocked: Server
     table = page.get_by_role("table", name="Work by day")
     expect(table.get_by_role("row").last).to_contain_text(str(used))
     assert owner.violations() == []
+    budgets = page.get_by_role("list", name="Budgets")
+    expect(budgets).to_contain_text("Memory, GiB hours per month, lab")
+    owner.turn("/projects?repo=lab")
+    expect(budgets).to_contain_text("0 of 40.5")
+    expect(budgets.get_by_role("listitem")).to_have_count(1)
 
 
 def test_a_secret_is_kept_and_never_shown_again(stocked: Server, owner: Visitor) -> None:
@@ -211,6 +214,17 @@ def test_a_sign_in_that_ends_under_a_form_costs_nothing_that_was_typed(
     expect(over).to_have_count(0)
     expect(page.get_by_label(field, exact=True)).to_have_value(text)
     owner.complaints = [said for said in owner.complaints if "401" not in said]
+
+
+def test_a_sink_that_fails_is_told_of_above_the_list_in_words(stocked: Server, owner: Visitor) -> None:
+    sinks = stocked.owner().call("GET", "/v1/audit/sinks")
+    failing = {"failing_since": sinks["items"][0]["created_at"], "last_error": "<b>refused</b>\u202e"}
+    sinks["items"][0] |= failing  # a place that refuses takes minutes to be told from one that is slow
+    owner.page.route("**/v1/audit/sinks", lambda route: route.fulfill(json=sinks))
+    page = owner.turn("/admin?tab=keeping")
+    expect(page.get_by_role("alert")).to_contain_text("siem")
+    expect(page.get_by_role("alert")).to_contain_text("<b>refused</b>")
+    assert walked(owner, ("/admin?tab=audit", "/admin?tab=keeping")) == {}
 
 
 def test_who_may_only_read_sees_no_control_that_would_be_refused(stocked: Server, visitor: Visitor) -> None:
