@@ -58,7 +58,6 @@ class Admissions:
 
     def __init__(self, app: Application) -> None:
         self._app = app
-        self._hasher = app.context.get(identity.Hasher)
         self._waiting: dict[Key, list[Waiting]] = {}
         self._working: dict[Key, int] = {}
         self._known: dict[Key, Known] = {}
@@ -67,8 +66,8 @@ class Admissions:
     def let_in(self, incoming: Incoming, which: str) -> Waiting:
         """Have it asked whether a call may be."""
         loop = asyncio.get_running_loop()
-        # By its hash: nothing keeps the secret.
-        secret = self._hasher(incoming.bearer) if incoming.bearer is not None else b""
+        hasher = self._app.context.get(identity.Hasher)  # nothing keeps the secret itself
+        secret = hasher(incoming.bearer) if incoming.bearer is not None else b""
         key = (secret, incoming.org_slug or "", which, incoming.door, incoming.audience)
         waiting = Waiting(incoming, loop.create_future(), loop.create_future())
         # Nobody may be there any more to hear of either.
