@@ -4,6 +4,7 @@ They stand for `python -m`: with folder, environment and standard streams of the
 `subprocess`. What looks at how a program starts, or how large it is, starts the real one.
 """
 
+import ctypes
 import multiprocessing
 import os
 import runpy
@@ -16,7 +17,11 @@ from pathlib import Path
 from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["builderos.app", "tests.support.crashes", "tests.support.engines"])
+# What an engine imports once it runs is imported beforehand, too.
+_context.set_forkserver_preload(
+    ["builderos.app", "dbos", "tests.support.crashes", "tests.support.engines", "tests.support.shipping"]
+)
+_NEW_NETWORK = 0x40000000  # CLONE_NEWNET of unshare(2)
 
 
 class _Stream:
@@ -94,7 +99,27 @@ def _run(
     function(*args)
 
 
-def module(name: str) -> None:
+def module(name: str, *words: str) -> None:
     """Run a module as `python -m` does."""
-    sys.argv = [name]
+    sys.argv = [name, *words]
     runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def standing_by(name: str) -> None:
+    """Run a module that is a server for a whole test run, most of which it waits: it looks into its queues less often.
+
+    Whatever can start at once does; only what waits for a place waits a little longer.
+    """
+    from builderos.engine import durable
+
+    durable._POLL_S = 1.0  # type: ignore[misc]  # ten times as long
+    module(name)
+
+
+def apart(name: str, *words: str) -> None:
+    """Run a module in a network of its own, which has nothing but a loopback."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_NEW_NETWORK):
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    module(name, *words)

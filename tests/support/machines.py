@@ -4,37 +4,39 @@ Where it is allowed, each worker lives in a network namespace of its own, so tha
 the shared folder connects it to the others.
 """
 
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from builderos.execution.compute.service import SandboxProviders
 
+from . import forks
 from .databases import SECRET, FreshDatabase
-from .server import GONE_S, READY_S, ROOT, Server, environment
-from .servers import PATIENCE_S
+from .server import GONE_S, READY_S, Server, environment
+from .servers import PATIENCE_S, pause
 from .world import make_repository
 
-APART: Final = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh")
 
-
-def apart() -> tuple[str, ...]:
-    """The command that gives a process a network of its own; nothing where this user may not have one."""
-    tried = subprocess.run([*APART, "true"], capture_output=True, check=False)
-    return APART if tried.returncode == 0 else ()
+@functools.cache
+def apart() -> bool:
+    """Whether this user may give a process a network of its own."""
+    tried = subprocess.run(
+        ["unshare", "--net", "ip", "link", "set", "lo", "up"], capture_output=True, check=False
+    )
+    return tried.returncode == 0
 
 
 @dataclass
@@ -60,34 +62,28 @@ class Machines:
         """Start a machine and wait until its engine runs; one that was killed may be started again."""
         home = self.folder / name / "home"
         home.mkdir(parents=True, exist_ok=True)
-        path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
         env = environment(
             home, BUILDEROS_DATABASE_URL=self.database.superuser_conninfo, BUILDEROS_SECRET_KEY=SECRET.decode(),
-            BUILDEROS_ARTIFACT_URL=f"file://{self.folder}/shared", PYTHONPATH=path, EFFECTS_LOG=str(self.effects),
+            BUILDEROS_ARTIFACT_URL=f"file://{self.folder}/shared", EFFECTS_LOG=str(self.effects),
             **{**self.settings, **settings},
         )  # fmt: skip
-        command = [
-            *(() if doors or not self._by_socket else apart()),
-            sys.executable,
-            "-m",
-            "tests.support.shipping",
-            *(() if doors else ("worker",)),
-        ]
         log = home / "test-server.log"
-        with log.open("ab") as out:
-            process = subprocess.Popen(
-                command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        words = ("tests.support.shipping", *(() if doors else ("worker",)))
+        run = forks.module if doors or not self._by_socket or not apart() else forks.apart
+        with log.open("ab") as out, Path(os.devnull).open("rb") as nothing:
+            process = forks.Forked(
+                run, *words, streams=(nothing.fileno(), out.fileno(), out.fileno()), cwd=home, env=env
             )
         made = self.found[name] = Server(process, home, env, log)
         self._await(made)
         return made
 
     def _await(self, server: Server) -> None:
-        until = time.monotonic() + READY_S
+        begun = time.monotonic()
         while not self._runs(server):
             assert server.process.poll() is None, server.log.read_text()[-3000:]
-            assert time.monotonic() < until, server.log.read_text()[-3000:]
-            time.sleep(0.02)
+            assert time.monotonic() < begun + READY_S, server.log.read_text()[-3000:]
+            pause(begun)
 
     def _runs(self, server: Server) -> bool:
         """Whether it has announced itself, and its engine holds a lease."""
@@ -168,10 +164,10 @@ class Fleet:
         self, id_: str, good: Callable[[dict[str, Any]], bool], within_s: float = PATIENCE_S
     ) -> dict[str, Any]:
         """The run once it is as wanted."""
-        until = time.monotonic() + within_s
+        begun = time.monotonic()
         while not good(found := self.run(id_)):
-            assert time.monotonic() < until, found
-            time.sleep(0.02)
+            assert time.monotonic() < begun + within_s, found
+            pause(begun)
         return found
 
     def over(self, id_: str, within_s: float = PATIENCE_S) -> dict[str, Any]:

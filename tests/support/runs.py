@@ -12,7 +12,7 @@ from builderos.core.context import Context
 from builderos.engine.service import Engine
 
 from .databases import FreshDatabase
-from .servers import PATIENCE_S, until
+from .servers import PATIENCE_S, pause, until
 from .world import Json, Sandbox, World, world_in_temp
 
 OVER = frozenset({"succeeded", "failed", "denied", "cancelled", "timed_out"})
@@ -53,13 +53,13 @@ class Ship:
     def until(self, id_: str, *statuses: str, within_s: float = PATIENCE_S) -> Json:
         """The run once it has one of these statuses, or is over."""
         wanted = frozenset(statuses) or OVER
-        deadline = time.monotonic() + within_s
+        begun = time.monotonic()
         while True:
             found = self.run(id_)
             if found["status"] in wanted or (found["status"] in OVER and not wanted & OVER):
                 return found
-            assert time.monotonic() < deadline, found
-            time.sleep(0.01)
+            assert time.monotonic() < begun + within_s, found
+            pause(begun)
 
     def let_go(self, run_id: str, step: str) -> None:
         """Let the command of a step end that waits for a file `go` beside a `README.md`. Asks no server for it."""

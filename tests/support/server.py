@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import pytest
 
 from builderos.client.http import Client
 
-from .forks import Forked, module
+from .forks import Forked, module, standing_by
 
 ROOT = Path(__file__).parents[2]
 READY_S = 120
@@ -97,15 +97,18 @@ class Server:
             raise
 
 
-def start(home: Path, program: str = "builderos.app", *, forked: bool = True, **settings: str) -> Server:
+def start(
+    home: Path, program: str = "builderos.app", *, forked: bool = True, run: Callable[[str], None] = module,
+    **settings: str,
+) -> Server:  # fmt: skip
     """Start a server and wait until it answers. Environment variables may be given as `settings`.
 
     A new home below the folder of the test run has its database already, see `prepare`; with `forked` the program was
-    imported already, see `forks`.
+    imported already, see `forks`, and is run by `run`.
     """
     if not home.exists():
         prepare(home)
-    return _start(home, program, forked=forked and program == "builderos.app", **settings)
+    return _start(home, program, run=run if forked and program == "builderos.app" else None, **settings)
 
 
 def prepare(home: Path) -> None:
@@ -127,13 +130,15 @@ def prepare(home: Path) -> None:
     )  # with the owners of the files
 
 
-def _start(home: Path, program: str = "builderos.app", *, forked: bool = True, **settings: str) -> Server:
+def _start(
+    home: Path, program: str = "builderos.app", *, run: Callable[[str], None] | None = module, **settings: str
+) -> Server:
     home.mkdir(parents=True, exist_ok=True)
     env, log = environment(home, **settings), home / "test-server.log"
     with log.open("ab") as out, Path(os.devnull).open("rb") as nothing:
         process = (
-            Forked(module, program, streams=(nothing.fileno(), out.fileno(), out.fileno()), cwd=home, env=env)
-            if forked
+            Forked(run, program, streams=(nothing.fileno(), out.fileno(), out.fileno()), cwd=home, env=env)
+            if run
             else subprocess.Popen(
                 [sys.executable, "-m", program], env=env, cwd=home, stdin=nothing, stdout=out, stderr=out
             )
@@ -161,7 +166,7 @@ def _announced(home: Path, pid: int) -> bool:
 @pytest.fixture(scope="session")
 def running_server(run_folder: Path) -> Iterator[Server]:
     """One server for all tests of this process: leave it running, and use names of your own in it."""
-    server = start(run_folder / f"s{uuid.uuid4().hex[:8]}" / "home")
+    server = start(run_folder / f"s{uuid.uuid4().hex[:8]}" / "home", run=standing_by)
     try:
         yield server
     finally:

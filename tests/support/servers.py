@@ -42,10 +42,18 @@ def pid_of(home: Path) -> int:
 
 def until(condition: Callable[[], bool], wait_s: float = PATIENCE_S) -> None:
     """Wait for a condition that must come true."""
-    deadline = time.monotonic() + wait_s
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
+        assert time.monotonic() < begun + wait_s, "it did not happen"
+        pause(begun)
+
+
+def pause(begun: float) -> None:
+    """Wait before looking again, a fifth as long as was waited since `begun`.
+
+    Looking costs as much as what is waited for, and takes its time from it.
+    """
+    time.sleep(min(0.1, max(0.005, (time.monotonic() - begun) / 5)))
 
 
 def python(
