@@ -101,7 +101,8 @@ class Admissions:
             try:
                 found, now = await anyio.to_thread.run_sync(asked, limiter=limiter)
             except Exception as error:  # noqa: BLE001 - each of them is told
-                found, now = [error] * len(group), None
+                now = None
+                found = [error for _ in group]
             self._remember(key, now)
             _tell([one.chosen for one in group], found)
             _tell([one.noted for one in group], found)
@@ -141,12 +142,12 @@ class Admissions:
         left = [one for one, problem in zip(chosen, refused, strict=True) if problem is None]
         found = endpoints.admit_again(self._app.context, calls, known.standing, left) if calls else []
         if found is None:  # something changed: from the beginning
-            return self._admit(group, which, _nobody)
+            return self._admit(group, which, None)
         out = _whole(refused, found)
         return out, None if any(isinstance(one, Exception) for one in out) else known
 
     def _admit(
-        self, group: list[Incoming], which: str, early: "Callable[[list[Outcome]], None]"
+        self, group: list[Incoming], which: str, early: "Callable[[list[Outcome]], None] | None"
     ) -> "tuple[list[Outcome], Known | None]":
         context, bearer = self._app.context, group[0].bearer
         # What it stands for is looked at before the credential is: whatever changes from here on is seen next time.
@@ -156,10 +157,13 @@ class Admissions:
         calls, refused = self._calls(group, known)
         if not calls:
             return _whole(refused, []), None
+
+        def told(found: "Sequence[Outcome]") -> None:
+            if early is not None:
+                early(_whole(refused, found))
+
         try:
-            found, standing = endpoints.admit(
-                context, calls, which, lambda found: early(_whole(refused, found)), stood
-            )
+            found, standing = endpoints.admit(context, calls, which, told, stood)
         except policy.Refused as problem:
             for call in calls:
                 note_refusal(context, call, problem)
@@ -187,10 +191,6 @@ class Admissions:
 def _whole(refused: "Sequence[Problem | None]", found: "Sequence[Outcome]") -> "list[Outcome]":
     left = iter(found)
     return [next(left) if one is None else one for one in refused]
-
-
-def _nobody(_found: "Sequence[Outcome]") -> None:
-    """They hear of it when it is on the disk: the model works for what was chosen before."""
 
 
 def _tell(waiting: "Sequence[asyncio.Future[endpoints.Chosen]]", found: "Sequence[Outcome]") -> None:
