@@ -43,7 +43,8 @@ VECTORS: Final = (
     "from stdin"
 )
 RECALL: Final = (
-    "select item_id from ops.recall(%s, array[''], array[''], '', array['vector'], %s, %s, %s, -1, %s, %s, now()) "
+    "select item_id, similarity "
+    "from ops.recall(%s, array[''], array[''], '', array['vector'], %s, %s, %s, -1, %s, %s, now()) "
     "limit %s"
 )
 
@@ -135,25 +136,26 @@ def _fill(connection: psycopg.Connection[Any], org_id: str, repo_id: str, texts:
     return spent / len(texts) * 1e3
 
 
-def _ids(unit: Unit, repo_id: str, question: Question, exact: int, *, text: str = "") -> list[str]:
-    asked = (repo_id, text, question.vector, ngrams.NAME, 50, exact, K)
-    return [row[0] for row in unit.driver.execute(RECALL, asked)]
+def _near(unit: Unit, repo_id: str, question: Question, exact: int) -> list[float]:
+    """How near the nearest are, nearest first."""
+    asked = (repo_id, "", question.vector, ngrams.NAME, 50, exact, K)
+    return [row[1] for row in unit.driver.execute(RECALL, asked)]
 
 
 def _compare(report: Report, home: Home, repo_id: str, questions: list[Question], count: int) -> None:
-    """The index against every vector."""
+    """The index against every vector. Found is what is as near as the tenth: of equals any will do."""
     exactly: list[float] = []
     quickly: list[float] = []
     hits = 0
 
     def one(unit: Unit, question: Question) -> int:
         began = time.perf_counter()
-        exact = _ids(unit, repo_id, question, 10**9)
+        exact = _near(unit, repo_id, question, 10**9)
         between = time.perf_counter()
-        near = _ids(unit, repo_id, question, 0)
+        near = _near(unit, repo_id, question, 0)
         exactly.append((between - began) * 1e3)
         quickly.append((time.perf_counter() - between) * 1e3)
-        return len(set(exact) & set(near))
+        return sum(similarity >= exact[-1] for similarity in near)
 
     for question in questions:
         hits += perform(home.context, Call(home.owner), lambda unit, q=question: one(unit, q), read_only=True)
@@ -191,7 +193,7 @@ def _cpu_ms(home: Home, repo_id: str, questions: list[Question]) -> float:
         assert row is not None
         own, backend = time.process_time(), _spent(row[0])
         for question in questions:
-            _ids(unit, repo_id, question, EXACT)
+            _near(unit, repo_id, question, EXACT)
         return time.process_time() - own + _spent(row[0]) - backend
 
     perform(home.context, Call(home.owner), all_, read_only=True)

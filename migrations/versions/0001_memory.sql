@@ -74,7 +74,7 @@ declare d int;
 begin
   foreach d in array array[256, 384, 512, 768, 1024, 1536, 3072] loop
     execute format('create index memory_vectors_%s on ops.memory_vectors using hnsw '
-      '((emb::halfvec(%s)) halfvec_cosine_ops) with (m = 16, ef_construction = 64) where dim = %s', d, d, d);
+      '((emb::halfvec(%s)) halfvec_cosine_ops) with (m = 16, ef_construction = 200) where dim = %s', d, d, d);
   end loop;
 end $$;
 
@@ -121,10 +121,10 @@ begin
     q := plainto_tsquery('english', p_text);
   end;
   if o is null then return; end if;
+  select greatest(c.reltuples, 0) into rows from pg_class c where c.oid = 'ops.memory_items'::regclass;
   if p_vector is not null then
     v := p_vector::halfvec;
     dim := vector_dims(v);
-    select greatest(c.reltuples, 0) into rows from pg_class c where c.oid = 'ops.memory_vectors'::regclass;
     few := least(p_exact, greatest(p_exact / 5, (rows / 8)::int));
     -- At most: the index tells it alone, without looking at a row.
     select count(*) into found from (
@@ -132,7 +132,7 @@ begin
          and w.agent = any (p_agents) and w.model = p_model limit few + 1) s;
     near := format('select emb, item_id from ops.memory_vectors where %s and model = $7 and dim = %s and (until is null or until > $8)', place, dim);
     if found > few then
-      perform set_config('hnsw.ef_search', greatest(300, p_depth)::text, true), set_config('enable_sort', 'off', true),
+      perform set_config('hnsw.ef_search', greatest(200, p_depth)::text, true), set_config('enable_sort', 'off', true),
         set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.max_scan_tuples', '100000', true);
       execute format(
         'select coalesce(array_agg(item_id), ''{}''), coalesce(array_agg(s), ''{}'') from (
@@ -157,11 +157,18 @@ begin
     execute near into hits
       using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_now, q, 2000, p_depth;
     if cardinality(hits) < least(10, p_depth) and q::text not like '%!%' then
-      -- Too few have all the words: those with any of them follow. Of many words the longest are asked for: as a rule they
-      -- are the rarer ones, and rows that share but common words with the question would cost much and say little.
+      -- Too few have all the words: those with any of the rarest follow, so many of these as do not find too many rows, by
+      -- what the database has counted of each. Rows that share but common words with the question cost much and say little.
       select string_agg('''' || replace(replace(x.lexeme, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery into q from (
-        select lexeme from unnest(to_tsvector('english', p_text)) order by length(lexeme) desc, lexeme limit 6) x;
-      execute near into more
+        select l.lexeme, row_number() over w as n, sum(coalesce(c.share, 0)) over w as share
+          from unnest(to_tsvector('english', p_text)) l left join (
+            select u.lexeme, u.share from pg_catalog.pg_stats s,
+              unnest(s.most_common_elems::text::text[], s.most_common_elem_freqs) as u(lexeme, share)
+             where s.schemaname = 'ops' and s.tablename = 'memory_items' and s.attname = 'tsv') c using (lexeme)
+        window w as (order by coalesce(c.share, 0), length(l.lexeme) desc, l.lexeme)) x
+       where n = 1 or n <= 6 and share * rows <= 500;
+      -- How near to each other words stand says nothing where any of them will do, and costs three times as much.
+      execute replace(near, 'ts_rank_cd', 'ts_rank') into more
         using o, p_repo, p_branches, p_agents, coalesce(p_run, ''), p_tiers, p_now, q, 1000, p_depth;
       hits := hits || array(select m from unnest(more) with ordinality as u(m, n) where m <> all (hits) order by n);
     end if;

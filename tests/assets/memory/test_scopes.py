@@ -4,6 +4,7 @@ import itertools
 import json
 from dataclasses import replace
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -177,6 +178,29 @@ def test_the_index_finds_what_comparing_all_finds(world):
     by_index = as_system(world.context, world.org_id, lambda u: near(u, 0), read_only=True)
     exactly = as_system(world.context, world.org_id, lambda u: near(u, 10**9), read_only=True)
     assert len(by_index & exactly) >= 9
+
+
+def test_the_rarest_words_of_a_question_find_what_many_rows_with_its_common_words_would_hide(world):
+    """Of words that are not all in any row, the common one would bring more rows than are ever ranked."""
+    scope = Scope(_lab(world), new_id("br"))
+    many = sa.text(
+        "insert into ops.memory_items select 'mem_' || lpad(n::text, 26, '0'), :org, :repo, :branch, '', '', "
+        "'vector', '', 'configuration ' || case n when 1500 then 'yak' else n::text end, '{}', '{}', 1, false, "
+        "'act_t', now(), 'act_t', now() from generate_series(1, 1500) n"
+    )
+    placed = {"org": world.org_id, "repo": scope.repo_id, "branch": scope.branch_id}
+    as_system(world.context, world.org_id, lambda unit: unit.execute(many, placed) and None)
+    with psycopg.connect(world.database.superuser_conninfo, autocommit=True) as connection:
+        connection.execute("analyze ops.memory_items")
+
+    def ask(unit):
+        place = (scope.repo_id, scope.branches, [""], "", ["vector"])
+        return unit.ask(
+            "ops.recall", *place, "configuration yak zebu", None, ngrams.NAME, -1.0, 10, 10, unit.now
+        )
+
+    found = as_system(world.context, world.org_id, ask, read_only=True)
+    assert [row[0] for row in found] == [f"mem_{1500:026d}"]
 
 
 def test_vectors_of_two_models_are_never_compared(world):
