@@ -191,20 +191,24 @@ returns void language sql set search_path = ops, pg_temp as $$
 $$;
 
 -- What was logged to runs, as the JSON that is told of it: of series the latest points. A thousand runs are one answer.
+-- Run by run: asked for all at once, a database that has not counted its rows yet walks the index of a whole organisation.
 create function ops.experiment_run_data(p_ids text[], p_parts text[])
 returns table (run_id text, part text, data text) language sql stable set search_path = ops, pg_temp as $$
-  select m.run_id, 'metrics',
-    json_agg(json_build_object('key', m.key, 'value', m.value, 'timestamp', m.at, 'step', m.step) order by m.key)::text
-  from run_metrics_latest m where 'metrics' = any (p_parts) and m.org_id = (select ops.org()) and m.run_id = any (p_ids)
-  group by m.run_id
+  select u.id, 'metrics', f.data from unnest(p_ids) u(id) cross join lateral (
+    select json_agg(
+      json_build_object('key', m.key, 'value', m.value, 'timestamp', m.at, 'step', m.step) order by m.key)::text as data
+    from run_metrics_latest m where m.org_id = (select ops.org()) and m.run_id = u.id) f
+  where 'metrics' = any (p_parts) and f.data is not null
   union all
-  select p.run_id, 'params', json_agg(json_build_object('key', p.key, 'value', p.value) order by p.key)::text
-  from run_params p where 'params' = any (p_parts) and p.org_id = (select ops.org()) and p.run_id = any (p_ids)
-  group by p.run_id
+  select u.id, 'params', f.data from unnest(p_ids) u(id) cross join lateral (
+    select json_agg(json_build_object('key', p.key, 'value', p.value) order by p.key)::text as data
+    from run_params p where p.org_id = (select ops.org()) and p.run_id = u.id) f
+  where 'params' = any (p_parts) and f.data is not null
   union all
-  select t.run_id, 'tags', json_agg(json_build_object('key', t.key, 'value', t.value) order by t.key)::text
-  from run_tags t where 'tags' = any (p_parts) and t.org_id = (select ops.org()) and t.run_id = any (p_ids)
-  group by t.run_id
+  select u.id, 'tags', f.data from unnest(p_ids) u(id) cross join lateral (
+    select json_agg(json_build_object('key', t.key, 'value', t.value) order by t.key)::text as data
+    from run_tags t where t.org_id = (select ops.org()) and t.run_id = u.id) f
+  where 'tags' = any (p_parts) and f.data is not null
   union all
   select i.run_id, 'inputs', json_agg(json_build_object(
     'dataset', jsonb_build_object('name', i.name, 'digest', i.digest) || i.document, 'tags', coalesce((

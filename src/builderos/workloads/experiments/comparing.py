@@ -1,7 +1,7 @@
 """Runs side by side: which parameters differ, what came of each, how it came about."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -10,8 +10,9 @@ from builderos.core.unit import Unit
 from builderos.trust.audit import service as audit
 
 from .grammar import invalid
-from .model import artifacts, latest, metrics, params, runs
+from .model import artifacts, metrics, runs
 from .reach import experiment, no_run
+from .runs import Shown, gathered
 from .schema import (
     ComparedFile,
     ComparedMetric,
@@ -41,8 +42,9 @@ def compare(unit: Unit, body: CompareIn) -> Comparison:
         if id_ not in found or found[id_].experiment_id != home.id:
             raise no_run(id_)
     audit.access.note(unit, "experiment.compare", home.id, paths=ids)
+    shown = gathered(unit, [found[id_] for id_ in ids], what=("metrics", "params"))
     return Comparison(
-        runs=[_run(found[id_]) for id_ in ids], params=_params(unit, ids), metrics=_metrics(unit, ids),
+        runs=[_run(found[id_]) for id_ in ids], params=_params(shown), metrics=_metrics(shown),
         series=[_series(unit, [found[id_] for id_ in ids], key, body) for key in keys], files=_files(unit, ids),
     )  # fmt: skip
 
@@ -63,36 +65,31 @@ def _run(row: Row) -> ComparedRun:
     )  # fmt: skip
 
 
-def _table(rows: Sequence[Row], ids: Sequence[str], value: str) -> dict[str, list[Any]]:
-    """Rows of run, key and value as one list for each key, in the order of the runs."""
-    places = {id_: at for at, id_ in enumerate(ids)}
+def _table(columns: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What each run has under its keys, as one list for each key, in the order of the runs."""
     found: dict[str, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row.key, [None] * len(ids))[places[row.run_id]] = getattr(row, value)
+    for at, column in enumerate(columns):
+        for key, value in column.items():
+            found.setdefault(key, [None] * len(columns))[at] = value
     return dict(sorted(found.items()))
 
 
-def _params(unit: Unit, ids: Sequence[str]) -> list[ComparedParam]:
-    c = params.c
-    rows = unit.execute(sa.select(c.run_id, c.key, c.value).where(c.run_id.in_(ids))).all()
+def _params(shown: Sequence[Shown]) -> list[ComparedParam]:
     return [
         ComparedParam(key=key, values=values, differs=len(set(values)) > 1)
-        for key, values in _table(rows, ids, "value").items()
+        for key, values in _table([run.pairs("params") for run in shown]).items()
     ]
 
 
-def _metrics(unit: Unit, ids: Sequence[str]) -> list[ComparedMetric]:
-    c = latest.c
-    rows = unit.execute(sa.select(c.run_id, c.key, c.value).where(c.run_id.in_(ids))).all()
+def _metrics(shown: Sequence[Shown]) -> list[ComparedMetric]:
     found: list[ComparedMetric] = []
-    for key, values in _table(rows, ids, "value").items():
-        finite = [value for value in values if value is not None and math.isfinite(value)]
+    for key, values in _table([run.pairs("metrics") for run in shown]).items():
+        finite = [value for value in values if isinstance(value, int | float)]
         found.append(
             ComparedMetric(
-                key=key, values=[None if value is None else number(value) for value in values],
-                least=min(finite, default=None), greatest=max(finite, default=None),
+                key=key, values=values, least=min(finite, default=None), greatest=max(finite, default=None)
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -121,9 +118,14 @@ def _series(unit: Unit, of: Sequence[Row], key: str, body: CompareIn) -> Compare
 
 def _files(unit: Unit, ids: Sequence[str]) -> list[ComparedFile]:
     c = artifacts.c
-    wanted = sa.select(c.owner.label("run_id"), c.path.label("key"), c.artifact_id, c.size).where(
-        c.owner.in_(ids)
-    )
+    wanted = sa.select(c.owner.label("run_id"), c.path, c.artifact_id, c.size).where(c.owner.in_(ids))
     rows = unit.execute(wanted.order_by(c.path).limit(MAX_FILES)).all()
-    which, sizes = _table(rows, ids, "artifact_id"), _table(rows, ids, "size")
-    return [ComparedFile(path=path, artifacts=found, sizes=sizes[path]) for path, found in which.items()]
+    columns: dict[str, dict[str, Row]] = {id_: {} for id_ in ids}
+    for row in rows:
+        columns[row.run_id][row.path] = row
+    return [
+        ComparedFile(
+            path=path, artifacts=[row and row.artifact_id for row in found], sizes=[row and row.size for row in found]
+        )
+        for path, found in _table([*columns.values()]).items()
+    ]  # fmt: skip
