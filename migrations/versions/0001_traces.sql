@@ -1,5 +1,5 @@
--- Traces: what happened within a call, as a client of experiments tells it, and what is thought of it. Their spans are a
--- file of each, or rows, where they came one by one.
+-- Traces: what happened within a call, as a client of experiments tells it, and what is thought of it. Their spans are
+-- a file of each, or rows, where they came one by one.
 set role bos_owner;
 
 create table ops.experiment_traces (
