@@ -13,6 +13,15 @@ NAME: Final = "<img src=x onerror=alert(1)> \u05e9\u05dc\u05d5\u05dd"
 """A name as a stranger would give it: markup, and letters that run from right to left."""
 HOSTILE: Final = f"{NAME}\u202egnp.exe"
 """A text of a stranger: a mark that turns what follows around, too."""
+MODEL: Final = b"""
+class Model:
+    def predict(self, rows):
+        return [7] * len(rows)
+
+def load(folder):
+    return Model()
+"""
+"""A model that says seven to each row."""
 _MLFLOW: Final = "/mlflow/api/2.0/mlflow"
 """Through this door names may be anything."""
 
@@ -38,6 +47,7 @@ def laid(server: Server) -> Bench:
     experiment = str(made["experiment_id"])
     runs = [_run(server, experiment, n) for n in range(RUNS)]
     put(server, experiment, runs[0], "model/weights.txt", b"1 2 3\n")
+    put(server, experiment, runs[0], "model/model.py", MODEL)
     put(server, experiment, runs[0], "notes/onerror=alert(1).html", b"<script>alert(1)</script>\n")
     owner.call("POST", "/v1/models", {"name": "nets", "description": HOSTILE})
     for _ in range(2):

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support import browsers, workbench
+from builderos.client.lines import FILE
+from tests.support import browsers, scoring, workbench
 from tests.support.browsers import Visitor
 from tests.support.server import Server
 from tests.support.workbench import Bench
@@ -20,15 +21,27 @@ EMPTY = (
 MARKUP = "() => document.querySelectorAll('main img, main script').length"
 WIDE = "() => document.documentElement.scrollWidth - innerWidth"
 READS = {
-    "Compare", "Columns", "Copy the link", "Both ways", "To the end", "Download",
+    "Compare", "Columns", "More", "Copy the link", "Both ways", "To the end", "Download",
     "acc", "loss", "odd", "lr", "note", "Status", "Run", "Began",
 }  # fmt: skip
 """Buttons of these pages that change nothing on the server."""
 
 
+SCORING = f"""echo '{{"what": "metric", "key": "score", "value": '$((PARAM_a * 3))'}}' >> "${FILE}\""""
+"""What a trial runs: three times its param is what it scores."""
+
+
 @pytest.fixture(scope="module")
 def bench(served: Server) -> Bench:
+    scoring.approve(served.home)
     return workbench.laid(served)
+
+
+def member(bench: Bench, role: str, name: str) -> str:
+    """The access token of somebody who joined with a role."""
+    body = {"email": f"{name.lower()}@local.example", "role": role}
+    invite = bench.server.owner().call("POST", "/v1/invites", body)
+    return joined(bench.server, invite["invite_token"], name)
 
 
 def pages(bench: Bench) -> tuple[str, ...]:
@@ -116,16 +129,47 @@ def test_what_is_no_number_is_told_and_not_drawn(bench: Bench, owner: Visitor) -
         expect(table).to_contain_text(value)
 
 
-def test_a_version_comes_into_production_with_a_yes_and_goes_back(bench: Bench, owner: Visitor) -> None:
+def test_an_approver_lets_a_version_into_production_an_endpoint_answers_with_it_and_it_goes_back(
+    bench: Bench, owner: Visitor, browser: Browser
+) -> None:
     page = owner.turn("/models?tab=promotions")
     page.get_by_role("link", name="nets@1").click()
     metrics = page.get_by_role("table", name="Metrics before and after")
     expect(metrics).to_contain_text("loss")
-    page.get_by_role("button", name="Approve").click()
-    page.get_by_role("dialog").get_by_role("button", name="Approve").click()
-    expect(page.get_by_label("The promotion").get_by_text("applied")).to_be_visible()
+    with browsers.visitor(browser, bench.server) as approver:
+        there = approver.enter(member(bench, "reviewer", "Rita")).turn("/approvals")
+        decision = there.get_by_role("region", name="Decision")
+        expect(decision).to_contain_text("Promote a model")
+        expect(there.get_by_role("region", name="Diff")).to_contain_text("nets@1 into production")
+        decision.get_by_role("button", name="Approve").click()
+        there.get_by_role("dialog").get_by_role("button", name="Approve").click()
+        expect(there.get_by_text("Nothing waits for a decision.")).to_be_visible()
+    expect(page.get_by_label("The promotion").get_by_text("applied")).to_be_visible()  # nobody loaded it anew
     owner.turn("/models/nets?version=1")
     expect(page.get_by_label("Version 1").get_by_text("in production").first).to_be_visible()
+    owner.turn("/endpoints").get_by_role("button", name="New endpoint").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Name").fill("nets")
+    form.get_by_label("Version").fill("nets@1")
+    form.get_by_label("Environment").select_option("prod")
+    form.get_by_role("button", name="Make it").click()
+    expect(page.get_by_label("The endpoint", exact=True)).to_contain_text("ready", timeout=60_000)
+    page.get_by_role("tab", name="Try it").click()
+    page.get_by_role("button", name="Send it").click()
+    expect(page.get_by_role("region", name="Answer")).to_contain_text("7")
+    page.get_by_role("button", name="Settings").click()
+    form.get_by_label("Percent of calls that are kept").fill("100")
+    form.get_by_role("button", name="Change them").click()
+    expect(form).to_have_count(0)
+    page.get_by_role("button", name="Send it").click()
+    page.get_by_role("tab", name="Logs").click()
+    expect(page.get_by_role("heading", name="What it printed")).to_be_visible()
+    page.get_by_role("tab", name="Calls").click()
+    kept = page.get_by_role("table", name="Calls that were kept")
+    expect(kept).to_contain_text("5.1")
+    address = page.url.removeprefix(bench.server.url).partition("?")[0]
+    tabs = ("/endpoints", f"{address}?tab=metrics", "/models", f"{address}?tab=payloads")
+    assert walked(owner, tabs) == {}
     owner.turn(f"/promotions/{bench.promotion}")
     page.get_by_role("button", name="Roll back").click()
     page.get_by_label("Type production to go on").fill("production")
@@ -133,6 +177,45 @@ def test_a_version_comes_into_production_with_a_yes_and_goes_back(bench: Bench, 
     expect(page.get_by_label("The promotion").get_by_text("rolled back")).to_be_visible()
     version = bench.server.owner().call("GET", "/v1/models/nets/versions/1")
     assert version["stage"] == "staged"
+
+
+def test_a_search_is_begun_in_a_form_seen_trial_by_trial_given_out_and_taken_in_again(
+    bench: Bench, owner: Visitor
+) -> None:
+    page = owner.turn(f"/experiments/{bench.experiment}")
+    page.get_by_role("button", name="Search params").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Repository").select_option("bench")
+    form.get_by_label("Branch").select_option(bench.branch)
+    form.get_by_label("Command").fill(SCORING)
+    space = form.get_by_label("Params that are searched, one in a line")
+    space.fill("a = 1 .. many")
+    expect(form.get_by_role("alert")).to_contain_text("a goes from no number to another")
+    space.fill("a = 2, 3, 1")
+    form.get_by_label("Metric").fill("score")
+    assert owner.violations() == []
+    form.get_by_role("button", name="Begin the search").click()
+    search = page.get_by_label("The search")
+    expect(search).to_contain_text("3 finished", timeout=60_000)
+    expect(search.get_by_role("link", name="9")).to_be_visible()
+    trials = page.get_by_role("table", name="Trials, the best first")
+    scores = [trials.get_by_role("row").nth(n).get_by_role("cell").nth(2).inner_text() for n in (1, 2, 3)]
+    assert scores == ["9", "6", "3"]
+    trials.get_by_role("button", name="in the chart").nth(2).click()
+    expect(page.get_by_role("figure", name="Params and score")).to_contain_text("-003")
+    address = page.url.removeprefix(bench.server.url)
+    owner.turn("/")
+    assert walked(owner, (address,)) == {}
+    page.get_by_role("link", name="The experiment").click()
+    page.get_by_role("button", name="More").click()
+    with page.expect_download() as given:
+        page.get_by_role("menuitem", name="Export").click()
+    owner.turn("/experiments").get_by_role("button", name="Import").click()
+    form.get_by_label("File").set_input_files(given.value.path())
+    form.get_by_label("Name").fill("nets again")
+    form.get_by_role("button", name="Import it").click()
+    expect(page.get_by_role("heading", name="nets again", level=1)).to_be_visible()
+    expect(page.get_by_role("table", name="Runs of the experiment")).to_contain_text("run 5")
 
 
 def test_lineage_is_walked_by_arrow_keys(bench: Bench, owner: Visitor) -> None:
@@ -151,10 +234,7 @@ def test_lineage_is_walked_by_arrow_keys(bench: Bench, owner: Visitor) -> None:
 def test_who_may_only_read_is_offered_nothing_of_the_workbench_that_would_be_refused(
     bench: Bench, visitor: Visitor
 ) -> None:
-    invite = bench.server.owner().call(
-        "POST", "/v1/invites", {"email": "vic@local.example", "role": "viewer"}
-    )
-    visitor.enter(joined(bench.server, invite["invite_token"], "Vic"))
+    visitor.enter(member(bench, "viewer", "Vic"))
     offered: dict[str, set[str]] = {}
     for path in (path for path in pages(bench) if "tab=" not in path):
         page = visitor.turn(path)
