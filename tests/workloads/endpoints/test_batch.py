@@ -31,7 +31,7 @@ def load(folder):
 LYING = b"""
 import os, pathlib
 room = pathlib.Path.cwd() / ".builderos-scoring"
-(room / "fault.json").write_text('{"row": true, "column": ["\\ud800"], "message": 7}')
+(room / "fault.json").write_text('{"row": true, "column": ["\\\\ud800"], "message": 7}')
 (room / "out" / "000001").symlink_to("/etc/passwd")
 class Model:
     def predict(self, rows):
