@@ -20,7 +20,7 @@ export function BudgetMeters({ items, ofProject = false }: { items: readonly Bud
           <li key={of} className="rounded-lg border border-line bg-panel p-3">
             <p className="flex justify-between gap-2 text-sm">
               <span>{of}</span>
-              <span className={one.level === 'ok' ? 'text-muted' : 'font-medium text-warn'}>{one.percent} %{one.level === 'exceeded' && ', used up'}</span>
+              <span className={`whitespace-nowrap ${one.level === 'ok' ? 'text-muted' : 'font-medium text-warn'}`}>{one.percent} %{one.level === 'exceeded' && ', used up'}</span>
             </p>
             <meter aria-label={of} min={0} max={one.amount} value={Math.min(one.used, one.amount)} high={one.amount * 0.8} optimum={0} className="w-full" />
             <p className="text-sm text-muted">
