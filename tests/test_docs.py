@@ -73,7 +73,7 @@ def _curl(folder: Path, *, stand_in: bool) -> Path | None:
 def test_the_readme_does_what_it_says(databases: Databases, fast_folder: Path, folder: Path) -> None:
     home = fast_folder / f"d{uuid.uuid4().hex[:8]}"
     with databases.fresh() as database, pages.served(home, database, BUILDEROS_ENGINE="false") as it:
-        reader = it.reader(folder, curl=_curl(folder, stand_in=False))
+        reader = it.reader(folder, curl=_curl(folder, stand_in=False), started=True)
         for variable in ("URL", "JSON"):  # the page itself has to set what it uses
             del reader[variable]
         pages.run(README, folder / "project", it.url, reader)

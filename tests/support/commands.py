@@ -8,7 +8,6 @@ program starts runs the real one.
 import contextlib
 import functools
 import gc
-import json
 import os
 import runpy
 import selectors
@@ -38,23 +37,38 @@ class Done:
     err: bytes
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A command to run."""
+
+    cwd: str
+    words: list[str]
+    env: dict[bytes, bytes]
+
+
 class Nursery:
     """A process that forks commands. It ends with the one that made it, which holds the other end of its socket."""
 
     def __init__(self) -> None:
         self._line, theirs = socket.socketpair()
         self._turn = threading.Lock()
-        with theirs:
+        self._folder = tempfile.TemporaryDirectory(prefix="bos-", dir="/tmp")  # a socket needs a short path
+        self.address = f"{self._folder.name}/nursery"
+        with theirs, socket.socket(socket.AF_UNIX) as door:
+            door.bind(self.address)
+            door.listen(64)
+            ends = [theirs.fileno(), door.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.commands", str(theirs.fileno())], cwd=ROOT,
-                stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "tests.support.commands", *map(str, ends)], cwd=ROOT, stdin=subprocess.DEVNULL,
+                pass_fds=ends,
             )  # fmt: skip
 
     def run(
         self, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: bytes, timeout_s: float
     ) -> Done:
         """Run a command to its end. Raises `subprocess.TimeoutExpired`, and then ends it."""
-        asked = json.dumps({"words": [*words], "cwd": str(cwd), "env": dict(env)}).encode()
+        said = [str(cwd), str(len(words)), *words, *(f"{name}={value}" for name, value in env.items())]
+        asked = os.fsencode("\0".join(said))
         pipes = [os.pipe() for _ in ("out", "err", "told")]
         with contextlib.ExitStack() as open_:
             found = [open_.enter_context(open(ours, "rb", buffering=0)) for ours, _ in pipes]
@@ -98,7 +112,16 @@ def nursery() -> Nursery:
     return Nursery()
 
 
-def _serve(line: socket.socket) -> Any:
+def stand_in(folder: Path) -> Path:
+    """Put a `builderos` for scripts there, which has its commands forked; the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program, source = folder / "builderos", Path(__file__).with_name("stand_in.py")
+    program.write_text(f"#!{sys.executable} -IS\nNURSERY = {nursery().address!r}\n{source.read_text()}")
+    program.chmod(0o755)
+    return folder
+
+
+def _serve(line: socket.socket, door: socket.socket) -> "tuple[Asked, list[int]]":
     """Fork a command for each request until nobody can ask any more; returns only in the commands."""
     waked, waker = socket.socketpair()
     waker.setblocking(False)
@@ -107,38 +130,48 @@ def _serve(line: socket.socket) -> Any:
     running: dict[int, int] = {}
     with selectors.DefaultSelector() as ready:
         ready.register(line, selectors.EVENT_READ)
+        ready.register(door, selectors.EVENT_READ)
         ready.register(waked, selectors.EVENT_READ)
         while True:
             for key, _ in ready.select():
                 if key.fileobj is waked:
                     waked.recv(4096)
                     _tell(running)
-                elif (asked := _asked(line)) is None:
+                    continue
+                asking = door.accept()[0] if key.fileobj is door else line
+                asked = _asked(asking)
+                if asking is not line:
+                    asking.close()
+                elif asked is None:
                     os._exit(0)
-                elif (started := _fork(running, *asked)) is not None:
-                    return started
+                if asked and _forked(running, asked[1]):
+                    return asked
 
 
-def _asked(line: socket.socket) -> tuple[Any, list[int]] | None:
+def _asked(line: socket.socket) -> "tuple[Asked, list[int]] | None":
     head, streams, _, _ = socket.recv_fds(line, 4, 4)
     if not head:
         return None
     data, length = b"", int.from_bytes(head, "big")
     while len(data) < length:
         data += line.recv(length - len(data))
-    return json.loads(data), streams
+    cwd, count, *said = data.split(b"\0")
+    words = [os.fsdecode(word) for word in said[: int(count)]]
+    env = dict(one.split(b"=", 1) for one in said[int(count) :])
+    return Asked(os.fsdecode(cwd), words, env), streams
 
 
-def _fork(running: dict[int, int], asked: Any, streams: list[int]) -> Any:
-    """What to become, in the new process."""
+def _forked(running: dict[int, int], streams: list[int]) -> bool:
+    """Whether this is the new process."""
     pid = os.fork()
     if not pid:
-        return asked, streams
+        return True
     for stream in streams[:3]:
         os.close(stream)
-    os.write(streams[3], b"%d\n" % pid)
+    with contextlib.suppress(BrokenPipeError):  # who asked is gone
+        os.write(streams[3], b"%d\n" % pid)
     running[pid] = streams[3]
-    return None
+    return False
 
 
 def _tell(running: dict[int, int]) -> None:
@@ -152,20 +185,20 @@ def _tell(running: dict[int, int]) -> None:
             os.close(told)
 
 
-def _become(asked: Any, streams: list[int]) -> int:
+def _become(asked: "Asked", streams: list[int]) -> int:
     """Do in this process what the program does in one of its own; returns its exit code."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, stream in enumerate(streams[:3]):
         os.dup2(stream, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    os.chdir(asked["cwd"])
+    os.chdir(asked.cwd)
     os.environ.clear()
-    os.environ.update(asked["env"])
+    os.environb.update(asked.env)
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
-    sys.argv, sys.path[0] = [SCRIPT, *asked["words"]], os.path.dirname(SCRIPT)
+    sys.argv, sys.path[0] = [SCRIPT, *asked.words], os.path.dirname(SCRIPT)
     try:
         runpy.run_path(SCRIPT, run_name="__main__")
     except SystemExit as ended:
@@ -184,7 +217,7 @@ def _main() -> None:
     import builderos.interfaces.cli.main  # noqa: F401
 
     gc.freeze()  # what is there stays as it is, in all of them
-    code = _become(*_serve(socket.socket(fileno=int(sys.argv[1]))))
+    code = _become(*_serve(*(socket.socket(fileno=int(end)) for end in sys.argv[1:])))
     threading._shutdown()  # type: ignore[attr-defined]  # threads of the command end before it does
     sys.stdout.flush()
     sys.stderr.flush()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from . import commands
 from .databases import SECRET, FreshDatabase
 from .world import GIT_ENV, make_repository
 
@@ -152,10 +153,14 @@ class Served:
     url: str
     home: Path
 
-    def reader(self, folder: Path, *, curl: Path | None = None) -> dict[str, str]:
-        """The environment of somebody who follows the pages in `folder`, an empty one: made a small repository."""
+    def reader(self, folder: Path, *, curl: Path | None = None, started: bool = False) -> dict[str, str]:
+        """The environment of somebody who follows the pages in `folder`, an empty one: made a small repository.
+
+        `builderos` is forked (`commands.py`); with `started` it is the real program.
+        """
         make_repository(folder / "project")
         stand_in = [str(curl)] if curl else []
+        stand_in += [] if started else [str(commands.stand_in(folder / "stand-in"))]
         return {
             **GIT_ENV, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "config"), "URL": self.url,
             "PATH": os.pathsep.join([*stand_in, str(Path(sys.executable).parent), os.environ["PATH"]]),
