@@ -5,6 +5,7 @@ operation without an entry fails. `BUILDEROS_WRITE_GUARDS=1` writes what the ser
 committed.
 """
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,12 @@ OUTSIDERS = (*NO_CREDENTIAL, "other_org", "other_org_owner", "other_org_admin", 
 
 def read_table() -> dict[str, dict[str, str]]:
     """Operation → credential → outcome."""
+    return table_of(TABLE.stat().st_mtime_ns)
+
+
+@functools.cache
+def table_of(_changed: int) -> dict[str, dict[str, str]]:
+    """The table as it was then: with `BUILDEROS_WRITE_GUARDS` it changes while it is read."""
     table: dict[str, dict[str, str]] = {}
     for line in TABLE.read_text().splitlines():
         if line.startswith("["):
