@@ -4,9 +4,11 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.support.browsers import Scheme, Visitor
+
+MOVES = "() => document.getAnimations().some((one) => one.playState === 'running')"
 
 
 def test_the_owner_comes_in_by_a_code_finds_the_way_by_keys_and_signs_out(visitor: Visitor) -> None:
@@ -70,6 +72,25 @@ def test_the_frame_breaks_no_rule_of_accessibility_whatever_is_open(owner: Visit
         owner.goto(path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert owner.violations() == [], path
+
+
+def test_nothing_moves_where_the_system_asks_for_stillness(owner: Visitor) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page = owner.goto("/experiments")
+    page.get_by_role("button", name="New experiment").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("still")
+    page.route("**/v1/experiments", hold)  # a button that waits turns its wheel
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_role("button", name="Make it")).to_have_attribute("aria-busy", "true")
+    assert not page.evaluate(MOVES)
+    page.emulate_media(reduced_motion="no-preference")
+    page.wait_for_function(MOVES)  # else it would
+    held[0].continue_()
+    expect(page.get_by_role("heading", name="still", level=1)).to_be_visible()
 
 
 def test_a_page_asks_for_what_it_shows_before_its_scripts_are_there_and_once(owner: Visitor) -> None:
