@@ -30,8 +30,14 @@ SIGNS = ("or", "-", '"', "not", "*", "!", "|", "&", "<->", ":*")
 
 
 @pytest.fixture(scope="module")
-def world(databases: Databases, tmp_path_factory):
-    with databases.fresh() as database, world_in_temp(database) as made:
+def database(databases: Databases):
+    with databases.fresh() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def world(database, tmp_path_factory):
+    with world_in_temp(database) as made:
         made.import_repo(make_repository(tmp_path_factory.mktemp("x") / "annex"), "annex")
         yield made
 
@@ -180,7 +186,7 @@ def test_the_index_finds_what_comparing_all_finds(world):
     assert len(by_index & exactly) >= 9
 
 
-def test_the_rarest_words_of_a_question_find_what_many_rows_with_its_common_words_would_hide(world):
+def test_the_rarest_words_of_a_question_find_what_many_rows_with_its_common_words_would_hide(world, database):
     """Of words that are not all in any row, the common one would bring more rows than are ever ranked."""
     scope = Scope(_lab(world), new_id("br"))
     many = sa.text(
@@ -189,8 +195,8 @@ def test_the_rarest_words_of_a_question_find_what_many_rows_with_its_common_word
         "'act_t', now(), 'act_t', now() from generate_series(1, 1500) n"
     )
     placed = {"org": world.org_id, "repo": scope.repo_id, "branch": scope.branch_id}
-    as_system(world.context, world.org_id, lambda unit: unit.execute(many, placed) and None)
-    with psycopg.connect(world.database.superuser_conninfo, autocommit=True) as connection:
+    as_system(world.context, world.org_id, lambda unit: unit.execute(many.bindparams(**placed)) and None)
+    with psycopg.connect(database.superuser_conninfo, autocommit=True) as connection:
         connection.execute("analyze ops.memory_items")
 
     def ask(unit):
