@@ -177,9 +177,12 @@ def test_every_code_and_command_in_the_guides_exists() -> None:
     variables = {reference.variable(name) for name in Settings.model_fields} | {
         "BUILDEROS_TOKEN", "BUILDEROS_URL", "BUILDEROS_SOAK", "BUILDEROS_TEST_DATABASE_URL",
         "BUILDEROS_BROWSER", "BUILDEROS_ACP_AGENTS",  # what tests run with
+        "BUILDEROS_LIVE_ANTHROPIC", "BUILDEROS_LIVE_OPENAI",
         # what a step finds in its room
         "BUILDEROS_RUN_ID", "BUILDEROS_STEP", "BUILDEROS_ATTEMPT", "BUILDEROS_SEED", "BUILDEROS_INPUTS",
         "BUILDEROS_OUTPUT", "BUILDEROS_RUN_FILE", "BUILDEROS_ARTIFACTS", "BUILDEROS_PARAMS", "BUILDEROS_DATA",
+        # what an app or a session calls with
+        "BUILDEROS_CALL_URL", "BUILDEROS_CALL_TOKEN",
     }  # fmt: skip
     assert set(re.findall(r"\bBUILDEROS_[A-Z_]+\b", guides)) <= variables
     assert set(re.findall(r"^(?:\.venv/bin/)?builderos (\w+)", guides, re.MULTILINE)) <= set(ENTRIES)

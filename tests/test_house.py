@@ -35,6 +35,7 @@ OWNERS = {
         "builderos.core.outgoing",
         "builderos.execution.serving",
         "builderos.integrations.local_deploy",
+        "builderos.interfaces.cli.story",
         "builderos.interfaces.http.invocations",
         "builderos.interfaces.proxy",
         "builderos.workloads.endpoints",

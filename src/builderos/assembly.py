@@ -332,7 +332,9 @@ def _put_counters(context: Context, settings: Settings) -> None:
     context.put(quotas.Crowds, quotas.Crowds(settings.token_callers))
     context.put(quotas.metering.Meter, quotas.metering.Meter())
     context.put(quotas.budgets.Budgets, quotas.budgets.Budgets())
-    context.put(quotas.budgets.Projects, quotas.budgets.Projects(repositories.id_of, repositories.repository_names))
+    context.put(
+        quotas.budgets.Projects, quotas.budgets.Projects(repositories.id_of, repositories.repository_names)
+    )
     context.put(notices.watch.Told, notices.watch.Told())
     context.put(notices.sending.Lanes, notices.sending.Lanes())
     context.put(Metrics, Metrics())

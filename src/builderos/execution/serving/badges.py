@@ -24,7 +24,7 @@ from builderos.trust.ledger import service as ledger
 LIFE: Final = timedelta(minutes=15)
 EVERY_S: Final = 300.0
 URL: Final = "BUILDEROS_CALL_URL"
-TOKEN: Final = "BUILDEROS_CALL_TOKEN"  # noqa: S105  the name of a variable
+TOKEN: Final = "BUILDEROS_CALL_TOKEN"
 OPENAI_URL: Final = "OPENAI_BASE_URL"
 OPENAI_KEY: Final = "OPENAI_API_KEY"
 
@@ -159,7 +159,9 @@ def _issue(unit: Unit, holder: Holder, scopes: tuple[str, ...]) -> identity.NewC
         label=holder.id, expires_at=unit.now + LIFE, member_id=actor.member_id if actor is not None else None,
         made_by=(actor.member_id or actor.opened_by) if actor is not None else None,
     )  # fmt: skip
-    ledger.record(unit, "credential.created", made.id, {"kind": "workload", "for": holder.id, "scopes": list(scopes)})
+    ledger.record(
+        unit, "credential.created", made.id, {"kind": "workload", "for": holder.id, "scopes": list(scopes)}
+    )
     return made
 
 

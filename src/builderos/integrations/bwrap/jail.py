@@ -46,7 +46,9 @@ def environment(spec: Spec, proxy: str | None, workspace: str, home: str, secret
     if proxy is not None:
         names = ("http_proxy", "https_proxy", "all_proxy")
         env |= dict.fromkeys((*names, *(name.upper() for name in names)), proxy)
-        env |= dict.fromkeys(("no_proxy", "NO_PROXY"), OWN)  # what it serves itself, and the way to its server
+        env |= dict.fromkeys(
+            ("no_proxy", "NO_PROXY"), OWN
+        )  # what it serves itself, and the way to its server
     env |= dict(spec.env)
     for secret in spec.secrets:
         env[secret.name] = f"{secrets}/{secret.name}" if secret.as_file else secret.value

@@ -251,16 +251,25 @@ def _link_of(request: web.BaseRequest) -> str | None:
 
 
 def _shown(request: web.BaseRequest) -> tuple[str, bool]:
-    """The token that came along, and whether a browser sent it by itself."""
+    """The token that came along, and whether a browser sent it by itself.
+
+    Pages of JupyterLab show the token of their own server in the header where ours would stand: beside a cookie
+    of ours, that is none of our business.
+    """
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() in ("bearer", "token"):
+    held = _cookie_of(request)
+    if scheme.lower() in ("bearer", "token") and (given.strip().startswith("bos_") or not held):
         return given.strip(), False
+    return held, True
+
+
+def _cookie_of(request: web.BaseRequest) -> str:
     jar: SimpleCookie = SimpleCookie()
     try:
         jar.load("; ".join(request.headers.getall("Cookie", [])))
     except CookieError:
-        return "", True
-    return (jar[COOKIE].value if COOKIE in jar else ""), True
+        return ""
+    return jar[COOKIE].value if COOKIE in jar else ""
 
 
 def _onwards(name: str, value: str) -> str | None:

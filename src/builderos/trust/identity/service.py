@@ -29,7 +29,16 @@ from .standing import standing_in, still
 __all__ = ["members", "roles", "standing_in", "still", "visitors"]
 
 CredentialKind = Literal[
-    "reuse_token", "owner", "api_key", "share", "personal", "service", "access", "cookie", "invite", "workload"
+    "reuse_token",
+    "owner",
+    "api_key",
+    "share",
+    "personal",
+    "service",
+    "access",
+    "cookie",
+    "invite",
+    "workload",
 ]
 PREFIX: Final[dict[CredentialKind, str]] = {
     "reuse_token": "bos_rt_",

@@ -38,7 +38,9 @@ class SessionStartIn(BranchWriteIn):
     ] = []
     models: Annotated[
         list[Line],
-        Field(max_length=50, description="Models that it may ask there by OpenAI's interface, as it names them."),
+        Field(
+            max_length=50, description="Models that it may ask there by OpenAI's interface, as it names them."
+        ),
     ] = []
 
 
