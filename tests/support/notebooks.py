@@ -99,7 +99,7 @@ def desk_in_temp(database: Any, **settings: Any) -> Iterator[Desk]:
     """A desk with everything of its own; its sessions are looked at often."""
     with ship_in_temp(database, **settings) as ship:
         approve(ship.world.home)
-        ship.context.put(Keeper, Keeper(ship.context, QUICK))
+        ship.context.get(Keeper).pace = QUICK
         desk = Desk(ship)
         try:
             yield desk

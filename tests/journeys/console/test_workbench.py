@@ -218,6 +218,24 @@ def test_a_search_is_begun_in_a_form_seen_trial_by_trial_given_out_and_taken_in_
     expect(page.get_by_role("table", name="Runs of the experiment")).to_contain_text("run 5")
 
 
+def test_an_app_that_names_an_endpoint_which_is_not_there_is_told_so_and_nothing_typed_is_lost(
+    bench: Bench, owner: Visitor
+) -> None:
+    page = owner.turn("/apps")
+    page.get_by_role("button", name="New app").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Name").fill("front")
+    form.get_by_label("Repository").fill("bench")
+    form.get_by_label("Branch").fill(bench.branch)
+    form.get_by_label("Endpoints that it may call").fill("nobody")
+    form.get_by_role("button", name="Make it").click()
+    expect(form.get_by_role("alert")).to_contain_text("no such endpoint")
+    form.get_by_label("Endpoints that it may call").fill("")
+    form.get_by_role("button", name="Make it").click()
+    expect(page.get_by_role("heading", name="front", level=1)).to_be_visible()
+    owner.complaints = [said for said in owner.complaints if "404" not in said]  # the browser's own
+
+
 def test_lineage_is_walked_by_arrow_keys(bench: Bench, owner: Visitor) -> None:
     version = bench.server.owner().call("GET", "/v1/models/nets/versions/1")["id"]
     page = owner.turn(f"/lineage?id={version}")

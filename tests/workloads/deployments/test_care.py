@@ -202,8 +202,10 @@ def test_a_repository_has_so_many_places_and_no_more(
 ) -> None:
     other = ship.world.open_sandbox()
     other.commit({"deploy.yaml": "version: 1\nstatic: {folder: site}\n", "site/index.html": "hi"})
+    harbour.server("first")
+    harbour.deploy()
     live = harbour.get("/v1/deployments?status=live")["items"]
-    monkeypatch.setitem(vars(ship.world.settings), "max_deployments", max(1, len(live)))
+    monkeypatch.setitem(vars(ship.world.settings), "max_deployments", len(live))
     body = {"repo_name": other.repo_name, "branch": other.branch}
     reply = ship.world.ok(ship.world.http.post("/v1/deployments", json=body, headers=other.headers), 202)
     ended = {"failed", "succeeded"}

@@ -7,8 +7,9 @@ import { Button, buttonClass } from '../ui/Button'
 import { Confirm } from '../ui/Confirm'
 import { Select, TextArea, TextField } from '../ui/Field'
 import { Icon } from '../ui/Icon'
+import { namesOf } from '../ui/names'
 import { toast } from '../ui/toasts'
-import { namesOf, type One } from './Apps'
+import { type One } from './Apps'
 
 type Asked = 'release' | 'rollback' | 'stop' | 'change' | 'delete'
 
@@ -60,11 +61,11 @@ export function Acts({ one }: { one: One }) {
 function Change({ one, onClose }: { one: One; onClose: () => void }) {
   const cache = useQueryClient()
   const [open, setOpen] = useState(one.policy.open ?? 'org')
-  const [typed, setTyped] = useState({ roles: (one.policy.roles ?? []).join(', '), secrets: one.secrets.join(', '), network: one.network.join(', '), idle: String(one.idle_timeout) })
+  const [typed, setTyped] = useState({ roles: (one.policy.roles ?? []).join(', '), secrets: one.secrets.join(', '), network: one.network.join(', '), endpoints: one.endpoints.join(', '), models: one.models.join(', '), idle: String(one.idle_timeout) })
   const field = (name: keyof typeof typed) => ({ value: typed[name], onChange: (value: string) => setTyped({ ...typed, [name]: value }) })
   const change = async () => {
     const policy = { open, roles: namesOf(typed.roles), actors: one.policy.actors ?? [] }
-    const body = { policy, secrets: namesOf(typed.secrets), network: namesOf(typed.network), idle_timeout: Number(typed.idle) }
+    const body = { policy, secrets: namesOf(typed.secrets), network: namesOf(typed.network), endpoints: namesOf(typed.endpoints), models: namesOf(typed.models), idle_timeout: Number(typed.idle) }
     await data(api.POST('/v1/apps/{id}', { params: { path: { id: one.id } }, body }))
     await cache.invalidateQueries({ queryKey: ['apps'] })
   }
@@ -74,6 +75,8 @@ function Change({ one, onClose }: { one: One; onClose: () => void }) {
       {open === 'org' && <TextField label="These roles alone, separated by commas" hint="All without." {...field('roles')} />}
       <TextField label="Secrets that it gets, separated by commas" hint="From the next release on." {...field('secrets')} />
       <TextField label="Hosts that it may reach, separated by commas" hint="From the next release on, where the policy lets it." {...field('network')} />
+      <TextField label="Endpoints that it may call, separated by commas" hint="From the next release on." {...field('endpoints')} />
+      <TextField label="Models that it may ask, separated by commas" hint="From the next release on." {...field('models')} />
       <TextField label="Seconds without a request after which it sleeps; 0: never" type="number" min={0} max={604_800} {...field('idle')} />
     </Confirm>
   )

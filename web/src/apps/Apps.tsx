@@ -8,6 +8,7 @@ import { CopyAs } from '../ui/CopyAs'
 import { Dialog } from '../ui/Dialog'
 import { Checkbox, Select, TextField } from '../ui/Field'
 import { Listing } from '../ui/Listing'
+import { namesOf } from '../ui/names'
 import { ProblemNote } from '../ui/Note'
 import { Page } from '../ui/Page'
 import { harmless } from '../ui/plain'
@@ -68,7 +69,7 @@ function Apps() {
 function Make({ onClose }: { onClose: () => void }) {
   const [kind, setKind] = useState<Kind>('streamlit')
   const [open, setOpen] = useState<'org' | 'public'>('org')
-  const [typed, setTyped] = useState({ name: '', repo: '', branch: 'main', path: 'app.py', runtime: '', command: '', build: '', secrets: '', idle: '1800' })
+  const [typed, setTyped] = useState({ name: '', repo: '', branch: 'main', path: 'app.py', runtime: '', command: '', build: '', secrets: '', endpoints: '', models: '', idle: '1800' })
   const cache = useQueryClient()
   const go = useNavigate()
   const field = (name: keyof typeof typed) => ({ value: typed[name], onChange: (value: string) => setTyped({ ...typed, [name]: value }) })
@@ -78,7 +79,7 @@ function Make({ onClose }: { onClose: () => void }) {
         body: {
           name: typed.name, type: kind, source: { repo_name: typed.repo.trim(), branch: typed.branch.trim() || 'main', path: typed.path.trim(), object: 'app' },
           runtime: typed.runtime.trim() || null, command: typed.command.trim() || null, build: typed.build.trim() || null,
-          secrets: namesOf(typed.secrets), policy: { open, roles: [], actors: [] }, idle_timeout: Number(typed.idle),
+          secrets: namesOf(typed.secrets), endpoints: namesOf(typed.endpoints), models: namesOf(typed.models), policy: { open, roles: [], actors: [] }, idle_timeout: Number(typed.idle),
         },
       })),
     onSuccess: async (made) => {
@@ -98,6 +99,8 @@ function Make({ onClose }: { onClose: () => void }) {
         <TextField label="Command that is run first" {...field('build')} />
         <TextField label="Runtime" hint="One with its libraries; the first approved one without." {...field('runtime')} />
         <TextField label="Secrets that it gets, separated by commas" {...field('secrets')} />
+        <TextField label="Endpoints that it may call, separated by commas" hint="It finds the way there in its variables." {...field('endpoints')} />
+        <TextField label="Models that it may ask, separated by commas" {...field('models')} />
         <Select label="For whom" value={open} onChange={(value) => setOpen(value === 'public' ? 'public' : 'org')} options={[['org', 'Members whom the policy lets'], ['public', 'Whoever reaches the door']]} />
         <TextField label="Seconds without a request after which it sleeps; 0: never" type="number" min={0} max={604_800} {...field('idle')} />
       </form>
@@ -105,5 +108,3 @@ function Make({ onClose }: { onClose: () => void }) {
     </Dialog>
   )
 }
-
-export const namesOf = (text: string): string[] => text.split(',').map((one) => one.trim()).filter(Boolean)

@@ -6,6 +6,7 @@ import { api, data } from '../api/client'
 import { Button } from '../ui/Button'
 import { Dialog } from '../ui/Dialog'
 import { Select, TextField } from '../ui/Field'
+import { namesOf } from '../ui/names'
 import { Note, ProblemNote } from '../ui/Note'
 import { harmless } from '../ui/plain'
 
@@ -25,10 +26,12 @@ export function Start({ repo, branch, onClose }: { repo: string; branch: string;
   const [runtime, setRuntime] = useState('')
   const [profile, setProfile] = useState('')
   const [minutes, setMinutes] = useState('30')
+  const [endpoints, setEndpoints] = useState('')
+  const [models, setModels] = useState('')
   const cache = useQueryClient()
   const go = useNavigate()
   const start = useMutation({
-    mutationFn: () => data(api.POST('/v1/sessions', { body: { repo_name: name, branch: there, ...WHAT[what], runtime, profile, idle_timeout: Math.max(1, Math.round(Number(minutes) * MINUTE_S)) } })),
+    mutationFn: () => data(api.POST('/v1/sessions', { body: { repo_name: name, branch: there, ...WHAT[what], runtime, profile, idle_timeout: Math.max(1, Math.round(Number(minutes) * MINUTE_S)), endpoints: namesOf(endpoints), models: namesOf(models) } })),
     onSuccess: async (made) => {
       await cache.invalidateQueries({ queryKey: ['sessions'] })
       await go({ to: '/sessions/$id', params: { id: made.id } })
@@ -45,6 +48,8 @@ export function Start({ repo, branch, onClose }: { repo: string; branch: string;
         <Select label="Runtime" value={runtime} onChange={setRuntime} options={[['', 'The first approved one'], ...(ways.data?.items ?? []).map((one) => [one.name, `${harmless(one.name)}${one.provider === null ? ', which nothing runs now' : ''}`] as const)]} />
         <Select label="Profile" value={profile} onChange={setProfile} options={[['', 'The first approved one'], ...(ways.data?.profiles ?? []).map((one) => [one.name, harmless(one.name)] as const)]} />
         <TextField label="Minutes without work after which it stops" type="number" min={1} max={10_080} required value={minutes} onChange={setMinutes} />
+        <TextField label="Endpoints that it may call, separated by commas" hint="It finds the way there in its variables." value={endpoints} onChange={setEndpoints} />
+        <TextField label="Models that it may ask, separated by commas" value={models} onChange={setModels} />
       </form>
       {start.isError && <ProblemNote error={start.error} />}
     </Dialog>

@@ -19,7 +19,7 @@ class Keeper:
 
     def __init__(self, context: Context, pace: Pace | None = None) -> None:
         self._context = context
-        self._pace = pace or Pace()
+        self.pace = pace or Pace()
         self._lives: dict[str, Life] = {}
         self._own: set[str] = set()
         self._loop = Loop("sessions")
@@ -78,7 +78,7 @@ class Keeper:
     # ---------------------------------------------------------------- on the loop
 
     async def _live(self, org_id: str, id_: str) -> None:
-        life = Life(self._context, org_id, id_, self._pace)
+        life = Life(self._context, org_id, id_, self.pace)
         self._lives[id_] = life
         if self._loop.closed:
             life.stop(leaving=True)

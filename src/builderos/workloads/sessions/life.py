@@ -254,7 +254,8 @@ class Life:
     async def _until_idle(self, inside: "Inside", name: str, what: Watched) -> str:
         from builderos.execution.serving.service import SILENT
 
-        since, silent = utcnow(), 0.0
+        clock = asyncio.get_running_loop().time
+        since, heard = utcnow(), clock()
         every = max(0.05, min(self._pace.look_s, what.idle_timeout / 4))
         quiet_after = min(self._pace.quiet_s, what.idle_timeout / 2)
         status: Status = "running"
@@ -264,11 +265,10 @@ class Life:
                 self.meter = meter = await asyncio.to_thread(compute.meter_of, self._context, name)
                 doing = await what.editor.doing(inside, what.base, self._secret, what.folder)
             except (*SILENT, Problem, ValueError):
-                silent += every
-                if silent > _SILENT_S:
+                if clock() - heard > _SILENT_S:
                     return "unready"
                 continue
-            silent, now = 0.0, utcnow()
+            heard, now = clock(), utcnow()
             if doing.busy or (meter is not None and meter.working):
                 since = now
             elif doing.last is not None:
