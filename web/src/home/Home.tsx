@@ -3,7 +3,6 @@ import { createLazyRoute, Link, Navigate } from '@tanstack/react-router'
 import { api, data, type Schemas } from '../api/client'
 import { useMay } from '../api/may'
 import { useSession } from '../api/session'
-import { promotionOf } from '../approvals/words'
 import { BudgetMeters } from '../shell/BudgetMeters'
 import { inboxQuery } from '../shell/inbox'
 import { CopyAs } from '../ui/CopyAs'
@@ -83,7 +82,6 @@ function WaitsForYou({ asks }: { asks: readonly Run[] }) {
               ) : (
                 <span className="font-medium">{harmless(item.title)}</span>
               )}
-              {item.kind === 'approval' && promotionOf(item.object) && <span className="text-sm text-muted"> promotes a model</span>}
             </span>
             <Status of={item.kind === 'approval' ? item.weight : item.weight === 'critical' ? 'alert' : 'notice'} />
             <Time at={item.at} className="text-sm text-muted" />
