@@ -113,12 +113,17 @@ def _until(handle: int, wanted: bytes, seen: bytes = b"") -> bytes:
     return seen
 
 
+def _hears_interrupts() -> None:
+    """What began behind a shell's back ignores them, and so would whatever it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_on_a_terminal_lanes_are_drawn_and_leaving_ends_nothing(shipper: Line) -> None:
     ours, theirs = pty.openpty()
     env = {**shipper.env, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     following = subprocess.Popen(
         [*shipper.program, "run", "slow", "--follow"], cwd=shipper.folder, env=env, stdin=theirs, stdout=theirs,
-        stderr=theirs, start_new_session=True,
+        stderr=theirs, start_new_session=True, preexec_fn=_hears_interrupts,  # noqa: PLW1509 - nothing else runs in it
     )  # fmt: skip
     os.close(theirs)
     try:
