@@ -7,6 +7,7 @@ folders to the world and keeps the server running for clients that were killed.
 
 import contextlib
 import errno
+import os
 import re
 import secrets
 import time
@@ -32,13 +33,22 @@ from builderos.integrations.embedded_postgres.layout import (
     refuse_other_versions,
 )
 
+
+def _buffers() -> str:
+    """A 32nd of this machine's memory, from 128 to 256 MB: room for the graph of 100,000 vectors, whose pages would
+    else be fetched one by one. Only what data come to lie in is really taken.
+    """
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{min(max(total // 32, 128 << 20), 256 << 20) >> 20}MB"
+
+
 _SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "listen_addresses": "",
         "port": str(PORT),
         "unix_socket_permissions": "0700",
         "max_connections": "200",
-        "shared_buffers": "128MB",
+        "shared_buffers": _buffers(),
         "max_wal_size": "1GB",
         "wal_compression": "on",  # pglz; lz4 and zstd are not compiled in, and would stop the start
         "jit": "off",

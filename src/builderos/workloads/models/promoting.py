@@ -170,7 +170,8 @@ def _request(
 ) -> None:  # fmt: skip
     approval_id = approvals.request(
         unit, action=PROMOTE, object_=id_, diff=as_text(title, shown), diff_stat={"promotion_id": id_, "kind": kind},
-        diff_hash=digest, reason=f"{title}: {reason}" if reason else title, risk="high" if kind == "stage_to_prod" else "medium",
+        diff_hash=digest, reason=f"{title}: {reason}" if reason else title,
+        risk="high" if kind == "stage_to_prod" else "medium",
         risk_reasons=["changes what answers in production"] if kind == "stage_to_prod" else [], first=True,
     )  # fmt: skip
     _insert(unit, id_, kind, "requested", source, target | {"digest": digest}, shown, reason, approval_id, {})
