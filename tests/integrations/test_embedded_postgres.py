@@ -25,7 +25,7 @@ def test_the_first_start_makes_a_server_with_the_settings_of_production(home: Pa
         "data_checksums": "on", "server_encoding": "UTF8", "password_encryption": "scram-sha-256", "TimeZone": "UTC",
     }  # fmt: skip
     assert {name: ask(cluster, f"show {name}") for name in expected} == expected
-    assert 128 <= int(str(ask(cluster, "show shared_buffers")).removesuffix("MB")) <= 512
+    assert 128 <= int(str(ask(cluster, "show shared_buffers")).removesuffix("MB")) <= 256
     assert ask(cluster, "select version()").startswith("PostgreSQL 18.")
     assert ask(cluster, "select count(*) from pg_available_extensions where name = 'vector'") == 1
 

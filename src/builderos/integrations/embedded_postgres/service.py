@@ -35,11 +35,11 @@ from builderos.integrations.embedded_postgres.layout import (
 
 
 def _buffers() -> str:
-    """A 32nd of this machine's memory, from 128 to 512 MB: room for 100,000 things remembered with the graph of their
-    vectors, whose pages would else be fetched one by one. Only what data come to lie in is really taken.
+    """A 32nd of this machine's memory, from 128 to 256 MB: room for the graph of 100,000 vectors, whose pages would
+    else be fetched one by one. Only what data come to lie in is really taken.
     """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return f"{min(max(total // 32, 128 << 20), 512 << 20) >> 20}MB"
+    return f"{min(max(total // 32, 128 << 20), 256 << 20) >> 20}MB"
 
 
 _SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
