@@ -11,6 +11,8 @@ import socket
 from collections import deque
 from typing import Final
 
+from builderos.core.sockets import listener_at
+
 from .doorman import Doorman
 
 NAME: Final = "door"
@@ -34,7 +36,7 @@ class WayIn:
     async def open(self, folder: str) -> None:
         """Listen at `folder`/door, and hand out lines at `folder`/lines. Raises `OSError`."""
         for name, serve in ((HANDED, self._hand), (NAME, self._one)):
-            door = _listener(folder, name)
+            door = listener_at(folder, name)
             try:
                 self._servers.append(await asyncio.start_unix_server(serve, sock=door, backlog=128))
             except BaseException:
@@ -93,16 +95,24 @@ class WayIn:
         except BaseException:
             inside.close()
             raise
-        lanes = [asyncio.create_task(pass_on(reader, back)), asyncio.create_task(pass_on(there, writer))]
-        try:
-            await asyncio.gather(*lanes)
-        finally:
-            for lane in lanes:
-                lane.cancel()
-            back.close()
+        await join((reader, writer), (there, back))
 
 
-async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def join(one: Line, other: Line) -> None:
+    """Carry bytes both ways until both sides have said all, or one fails; then close the other. Raises `OSError`."""
+    lanes = [asyncio.create_task(_pass_on(one[0], other[1])), asyncio.create_task(_pass_on(other[0], one[1]))]
+    try:
+        await asyncio.gather(*lanes)
+    finally:
+        for lane in lanes:
+            lane.cancel()
+        other[1].close()
+
+
+async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     """Bytes one way, until there are no more."""
     while data := await source.read(_CHUNK):
         sink.write(data)
@@ -114,20 +124,3 @@ async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> N
 def _number(writer: asyncio.StreamWriter) -> int:
     found: int = writer.get_extra_info("socket").fileno()
     return found
-
-
-def _listener(folder: str, name: str) -> socket.socket:
-    """Bound by way of an open folder: the path of a socket may have 107 bytes, that of a folder more."""
-    held = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    door = socket.socket(socket.AF_UNIX)
-    try:
-        place = f"/proc/self/fd/{held}/{name}"
-        door.bind(place)
-        os.chmod(place, 0o600)
-        door.setblocking(False)
-    except BaseException:
-        door.close()
-        raise
-    finally:
-        os.close(held)
-    return door

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from .way_in import pass_on
+from .way_in import join
 
 _MOST: Final = 64  # at once for one command: files and threads of the keeper are everybody's
 
@@ -52,10 +52,4 @@ class WayOut:
             there, onwards = await asyncio.open_unix_connection(f"/proc/self/fd/{held}/{self._door.name}")
         finally:
             os.close(held)
-        lanes = [asyncio.create_task(pass_on(reader, onwards)), asyncio.create_task(pass_on(there, writer))]
-        try:
-            await asyncio.gather(*lanes)
-        finally:
-            for lane in lanes:
-                lane.cancel()
-            onwards.close()
+        await join((reader, writer), (there, onwards))

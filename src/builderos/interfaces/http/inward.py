@@ -5,7 +5,6 @@ What they are given to show here (`execution/serving/badges.py`) is good here al
 
 import asyncio
 import contextlib
-import os
 import socket
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from builderos.core.home import EXECUTIONS, JAIL_DOOR
 from builderos.core.ids import new_id
 from builderos.core.problems import Problem
+from builderos.core.sockets import listener_at
 
 from .challenge import IN_A_JAIL
 from .problem import problem_response
@@ -60,20 +60,7 @@ def listen(home: Path) -> socket.socket:
     folder = home / EXECUTIONS
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / JAIL_DOOR).unlink(missing_ok=True)
-    # By way of the open folder: the path of a socket may have 107 bytes, that of a folder more.
-    held = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        place = f"/proc/self/fd/{held}/{JAIL_DOOR}"
-        sock.bind(place)
-        os.chmod(place, 0o600)
-        sock.setblocking(False)
-    except BaseException:
-        sock.close()
-        raise
-    finally:
-        os.close(held)
-    return sock
+    return listener_at(folder, JAIL_DOOR)
 
 
 async def serve(server: uvicorn.Server, asgi: ASGIApp, sock: socket.socket) -> asyncio.Server:

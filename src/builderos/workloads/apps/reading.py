@@ -1,10 +1,10 @@
 """Apps as people and programs look at them."""
 
-import codecs
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from builderos.core.files import piece_of
 from builderos.core.paging import decode_cursor, encode_cursor, list_key
 from builderos.core.problems import Problem
 from builderos.core.tables import as_dict
@@ -126,16 +126,8 @@ def logs(unit: Unit, body: AppLogsIn) -> AppLogs:
     audit.access.note(unit, "app.logs", row.id)
     start = min(body.start or row.starts, row.starts) if body.of == "process" else 0
     path = rows.log_of(unit, row, body.of, start)
-    data, size = b"", 0
-    if path.exists():
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(body.offset)
-            data = file.read(body.limit)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(data)
-    left = len(decoder.getstate()[0])  # the beginning of a character whose rest is in the next piece
+    text, following, size = piece_of(path, body.offset, body.limit)
     return AppLogs(
         id=app.id, release=row.id, start=start, text=text, offset=body.offset,
-        next_offset=body.offset + len(data) - left, size=size,
+        next_offset=following, size=size,
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """What the processes of an endpoint printed."""
 
-import codecs
-
+from builderos.core.files import piece_of
 from builderos.core.problems import Problem
 from builderos.core.unit import Unit
 from builderos.trust.audit import service as audit
@@ -22,16 +21,8 @@ def read(unit: Unit, body: EndpointLogsIn) -> EndpointLogs:
     audit.access.note(unit, "endpoint.logs", one.id)
     start = min(body.start or one.starts, one.starts)
     path = rows.log_of(unit, one.id, start)
-    data, size = b"", 0
-    if path.exists():
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(body.offset)
-            data = file.read(body.limit)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(data)
-    left = len(decoder.getstate()[0])  # the beginning of a character whose rest is in the next piece
+    text, following, size = piece_of(path, body.offset, body.limit)
     return EndpointLogs(
         id=endpoint.id, deployment=one.id, start=start, text=text, offset=body.offset,
-        next_offset=body.offset + len(data) - left, size=size,
+        next_offset=following, size=size,
     )  # fmt: skip
