@@ -35,6 +35,15 @@ def test_a_secret_that_comes_in_two_pieces_is_not_in_the_file(tmp_path: Path) ->
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_last_lines_are_told_without_secrets(tmp_path: Path) -> None:
+    sink = Sink(tmp_path / "a.log", Redactor([SECRET]))
+    sink.write(b"one\n\ncannot sign in with " + SECRET[:5])
+    assert sink.last_lines() == ["one", "cannot sign in with "]
+    sink.write(SECRET[5:])
+    sink.close()
+    assert sink.last_lines() == ["one", f"cannot sign in with {REMOVED}"]
+
+
 def test_what_a_command_prints_is_readable_before_it_ends(tmp_path: Path) -> None:
     sink = Sink(tmp_path / "a.log")
     sink.write(b"one\ntwo\n")

@@ -363,4 +363,8 @@ def test_secrets_reach_an_app_as_the_policy_file_says_and_never_its_log(dock: Do
     until(lambda: "GET / " in dock.log(made["id"], release["id"]))
     assert "s3cr3t" not in dock.log(made["id"], release["id"])
     assert "s3cr3t" not in str(dock.call("GET", f"/v1/apps/{made['id']}"))
+    dock.commit({"told.py": "import os\nraise SystemExit('refused: ' + os.environ['TOKEN'])\n"})
+    failed = dock.release(made["id"], "failed")
+    assert "it said: refused: " in failed["detail"]
+    assert "s3cr3t" not in failed["detail"]
     dock.call("DELETE", f"/v1/apps/{made['id']}")

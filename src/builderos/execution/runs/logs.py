@@ -21,6 +21,7 @@ from builderos.trust.secrets.service import Cleaner, Redactor
 BLOCK: Final = 64 * 1024
 LIMIT: Final = 64 * 1024 * 1024 + 1024  # what a command may print, and what is said where it printed more
 _PIECE: Final = 1 << 20
+_END: Final = 8192  # what is remembered of the end
 
 
 def index_of(path: Path) -> Path:
@@ -57,7 +58,7 @@ class Sink:
         self._hash = hashlib.sha256()
         self._size = self._lines = 0
         self._entries = bytearray()
-        self._last = b""
+        self._last = self._end = b""
         self._read_back()
         self._pass_over = self._size if again else 0
         self.dropped = 0
@@ -102,6 +103,12 @@ class Sink:
         """How many lines there are, an unfinished one included."""
         return self._lines + (1 if self._last not in (b"", b"\n") else 0)
 
+    def last_lines(self) -> list[str]:
+        """The end of what was written by now, blank lines left out, secrets taken out; the first may have lost its
+        beginning. An unfinished line may be missing until `close`.
+        """
+        return [line for line in self._end.decode("utf-8", "replace").splitlines() if line.strip()]
+
     def __enter__(self) -> Self:
         return self
 
@@ -112,6 +119,7 @@ class Sink:
         passed = min(self._pass_over, len(clean))
         self._pass_over -= passed
         clean = clean[passed:]
+        self._end = (self._end + clean)[-_END:]
         room = max(0, self._limit - self._size)
         if not clean or self.failed:
             self.dropped += len(clean)

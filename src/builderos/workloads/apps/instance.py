@@ -19,7 +19,6 @@ from .files import Recipe
 if TYPE_CHECKING:
     from builderos.execution.serving.service import Files
 
-_TAIL: Final = 4096
 _LOOK_S: Final = 5.0  # how long an answer may take
 _SAID: Final = {
     "oom": "it used more memory than it may", "disk": "it filled its disk", "timeout": "its time was over",
@@ -27,22 +26,9 @@ _SAID: Final = {
 }  # fmt: skip
 
 
-class _Log:
-    """The log of one start; its end is remembered."""
-
-    def __init__(self, sink: runs.Sink) -> None:
-        self._sink = sink
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        """See `LogSink`."""
-        self._sink.write(data)
-        self._held = (self._held + data)[-_TAIL:]
-
-    def last_line(self) -> str:
-        """What it said last."""
-        lines = [line for line in self._held.decode("utf-8", "replace").splitlines() if line.strip()]
-        return lines[-1].strip()[:500] if lines else ""
+def _last_line(log: runs.Sink | None) -> str:
+    lines = log.last_lines() if log is not None else []
+    return lines[-1].strip()[:500] if lines else ""
 
 
 class Instance:
@@ -61,7 +47,7 @@ class Instance:
         self._context = context
         self._call = call
         self._work: asyncio.Task[compute.Outcome] | None = None
-        self._log: _Log | None = None
+        self._log: runs.Sink | None = None
         self._badge: badges.Badge | None = None
         self._ended = asyncio.Event()
 
@@ -97,10 +83,9 @@ class Instance:
             self.files = await asyncio.to_thread(self._open)
             status = await asyncio.to_thread(self.files.look, check["path"])
             return "" if status == check["status"] else _unlike(check["path"], status, check["status"])
-        sink = await asyncio.to_thread(
+        sink = self._log = await asyncio.to_thread(
             runs.Sink, self.recipe.logs / f"{self.start}.log", self.recipe.redactor
         )  # fmt: skip
-        self._log = _Log(sink)
         self._badge = await badges.Badge.issued(
             self._context, self.recipe.org_id, self.recipe.holder, self.recipe.calls
         )
@@ -111,7 +96,7 @@ class Instance:
 
     async def _run(self, order: compute.Order, sink: runs.Sink) -> compute.Outcome:
         try:
-            return await compute.execute(self._context, order, self._log)
+            return await compute.execute(self._context, order, sink)
         finally:
             await asyncio.to_thread(sink.close)
             self._ended.set()
@@ -147,7 +132,7 @@ class Instance:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), pause)
             pause = min(pause * 1.5, 0.5)
-        tail = self._log.last_line() if self._log is not None else ""
+        tail = _last_line(self._log)
         return f"it was not well within {within_s:g} s: {said}" + (f"; it said: {tail}" if tail else "")
 
     async def well(self) -> str:
@@ -177,7 +162,7 @@ class Instance:
         except Problem as problem:
             return problem.told
         self.expired = outcome.status == "timeout"
-        tail = self._log.last_line() if self._log is not None else ""
+        tail = _last_line(self._log)
         code = f"its command ended with exit code {outcome.exit_code}"
         told = outcome.detail or _SAID.get(outcome.reason or "", code)
         return f"{told}; it said: {tail}" if tail else told

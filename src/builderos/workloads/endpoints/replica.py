@@ -22,28 +22,15 @@ from . import rows, scoring
 PORT: Final = 8080
 READY_S: Final = 120.0
 FAILED: Final = "model: "  # begins the line that says why a model could not be loaded
-_TAIL: Final = 8192
 _DRAIN_S: Final = 60.0
 _DRAINING_S: Final = 0.05
 
 
-class Tail:
-    """The end of what a process prints; all of it goes on to the log, without the secrets that are known."""
-
-    def __init__(self, sink: runs.Sink) -> None:
-        self._sink = sink
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        """See `LogSink`."""
-        self._sink.write(data)
-        self._held = (self._held + data)[-_TAIL:]
-
-    def why(self) -> str:
-        """What it said of a model that could not be loaded; else its last line."""
-        lines = [line for line in self._held.decode("utf-8", "replace").splitlines() if line.strip()]
-        told = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
-        return (told or lines or [""])[-1][:1000]
+def _why(log: runs.Sink) -> str:
+    """What a process said of a model that could not be loaded; else its last line."""
+    lines = log.last_lines()
+    told = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
+    return (told or lines or [""])[-1][:1000]
 
 
 class Replica:
@@ -91,8 +78,7 @@ class Replica:
 
     async def _run(self, order: compute.Order) -> str | None:
         sink = await asyncio.to_thread(self._laid_out, Path(order.workspace))
-        tail = Tail(sink)
-        work = asyncio.create_task(compute.execute(self._context, order, tail))
+        work = asyncio.create_task(compute.execute(self._context, order, sink))
         watch = asyncio.create_task(self._watch(order.name))
         stop = asyncio.create_task(self._stop.wait())
         try:
@@ -104,11 +90,12 @@ class Replica:
                 while not work.done() and not await asyncio.to_thread(compute.end, self._context, order.name):
                     await asyncio.wait({work}, timeout=0.1)
             outcome = await work
+            await asyncio.to_thread(sink.close)
             if stop.done():
                 return None
             if not ended:
-                return f"it did not answer within {READY_S:g} s: {tail.why()}"
-            return tail.why() or outcome.detail or f"its process ended with exit code {outcome.exit_code}"
+                return f"it did not answer within {READY_S:g} s: {_why(sink)}"
+            return _why(sink) or outcome.detail or f"its process ended with exit code {outcome.exit_code}"
         finally:
             for task in (work, watch, stop):
                 task.cancel()
